@@ -1,0 +1,30 @@
+"""A progress bar on a terminal, a plain line every few seconds elsewhere (logs, CI)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+QUIET_SECONDS = 10  # between two plain lines
+
+
+def track(items: Iterable[T], desc: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
+    """Yields `items` while showing how many are done, the rate and the time left."""
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    if sys.stderr.isatty():
+        yield from tqdm(items, desc=desc, total=total, unit=unit, leave=False, dynamic_ncols=True)
+        return
+    start = last = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - last >= QUIET_SECONDS:
+            last, rate = now, done / (now - start)
+            left = f"/{total}, {(total - done) / rate:.0f} s left" if total else ""
+            print(f"{desc}: {done}{left} ({rate:.1f} {unit}/s)", file=sys.stderr, flush=True)
