@@ -1,8 +1,8 @@
 """`python -m captioning.presets NAME`: rewrites params.yaml for another data set, its comments kept.
 
-A preset is an overlay: the keys it names and nothing else. `scenes` is laid on first, and names every key that any other
-preset touches, so that one preset after another never leaves the first one's values behind; a setting that no preset
-names stays as you set it.
+A preset is an overlay: the keys it names and nothing else. `scenes` is laid on first, and names every key that any
+other preset touches, so that one preset after another never leaves the first one's values behind; a setting that no
+preset names stays as you set it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,80 @@
+"""Features and captions of one split in memory, and batches of them without per-item Python.
+
+A batch is a set of images, each with all its captions: `features (B, ...)`, `captions (B, C, T)` padded with -100.
+Images whose captions have about the same number of tokens share a batch, so that little of it is padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+IGNORE = -100  # the target that torch's cross-entropy leaves out
+CHUNK = 16  # batches that are sorted by length together
+
+
+class CaptionBatches:
+    """The images of a split with features and encoded captions.
+
+    Args:
+        features: (N, D) or (N, H, W, D), float16 as stored; a batch is float32.
+        captions: for each of the N images the token ids of each of its captions.
+        batch_size: images in a batch.
+        seed: of the order in which `epoch` visits the images.
+        device: where the batches are wanted. Features and captions live there when they fit.
+    """
+
+    def __init__(
+        self, features: np.ndarray, captions: list[list[list[int]]], batch_size: int, seed: int, device: torch.device
+    ) -> None:
+        assert len(features) == len(captions)
+        rows = max(len(of_image) for of_image in captions)
+        longest = max(len(caption) for of_image in captions for caption in of_image)
+        tokens = np.full((len(captions), rows, longest), IGNORE, np.int32)
+        for i, of_image in enumerate(captions):
+            for j, caption in enumerate(of_image):
+                tokens[i, j, : len(caption)] = caption
+        self.features, self.tokens = torch.from_numpy(features), torch.from_numpy(tokens)
+        self.lengths = (tokens != IGNORE).sum(axis=2)  # (N, C)
+        self.batch_size, self.seed, self.device = batch_size, seed, device
+        if (
+            device.type == "cuda"
+            and _size(self.features) + _size(self.tokens) < torch.cuda.mem_get_info(device)[0] // 4
+        ):
+            self.features, self.tokens = self.features.to(device), self.tokens.to(device)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.features) // self.batch_size)
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images once, in an order that depends on the seed and the epoch's number alone."""
+        rng = np.random.default_rng([self.seed, number])
+        order = rng.permutation(len(self.features))
+        totals = self.lengths.sum(axis=1)
+        size = self.batch_size * CHUNK
+        chunks = [order[i : i + size] for i in range(0, len(order), size)]
+        order = np.concatenate([chunk[np.argsort(totals[chunk], kind="stable")] for chunk in chunks])
+        starts = np.arange(0, len(order), self.batch_size)
+        for start in rng.permutation(starts):
+            yield self.take(order[start : start + self.batch_size])
+
+    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images once, in the order given: for scores, not for training."""
+        for start in range(0, len(self.features), self.batch_size):
+            yield self.take(np.arange(start, min(start + self.batch_size, len(self.features))))
+
+    def take(self, index: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Features (B, ...) float32 and captions (B, C, T) int64 of the images at `index`."""
+        lengths = self.lengths[index]
+        rows, longest = int((lengths > 0).sum(axis=1).max()), int(lengths.max())
+        where = torch.from_numpy(index).to(self.features.device)
+        features, tokens = self.features[where], self.tokens[where, :rows, :longest]
+        return features.to(self.device, torch.float32), tokens.to(self.device, torch.int64)
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -1,0 +1,46 @@
+"""Which device, which precision, which threads: decided once, printed once."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import numpy as np
+import torch
+
+from captioning.errors import UserError
+
+
+def pick_device() -> torch.device:
+    """The GPU where there is one. `CUDA_VISIBLE_DEVICES` chooses among several, or hides them."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 matrix products are faster than float32's: GPUs since Ampere, processors with AMX or AVX-512."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
+def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The dtype of autocast for a `precision` of params.yaml (fp32 | bf16 | auto)."""
+    if precision == "fp32" or (precision == "auto" and not has_fast_bf16(device)):
+        return torch.float32
+    if precision in ("bf16", "auto"):
+        return torch.bfloat16
+    raise UserError(f"precision = {precision!r}: expected fp32, bf16 or auto")
+
+
+def seed_everything(*numbers: int) -> None:
+    """Seeds Python, NumPy and torch from a few numbers, such as the run's seed and the epoch."""
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def describe(device: torch.device, dtype: torch.dtype) -> str:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} processor cores"
+    return f"{device.type} ({name}), {str(dtype).removeprefix('torch.')}"

@@ -1,0 +1,49 @@
+"""The content words of captions, as labels for a network that adapts to captioning."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+# English words that say nothing about a picture's content: articles, pronouns, prepositions, conjunctions, auxiliaries.
+FUNCTION_WORDS = frozenset(
+    "a about above across after against along alongside amongst an and another are around as at away back be been "
+    "before behind being below beneath beside besides between beyond both but by can close could do does doing down "
+    "during each either far for from front gets getting going has have having he her here hers herself him himself "
+    "his how i if in inside into is it its itself just large like many me middle more most much my near nearby next "
+    "no not of off on one onto or other others our out outside over past same several she side small so some "
+    "someone something such than that the their them then there these they this those through to together top "
+    "toward towards under underneath until up upon us very was we were what when where which while who whose will "
+    "with within without you your n't 's".split()
+)
+
+
+def content_words(captions: Iterable[str], limit: int) -> list[str]:
+    """The `limit` words that the most captions contain, function words left out; ties in alphabetical order."""
+    counts = Counter(word for caption in captions for word in set(caption.split()) - FUNCTION_WORDS if word.isalpha())
+    return sorted(counts, key=lambda word: (-counts[word], word))[:limit]
+
+
+def label_matrix(captions: list[list[str]], words: list[str]) -> Tensor:
+    """(N, L) float32: the share of image n's captions that contain word l, a soft label between 0 and 1."""
+    index = {word: column for column, word in enumerate(words)}
+    labels = torch.zeros(len(captions), len(words))
+    for row, of_image in enumerate(captions):
+        for caption in of_image:
+            for word in set(caption.split()) & index.keys():
+                labels[row, index[word]] += 1 / len(of_image)
+    return labels
+
+
+def average_precision(scores: Tensor, present: Tensor) -> Tensor:
+    """Average precision of each label, (L,): `scores` (N, L) rank the images, `present` (N, L) bool says which have it.
+
+    NaN for a label that no image has.
+    """
+    order = scores.argsort(dim=0, descending=True)
+    hits = present.gather(0, order).float()  # (N, L), best first
+    ranks = torch.arange(1, len(hits) + 1, device=hits.device).unsqueeze(1)  # (N, 1)
+    return (hits.cumsum(dim=0) / ranks * hits).sum(dim=0) / hits.sum(dim=0)

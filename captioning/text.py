@@ -1,0 +1,120 @@
+"""Captions as numbers: a word vocabulary for the LSTM, byte-level BPE for GPT-2, behind one small class.
+
+Both are `tokenizers` objects and are saved as `tokenizer.json` + `tokenizer_config.json`, which transformers reads too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from captioning.errors import UserError
+from captioning.files import atomic_write, write_json
+
+END, UNKNOWN = "<|endoftext|>", "<unk>"
+
+
+class Text:
+    """A tokenizer with an end-of-text token, which is the target after a caption's last word.
+
+    Attributes:
+        size: number of tokens in the vocabulary.
+        eos_id: the end-of-text token.
+        banned_ids: tokens that must never be generated (`<unk>`).
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.size = tokenizer.get_vocab_size()
+        self.eos_id = tokenizer.token_to_id(END)
+        if self.eos_id is None:
+            raise UserError(f"the tokenizer has no {END} token, with which every caption ends")
+        unknown = tokenizer.token_to_id(UNKNOWN)
+        self.banned_ids = () if unknown is None else (unknown,)
+
+    def encode(self, captions: list[str], max_tokens: int | None = None) -> list[list[int]]:
+        """Token ids of each caption, cut to `max_tokens - 1` and closed with the end-of-text token."""
+        keep = None if max_tokens is None else max_tokens - 1
+        encoded = self.tokenizer.encode_batch_fast(captions, add_special_tokens=False)
+        return [[*caption.ids[:keep], self.eos_id] for caption in encoded]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of the tokens before the first end-of-text."""
+        words = []
+        for token in ids:
+            if token == self.eos_id:
+                break
+            words.append(int(token))
+        return " ".join(self.tokenizer.decode(words).split())
+
+    def save(self, folder: Path) -> None:
+        with atomic_write(folder / "tokenizer.json") as file:
+            file.write(self.tokenizer.to_str(pretty=True))
+        special = {"eos_token": END, "bos_token": END, "pad_token": END}
+        if self.banned_ids:
+            special["unk_token"] = UNKNOWN
+        write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **special})
+
+    @classmethod
+    def load(cls, folder: Path) -> Text:
+        try:
+            return cls(Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise UserError(
+                f"{folder}/tokenizer.json is missing: {folder} is not a checkpoint of this project"
+            ) from None
+
+
+def word_vocabulary(captions: Iterable[str], min_count: int) -> Text:
+    """One token a word of white-space separated text; words seen fewer than `min_count` times become `<unk>`."""
+    counts = Counter(word for caption in captions for word in caption.split())
+    words = sorted(
+        (word for word, count in counts.items() if count >= min_count), key=lambda word: (-counts[word], word)
+    )
+    vocabulary = {word: index for index, word in enumerate(dict.fromkeys([END, UNKNOWN, *words]))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return Text(tokenizer)
+
+
+def train_bpe(captions: Iterable[str], vocab_size: int) -> Text:
+    """GPT-2's kind of tokenizer (byte-level BPE), trained on the captions.
+
+    Unlike GPT-2's own it folds case and drops the closing full stop, as the scores do: a small model then spends no
+    capacity on either.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFC(),
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex(r"[\s.]+$"), ""),
+            normalizers.Replace(Regex(r"\s+(?=[,;:!?])"), ""),
+            normalizers.Replace(Regex(r"\s+"), " "),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(captions, trainer)
+    return Text(tokenizer)
+
+
+def pretrained_bpe(name_or_folder: str) -> Text:
+    """The tokenizer of a GPT-2 by name or folder (`vocab.json` and `merges.txt`, or `tokenizer.json`)."""
+    from transformers import GPT2TokenizerFast  # slow to import, and needed for pretrained models only
+
+    tokenizer = GPT2TokenizerFast.from_pretrained(name_or_folder)
+    if len(tokenizer) < 1000:  # transformers makes an empty tokenizer where the files are missing
+        raise UserError(
+            f"no GPT-2 tokenizer at {name_or_folder!r}: expected vocab.json and merges.txt, or tokenizer.json"
+        )
+    return Text(tokenizer.backend_tokenizer)

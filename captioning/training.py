@@ -1,0 +1,221 @@
+"""One training loop for every network of the pipeline.
+
+AdamW with warm-up and a cosine decay, gradient clipping, mixed precision, early stopping on a dev score, live curves,
+sample captions, and a state on disk from which a killed run goes on to the very weights of a run that was not killed.
+The device, autocast and gradient scaling are accelerate's.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from dvclive import Live
+from torch import Tensor, nn
+
+from captioning.device import describe, pick_device, pick_dtype, seed_everything
+from captioning.errors import UserError
+from captioning.files import atomic_write
+from captioning.progress import track
+from captioning.settings import Training
+
+CHECK_EVERY = 20  # steps between two looks at the loss; each look makes a GPU wait
+
+
+@dataclass
+class Job:
+    """What `fit` trains and how it is judged.
+
+    Attributes:
+        name: of the stage; its live curves go to `live/NAME`.
+        model: the network; the weights that require gradients are trained, and kept where they score best on dev.
+        loss: batch -> mean loss, a scalar that requires gradients.
+        batches: epoch number -> the batches of that epoch, a function of the number and the seed alone.
+        steps: batches in an epoch.
+        evaluate: () -> scores on dev; called in eval mode without gradients.
+        monitor: the score that decides which epoch is kept; `higher_is_better` says which way.
+        inputs: fingerprint of all else that the result depends on; a state made from other inputs is not resumed.
+        samples: () -> lines to print after an epoch, such as captions of a few dev images.
+        groups: parameter groups with a `scale` of the learning rate each; by default one group of scale 1.
+    """
+
+    name: str
+    model: nn.Module
+    loss: Callable[..., Tensor]
+    batches: Callable[[int], Iterable]
+    steps: int
+    evaluate: Callable[[], dict[str, float]]
+    monitor: str
+    inputs: str
+    higher_is_better: bool = False
+    samples: Callable[[], list[str]] | None = None
+    groups: list[dict] | None = None
+
+
+def fit(job: Job, options: Training, seed: int, folder: Path) -> list[dict[str, float]]:
+    """Trains `job.model` in place and leaves it with its best epoch's weights. Returns the scores, a dict an epoch.
+
+    `folder/resume.pt` holds the state after each epoch and is removed at the end. Raises `UserError` at a loss or
+    gradient that is not finite, naming the step.
+    """
+    device, dtype = pick_device(), pick_dtype(options.precision, pick_device())
+    accelerator = Accelerator(mixed_precision="bf16" if dtype == torch.bfloat16 else "no", cpu=device.type == "cpu")
+    model = job.model.to(device)
+    optimizer = accelerator.prepare(torch.optim.AdamW(_groups(job, options), lr=options.lr, betas=(0.9, 0.98)))
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in model.parameters())
+    print(f"{job.name}: {describe(device, dtype)}; {trained:,} of {total:,} weights train; "
+          f"{options.epochs} epochs of {job.steps} steps")  # fmt: skip
+
+    state = _Resume(folder / "resume.pt", f"{job.inputs} {options!r} {seed}")
+    first, best, best_weights, history = state.load(model, optimizer)
+    stale = first - 1 - best["epoch"] if best else 0
+    with Live(f"live/{job.name}", dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) as live:
+        for scores in history:  # a resumed run draws the whole curve
+            _log(live, scores)
+        for epoch in range(first, options.epochs):
+            if stale >= options.patience:
+                print(f"stopped early: no better {job.monitor} in {stale} epochs")
+                break
+            start = time.monotonic()
+            seed_everything(seed, epoch)
+            train_loss = _epoch(job, model, optimizer, accelerator, options, epoch)
+            seconds = time.monotonic() - start
+            scores = {"train_loss": train_loss} | _evaluate(job, model, accelerator)
+            score = scores[job.monitor]
+            better = best is None or (score > best["score"] if job.higher_is_better else score < best["score"])
+            if better:
+                best = {"epoch": epoch, "score": score}
+                best_weights = {name: tensor.clone() for name, tensor in _trained_state(model).items()}
+            stale = epoch - best["epoch"]
+            history.append(scores)
+            _log(live, scores)
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+            print(f"epoch {epoch + 1}/{options.epochs}  {shown}  {seconds:.1f} s{'  *' if better else ''}", flush=True)
+            for line in job.samples() if job.samples else []:
+                print(f"    {line}", flush=True)
+            state.save(model, optimizer, epoch + 1, best, best_weights, history)
+    if best_weights is not None:
+        model.load_state_dict(best_weights, strict=False)
+        print(f"{job.name}: kept epoch {best['epoch'] + 1}, {job.monitor} {best['score']:.4g}")
+    model.eval()
+    state.path.unlink(missing_ok=True)
+    return history
+
+
+def learning_rate(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak rate at `step`: a linear rise over the first `warmup` of all steps, then half a cosine to 0."""
+    rise = max(1, round(steps * warmup))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def _epoch(job: Job, model: nn.Module, optimizer, accelerator: Accelerator, options: Training, epoch: int) -> float:
+    """One pass over the training data. Returns the mean loss."""
+    model.train()
+    total, losses, norms = options.epochs * job.steps, [], []
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    batches = track(job.batches(epoch), f"{job.name} epoch {epoch + 1}/{options.epochs}", job.steps, "step")
+    for step, batch in enumerate(batches):
+        rate = options.lr * learning_rate(epoch * job.steps + step, total, options.warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        with accelerator.autocast():
+            loss = job.loss(*batch)
+        accelerator.backward(loss)
+        norms.append(accelerator.clip_grad_norm_(trained, options.clip_norm))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.detach())
+        if len(losses) % CHECK_EVERY == 0 or step == job.steps - 1:
+            _check_finite(job, epoch, losses, norms)
+    return torch.stack(losses).float().mean().item()
+
+
+def _check_finite(job: Job, epoch: int, losses: list[Tensor], norms: list[Tensor]) -> None:
+    first = (len(losses) - 1) // CHECK_EVERY * CHECK_EVERY
+    recent = torch.stack([torch.stack(losses[first:]).float(), torch.stack(norms[first:]).float()])  # (2, steps)
+    bad = ~recent.isfinite().all(dim=0)
+    if bad.any():
+        at = int(bad.nonzero()[0])
+        raise UserError(
+            f"{job.name}: epoch {epoch + 1}, step {first + at + 1} of {job.steps}: loss {recent[0, at]:.4g}, "
+            f"gradient norm {recent[1, at]:.4g}; lower {job.name}.lr, raise {job.name}.warmup or set "
+            f"{job.name}.precision to fp32"
+        )
+
+
+@torch.no_grad()
+def _evaluate(job: Job, model: nn.Module, accelerator: Accelerator) -> dict[str, float]:
+    model.eval()
+    with accelerator.autocast():
+        return {name: float(value) for name, value in job.evaluate().items()}
+
+
+def _groups(job: Job, options: Training) -> list[dict]:
+    """Parameter groups for AdamW: matrices decay; biases, norms and other vectors do not."""
+    result = []
+    for group in job.groups or [{"params": list(job.model.parameters()), "scale": 1.0}]:
+        params = [parameter for parameter in group["params"] if parameter.requires_grad]
+        for decay, chosen in (
+            (options.weight_decay, [p for p in params if p.ndim > 1]),
+            (0.0, [p for p in params if p.ndim < 2]),
+        ):
+            if chosen:
+                result.append({"params": chosen, "scale": group["scale"], "weight_decay": decay})
+    return result
+
+
+def _trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """The part of the state dict that training changes: trained parameters and all buffers."""
+    frozen = {name for name, parameter in model.named_parameters(remove_duplicate=False) if not parameter.requires_grad}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+
+
+def _log(live: Live, scores: dict[str, float]) -> None:
+    for name, value in scores.items():
+        live.log_metric(name, value, plot=True)
+    live.next_step()
+
+
+class _Resume:
+    """The state after an epoch, on disk, bound to one set of inputs and settings."""
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self.path, self.fingerprint = path, fingerprint
+
+    def load(self, model: nn.Module, optimizer) -> tuple[int, dict | None, dict | None, list]:
+        """(first epoch to run, best score, best weights, history): where the last run stopped, or the beginning."""
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return 0, None, None, []
+        except Exception as error:
+            print(f"{self.path} cannot be read ({type(error).__name__}): training starts from the beginning")
+            return 0, None, None, []
+        if state["fingerprint"] != self.fingerprint:
+            print(f"{self.path} belongs to other settings or data: training starts from the beginning")
+            return 0, None, None, []
+        model.load_state_dict(state["weights"], strict=False)
+        optimizer.load_state_dict(state["optimizer"])
+        print(f"resumed from {self.path} after epoch {state['epochs']}")
+        return state["epochs"], state["best"], state["best_weights"], state["history"]
+
+    def save(self, model: nn.Module, optimizer, epochs: int, best: dict, best_weights: dict, history: list) -> None:
+        state = {
+            "fingerprint": self.fingerprint,
+            "weights": _trained_state(model),
+            "optimizer": optimizer.state_dict(),
+            "epochs": epochs,
+            "best": best,
+            "best_weights": best_weights,
+            "history": history,
+        }
+        with atomic_write(self.path, "wb") as file:
+            torch.save(state, file)
