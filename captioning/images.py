@@ -1,0 +1,276 @@
+"""From image files to pixel batches: decoding in worker processes, and the encoders' own resizing and cropping.
+
+Pixels travel as bytes, (B, 3, S, S) uint8, a quarter of what floats take; `Preprocess.normalize` turns them into what a
+network wants, on its device. For an upright RGB file the outcome is exactly that of the encoder's library (torchvision's
+weights' transform, clip's `_transform`). Other files differ on purpose: the orientation in EXIF data is respected,
+transparent parts are white, and palettes, CMYK and 16-bit greys become RGB before they are resized.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageOps
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from captioning.errors import UserError
+from captioning.progress import track
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # no format that runs another program (EPS)
+MAX_PIXELS = 100_000_000  # a file that would unpack to more is refused: 300 MB of memory from a few bytes
+LONGEST_RATIO = 50  # of an image's sides; of a longer one only the crop is resized, equal to within two levels of 255
+STALLED_SECONDS = 600  # without a batch from the workers
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow only warns at its own limit; `open_rgb` refuses at ours
+RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+class ImageFault(UserError):
+    """A file that is no usable image. The message names the file and the fault."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What happens to an image before a network: shorter side to `resize`, centre crop, (x / 255 - mean) / std."""
+
+    name: str
+    image_size: int  # pixels a side of the crop, S
+    resize: int  # pixels of the shorter side before it
+    interpolation: str  # bilinear | bicubic, both with anti-aliasing
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Preprocess:
+        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    def describe(self) -> str:
+        """All of it in one line, for the attributes of a feature store."""
+        mean, std = (" ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
+        return f"resize {self.resize} {self.interpolation}, crop {self.image_size}, mean {mean}, std {std}"
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """Bytes (B, 3, S, S) to what the network takes, float32, on the same device and in the same memory format."""
+        mean = torch.tensor(self.mean, device=pixels.device)[:, None, None]
+        std = torch.tensor(self.std, device=pixels.device)[:, None, None]
+        return pixels.float().div_(255).sub_(mean).div_(std)
+
+
+def clip_preprocess(image_size: int = 224) -> Preprocess:
+    """CLIP's own (`clip.clip._transform`)."""
+    mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    return Preprocess("clip", image_size, image_size, "bicubic", mean, std)
+
+
+def vgg16_preprocess(image_size: int = 224) -> Preprocess:
+    """That of torchvision's ImageNet weights: 256 before a crop of 224, and in proportion for other sizes."""
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    return Preprocess("imagenet", image_size, round(image_size * 256 / 224), "bilinear", mean, std)
+
+
+def open_rgb(source: str | Path | bytes, name: str = "") -> Image.Image:
+    """An image file, or its bytes, as an upright RGB image. Raises ImageFault for whatever is wrong with it."""
+    name = name or str(source if not isinstance(source, bytes) else "image")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns about odd metadata, which does not matter here
+            return _to_rgb(_read(source, name))
+    except ImageFault:
+        raise
+    except Exception as error:  # decoders raise nearly anything on hostile files; none of it may stop the others
+        fault = " ".join(str(error).split()) or type(error).__name__
+        raise ImageFault(f"{name} is not a usable image: {fault}") from None
+
+
+def _read(source: str | Path | bytes, name: str) -> Image.Image:
+    if not isinstance(source, bytes):
+        path = Path(source)
+        if not path.is_file():  # opening a named pipe or a device would wait for ever
+            raise ImageFault(f"{name} {'is not a regular file' if path.exists() else 'does not exist'}")
+        source = path.read_bytes()
+    if not source:
+        raise ImageFault(f"{name} is empty")
+    try:
+        image = Image.open(io.BytesIO(source), formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        raise ImageFault(f"{name} is not an image of a known format ({', '.join(FORMATS)})") from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageFault(f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed")
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    try:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+    except Exception:  # broken EXIF data does not make a picture unusable
+        turned = False
+    if turned:
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow would clip it to white
+        grey = np.asarray(image, dtype=np.float64) / 257
+        return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8), "L").convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def transform(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
+    """Resize and centre crop of an RGB image, (S, S, 3) uint8."""
+    width, height = image.size
+    short, crop = preprocess.resize, preprocess.image_size
+    tall = width <= height
+    resized = (short, int(short * height / width)) if tall else (int(short * width / height), short)
+    left, top = (round((side - crop) / 2.0) for side in resized)  # rounded as torchvision does
+    if max(resized) > LONGEST_RATIO * short:  # a line of pixels would unfold to gigabytes, to be cropped at once
+        x, y = width / resized[0], height / resized[1]
+        box = (left * x, top * y, min((left + crop) * x, width), min((top + crop) * y, height))
+        return np.asarray(image.resize((crop, crop), RESAMPLING[preprocess.interpolation], box=box))
+    if resized != image.size:
+        image = image.resize(resized, RESAMPLING[preprocess.interpolation])
+    return np.asarray(image.crop((left, top, left + crop, top + crop)))
+
+
+def decode(source: str | Path | bytes, preprocess: Preprocess, name: str = "") -> np.ndarray:
+    """A file, or its bytes, to what the network sees, (S, S, 3) uint8. Raises ImageFault."""
+    return transform(open_rgb(source, name), preprocess)
+
+
+class _Batches(Dataset):
+    """Item i is batch i, decoded: its pixels, and the fault that stopped it. Runs in the worker processes."""
+
+    def __init__(self, paths: list[str], batch_size: int, preprocess: Preprocess, sha256s: list[str] | None) -> None:
+        self.paths, self.batch_size, self.preprocess, self.sha256s = paths, batch_size, preprocess, sha256s
+
+    def __len__(self) -> int:
+        return -(-len(self.paths) // self.batch_size)
+
+    def __getitem__(self, batch: int) -> tuple[Tensor, str | None]:
+        rows = range(batch * self.batch_size, min((batch + 1) * self.batch_size, len(self.paths)))
+        size = self.preprocess.image_size
+        pixels = np.empty((len(rows), size, size, 3), dtype=np.uint8)  # (B, S, S, 3)
+        try:
+            for position, row in enumerate(rows):
+                pixels[position] = self.read(row)
+        except ImageFault as fault:  # as a value: an exception would cross with the worker's traceback in its message
+            return torch.from_numpy(pixels[:position]), str(fault)
+        return torch.from_numpy(pixels), None
+
+    def read(self, row: int) -> np.ndarray:
+        path = self.paths[row]
+        if self.sha256s is None:
+            return decode(path, self.preprocess)
+        if not Path(path).is_file():
+            raise ImageFault(f"{path} {'is not a regular file' if Path(path).exists() else 'does not exist'}")
+        content = Path(path).read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.sha256s[row]:
+            raise ImageFault(f"{path} has changed since stage prepare read it; run `dvc repro -f prepare`")
+        return decode(content, self.preprocess, path)
+
+
+def pixel_batches(
+    paths: Sequence[str | Path],
+    preprocess: Preprocess,
+    batch_size: int = 64,
+    workers: int = 0,
+    sha256s: Sequence[str] | None = None,
+    pin_memory: bool = False,
+) -> Iterator[Tensor]:
+    """Decodes files, in order, in batches of `batch_size` (the last may be shorter).
+
+    Args:
+        workers: processes that decode; 0 decodes in this one.
+        sha256s: of each file's bytes; a file that differs is a fault.
+
+    Yields:
+        pixels (B, 3, S, S) uint8, in channels_last memory.
+
+    Raises:
+        ImageFault: at the first file that is no usable image, after all images before it have been yielded.
+    """
+    dataset = _Batches([str(p) for p in paths], batch_size, preprocess, None if sha256s is None else list(sha256s))
+    workers = min(workers, len(dataset))
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        num_workers=workers,
+        timeout=STALLED_SECONDS if workers else 0,
+        worker_init_fn=_start_worker,
+        pin_memory=pin_memory,
+    )
+    try:
+        for pixels, fault in loader:
+            if len(pixels):
+                yield pixels.permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)
+            if fault:
+                raise ImageFault(fault)
+    except RuntimeError as error:
+        if "DataLoader" not in str(error):
+            raise
+        raise UserError(
+            f"decoding {len(dataset.paths)} images from {dataset.paths[0]} on: a worker process stopped "
+            f"({str(error).splitlines()[0]}); is memory or /dev/shm full? Set fewer workers (0 decodes without any)"
+        ) from None
+
+
+def _start_worker(_: int) -> None:
+    torch.set_num_threads(1)
+    os.nice(5)  # the network comes first; decoding fills what it leaves
+
+
+class PixelStore:
+    """All images of a list as bytes in memory, for stages that see each of them many times.
+
+    When they take more than `max_bytes`, nothing is kept and every batch is decoded anew, in `workers` threads.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        preprocess: Preprocess,
+        workers: int = 0,
+        max_bytes: int = 8 * 2**30,
+        desc: str = "decoding images",
+    ) -> None:
+        self.paths, self.preprocess = [str(path) for path in paths], preprocess
+        size = preprocess.image_size
+        self.nbytes = len(self.paths) * 3 * size * size
+        self.pixels: Tensor | None = None  # (N, S, S, 3) uint8
+        self.threads: ThreadPoolExecutor | None = None
+        if self.nbytes > max_bytes:
+            self.threads = ThreadPoolExecutor(max(1, workers))
+            return
+        self.pixels = torch.empty(len(self.paths), size, size, 3, dtype=torch.uint8)
+        row, step = 0, 64
+        batches = pixel_batches(self.paths, preprocess, step, workers)
+        for batch in track(batches, desc, total=-(-len(self.paths) // step), unit="batch"):
+            self.pixels[row : row + len(batch)] = batch.permute(0, 2, 3, 1)  # (B, 3, S, S) -> (B, S, S, 3)
+            row += len(batch)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def batch(self, indices: Sequence[int] | Tensor) -> Tensor:
+        """Pixels (B, 3, S, S) uint8, in channels_last memory, of the images at these positions, in this order."""
+        if self.pixels is not None:
+            return self.pixels[torch.as_tensor(indices)].permute(0, 3, 1, 2)
+        decoded = self.threads.map(lambda i: decode(self.paths[i], self.preprocess), [int(i) for i in indices])
+        return torch.from_numpy(np.stack(list(decoded))).permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)
