@@ -1,0 +1,112 @@
+"""Stage prepare: any source of images and captions -> one table of each.
+
+Reads   the source that `data.source` names: scenes (drawn here), or files at `data.root` and `data.annotations`.
+Writes  data/images.csv        id,path,split,sha256: one row an image, in the order train, dev, test
+        data/captions.csv      image_id,caption,tokens: one row a caption; tokens are what the scores compare
+        data/statistics.json   counts, lengths, vocabulary, and everything left out with its reason
+        data/images/, data/facts.json   scenes only: the drawings, and what each shows
+Takes   Flickr8k (8,091 photographs): 7 s on 2 cores, most of it hashing files and tokenising captions;
+        2,400 scenes: see `captioning.datasets.scenes`.
+Expect  one line a decision (layout, splits), one line on what was left out, one line a split. Nothing wrong with the
+        data goes unsaid; more wrong than `data.max_dropped` allows, or a split without images, stops the run.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import statistics
+from collections import Counter
+from pathlib import Path
+
+from captioning import settings
+from captioning.datasets import CAPTION_COLUMNS, IMAGE_COLUMNS, flickr8k, folder, karpathy
+from captioning.datasets.clean import Cleaned, clean, clean_caption
+from captioning.datasets.source import SPLITS, Dropped, count_reasons
+from captioning.errors import command
+from captioning.files import atomic_write, write_json
+from captioning.scoring import ptb_tokenize
+
+OUT = Path("data")
+READERS = {"flickr8k": flickr8k.read, "karpathy": karpathy.read, "folder": folder.read}
+
+
+@command
+def main() -> None:
+    params = settings.load()
+    reading = READERS[params.data.source](params.data, params.seed)
+    for note in reading.notes:
+        print(note)
+    cleaned = clean(reading, params.data, ptb_tokenize)
+    summary = summarise(cleaned, params.data.source, reading.splits_from)
+    if cleaned.dropped:
+        print(f"left out: {count_reasons(cleaned.dropped)} (listed in {OUT / 'statistics.json'})")
+    write_table(
+        OUT / "images.csv",
+        IMAGE_COLUMNS,
+        [(image.id, portable(image.path), image.split, image.sha256) for image in cleaned.images],
+    )
+    write_table(OUT / "captions.csv", CAPTION_COLUMNS, cleaned.captions)
+    write_json(OUT / "statistics.json", summary)
+    for split, counts in summary["splits"].items():
+        print(f"{split}: {counts['images']} images, {counts['captions']} captions")
+    words = summary["caption_words"]
+    print(
+        f"captions have {words['min']} to {words['max']} words, {words['mean']} on average; "
+        f"those for training use {summary['vocabulary']} different ones"
+    )
+
+
+def portable(path: Path) -> str:
+    """Relative to the project where the file is inside it, absolute elsewhere."""
+    absolute, here = Path(os.path.abspath(path)), Path.cwd()
+    return (absolute.relative_to(here) if absolute.is_relative_to(here) else absolute).as_posix()
+
+
+def summarise(cleaned: Cleaned, source: str, splits_from: str) -> dict:
+    """What statistics.json holds. Words are PTB tokens."""
+    split_of = {image.id: image.split for image in cleaned.images}
+    words = [len(tokens.split()) for _, _, tokens in cleaned.captions]
+    training = [tokens for image, _, tokens in cleaned.captions if split_of[image] == "train"]
+    vocabulary = Counter(word for tokens in training for word in tokens.split())
+    per_image = Counter(image for image, _, _ in cleaned.captions)
+    splits = {}
+    for split in SPLITS:
+        counts = [per_image[image] for image, where in split_of.items() if where == split]
+        splits[split] = {"images": len(counts), "captions": sum(counts), "images_by_captions": histogram(counts)}
+    return {
+        "source": source,
+        "splits_from": splits_from,
+        "splits": splits,
+        "caption_words": {
+            "min": min(words),
+            "median": statistics.median(words),
+            "mean": round(statistics.fmean(words), 2),
+            "max": max(words),
+            "histogram": histogram(words),
+        },
+        "vocabulary": len(vocabulary),
+        "most_frequent_words": dict(vocabulary.most_common(50)),
+        "dropped_counts": dict(Counter(entry.reason for entry in cleaned.dropped).most_common()),
+        "dropped": [_entry(entry) for entry in cleaned.dropped],
+    }
+
+
+def histogram(values: list[int]) -> dict[str, int]:
+    return {str(value): count for value, count in sorted(Counter(values).items())}
+
+
+def _entry(entry: Dropped) -> dict[str, str]:
+    caption = {} if entry.caption is None else {"caption": clean_caption(entry.caption)[:200]}
+    return {"image": clean_caption(entry.image), **caption, "reason": entry.reason}
+
+
+def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    with atomic_write(path) as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
