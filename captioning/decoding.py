@@ -1,0 +1,275 @@
+"""Greedy and beam search over image features, for every decoder through one implementation.
+
+A decoder offers three things (`models.lstm.LSTMDecoder` and `models.clipcap.ClipCap` do):
+
+    begin(features) -> (logits (B, V), state)      the first token's logits, and a state with one row an image
+    step(tokens (N,), state) -> (logits (N, V), state)          one more token a row; N = B * K, row b * K + k is beam k
+    state.expand(K), state.select(rows)       K rows an image from one; rows in a new order, images may leave
+
+The search keeps to the meaning of transformers' `generate(num_beams=K, early_stopping=False)`, token by token: the best
+2K continuations of an image are taken, those among the best K that end are finished, the best K that do not go on; an
+image is done when K are finished and its best live beam, were it to end here, would not beat the worst of them.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+DEAD = float("-inf")  # score of what may not or cannot be said
+
+
+class Decoder(Protocol):
+    training: bool
+
+    def train(self, mode: bool = True) -> Any: ...
+    def begin(self, features: Tensor) -> tuple[Tensor, Any]: ...
+    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]: ...
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A caption as tokens.
+
+    Attributes:
+        tokens: without the end-of-text token.
+        score: sum of `log_probs` / len(log_probs) ** length_penalty, by which hypotheses are ranked.
+        log_probs: of each token in nats; one more than `tokens` when the caption ended by itself.
+        ended: False when it was cut at `max_tokens`.
+    """
+
+    tokens: list[int]
+    score: float
+    log_probs: list[float]
+    ended: bool
+
+
+@torch.inference_mode()
+def beam_search(
+    model: Decoder,
+    features: Tensor,
+    *,
+    beam_size: int,
+    max_tokens: int,
+    eos_id: int,
+    length_penalty: float = 1.0,
+    banned_ids: Collection[int] = (),
+    no_repeat_ngram: int = 0,
+) -> list[list[Hypothesis]]:
+    """The `beam_size` best captions of each image, best first; a beam of one is `greedy`.
+
+    Args:
+        model: a decoder; its dropout is off during the search.
+        features: (B, ...) what `model.begin` takes.
+        max_tokens: longest caption, the end-of-text token counted.
+        length_penalty: a score is the log-probability / length ** length_penalty: 0 favours short captions, 1 takes the
+            mean per token, more than 1 favours long ones.
+        banned_ids: never generated.
+        no_repeat_ngram: no sequence of this many tokens occurs twice in a caption; 0 for no such rule.
+    """
+    _check(beam_size, max_tokens)
+    if beam_size == 1:
+        return greedy(
+            model,
+            features,
+            max_tokens=max_tokens,
+            eos_id=eos_id,
+            length_penalty=length_penalty,
+            banned_ids=banned_ids,
+            no_repeat_ngram=no_repeat_ngram,
+        )
+    found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
+    if not found:
+        return found
+    with _evaluating(model):
+        logits, state = model.begin(features)
+        images = torch.arange(len(features), device=logits.device)  # (n,) those still in the batch
+        paths = images.new_zeros(len(images), 1, 0)  # (n, W, length) tokens of the live beams; W is 1, then K
+        gains = logits.new_zeros(paths.shape, dtype=torch.float32)  # (n, W, length) their log-probabilities
+        scores = gains.new_zeros(len(images), 1)  # (n, W) their sums
+        ended = _Ended.empty(len(images), beam_size, max_tokens, logits.device)
+        for length in range(1, max_tokens + 1):
+            gain, token = _best_tokens(logits, 2 * beam_size, paths.flatten(0, 1), banned_ids, no_repeat_ngram)
+            total, parent, gain, token = _best_continuations(scores, gain, token, 2 * beam_size)  # (n, 2K) each
+            paths, gains = _extend(paths, parent, token), _extend(gains, parent, gain)  # (n, 2K, length)
+
+            # Those that end here; the lower half of the 2K is there only to keep K beams alive.
+            ends = (token == eos_id) if length < max_tokens else torch.ones_like(token, dtype=torch.bool)
+            best_half = torch.arange(2 * beam_size, device=total.device) < beam_size
+            final = (total / length**length_penalty).masked_fill(~(ends & best_half), DEAD)
+            ended = ended.merged(final, paths, gains, token == eos_id)
+
+            # Those that go on.
+            scores, picked = total.masked_fill(ends, DEAD).topk(beam_size, dim=1)  # (n, K)
+            token, parent = token.gather(1, picked), parent.gather(1, picked)
+            paths, gains = (x.take_along_dim(picked[..., None], dim=1) for x in (paths, gains))  # (n, K, length)
+            best = scores[:, 0] / length**length_penalty
+            going = best.isfinite() & (best > ended.scores[:, -1])  # the worst of K; minus infinity until there are K
+            stay = going.nonzero()[:, 0]
+            if len(stay) < len(images):
+                leave = (~going).nonzero()[:, 0]
+                for image, captions in zip(images[leave].tolist(), ended.at(leave).hypotheses(), strict=True):
+                    found[image] = captions
+                if len(stay) == 0:
+                    break
+            if length == 1:
+                state = state.expand(beam_size)
+            rows = torch.arange(len(images), device=parent.device)[:, None] * beam_size + parent  # (n, K)
+            state = state.select(rows[stay].flatten())
+            logits, state = model.step(token[stay].flatten(), state)
+            images, paths, gains, scores, ended = images[stay], paths[stay], gains[stay], scores[stay], ended.at(stay)
+    return found
+
+
+@torch.inference_mode()
+def greedy(
+    model: Decoder,
+    features: Tensor,
+    *,
+    max_tokens: int,
+    eos_id: int,
+    length_penalty: float = 1.0,
+    banned_ids: Collection[int] = (),
+    no_repeat_ngram: int = 0,
+) -> list[list[Hypothesis]]:
+    """The most probable next token, again and again: one caption an image. Arguments as in `beam_search`."""
+    _check(1, max_tokens)
+    found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
+    if not found:
+        return found
+    with _evaluating(model):
+        logits, state = model.begin(features)
+        images = torch.arange(len(features), device=logits.device)  # (n,) those still in the batch
+        paths = images.new_zeros(len(images), 0)  # (n, length)
+        gains = logits.new_zeros(paths.shape, dtype=torch.float32)  # (n, length)
+        for length in range(1, max_tokens + 1):
+            gain, token = _best_tokens(logits, 1, paths, banned_ids, no_repeat_ngram)  # (n, 1) each
+            paths, gains = torch.cat([paths, token], dim=1), torch.cat([gains, gain], dim=1)
+            going = (token[:, 0] != eos_id) & (length < max_tokens)
+            stay, leave = going.nonzero()[:, 0], (~going).nonzero()[:, 0]
+            for image, path, gain_path in zip(
+                images[leave].tolist(), paths[leave].tolist(), gains[leave].tolist(), strict=True
+            ):
+                found[image] = [_hypothesis(path, gain_path, sum(gain_path) / length**length_penalty, eos_id)]
+            if len(stay) == 0:
+                break
+            if len(stay) < len(images):
+                state = state.select(stay)
+            logits, state = model.step(token[stay, 0], state)
+            images, paths, gains = images[stay], paths[stay], gains[stay]
+    return found
+
+
+class _Ended(NamedTuple):
+    """The K best finished captions of each image, best first; a score of minus infinity marks an empty place."""
+
+    scores: Tensor  # (n, K)
+    paths: Tensor  # (n, K, max_tokens), zeros after the end
+    gains: Tensor  # (n, K, max_tokens)
+    lengths: Tensor  # (n, K) tokens, end-of-text counted
+    complete: Tensor  # (n, K) bool: ended by itself
+
+    @classmethod
+    def empty(cls, images: int, beams: int, max_tokens: int, device: torch.device) -> "_Ended":
+        scores = torch.full((images, beams), DEAD, device=device)
+        paths = torch.zeros(images, beams, max_tokens, dtype=torch.int64, device=device)
+        return cls(scores, paths, paths.float(), paths[..., 0], paths[..., 0].bool())
+
+    def at(self, images: Tensor) -> "_Ended":
+        return _Ended(*(x[images] for x in self))
+
+    def merged(self, scores: Tensor, paths: Tensor, gains: Tensor, complete: Tensor) -> "_Ended":
+        """The best K of these and the candidates: scores (n, M), paths and gains (n, M, length), complete (n, M)."""
+        length = paths.shape[2]
+        pad = self.paths.shape[2] - length
+        scores, best = torch.cat([self.scores, scores], dim=1).topk(self.scores.shape[1], dim=1)  # (n, K)
+        return _Ended(
+            scores,
+            torch.cat([self.paths, F.pad(paths, (0, pad))], dim=1).take_along_dim(best[..., None], dim=1),
+            torch.cat([self.gains, F.pad(gains, (0, pad))], dim=1).take_along_dim(best[..., None], dim=1),
+            torch.cat([self.lengths, torch.full_like(complete, length, dtype=torch.int64)], dim=1).gather(1, best),
+            torch.cat([self.complete, complete], dim=1).gather(1, best),
+        )
+
+    def hypotheses(self) -> list[list[Hypothesis]]:
+        """As Python objects, an image at a time."""
+        rows = zip(*(x.tolist() for x in self), strict=True)
+        return [
+            [
+                Hypothesis(path[: length - complete], score, gains[:length], complete)
+                for score, path, gains, length, complete in zip(*row, strict=True)
+                if score > DEAD
+            ]
+            for row in rows
+        ]
+
+
+def _best_tokens(
+    logits: Tensor, count: int, paths: Tensor, banned_ids: Collection[int], no_repeat_ngram: int
+) -> tuple[Tensor, Tensor]:
+    """The `count` most probable next tokens of each row that may be said: log-probabilities and ids, (N, count) each.
+
+    What is banned keeps its share of the probability, as in transformers' logits processors: the others' do not rise.
+    """
+    logits = logits.float()
+    normalizer = logits.logsumexp(dim=1, keepdim=True)  # (N, 1)
+    if banned_ids:
+        logits = logits.index_fill(1, torch.tensor(sorted(banned_ids), device=logits.device), DEAD)
+    if no_repeat_ngram and paths.shape[1] >= no_repeat_ngram:
+        windows = paths.unfold(1, no_repeat_ngram, 1)  # (N, length - n + 1, n): all n-grams so far
+        newest = paths[:, paths.shape[1] + 1 - no_repeat_ngram :]  # (N, n-1): what the next token would complete
+        repeats = (windows[..., :-1] == newest[:, None]).all(dim=2)  # (N, length - n + 1)
+        limit = torch.full(repeats.shape, float("inf"), device=logits.device).masked_fill(repeats, DEAD)
+        logits = logits.scatter_reduce(1, windows[..., -1], limit, "amin")
+    best, tokens = logits.topk(min(count, logits.shape[1]), dim=1)
+    return best - normalizer, tokens
+
+
+def _best_continuations(
+    scores: Tensor, gains: Tensor, tokens: Tensor, count: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The `count` best of an image's beams' continuations, best first: totals, parents, gains, tokens, (n, count) each.
+
+    Args:
+        scores: (n, W) of the beams so far.
+        gains, tokens: (n * W, M) each beam's best next tokens.
+    """
+    images, width = scores.shape
+    gains, tokens = gains.view(images, -1), tokens.view(images, -1)  # (n, W * M)
+    choices = gains.shape[1] // width
+    totals = scores.repeat_interleave(choices, dim=1) + gains
+    if totals.shape[1] < count:  # a vocabulary of fewer than `count` tokens
+        missing = (0, count - totals.shape[1])
+        totals, gains, tokens = F.pad(totals, missing, value=DEAD), F.pad(gains, missing), F.pad(tokens, missing)
+    totals, best = totals.topk(count, dim=1)
+    return totals, (best // choices).clamp(max=width - 1), gains.gather(1, best), tokens.gather(1, best)
+
+
+def _extend(history: Tensor, parents: Tensor, new: Tensor) -> Tensor:
+    """(n, W, length) of the parents, one longer: (n, M, length + 1)."""
+    return torch.cat([history.take_along_dim(parents[..., None], dim=1), new[..., None]], dim=2)
+
+
+def _hypothesis(path: list[int], gains: list[float], score: float, eos_id: int) -> Hypothesis:
+    ended = path[-1] == eos_id
+    return Hypothesis(path[: len(path) - ended], score, gains, ended)
+
+
+def _check(beam_size: int, max_tokens: int) -> None:
+    if beam_size < 1 or max_tokens < 1:
+        raise ValueError(f"beam_size and max_tokens must be 1 or more, not {beam_size} and {max_tokens}")
+
+
+@contextmanager
+def _evaluating(model: Decoder) -> Iterator[None]:
+    """Dropout off, and afterwards as it was."""
+    training = model.training
+    model.train(False)
+    try:
+        yield
+    finally:
+        model.train(training)

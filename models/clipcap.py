@@ -1,0 +1,181 @@
+"""ClipCap: a CLIP embedding becomes a prefix that GPT-2 continues (Mokady et al. 2021, https://arxiv.org/abs/2111.09734).
+
+Two mapping networks make the prefix: an MLP, meant for a tuned GPT-2, and a transformer with a learned constant, meant
+for a frozen one. Names of modules, and so of weights, are those of the published checkpoints.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import GPT2LMHeadModel
+
+from models import gpt2
+from models.losses import Loss, cross_entropy, targets_of
+
+
+@dataclass(frozen=True)
+class ClipCapConfig:
+    """Everything but GPT-2's own configuration, which comes with the GPT-2."""
+
+    feature_size: int  # width of the image embedding
+    mapping: str = "mlp"  # mlp | transformer
+    prefix_len: int = 10  # prefix tokens that stand for the image
+    clip_len: int = 10  # transformer: tokens that the embedding is unfolded to
+    mapping_layers: int = 8  # transformer: layers
+    mapping_heads: int = 8  # transformer: attention heads
+    freeze_gpt2: bool = False  # True trains the mapping network alone
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class ClipCap(nn.Module):
+    """A mapping network and a GPT-2.
+
+    Args:
+        config: sizes and the kind of mapping network.
+        gpt: used as it is, not copied. With `config.freeze_gpt2` its weights get no gradients and its dropout stays off.
+    """
+
+    def __init__(self, config: ClipCapConfig, gpt: GPT2LMHeadModel) -> None:
+        super().__init__()
+        if config.mapping not in ("mlp", "transformer"):
+            raise ValueError(f"mapping must be mlp or transformer, not {config.mapping}")
+        self.config = config
+        self.gpt = gpt
+        width, length = gpt.config.n_embd, config.prefix_len
+        if config.mapping == "mlp":
+            self.clip_project = MLP(config.feature_size, width * length // 2, width * length)
+        else:
+            self.clip_project = TransformerMapper(
+                config.feature_size, width, length, config.clip_len, config.mapping_layers, config.mapping_heads
+            )
+        if config.freeze_gpt2:
+            gpt.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "ClipCap":
+        super().train(mode)
+        if self.config.freeze_gpt2:
+            self.gpt.eval()
+        return self
+
+    def prefix(self, features: Tensor) -> Tensor:
+        """Image embeddings (B, D) in any floating type -> prefix embeddings (B, P, E)."""
+        features = features.to(self.clip_project.dtype)
+        return self.clip_project(features).view(len(features), self.config.prefix_len, -1)  # (B, P, E)
+
+    def loss(self, features: Tensor, captions: Tensor, label_smoothing: float = 0.0) -> Loss:
+        """Cross-entropy of all captions of each image, one packed row an image (`models.gpt2.packed_hidden`).
+
+        Args:
+            features: (B, D) image embeddings.
+            captions: (B, C, T) int64 token ids, each caption closed by the end-of-text token and padded with -100.
+
+        Returns:
+            `Loss(total, tokens)`: the sum over all captions' tokens, and how many there were.
+        """
+        targets = targets_of(captions)
+        hidden = gpt2.packed_hidden(self.gpt, self.prefix(features), captions, targets)  # (M, E)
+        return cross_entropy(gpt2.logits_of(self.gpt, hidden), targets, label_smoothing)
+
+    def begin(self, features: Tensor) -> tuple[Tensor, gpt2.Beams]:
+        """Features (B, D) -> the first token's logits (B, V), and a state with one row an image."""
+        return gpt2.begin(self.gpt, self.prefix(features))
+
+    def step(self, tokens: Tensor, state: gpt2.Beams) -> tuple[Tensor, gpt2.Beams]:
+        """One more token a row: (N,) -> (N, V)."""
+        return gpt2.step(self.gpt, tokens, state)
+
+
+class MLP(nn.Module):
+    """Linear, tanh, linear: (B, D) -> (B, P*E)."""
+
+    def __init__(self, size: int, hidden: int, out: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(nn.Linear(size, hidden), nn.Tanh(), nn.Linear(hidden, out))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model[0].weight.dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+class TransformerMapper(nn.Module):
+    """Unfolds the embedding to `clip_len` tokens, adds the learned constant, and keeps what becomes of the constant."""
+
+    def __init__(self, size: int, width: int, prefix_len: int, clip_len: int, layers: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"the mapping's {heads} heads do not divide GPT-2's width of {width}")
+        self.clip_len = clip_len
+        self.linear = nn.Linear(size, clip_len * width)
+        self.prefix_const = nn.Parameter(torch.randn(prefix_len, width))
+        self.transformer = Transformer(width, layers, heads)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.linear.weight.dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D) -> (B, P, E)"""
+        tokens = self.linear(x).view(len(x), self.clip_len, -1)  # (B, L, E)
+        constant = self.prefix_const.expand(len(x), -1, -1).to(tokens.dtype)  # (B, P, E)
+        return self.transformer(torch.cat([tokens, constant], dim=1))[:, self.clip_len :]  # (B, P, E)
+
+
+class Transformer(nn.Module):
+    def __init__(self, width: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TransformerLayer(width, heads) for _ in range(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class TransformerLayer(nn.Module):
+    """Pre-norm attention among all tokens, then a ReLU MLP of twice the width."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = FeedForward(width, 2 * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_queries = nn.Linear(width, width, bias=False)
+        self.to_keys_values = nn.Linear(width, 2 * width, bias=False)
+        self.project = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        q = self.to_queries(x).view(batch, length, self.heads, -1).transpose(1, 2)  # (B, h, S, d)
+        kv = self.to_keys_values(x).view(batch, length, 2, self.heads, -1)
+        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, h, S, d) each
+        out = nn.functional.scaled_dot_product_attention(q, k, v)
+        return self.project(out.transpose(1, 2).reshape(batch, length, width))
+
+
+class FeedForward(nn.Module):
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(torch.relu(self.fc1(x)))

@@ -1,0 +1,214 @@
+"""GPT-2's blocks, driven by us: several captions on one prefix for training, cached beams for decoding.
+
+The weights are those of transformers' `GPT2LMHeadModel`, used module by module; only the attention between them is
+ours, because both uses share one prefix among several texts, which the library's forward cannot do without copies:
+
+- `packed_hidden` (training): one row an image, its prefix once, then its captions with nothing between them. All but
+  the attention runs on the real tokens alone, as one (N, E) matrix.
+- `begin` and `step` (decoding): keys and values of the prefix are kept once an image, and after them those of every
+  token that one of its beams has produced. A beam sees the prefix and its own ancestors, by a mask; so reordering beams
+  moves a small table of ancestors, and no keys or values at all.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import GPT2LMHeadModel
+
+from models.losses import Targets
+
+Attend = Callable[[int, Tensor], Tensor]  # (layer, queries|keys|values (N, 3E)) -> (N, E)
+
+
+def run_blocks(gpt: GPT2LMHeadModel, embeddings: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+    """All blocks over N tokens in any order: embeddings (N, E), positions (N,) -> (N, E), before the final norm.
+
+    What a token sees is up to `attend`.
+    """
+    x = gpt.transformer.drop(embeddings + gpt.transformer.wpe(positions))  # (N, E)
+    for layer, block in enumerate(gpt.transformer.h):
+        seen = attend(layer, block.attn.c_attn(block.ln_1(x)))  # (N, 3E) -> (N, E)
+        x = x + block.attn.resid_dropout(block.attn.c_proj(seen))
+        x = x + block.mlp(block.ln_2(x))
+    return x
+
+
+def logits_of(gpt: GPT2LMHeadModel, x: Tensor) -> Tensor:
+    """Vocabulary logits (M, V) of the blocks' output (M, E)."""
+    return gpt.lm_head(gpt.transformer.ln_f(x))
+
+
+def split_heads(gpt: GPT2LMHeadModel, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, S, 3E) -> queries, keys and values, each (B, H, S, E/H)."""
+    batch, length, _ = qkv.shape
+    return qkv.view(batch, length, 3, gpt.config.n_head, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def scale_of(gpt: GPT2LMHeadModel, layer: int) -> float:
+    """What the scores of a layer's attention are multiplied by."""
+    config = gpt.config
+    scale = (config.n_embd // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
+    return scale / (layer + 1) if config.scale_attn_by_inverse_layer_idx else scale
+
+
+def check_length(gpt: GPT2LMHeadModel, prefix: int, tokens: int) -> None:
+    if prefix + tokens > gpt.config.n_positions:
+        raise ValueError(
+            f"a prefix of {prefix} and {tokens} tokens of text need {prefix + tokens} positions; this GPT-2 has "
+            f"{gpt.config.n_positions}: use a shorter prefix or shorter captions"
+        )
+
+
+# ---- training ------------------------------------------------------------------------------------------------------
+
+
+def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, captions: Tensor, targets: Targets) -> Tensor:
+    """The blocks' output at every position that predicts a target: (M, E), in the order of `targets.tokens`.
+
+    Equal to running each caption in a row of its own after a copy of its image's prefix, at a fraction of the tokens.
+
+    Args:
+        prefix: (B, P, E) prefix embeddings.
+        captions: (B, C, T) token ids, padded with a negative id (see `models.losses`).
+        targets: `targets_of(captions)`.
+    """
+    (images, length, width), device = prefix.shape, prefix.device
+    check_length(gpt, length, captions.shape[-1] - 1)
+    image, caption, step = targets.inside.nonzero(as_tuple=True)  # (N,) each: where the input tokens are
+    text = gpt.transformer.wte(captions[image, caption, step])  # (N, E)
+    embeddings = torch.cat([prefix.reshape(-1, width), text])  # (B*P + N, E)
+    positions = torch.cat([torch.arange(length, device=device).repeat(images), length + step])  # a caption's restart
+
+    # Only attention needs rows: (B, S) cells, the prefix first, then the image's captions without gaps.
+    order = targets.inside.flatten(1).cumsum(1).view_as(targets.inside)  # (B, C, T-1): rank in the row, from 1
+    rows = length + int(order[:, -1, -1].max()) if captions.shape[-1] > 1 else length  # S
+    cells = torch.cat(
+        [
+            (torch.arange(images, device=device)[:, None] * rows + torch.arange(length, device=device)).flatten(),
+            image * rows + length - 1 + order[image, caption, step],
+        ]
+    )  # (B*P + N,)
+    mask = _packed_mask(cells, torch.cat([caption.new_zeros(images * length), caption + 1]), images, rows)
+    mask = mask.to(prefix.dtype)
+
+    def attend(layer: int, qkv: Tensor) -> Tensor:
+        padded = qkv.new_zeros(images * rows, 3 * width).index_copy(0, cells, qkv)
+        q, k, v = split_heads(gpt, padded.view(images, rows, 3 * width))  # (B, H, S, d)
+        dropout = gpt.transformer.h[layer].attn.attn_dropout
+        out = F.scaled_dot_product_attention(
+            q, k, v, mask, dropout_p=dropout.p if dropout.training else 0.0, scale=scale_of(gpt, layer)
+        )
+        return out.transpose(1, 2).reshape(images * rows, width)[cells]  # (B*P + N, E)
+
+    x = run_blocks(gpt, embeddings, positions, attend)
+    firsts = targets.first.nonzero()[:, 0] * length + length - 1  # the prefix's last position, once a caption
+    inside = torch.arange(images * length, len(x), device=device)
+    return x[torch.cat([firsts, inside])]
+
+
+def _packed_mask(cells: Tensor, segments: Tensor, images: int, rows: int) -> Tensor:
+    """Additive mask (B, 1, S, S): everyone sees the prefix (segment 0) and its own caption, both causally.
+
+    Cells without a token see the prefix too, so that no row of scores is empty; nobody sees them.
+    """
+    segment = segments.new_full((images * rows,), -1).index_copy(0, cells, segments).view(images, rows)  # (B, S)
+    query, key = segment[:, :, None], segment[:, None, :]
+    seen = ((key == 0) | (key == query)) & torch.ones(rows, rows, dtype=torch.bool, device=cells.device).tril()
+    return torch.zeros(seen.shape, device=cells.device).masked_fill(~seen, float("-inf"))[:, None]  # (B, 1, S, S)
+
+
+# ---- decoding ------------------------------------------------------------------------------------------------------
+
+
+class Beams:
+    """Keys and values of B prefixes and of the tokens that K beams on each have produced so far.
+
+    Row `b * K + k` is beam k of image b. `keys[layer]` and `values[layer]` are (B, H, room, d): the prefix, then K
+    columns a step; `ancestors` (B, K, steps) says which of a step's columns a beam descends from.
+    """
+
+    room = 8  # steps by which the buffers grow
+
+    def __init__(self, keys: list[Tensor], values: list[Tensor]) -> None:
+        self.keys, self.values = keys, values
+        self.prefix = keys[0].shape[2]
+        self.ancestors = torch.zeros(keys[0].shape[0], 1, 0, dtype=torch.int64, device=keys[0].device)
+
+    @property
+    def beams(self) -> int:
+        return self.ancestors.shape[1]
+
+    def expand(self, beams: int) -> "Beams":
+        """From one row an image to `beams` equal rows an image; before the first step only."""
+        if self.ancestors.shape[1:] != (1, 0):
+            raise ValueError("expand before the first step: nothing has been stored for the new rows")
+        self.ancestors = self.ancestors.expand(-1, beams, -1)
+        return self
+
+    def select(self, rows: Tensor) -> "Beams":
+        """Keeps `rows` (B' * K,), in that order: K rows of an image each time; images may leave, not change places."""
+        parents = rows.view(-1, self.beams)  # (B', K)
+        if len(parents) < len(self.ancestors):
+            images = parents[:, 0] // self.beams
+            self.keys = [keys[images] for keys in self.keys]
+            self.values = [values[images] for values in self.values]
+            self.ancestors = self.ancestors[images]
+        self.ancestors = self.ancestors.take_along_dim((parents % self.beams)[:, :, None], 1)
+        return self
+
+    def advance(self) -> Tensor:
+        """Makes room for one more token a row; returns the additive mask (B, 1, K, P + K * steps) of what each sees."""
+        own = torch.arange(self.beams, device=self.ancestors.device)
+        images, beams, _ = self.ancestors.shape
+        self.ancestors = torch.cat([self.ancestors, own[None, :, None].expand(images, -1, 1)], dim=2)
+        descends = self.ancestors[..., None] == own  # (B, K, steps, K)
+        seen = F.pad(descends.flatten(2), (self.prefix, 0), value=True)  # (B, K, P + K * steps)
+        if seen.shape[2] > self.keys[0].shape[2]:
+            self.keys = [F.pad(keys, (0, 0, 0, self.room * beams)) for keys in self.keys]
+            self.values = [F.pad(values, (0, 0, 0, self.room * beams)) for values in self.values]
+        mask = torch.zeros(seen.shape, dtype=self.keys[0].dtype, device=seen.device)
+        return mask.masked_fill_(~seen, float("-inf"))[:, None]
+
+    def store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes the newest token's keys and values (B, H, K, d); returns all of the layer's so far."""
+        stop = self.prefix + self.beams * self.ancestors.shape[2]
+        self.keys[layer][:, :, stop - self.beams : stop] = keys
+        self.values[layer][:, :, stop - self.beams : stop] = values
+        return self.keys[layer][:, :, :stop], self.values[layer][:, :, :stop]
+
+
+def begin(gpt: GPT2LMHeadModel, prefix: Tensor) -> tuple[Tensor, Beams]:
+    """Runs prefixes (B, P, E): the first token's logits (B, V), and the state with one row an image."""
+    images, length, width = prefix.shape
+    check_length(gpt, length, 0)
+    stored_keys, stored_values = [], []
+
+    def attend(layer: int, qkv: Tensor) -> Tensor:
+        q, k, v = split_heads(gpt, qkv.view(images, length, 3 * width))  # (B, H, P, d)
+        stored_keys.append(k)
+        stored_values.append(v)
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale_of(gpt, layer))
+        return out.transpose(1, 2).reshape(-1, width)  # (B*P, E)
+
+    positions = torch.arange(length, device=prefix.device).repeat(images)
+    x = run_blocks(gpt, prefix.reshape(-1, width), positions, attend).view(images, length, width)
+    return logits_of(gpt, x[:, -1]), Beams(stored_keys, stored_values)
+
+
+def step(gpt: GPT2LMHeadModel, tokens: Tensor, state: Beams) -> tuple[Tensor, Beams]:
+    """Feeds one token to each row: tokens (B*K,) -> logits (B*K, V). `state` is changed in place and returned."""
+    mask = state.advance()
+    images, beams, steps = state.ancestors.shape
+    check_length(gpt, state.prefix, steps)
+    width = gpt.config.n_embd
+
+    def attend(layer: int, qkv: Tensor) -> Tensor:
+        q, k, v = split_heads(gpt, qkv.view(images, beams, 3 * width))  # (B, H, K, d)
+        keys, values = state.store(layer, k, v)
+        out = F.scaled_dot_product_attention(q, keys, values, mask, scale=scale_of(gpt, layer))
+        return out.transpose(1, 2).reshape(-1, width)  # (B*K, E)
+
+    positions = torch.full_like(tokens, state.prefix + steps - 1)
+    return logits_of(gpt, run_blocks(gpt, gpt.transformer.wte(tokens), positions, attend)), state

@@ -1,0 +1,47 @@
+"""What both decoders' `loss` takes and gives back: captions as one padded tensor, the loss as a sum and a count.
+
+Captions come as `(B, C, T)` int64: B images, C captions each, every caption's token ids followed by the end-of-text
+token and then by `PAD` (-100). An image with fewer than C captions has rows of `PAD` only. There is no start token: the
+image (LSTM) or the last position of the prefix (ClipCap) predicts the first one.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PAD = -100
+
+
+class Loss(NamedTuple):
+    """A batch's loss as a sum, so that batches of different sizes can be averaged with the right weights."""
+
+    total: Tensor  # () float32, differentiable: cross-entropy in nats, summed, plus the model's own regulariser if any
+    tokens: Tensor  # () int64: how many target tokens were scored
+
+    @property
+    def mean(self) -> Tensor:
+        """Loss per token: what training minimises and what curves show."""
+        return self.total / self.tokens.clamp(min=1)
+
+
+class Targets(NamedTuple):
+    """Which token is predicted from where, without padding."""
+
+    first: Tensor  # (B, C) bool: captions that exist; their first token is predicted from the image alone
+    inside: Tensor  # (B, C, T-1) bool: tokens that are inputs, that is all but each caption's last
+    tokens: Tensor  # (M,) int64: all first tokens, then the successors of all `inside`, both in row-major order
+
+
+def targets_of(captions: Tensor) -> Targets:
+    """Splits captions (B, C, T) into inputs and targets."""
+    first = captions[..., 0] >= 0  # (B, C)
+    inside = captions[..., 1:] >= 0  # (B, C, T-1): a token is an input when another one follows it
+    return Targets(first, inside, torch.cat([captions[..., 0][first], captions[..., 1:][inside]]))
+
+
+def cross_entropy(logits: Tensor, targets: Targets, smoothing: float = 0.0) -> Loss:
+    """Summed cross-entropy of logits (M, V) in float32, whatever the logits' type."""
+    total = F.cross_entropy(logits.float(), targets.tokens, reduction="sum", label_smoothing=smoothing)
+    return Loss(total, torch.tensor(len(targets.tokens), device=logits.device))

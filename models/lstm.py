@@ -1,0 +1,187 @@
+"""The conventional captioner: an LSTM started by image features, with or without attention to a grid of them.
+
+Pooled features: Show and Tell (Vinyals et al. 2015, https://arxiv.org/abs/1411.4555). The projected image is the LSTM's
+first input; what comes out predicts the first word.
+
+Grid features: Show, Attend and Tell (Xu et al. 2015, https://arxiv.org/abs/1502.03044), soft attention. The projected
+mean of the grid sets the LSTM's first state and is its first input; each further input is a word, and each step looks
+at the grid, cell by cell.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.losses import Loss, cross_entropy, targets_of
+
+
+@dataclass(frozen=True)
+class LSTMConfig:
+    vocab_size: int
+    feature_size: int  # of the pooled features, or of each cell of the grid
+    grid: bool = False  # features are a grid (B, H, W, D), and the LSTM attends to it
+    embed_dim: int = 512  # width of a word's and of the image's embedding
+    hidden_size: int = 512  # width of the LSTM
+    attention_dim: int = 512  # grid: width of the attention's hidden layer
+    attention_penalty: float = 1.0  # grid: weight of the doubly stochastic regulariser while training
+    dropout: float = 0.5  # of features, embeddings and the LSTM's output
+    tie_weights: bool = True  # the output layer is the embeddings; needs embed_dim = hidden_size
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class LSTMState:
+    """One row a caption or beam; row `b * K + k` is the k-th of image b. A grid is kept once an image."""
+
+    def __init__(self, hidden: Tensor, cell: Tensor, grid: Tensor | None = None, keys: Tensor | None = None) -> None:
+        self.hidden, self.cell = hidden, cell  # (N, H) each
+        self.grid, self.keys = grid, keys  # (B, L, D) and (B, L, A), where there is attention
+        self.width = 1  # K
+
+    def expand(self, width: int) -> "LSTMState":
+        """From one row an image to `width` equal rows an image."""
+        self.hidden, self.cell = (x.repeat_interleave(width, dim=0) for x in (self.hidden, self.cell))
+        self.width *= width
+        return self
+
+    def select(self, rows: Tensor) -> "LSTMState":
+        """Keeps `rows` (B' * K,), in that order: K rows of one image each time; images may leave, not change places."""
+        if self.grid is not None and len(rows) < len(self.hidden):
+            images = rows.view(-1, self.width)[:, 0] // self.width  # (B',)
+            self.grid, self.keys = self.grid[images], self.keys[images]
+        self.hidden, self.cell = self.hidden[rows], self.cell[rows]
+        return self
+
+
+class LSTMDecoder(nn.Module):
+    """Image features -> captions; `config.grid` chooses between the two papers."""
+
+    def __init__(self, config: LSTMConfig) -> None:
+        super().__init__()
+        if config.tie_weights and config.embed_dim != config.hidden_size:
+            raise ValueError(
+                f"tie_weights needs embed_dim and hidden_size to be equal: {config.embed_dim} and {config.hidden_size}"
+            )
+        self.config = config
+        self.dropout = nn.Dropout(config.dropout)
+        self.image = nn.Linear(config.feature_size, config.embed_dim)
+        self.image_norm = nn.LayerNorm(config.embed_dim)  # so that the scale of the features does not matter
+        self.embedding = nn.Embedding(config.vocab_size, config.embed_dim)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        if config.grid:
+            self.start = nn.Linear(config.embed_dim, 2 * config.hidden_size)
+            self.attention = SoftAttention(config.hidden_size, config.feature_size, config.attention_dim)
+            self.lstm = nn.LSTMCell(config.embed_dim + config.feature_size, config.hidden_size)
+            self.glimpse = nn.Linear(config.feature_size, config.hidden_size)
+        else:
+            self.lstm = nn.LSTM(config.embed_dim, config.hidden_size, batch_first=True)
+        if not config.tie_weights:
+            self.output = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.output_bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def loss(self, features: Tensor, captions: Tensor, label_smoothing: float = 0.0) -> Loss:
+        """Cross-entropy of all captions of each image under teacher forcing; the image is read once for all of them.
+
+        Args:
+            features: (B, D), or (B, H, W, D) where `config.grid`, in any floating type.
+            captions: (B, C, T) int64 token ids, each caption closed by the end-of-text token and padded with -100.
+
+        Returns:
+            `Loss(total, tokens)`: the sum over all captions' tokens, and how many there were. With a grid, and while
+            training, the sum has every caption's `attention_penalty * sum((1 - attention a cell received) ** 2)` in it.
+        """
+        images, width, _ = captions.shape
+        captions = captions[..., : int((captions >= 0).sum(2).max())]  # what no caption reaches would cost steps
+        targets = targets_of(captions)
+        first, seen_first, state = self._begin(features)  # (B, H), (B, L)
+        state = state.expand(width)
+        words = self.dropout(self.embedding(captions[..., :-1].clamp(min=0).flatten(0, 1)))  # (B*C, T-1, E)
+        steps = words.shape[1]
+        if self.config.grid:
+            outputs = [self._attend(words[:, i], state) for i in range(steps)]
+            hidden = torch.stack([out for out, _ in outputs], dim=1) if steps else words  # (B*C, T-1, H)
+        else:
+            hidden = self._run(words, state) if steps else words  # (B*C, T-1, H)
+        hidden = hidden.view(images, width, steps, -1)[targets.inside]  # (N, H)
+        firsts = first.repeat_interleave(targets.first.sum(1), dim=0)  # (captions, H)
+        loss = cross_entropy(self._logits(torch.cat([firsts, hidden])), targets, label_smoothing)
+        if not (self.config.grid and self.training and self.config.attention_penalty):
+            return loss
+        received = seen_first[:, None].expand(-1, width, -1)  # (B, C, L)
+        for i in range(steps):
+            seen = outputs[i][1].view(images, width, -1)  # (B, C, L)
+            received = received + seen * targets.inside[:, :, i, None]
+        penalty = ((1 - received) ** 2).sum(2)[targets.first].sum()
+        return loss._replace(total=loss.total + self.config.attention_penalty * penalty)
+
+    def begin(self, features: Tensor) -> tuple[Tensor, LSTMState]:
+        """Features -> the first token's logits (B, V), and a state with one row an image."""
+        first, _, state = self._begin(features)
+        return self._logits(first), state
+
+    def step(self, tokens: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        """One more token a row: (N,) -> (N, V). `state` is changed in place and returned."""
+        words = self.dropout(self.embedding(tokens))  # (N, E)
+        hidden = self._attend(words, state)[0] if self.config.grid else self._run(words[:, None], state)[:, 0]
+        return self._logits(hidden), state
+
+    def _begin(self, features: Tensor) -> tuple[Tensor, Tensor | None, LSTMState]:
+        """The output that predicts the first token (B, H), the attention paid to the grid (B, L), and the state."""
+        features = features.to(self.image.weight.dtype)
+        wanted, sizes = ("(B, H, W, D)", 4) if self.config.grid else ("(B, D)", 2)
+        if features.ndim != sizes or features.shape[-1] != self.config.feature_size:
+            raise ValueError(
+                f"features must be {wanted} with D = {self.config.feature_size}, not {tuple(features.shape)}"
+            )
+        pooled = features.flatten(1, -2).mean(1) if self.config.grid else features  # (B, D)
+        image = self.dropout(self.image_norm(self.image(self.dropout(pooled))))  # (B, E)
+        if not self.config.grid:
+            state = LSTMState(*image.new_zeros(2, len(image), self.config.hidden_size))
+            return self._run(image[:, None], state)[:, 0], None, state
+        hidden, cell = torch.tanh(self.start(image)).chunk(2, dim=1)  # (B, H) each
+        grid = self.dropout(features.flatten(1, -2))  # (B, L, D)
+        state = LSTMState(hidden, cell, grid, self.attention.keys(grid))
+        return *self._attend(image, state), state
+
+    def _run(self, inputs: Tensor, state: LSTMState) -> Tensor:
+        """The plain LSTM over a whole sequence: (N, S, E) -> (N, S, H)."""
+        outputs, (hidden, cell) = self.lstm(inputs, (state.hidden[None], state.cell[None]))
+        state.hidden, state.cell = hidden[0], cell[0]
+        return outputs
+
+    def _attend(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, Tensor]:
+        """One step of the attending LSTM: (N, E) -> its output (N, H) and what it looked at (N, L)."""
+        context, weights = self.attention(state.hidden, state.grid, state.keys)  # (N, D), (N, L)
+        state.hidden, state.cell = self.lstm(torch.cat([inputs, context], dim=1), (state.hidden, state.cell))
+        return state.hidden + self.glimpse(context), weights
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        weight = self.embedding.weight if self.config.tie_weights else self.output.weight
+        return F.linear(self.dropout(hidden), weight, self.output_bias)  # (M, V)
+
+
+class SoftAttention(nn.Module):
+    """Where to look next, by an MLP on the state and each cell (Xu et al. 2015, sections 3.1.2 and 4.2)."""
+
+    def __init__(self, hidden_size: int, feature_size: int, attention_dim: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(feature_size, attention_dim, bias=False)
+        self.query = nn.Linear(hidden_size, attention_dim)
+        self.score = nn.Linear(attention_dim, 1, bias=False)  # a bias would cancel in the softmax
+        self.gate = nn.Linear(hidden_size, 1)
+
+    def keys(self, grid: Tensor) -> Tensor:
+        """The state-independent part, once an image: (B, L, D) -> (B, L, A)."""
+        return self.key(grid)
+
+    def forward(self, hidden: Tensor, grid: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """States (B*K, H), K of them to each grid (B, L, D) -> contexts (B*K, D) and weights (B*K, L)."""
+        queries = self.query(hidden).view(len(grid), -1, 1, keys.shape[2])  # (B, K, 1, A)
+        scores = self.score(torch.tanh(keys[:, None] + queries)).squeeze(3)  # (B, K, L)
+        weights = scores.softmax(dim=2)
+        context = (weights @ grid).flatten(0, 1)  # (B*K, D)
+        return torch.sigmoid(self.gate(hidden)) * context, weights.flatten(0, 1)
