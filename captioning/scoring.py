@@ -1,0 +1,209 @@
+"""BLEU-1..4, METEOR, ROUGE-L and CIDEr, equal to coco-caption's to the last digit; also for anybody's captions:
+
+    python -m captioning.scoring REFERENCES.json CANDIDATES.json [--per-image OUT.csv]
+
+The numbers are pycocoevalcap's: its PTB tokenizer, its METEOR and its scorers, without what goes wrong around them.
+Its tokenizer splits a caption that holds a line separator, and shifts all that follow; its METEOR hangs when Java dies;
+its `COCOEvalCap` downloads SPICE before it starts. Here METEOR runs while Python tokenizes and computes the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.rouge.rouge import Rouge
+from pycocoevalcap.tokenizer import ptbtokenizer
+
+from captioning import java
+from captioning.caption_files import read_candidates, read_references
+from captioning.errors import UserError, command
+from captioning.files import atomic_write
+from captioning.meteor import Meteor, package_folder
+
+METRICS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider")
+Jobs = Mapping[str, tuple[Mapping[str, Sequence[str]], Mapping[str, str]]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one set of captions scored. Everything per image is in the order of `ids`."""
+
+    ids: list[str]
+    corpus: dict[str, float]  # the seven METRICS on coco-caption's scales
+    per_image: dict[str, np.ndarray]  # the same for each image alone: (N,) each
+    bleu_statistics: np.ndarray  # (N, 10): matched n-grams for n = 1..4, candidate's n-grams, its length, reference's
+    meteor_statistics: np.ndarray  # (N, 23): see captioning.meteor
+
+
+def ptb_tokenize(captions: Sequence[str]) -> list[str]:
+    """Tokenizes captions as coco-caption does: Stanford's PTB tokenizer, lower case, punctuation removed.
+
+    All white space, line separators of every script included, counts as one blank. An empty caption gives "". About
+    0.4 s for Java to start and 5 s for 10^6 captions. Raises UserError when there is no Java, or it fails.
+    """
+    lines = [" ".join(caption.split()) for caption in captions]
+    if not any(lines):
+        return [""] * len(lines)
+    jar = package_folder() / "tokenizer" / ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR
+    arguments = ["-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
+    text = "\n".join(lines).encode("utf-8", "replace")
+    output = java.run(arguments, text, what="the PTB tokenizer", timeout=120 + len(lines) / 1000)
+    tokenized = output.decode("utf-8").split("\n")
+    if len(tokenized) != len(lines):
+        raise UserError(f"the PTB tokenizer returned {len(tokenized)} lines for {len(lines)} captions")
+    punctuation = frozenset(ptbtokenizer.PUNCTUATIONS)
+    return [" ".join(word for word in line.rstrip().split(" ") if word not in punctuation) for line in tokenized]
+
+
+def score(
+    references: Mapping[str, Sequence[str]], candidates: Mapping[str, str], meteor: Meteor | None = None
+) -> Scores:
+    """Scores tokenized candidates {id: tokens} against tokenized references {id: [tokens, ...]}.
+
+    Every image needs one candidate and at least one reference; otherwise UserError. An empty candidate scores 0.
+    CIDEr's document frequencies come from the given references: it depends on all of them, and is 0 for one image.
+    """
+    return score_many({"candidates": (references, candidates)}, meteor)["candidates"]
+
+
+def score_many(jobs: Jobs, meteor: Meteor | None = None) -> dict[str, Scores]:
+    """Scores several sets of candidates, `{name: (references, candidates)}`, with one METEOR process.
+
+    METEOR runs beside the scorers that are Python's own. A `meteor` that is given stays open.
+    """
+    for name, (references, candidates) in jobs.items():
+        _check(name, references, candidates)
+    own = meteor is None
+    meteor = meteor or Meteor()
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            waiting = {name: thread.submit(_meteor, meteor, *job) for name, job in jobs.items()}
+            try:
+                return {name: _score(*job, waiting[name]) for name, job in jobs.items()}
+            except BaseException:
+                thread.shutdown(wait=False, cancel_futures=True)
+                meteor.close()  # so that nobody waits for answers that nobody wants
+                raise
+    finally:
+        if own:
+            meteor.close()
+
+
+def _meteor(meteor: Meteor, references: Mapping[str, Sequence[str]], candidates: Mapping[str, str]):
+    return meteor.score(list(references.values()), [candidates[i] for i in references])
+
+
+def _score(references: Mapping[str, Sequence[str]], candidates: Mapping[str, str], meteor: Future) -> Scores:
+    listed = {i: list(references[i]) for i in references}  # pycocoevalcap insists on lists
+    single = {i: [candidates[i]] for i in references}
+
+    bleu = BleuScorer(n=4)
+    for i in listed:
+        bleu += (single[i][0], listed[i])
+    bleu_corpus, bleu_images = bleu.compute_score(option="closest", verbose=0)
+    bleu_statistics = [
+        (*c["correct"], *c["guess"], c["testlen"], bleu._single_reflen(c["reflen"], "closest", c["testlen"]))
+        for c in bleu.ctest
+    ]
+    rouge_corpus, rouge_images = Rouge().compute_score(listed, single)
+    cider_corpus, cider_images = Cider().compute_score(listed, single)
+    meteor_corpus, meteor_images, meteor_statistics = meteor.result()
+
+    corpus = [*bleu_corpus, meteor_corpus, rouge_corpus, cider_corpus]
+    images = [*bleu_images, meteor_images, rouge_images, cider_images]
+    return Scores(
+        ids=list(listed),
+        corpus={name: float(value) for name, value in zip(METRICS, corpus, strict=True)},
+        per_image={name: np.asarray(values, dtype=np.float64) for name, values in zip(METRICS, images, strict=True)},
+        bleu_statistics=np.array(bleu_statistics, dtype=np.int64),
+        meteor_statistics=meteor_statistics,
+    )
+
+
+def _check(name: str, references: Mapping[str, Sequence[str]], candidates: Mapping[str, str]) -> None:
+    """Raises UserError for what the scorers would answer with a bare assertion or a wrong number."""
+    if not references:
+        raise UserError(f"{name}: no references, so there is nothing to score")
+    lacking = {"no candidate": references.keys() - candidates, "no references": candidates.keys() - references}
+    for kind, ids in lacking.items():
+        if ids:
+            shown = ", ".join(sorted(map(str, ids))[:3])
+            raise UserError(f"{name}: {len(ids)} image(s) have {kind}, such as {shown}; each needs exactly one caption")
+    for i, texts in references.items():
+        if isinstance(texts, str) or not texts or not all(isinstance(text, str) for text in texts):
+            raise UserError(f"{name}: the references of image {i} must be a list of one or more texts, not {texts!r}")
+        if not isinstance(candidates[i], str):
+            raise UserError(f"{name}: the candidate of image {i} must be one text, not {candidates[i]!r}")
+    if not any(text.split() for texts in references.values() for text in texts):
+        raise UserError(f"{name}: none of the references has a word")
+
+
+def score_files(references: Path, candidates: Path) -> tuple[Scores, dict[str, str], int]:
+    """Reads, tokenizes and scores two files. Returns the scores, the captions by id, and how many images have none.
+
+    Images without a candidate are left out, as coco-caption's example does with `cocoRes.getImgIds()`.
+    """
+    all_references, captions = read_references(references), read_candidates(candidates)
+    unknown = [i for i in captions if i not in all_references]
+    if unknown:
+        raise UserError(
+            f"{candidates}: {len(unknown)} of {len(captions)} image ids are not in {references}, such as {unknown[0]!r}"
+        )
+    kept = {i: texts for i, texts in all_references.items() if i in captions}
+    with Meteor() as meteor:
+        tokens = iter(ptb_tokenize([text for texts in kept.values() for text in texts]))
+        tokenized = {i: [next(tokens) for _ in texts] for i, texts in kept.items()}
+        answers = dict(zip(kept, ptb_tokenize([captions[i] for i in kept]), strict=True))
+        return score(tokenized, answers, meteor), {i: captions[i] for i in kept}, len(all_references) - len(kept)
+
+
+def write_per_image(path: Path, scores: Scores, captions: Mapping[str, str]) -> None:
+    """One row an image: its id, its candidate as given, and the seven scores of that image alone."""
+    with atomic_write(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image_id", "caption", *METRICS])
+        for row, i in enumerate(scores.ids):
+            writer.writerow([i, captions[i], *(f"{scores.per_image[name][row]:.6f}" for name in METRICS)])
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m captioning.scoring",
+        description="Scores captions of images with BLEU-1..4, METEOR, ROUGE-L and CIDEr, on coco-caption's scales and "
+        "equal to its numbers. Both files are tokenized here: give plain text. Prints JSON.",
+    )
+    parser.add_argument(
+        "references", type=Path, help='{"id": ["caption", ...], ...}, or a COCO captions file (images, annotations)'
+    )
+    parser.add_argument(
+        "candidates", type=Path, help='COCO results: [{"image_id": "id", "caption": "text"}, ...], one an image'
+    )
+    parser.add_argument("--per-image", type=Path, metavar="OUT.csv", help="also write every image's own scores")
+    parser.add_argument(
+        "--all", action="store_true", help="an error, not a warning, when an image of the references has no candidate"
+    )
+    given = parser.parse_args(arguments)
+    scores, captions, missing = score_files(given.references, given.candidates)
+    if missing:
+        gap = f"{missing} image(s) of {given.references} have no candidate in {given.candidates}"
+        if given.all:
+            raise UserError(gap)
+        print(f"warning: {gap}; scored the other {len(scores.ids)}", file=sys.stderr)
+    if given.per_image:
+        write_per_image(given.per_image, scores, captions)
+    print(json.dumps({**scores.corpus, "images": len(scores.ids)}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
