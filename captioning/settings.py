@@ -1,7 +1,7 @@
 """The schema of params.yaml: every setting, its type and its limits, checked before any work starts.
 
-params.yaml holds the values and what they mean; this file holds what is allowed. There are no defaults here: a key that
-is missing is an error, as is one that is unknown or misspelt, so a file that loads is a file that says what will be done.
+params.yaml holds the values and what they mean; this file holds what is allowed. There are no defaults here: a key
+that is missing is an error, as is one that is unknown or misspelt, so a file that loads says all that will be done.
 """
 
 from __future__ import annotations
@@ -178,6 +178,15 @@ class Settings(Group):
     generate: Generate
     evaluate: Evaluate
 
+    @model_validator(mode="after")
+    def _captions_fit(self):
+        if self.generate.max_tokens > self.model.max_caption_tokens:
+            raise ValueError(
+                f"generate.max_tokens = {self.generate.max_tokens}: expected model.max_caption_tokens or less "
+                f"({self.model.max_caption_tokens}), the longest caption that GPT-2 is trained on"
+            )
+        return self
+
 
 def load(path: str | Path = "params.yaml") -> Settings:
     """Reads and checks params.yaml. Every fault is named at once, with its key, its value and what was expected."""
@@ -235,7 +244,7 @@ def _explain(fault: dict[str, Any]) -> str:
     if kind == "missing":
         return f"{key} is missing; every setting must be given (see the comments in params.yaml)"
     if kind == "value_error":
-        return f"{key}: {fault['ctx']['error']}"
+        return f"{key}: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"])
     return f"{key} = {_show(value)}: expected {_expected(fault)}"
 
 

@@ -1,0 +1,101 @@
+"""Stage finetune_clip: adapts CLIP to the data set by contrastive training on its images and captions.
+
+Reads   data/ (training and dev images, captions), the weights that `clip.weights` names.
+Writes  checkpoints/clip/ (config.json with the retrieval scores before and after, model.safetensors),
+        live/finetune_clip/ (curves).
+Expect  on `scenes`, from scratch, about a minute on 2 cores, and a mean recall on dev that rises tenfold or more.
+        0 epochs pass the weights through unchanged, as does a `clip.features` file.
+
+Each epoch draws one caption an image, so that the other captions of an image are never its negatives; equal captions of
+different images are left out of each other's. Weights are fp32 (fp16 ones turn NaN), whatever autocast computes in.
+"""
+
+from __future__ import annotations
+
+import clip as openai_clip
+import numpy as np
+import torch
+from torch import Tensor
+
+from captioning import settings as schema
+from captioning.datasets import load_data
+from captioning.device import pick_device, seed_everything
+from captioning.encoders import save_clip, sha256_of
+from captioning.errors import command
+from captioning.files import fingerprint
+from captioning.finetuning import pixels_of, retrieval, shift, shuffled, steps
+from captioning.training import Job, fit
+from captioning.weights import initial_clip
+from models.contrastive import contrastive_loss
+from stages import folder_of
+
+
+@command
+def main() -> None:
+    settings = schema.load()
+    options, folder = settings.finetune_clip, folder_of("clip")
+    seed_everything(settings.seed)
+    model, preprocess = initial_clip(settings.clip)
+    extra: dict = {}
+    if options.epochs and not settings.clip.features:
+        extra = train(settings, model, preprocess)
+    save_clip(folder, model.cpu(), preprocess, **extra)
+    print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
+
+
+def train(settings: schema.Settings, model, preprocess) -> dict:
+    """Trains `model` in place; returns the dev retrieval scores before and after, for its config.json."""
+    options, device, data = settings.finetune_clip, pick_device(), load_data()
+    captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
+    tokens = {split: tokenize(captions[split], model.context_length) for split in captions}  # N of (C, L)
+    pixels = {split: pixels_of(data, split, preprocess, options.workers) for split in captions}
+    owner = torch.tensor([image for image, of_image in enumerate(tokens["dev"]) for _ in of_image], device=device)
+    most = preprocess.image_size // 12
+
+    def batches(epoch: int):
+        rng = np.random.default_rng([settings.seed, epoch, 1])
+        chosen = torch.stack([of_image[rng.integers(len(of_image))] for of_image in tokens["train"]])  # (N, L)
+        for index in shuffled(len(chosen), options.batch_size, settings.seed, epoch):
+            yield shift(pixels["train"].batch(index), most), chosen[index]
+
+    def loss(images: Tensor, texts: Tensor) -> Tensor:
+        texts = texts.to(device)
+        same = (texts[:, None] == texts[None]).all(dim=-1)  # (B, B)
+        image_embeddings = model.encode_image(preprocess.normalize(images.to(device)))
+        return contrastive_loss(image_embeddings, model.encode_text(texts), model.logit_scale, same)
+
+    def evaluate() -> dict[str, float]:
+        size = options.batch_size
+        index = [range(i, min(i + size, len(pixels["dev"]))) for i in range(0, len(pixels["dev"]), size)]
+        images = [model.encode_image(preprocess.normalize(pixels["dev"].batch(rows).to(device))) for rows in index]
+        texts = [model.encode_text(part.to(device)) for part in torch.cat(tokens["dev"]).split(size)]
+        return retrieval(torch.cat(images), torch.cat(texts), owner)
+
+    with torch.no_grad():
+        before = model.to(device).eval() and evaluate()
+    print("before: " + "  ".join(f"{name} {value:.3f}" for name, value in before.items()))
+    job = Job(
+        name="finetune_clip",
+        model=model,
+        loss=loss,
+        batches=batches,
+        steps=steps(len(tokens["train"]), options.batch_size),
+        evaluate=evaluate,
+        monitor="mean_recall",
+        higher_is_better=True,
+        inputs=fingerprint(settings.clip.model_dump(), sha256_of("data/images.csv"), sha256_of("data/captions.csv")),
+    )
+    history = fit(job, options, settings.seed, folder_of("clip"))
+    after = max(history, key=lambda scores: scores["mean_recall"])
+    return {"retrieval": {"before": before, "after": {name: after[name] for name in before}}}
+
+
+def tokenize(captions: list[list[str]], context_length: int) -> list[Tensor]:
+    """For each image its captions as CLIP's tokens (C, L), cut to the context."""
+    flat = [caption for of_image in captions for caption in of_image]
+    tokens = openai_clip.tokenize(flat, context_length, truncate=True)
+    return list(tokens.split([len(of_image) for of_image in captions]))
+
+
+if __name__ == "__main__":
+    main()

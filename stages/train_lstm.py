@@ -1,0 +1,45 @@
+"""Stage train_lstm: trains the baseline, an LSTM, on the cached VGG16 features.
+
+Reads   data/ (training and dev captions as PTB tokens), features/vgg16.h5.
+Writes  checkpoints/lstm/ (config.json, model.safetensors, tokenizer), live/train_lstm/ (curves).
+Expect  on `scenes` well under a minute on 2 cores. A grid of features (`vgg16.layer: conv5_3`) trains the attending
+        LSTM of Show, Attend and Tell; one vector an image trains that of Show and Tell.
+"""
+
+from __future__ import annotations
+
+from captioning import settings as schema
+from captioning.checkpoints import Decoder, feature_identity
+from captioning.datasets import load_data
+from captioning.decoders import train_decoder
+from captioning.device import seed_everything
+from captioning.errors import command
+from captioning.features import FeatureStore
+from captioning.text import word_vocabulary
+from models.lstm import LSTMConfig, LSTMDecoder
+from stages import folder_of
+
+
+@command
+def main() -> None:
+    settings = schema.load()
+    data, store = load_data(), FeatureStore.open("features/vgg16.h5")
+    captions = {split: list(data.tokens(split).values()) for split in ("train", "dev")}
+    text = word_vocabulary((caption for of_image in captions["train"] for caption in of_image), settings.lstm.min_count)
+    seed_everything(settings.seed)
+    config = LSTMConfig(
+        vocab_size=text.size,
+        feature_size=store.shape[-1],
+        grid=len(store.shape) == 4,
+        embed_dim=settings.lstm.embed_dim,
+        hidden_size=settings.lstm.hidden_size,
+        attention_dim=settings.lstm.attention_dim,
+        dropout=settings.lstm.dropout,
+        tie_weights=settings.lstm.tie_weights,
+    )
+    decoder = Decoder("lstm", LSTMDecoder(config), text, config.to_dict(), feature_identity(store.attrs))
+    train_decoder("train_lstm", decoder, store, captions, data, settings.train_lstm, settings.seed, folder_of("lstm"))
+
+
+if __name__ == "__main__":
+    main()
