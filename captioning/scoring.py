@@ -148,10 +148,11 @@ def _check(name: str, references: Mapping[str, Sequence[str]], candidates: Mappi
         raise UserError(f"{name}: none of the references has a word")
 
 
-def score_files(references: Path, candidates: Path) -> tuple[Scores, dict[str, str], int]:
-    """Reads, tokenizes and scores two files. Returns the scores, the captions by id, and how many images have none.
+def score_files(references: Path, candidates: Path, need_all: bool = False) -> tuple[Scores, dict[str, str]]:
+    """Reads, tokenizes and scores two files. Returns the scores, and the captions that were scored by id.
 
-    Images without a candidate are left out, as coco-caption's example does with `cocoRes.getImgIds()`.
+    Images without a candidate are left out, as coco-caption's example does with `cocoRes.getImgIds()`, with a warning
+    on standard error; with `need_all` they raise UserError.
     """
     all_references, captions = read_references(references), read_candidates(candidates)
     unknown = [i for i in captions if i not in all_references]
@@ -160,11 +161,16 @@ def score_files(references: Path, candidates: Path) -> tuple[Scores, dict[str, s
             f"{candidates}: {len(unknown)} of {len(captions)} image ids are not in {references}, such as {unknown[0]!r}"
         )
     kept = {i: texts for i, texts in all_references.items() if i in captions}
+    if len(kept) < len(all_references):
+        gap = f"{len(all_references) - len(kept)} image(s) of {references} have no candidate in {candidates}"
+        if need_all:
+            raise UserError(gap)
+        print(f"warning: {gap}; scoring the other {len(kept)}", file=sys.stderr)
     with Meteor() as meteor:
         tokens = iter(ptb_tokenize([text for texts in kept.values() for text in texts]))
         tokenized = {i: [next(tokens) for _ in texts] for i, texts in kept.items()}
         answers = dict(zip(kept, ptb_tokenize([captions[i] for i in kept]), strict=True))
-        return score(tokenized, answers, meteor), {i: captions[i] for i in kept}, len(all_references) - len(kept)
+        return score(tokenized, answers, meteor), {i: captions[i] for i in kept}
 
 
 def write_per_image(path: Path, scores: Scores, captions: Mapping[str, str]) -> None:
@@ -194,12 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--all", action="store_true", help="an error, not a warning, when an image of the references has no candidate"
     )
     given = parser.parse_args(arguments)
-    scores, captions, missing = score_files(given.references, given.candidates)
-    if missing:
-        gap = f"{missing} image(s) of {given.references} have no candidate in {given.candidates}"
-        if given.all:
-            raise UserError(gap)
-        print(f"warning: {gap}; scored the other {len(scores.ids)}", file=sys.stderr)
+    scores, captions = score_files(given.references, given.candidates, need_all=given.all)
     if given.per_image:
         write_per_image(given.per_image, scores, captions)
     print(json.dumps({**scores.corpus, "images": len(scores.ids)}, indent=2))
