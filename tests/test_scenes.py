@@ -1,0 +1,113 @@
+"""Scenes: determinism, captions that are true of their pictures, splits, and pictures that are smooth."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from captioning.datasets.scenes import draw, split_of, write
+from captioning.datasets.scenes.captions import write_captions
+from captioning.datasets.scenes.facts import mentioned, sample, true_of
+
+MANY = 600
+
+
+@pytest.fixture(scope="module")
+def told() -> list[tuple[dict, list[str]]]:
+    """The facts and captions of many scenes, without their pictures."""
+    pairs = []
+    for index in range(MANY):
+        facts = sample(np.random.default_rng([0, index, 0]))
+        pairs.append((facts, write_captions(facts, np.random.default_rng([0, index, 1]))))
+    return pairs
+
+
+def test_files_are_the_same_whatever_the_number_of_workers(tmp_path):
+    rows = {workers: write(tmp_path / str(workers), images=24, seed=3, size=96, workers=workers) for workers in (1, 2, 3)}
+    assert rows[1] == rows[2] == rows[3]
+    for _, name, *_ in rows[1]:
+        assert len({(tmp_path / str(workers) / name).read_bytes() for workers in (1, 2, 3)}) == 1
+
+
+def test_seeds_and_indices_differ():
+    pictures = [draw(index, seed, 64).image.tobytes() for seed in (0, 1) for index in (0, 1)]
+    assert len(set(pictures)) == 4
+    assert draw(0, 0, 64).image.tobytes() == pictures[0]
+
+
+def test_written_files_have_the_size_and_the_splits(tmp_path):
+    rows = write(tmp_path, images=20, seed=0, size=224, workers=2)
+    assert [row[0] for row in rows] == [f"{k:05d}" for k in range(20)]
+    assert Counter(row[2] for row in rows) == {"train": 16, "dev": 2, "test": 2}
+    for _, name, _, captions, facts in rows:
+        with Image.open(tmp_path / name) as image:
+            assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (224, 224))
+        assert len(captions) == 5
+        assert json.loads(json.dumps(facts)) == facts
+    assert Counter(split_of(k) for k in range(2000)) == {"train": 1600, "dev": 200, "test": 200}
+
+
+def test_captions_are_five_and_differ(told):
+    for _, captions in told:
+        assert len(captions) == len(set(captions)) == 5
+        for caption in captions:
+            assert caption[0].isupper() and caption.endswith(".") and "{" not in caption and "  " not in caption
+
+
+def test_vocabulary_is_wide_and_no_word_rules(told):
+    counts = Counter(word for _, captions in told for caption in captions for word in caption.lower().rstrip(".").split())
+    assert len(counts) >= 200
+    kinds = Counter(facts["subjects"][0]["kind"] for facts, _ in told)
+    assert len(kinds) >= 12 and max(kinds.values()) < 0.2 * MANY
+    places = Counter(facts["place"] for facts, _ in told)
+    assert len(places) == 9 and max(places.values()) < 0.25 * MANY
+
+
+def test_every_fact_a_caption_mentions_is_true_of_its_scene(told):
+    mentions = 0
+    for facts, captions in told:
+        true = true_of(facts)
+        for caption in captions:
+            for category, labels in mentioned(caption).items():
+                mentions += len(labels)
+                wrong = set(labels) - set(true[category])
+                assert not wrong, f"{caption!r} mentions {category} {wrong}, scene: {facts}"
+    assert mentions > 4 * 5 * MANY
+
+
+def test_captions_of_another_scene_are_mostly_found_wrong(told):
+    """The check above can fail: captions moved to the next scene contradict it nearly always."""
+    contradicted = 0
+    for (facts, _), (_, captions) in zip(told, told[1:], strict=False):
+        true = true_of(facts)
+        contradicted += any(set(labels) - set(true[c]) for c, labels in mentioned(captions[0]).items())
+    assert contradicted > 0.9 * (MANY - 1)
+
+
+def test_five_captions_together_tell_the_whole_scene(told):
+    named = total = 0
+    for facts, captions in told:
+        said = {(c, label) for caption in captions for c, labels in mentioned(caption).items() for label in labels}
+        for category, labels in true_of(facts)["core"]:
+            total += 1
+            named += any((category, label) in said for label in labels)
+    assert named > 0.93 * total
+
+
+def test_reader_knows_who_what_and_where():
+    found = mentioned("Two men in red shirts are walking a brown dog on the beach at sunset.")
+    assert found == {"kind": ["dog", "man"], "count": ["one dog", "two man"], "colour": ["brown dog", "red clothes"], "action": ["walk"],
+                     "place": ["beach"], "time": ["sunset"]}
+    assert mentioned("zebra xylophone") == {c: [] for c in found}
+
+
+def test_edges_are_smooth():
+    """Anti-aliasing leaves many in-between colours: a hard-edged drawing has steps of full contrast only."""
+    for index in range(6):
+        scene = draw(index, seed=0)
+        colours = scene.image.getcolors(224 * 224)
+        assert len(colours) > 800
