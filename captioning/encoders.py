@@ -97,7 +97,7 @@ def _encoder(
         "normalization": "l2" if normalize else "none",
         "precision": str(dtype).removeprefix("torch."),
         "device": device.type,
-        "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "pillow")),
+        "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "pillow")),
     }
     return Encoder(forward, preprocess, attributes, device, dtype, normalize)
 

@@ -1,7 +1,7 @@
 """From image files to pixel batches: decoding in worker processes, and the encoders' own resizing and cropping.
 
 Pixels travel as bytes, (B, 3, S, S) uint8, a quarter of what floats take; `Preprocess.normalize` turns them into what a
-network wants, on its device. For an upright RGB file the outcome is exactly that of the encoder's library (torchvision's
+network wants, on its device. For an upright RGB file the outcome is exactly that of its library (torchvision's
 weights' transform, clip's `_transform`). Other files differ on purpose: the orientation in EXIF data is respected,
 transparent parts are white, and palettes, CMYK and 16-bit greys become RGB before they are resized.
 """
@@ -31,7 +31,6 @@ MAX_PIXELS = 100_000_000  # a file that would unpack to more is refused: 300 MB 
 LONGEST_RATIO = 50  # of an image's sides; of a longer one only the crop is resized, equal to within two levels of 255
 STALLED_SECONDS = 600  # without a batch from the workers
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow only warns at its own limit; `open_rgb` refuses at ours
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 

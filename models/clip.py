@@ -6,16 +6,30 @@ code, and always builds both towers. The networks here are `clip.model`'s own cl
 
 from __future__ import annotations
 
+import importlib.util
 import math
-import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # clip imports pkg_resources, which warns that it is old
-    from clip.model import CLIP, ModifiedResNet, VisionTransformer
+
+def _networks():
+    """The file `clip/model.py` as a module. Importing it as `clip.model` would run the package's own imports first:
+    torchvision, and pkg_resources, which today's setuptools no longer has; neither is needed here, and they take 4 s.
+    """
+    package = importlib.util.find_spec("clip")
+    if package is None:
+        raise ImportError("the package clip-anytorch is not installed: run `make`, or see requirements.txt")
+    spec = importlib.util.spec_from_file_location("_clip_model", Path(package.origin).with_name("model.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_model = _networks()
+CLIP, ModifiedResNet, VisionTransformer = _model.CLIP, _model.ModifiedResNet, _model.VisionTransformer
 
 HEAD = 64  # channels of an attention head, in every CLIP: the number of heads is not stored but computed from the width
 

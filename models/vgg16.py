@@ -6,11 +6,11 @@ batch normalisation), so any state dict of that network loads; `forward` and `fc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.vgg import make_layers
 
 # Output channels of the thirteen convolutions; "M" is a max pooling that halves height and width.
 LAYERS = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
@@ -45,7 +45,7 @@ class VGG16(nn.Module):
         super().__init__()
         self.config = config = config or VGG16Config()
         layers = [layer if layer == "M" else config.channels(layer) for layer in LAYERS]
-        self.features = make_layers(layers, config.batch_norm)
+        self.features = convolutions(layers, config.batch_norm)
         # torchvision pools to 7 x 7, which is what 224 pixels have; a smaller image has fewer cells, and keeps them.
         cells = min(7, config.image_size // STRIDE)
         self.avgpool = nn.AdaptiveAvgPool2d((cells, cells))
@@ -84,6 +84,21 @@ class VGG16(nn.Module):
         self.classifier[6] = nn.Linear(old.in_features, num_labels, device=old.weight.device, dtype=old.weight.dtype)
         initialise(self.classifier[6])
         self.config = replace(self.config, num_labels=num_labels)
+
+
+def convolutions(layers: Sequence[int | str], batch_norm: bool) -> nn.Sequential:
+    """As torchvision's `make_layers`, numbering included; written out because importing torchvision takes 3 s."""
+    modules: list[nn.Module] = []
+    channels = 3
+    for layer in layers:
+        if layer == "M":
+            modules.append(nn.MaxPool2d(kernel_size=2, stride=2))
+            continue
+        modules.append(nn.Conv2d(channels, layer, kernel_size=3, padding=1))
+        modules += [nn.BatchNorm2d(layer)] if batch_norm else []
+        modules.append(nn.ReLU(inplace=True))
+        channels = layer
+    return nn.Sequential(*modules)
 
 
 def initialise(module: nn.Module) -> None:

@@ -1,0 +1,35 @@
+"""Stage extract_clip: every image through CLIP's image tower, once.
+
+Reads   data/images.csv and the images, checkpoints/clip/; or, with `clip.features`, that file instead of a network.
+Writes  features/clip.h5 (see captioning/features.py): one embedding an image, of length 1 with `normalize`.
+Takes   on `scenes` (2,400 images of 96 pixels, a small ResNet) SCENES s on 2 cores. After a kill it goes on where it
+        was; a second run computes only images that are new or have changed.
+"""
+
+from __future__ import annotations
+
+from captioning import settings as schema
+from captioning.datasets import load_data
+from captioning.encoders import load_clip
+from captioning.errors import command
+from captioning.extraction import extract
+from captioning.imported import import_features
+from stages import folder_of
+
+PATH = "features/clip.h5"
+
+
+@command
+def main() -> None:
+    settings = schema.load()
+    options, images = settings.extract_clip, load_data().images
+    ids, paths, sha256s = (images[column].tolist() for column in ("id", "path", "sha256"))
+    if settings.clip.features:
+        import_features(PATH, settings.clip.features, ids, sha256s, options.normalize)
+        return
+    encoder = load_clip(folder_of("clip"), options.normalize, options.precision)
+    extract(PATH, encoder, ids, paths, sha256s, options.batch_size, options.workers)
+
+
+if __name__ == "__main__":
+    main()
