@@ -15,39 +15,41 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import statistics
 from collections import Counter
 from pathlib import Path
 
 from captioning import settings
-from captioning.datasets import CAPTION_COLUMNS, IMAGE_COLUMNS, flickr8k, folder, karpathy
+from captioning.datasets import CAPTION_COLUMNS, IMAGE_COLUMNS, flickr8k, folder, karpathy, scenes
 from captioning.datasets.clean import Cleaned, clean, clean_caption
-from captioning.datasets.source import SPLITS, Dropped, count_reasons
-from captioning.errors import command
+from captioning.datasets.source import SPLITS, Dropped, Item, Reading, count_reasons
+from captioning.errors import UserError, command
 from captioning.files import atomic_write, write_json
 from captioning.scoring import ptb_tokenize
 
 OUT = Path("data")
-READERS = {"flickr8k": flickr8k.read, "karpathy": karpathy.read, "folder": folder.read}
+IMAGES, FACTS, STATISTICS = OUT / "images", OUT / "facts.json", OUT / "statistics.json"
+OURS = ("images", "images.csv", "captions.csv", "facts.json", "statistics.json")
 
 
 @command
 def main() -> None:
     params = settings.load()
+    refuse_foreign_files()
     reading = READERS[params.data.source](params.data, params.seed)
     for note in reading.notes:
         print(note)
     cleaned = clean(reading, params.data, ptb_tokenize)
     summary = summarise(cleaned, params.data.source, reading.splits_from)
     if cleaned.dropped:
-        print(f"left out: {count_reasons(cleaned.dropped)} (listed in {OUT / 'statistics.json'})")
-    write_table(
-        OUT / "images.csv",
-        IMAGE_COLUMNS,
-        [(image.id, portable(image.path), image.split, image.sha256) for image in cleaned.images],
-    )
+        print(f"left out: {count_reasons(cleaned.dropped)} (listed in {STATISTICS})")
+    if params.data.source != "scenes":
+        remove_drawings()
+    rows = [(image.id, portable(image.path), image.split, image.sha256) for image in cleaned.images]
+    write_table(OUT / "images.csv", IMAGE_COLUMNS, rows)
     write_table(OUT / "captions.csv", CAPTION_COLUMNS, cleaned.captions)
-    write_json(OUT / "statistics.json", summary)
+    write_json(STATISTICS, summary)
     for split, counts in summary["splits"].items():
         print(f"{split}: {counts['images']} images, {counts['captions']} captions")
     words = summary["caption_words"]
@@ -55,6 +57,37 @@ def main() -> None:
         f"captions have {words['min']} to {words['max']} words, {words['mean']} on average; "
         f"those for training use {summary['vocabulary']} different ones"
     )
+
+
+def refuse_foreign_files() -> None:
+    """Stops where data/ holds what this stage does not write: it is somebody's, and data/ is emptied without asking."""
+    found = sorted(OUT.iterdir()) if OUT.is_dir() else []
+    foreign = [path for path in found if path.name not in OURS and not path.name.startswith(".")]
+    if IMAGES.exists() and not FACTS.exists():  # drawings come with their facts
+        foreign.append(IMAGES)
+    if foreign:
+        raise UserError(
+            f"{OUT}/ is where this stage writes, and {foreign[0]} is not its work: move it out of {OUT}/ "
+            "(pictures of your own may lie anywhere else; data.root says where)"
+        )
+
+
+def remove_drawings() -> None:
+    """The drawings go before their facts do: while there are drawings, the facts mark them as this stage's."""
+    shutil.rmtree(IMAGES, ignore_errors=True)
+    FACTS.unlink(missing_ok=True)
+
+
+def draw_scenes(data: settings.Data, seed: int) -> Reading:
+    """The drawings as a source like any other."""
+    chosen = data.scenes
+    remove_drawings()
+    write_json(FACTS, {})  # marks the drawings as this stage's, should it be killed among them
+    drawn = scenes.write(IMAGES, chosen.images, seed, chosen.size, data.workers)
+    write_json(FACTS, {image_id: facts for image_id, _, _, _, facts in drawn})
+    items = [Item(image_id, IMAGES / name, split, captions) for image_id, name, split, captions, _ in drawn]
+    note = f"{chosen.images} scenes of {chosen.size} pixels drawn with seed {seed}: {IMAGES}, facts in {FACTS}"
+    return Reading(items, "position: of ten scenes the ninth is dev and the tenth test", notes=[note])
 
 
 def portable(path: Path) -> str:
@@ -107,6 +140,8 @@ def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]
         table.writerow(columns)
         table.writerows(rows)
 
+
+READERS = {"scenes": draw_scenes, "flickr8k": flickr8k.read, "karpathy": karpathy.read, "folder": folder.read}
 
 if __name__ == "__main__":
     main()

@@ -51,9 +51,8 @@ def clean(reading: Reading, data, tokenize: Callable[[list[str]], list[str]]) ->
     empty.
     """
     dropped = list(reading.dropped)
-    placed = [item for item in reading.items if item.split]
     dropped += [Dropped(item.id, "in no split", fault=False) for item in reading.items if not item.split]
-
+    placed = _unique([item for item in reading.items if item.split], dropped)
     sound, hashes = _check_images(placed, data.workers, dropped)
     captions = [(item.id, text) for item in sound for text in _check_captions(item, data.max_words, dropped)]
     tokens = tokenize([text for _, text in captions])
@@ -70,6 +69,14 @@ def clean(reading: Reading, data, tokenize: Callable[[list[str]], list[str]]) ->
     _check_shares(dropped, reading, data.max_dropped)
     _check_splits(images, reading, dropped)
     return Cleaned(images, [row for item in order for row in rows[item.id]], dropped)
+
+
+def _unique(items: list[Item], dropped: list[Dropped]) -> list[Item]:
+    first: dict[str, Item] = {}
+    for item in items:
+        if first.setdefault(item.id, item) is not item:
+            dropped.append(Dropped(f"{item.id} ({item.path.name})", "id of another image: the first is kept"))
+    return list(first.values())
 
 
 def clean_caption(text: str) -> str:

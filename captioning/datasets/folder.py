@@ -10,10 +10,11 @@ image moves no other. An id is the image's name without its ending (`beach/1`).
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from pathlib import Path
 
 from captioning.datasets.source import (
-    SPLITS,
     Dropped,
     Item,
     Reading,
@@ -71,58 +72,59 @@ def read(data, seed: int) -> Reading:
         rows, dropped = read_csv(file, required=("image", "caption"))
     if not rows:
         raise UserError(f"{file} has no captions")
-    items, splits = _items(rows, folder, file, dropped)
-    given = any(split for found in splits.values() for split in found)
-    if given:
-        for item in items:
-            item.split = strictest(splits[item.id])
-            dropped += in_two_splits(item.id, splits[item.id])
-        splits_from = f"the split column of {file.name}"
-    else:
-        draw_splits(items, seed, data.dev_share, data.test_share)
-        splits_from = f"a hash of the ids, seed {seed}"
-    note = f"{len(items)} pictures of {folder} with captions from {file}; splits by {splits_from}"
-    return Reading(items, splits_from, dropped, [note])
-
-
-def _items(rows, folder: Path, file: Path, dropped: list[Dropped]) -> tuple[list[Item], dict[str, list[str | None]]]:
-    """Rows gathered by picture: the items, and the splits that each one's rows name."""
-    items: dict[Path, Item] = {}
-    splits: dict[str, list[str | None]] = {}
-    refused: set[str] = set()
-    root = Path(folder).absolute()
-    taken: dict[str, Path] = {}
+    captions: dict[Path, list[str]] = {}
+    splits: dict[Path, list[str | None]] = {}
     for row in rows:
         name = row["image"].strip()
         path = inside(folder, name)
         if path is None:
-            if name not in refused:
-                refused.add(name)
-                dropped.append(Dropped(name, "path leads out of data.root" if name else "row without an image's name"))
-            continue
-        if path not in items:
-            relative = path.relative_to(root)
-            image_id = relative.with_suffix("").as_posix()
-            if taken.setdefault(image_id, path) != path:  # a.jpg and a.png
-                image_id = relative.as_posix()
-            items[path] = Item(image_id, path, None, [])
-        item = items[path]
-        item.captions.append(row["caption"])
-        splits.setdefault(item.id, []).append(split_name(row.get("split", ""), f"{file}, image {name}"))
-    return list(items.values()), splits
+            reason = "path leads out of data.root" if name else "row without an image's name"
+            dropped.append(Dropped(name, reason, caption=row["caption"]))
+        else:
+            captions.setdefault(path, []).append(row["caption"])
+            splits.setdefault(path, []).append(split_name(row.get("split", ""), f"{file}, image {name}"))
+    ids = name_images(list(captions), folder)
+    items = [Item(ids[path], path, strictest(splits[path]), texts) for path, texts in captions.items()]
+    if any(item.split for item in items):
+        dropped += [entry for path, given in splits.items() for entry in in_two_splits(ids[path], given)]
+        splits_from = f"the split column of {file.name}"
+    else:
+        draw_splits(items, seed, data.dev_share, data.test_share)
+        splits_from = f"a hash of the ids, seed {seed}"
+    notes = [f"{len(items)} pictures of {folder} with captions from {file}; splits by {splits_from}"]
+    return Reading(items, splits_from, dropped, notes + _uncaptioned(captions))
+
+
+def name_images(paths: list[Path], folder: Path) -> dict[Path, str]:
+    """Ids: the path in the folder without its ending, or with it where `a.jpg` and `a.png` would clash."""
+    whole = {path: path.relative_to(os.path.abspath(folder)).as_posix() for path in paths}
+    short = {path: Path(name).with_suffix("").as_posix() for path, name in whole.items()}
+    uses = Counter(short.values())
+    ids = {path: short[path] if uses[short[path]] == 1 else whole[path] for path in paths}
+    return ids if len(set(ids.values())) == len(paths) else whole
+
+
+def _uncaptioned(captions: dict[Path, list[str]]) -> list[str]:
+    """A sentence on the pictures that lie beside captioned ones and have no caption themselves."""
+    folders = sorted({path.parent for path in captions if path.parent.is_dir()})
+    endings = {path.suffix for path in captions}
+    beside = (Path(entry) for folder in folders for entry in os.scandir(folder))
+    bare = sorted(path for path in beside if path.suffix in endings and path not in captions)
+    return [f"{len(bare)} pictures have no caption and are not used ({bare[0]}, ...)"] if bare else []
 
 
 def draw_splits(items: list[Item], seed: int, dev_share: float, test_share: float) -> None:
-    """Test gets the ids with the smallest hashes, then dev, each at least one image where its share is above zero."""
+    """Test gets the ids with the smallest hashes, then dev; of three images or more, each split gets at least one."""
     if dev_share + test_share >= 1:
         raise UserError(f"data.dev_share = {dev_share} and data.test_share = {test_share} leave nothing to train on")
     ranked = sorted(items, key=lambda item: (chance(seed, item.id), item.id))
-    for item in ranked:
-        item.split = "train"
-    limit = 0.0
+    start, limit, later = 0, 0.0, 2
     for split, share in (("test", test_share), ("dev", dev_share)):
         limit += share
-        rest = [item for item in ranked if item.split == SPLITS[0]]
-        below = [item for item in rest if chance(seed, item.id) < limit]
-        for item in below or rest[: 1 if share else 0]:
+        below = sum(chance(seed, item.id) < limit for item in ranked)
+        end = min(max(below, start + (share > 0)), len(ranked) - later)
+        for item in ranked[start:end]:
             item.split = split
+        start, later = max(start, end), later - 1
+    for item in ranked[start:]:
+        item.split = "train"

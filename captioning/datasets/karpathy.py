@@ -69,7 +69,7 @@ def read(data, seed: int) -> Reading:
         where = f"{file}, images[{number}]"
         name, captions, split = _fields(record, where, reading)
         path = inside(images, name)
-        image_id = str(record["cocoid"]) if "cocoid" in record else Path(name).stem
+        image_id = str(record["cocoid"]) if record.get("cocoid") is not None else Path(name).stem
         if path is None:
             reading.dropped.append(Dropped(image_id, "path leads out of data.root"))
         elif image_id not in items:

@@ -13,7 +13,7 @@ from captioning.datasets.source import Dropped, read_text, unix_line_ends
 from captioning.errors import UserError
 
 OTHER_COLUMNS = {"file_name": "image", "filename": "image", "text": "caption"}  # as in Hugging Face's metadata.csv
-SWALLOWED_ROW = re.compile(r"\n[^\n]{1,200}?\.(?:jpe?g|png|webp|gif|bmp|tiff?)[,;\t\"]", re.IGNORECASE)
+SWALLOWED_ROW = re.compile(r"\n[^\n]{1,200}?\.(?:jpe?g|png|webp|gif|bmp|tiff?)(?:[,;\t\"\n]|$)", re.IGNORECASE)
 csv.field_size_limit(2**31 - 1)  # a caption of any length is read, then judged
 
 
@@ -108,3 +108,5 @@ def load_json(path: Path, text: str | None = None):
         return json.loads(read_text(path) if text is None else text)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg}); is the file complete?") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON that can be read ({error})") from None

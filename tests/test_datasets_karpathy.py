@@ -1,0 +1,134 @@
+"""Karpathy's three JSON files, in their shapes."""
+
+from __future__ import annotations
+
+import pytest
+from small_data import data_settings, photo, photos, write_json
+
+from captioning.datasets import karpathy
+from captioning.datasets.source import Reading
+from captioning.errors import UserError
+
+
+def image(number: int, split: str, **changes) -> dict:
+    sentences = [{"raw": f"A dog, {number}.", "tokens": ["a", "dog", str(number)], "imgid": number, "sentid": number}]
+    return {
+        "filename": f"{number}.jpg",
+        "imgid": number,
+        "sentids": [number],
+        "split": split,
+        "sentences": sentences,
+    } | changes
+
+
+def coco(number: int, split: str, folder: str = "val2014") -> dict:
+    name = f"COCO_{folder}_{number:012d}.jpg"
+    return image(number, split, filename=name, filepath=folder, cocoid=number)
+
+
+def read(root, images: list[dict], name: str = "dataset_flickr8k.json", **changes) -> Reading:
+    write_json(root / name, {"dataset": "flickr8k", "images": images})
+    return karpathy.read(data_settings("karpathy", root, **changes), seed=0)
+
+
+def summary(reading: Reading) -> list[tuple]:
+    return [(item.id, item.path.name, item.split, item.captions) for item in reading.items]
+
+
+@pytest.mark.parametrize("folder", ["", "images", "Flicker8k_Dataset", "flickr30k-images"])
+def test_flickr_in_the_usual_image_folders(tmp_path, folder):
+    photos(tmp_path / folder, [f"{i}.jpg" for i in range(3)])
+    reading = read(tmp_path, [image(0, "train"), image(1, "val"), image(2, "test")])
+    assert summary(reading) == [
+        ("0", "0.jpg", "train", ["A dog, 0."]),
+        ("1", "1.jpg", "dev", ["A dog, 1."]),
+        ("2", "2.jpg", "test", ["A dog, 2."]),
+    ]
+    assert all(item.path.is_file() for item in reading.items)
+    assert not reading.dropped
+
+
+@pytest.mark.parametrize("folder", ["", "images"])
+def test_coco_has_folders_and_ids_of_its_own_and_restval_joins_train(tmp_path, folder):
+    records = [coco(391895, "test"), coco(7, "restval"), coco(8, "val"), coco(9, "train", "train2014")]
+    for number, record in enumerate(records):
+        photo(tmp_path / folder / record["filepath"] / record["filename"], number)
+    reading = read(tmp_path, records, "dataset_coco.json")
+    assert [(item.id, item.split) for item in reading.items] == [
+        ("391895", "test"),
+        ("7", "train"),
+        ("8", "dev"),
+        ("9", "train"),
+    ]
+    assert all(item.path.is_file() for item in reading.items)
+
+
+def test_repeated_images_merge_and_ids_of_other_images_are_dropped(tmp_path):
+    photos(tmp_path, [f"{i}.jpg" for i in range(4)])
+    again = image(1, "test")
+    again["sentences"].append({"raw": "Another."})
+    records = [
+        image(0, "train", cocoid=5),
+        image(1, "train"),
+        again,
+        image(2, "val", cocoid=5),
+        image(3, "val", cocoid=None),
+        image(9, "train", filename="../../secret.jpg"),
+    ]
+    reading = read(tmp_path, records)
+    assert [(item.id, item.split) for item in reading.items] == [("5", "train"), ("1", "test"), ("3", "dev")]
+    assert reading.items[1].captions == ["A dog, 1.", "Another."]
+    assert [(entry.image, entry.reason) for entry in reading.dropped] == [
+        ("1", "in train and test: kept in test only"),
+        ("5 (2.jpg)", "id of another image: the first is kept"),
+        ("secret", "path leads out of data.root"),
+    ]
+
+
+def test_sentences_without_raw_text_use_their_tokens_and_others_are_listed(tmp_path):
+    photos(tmp_path, ["0.jpg"])
+    sentences = [{"tokens": ["a", "dog"]}, {"raw": None}, "text", {"raw": "É\u2028x"}]
+    reading = read(tmp_path, [image(0, "train", sentences=sentences)])
+    assert reading.items[0].captions == ["a dog", "É\u2028x"]
+    assert [entry.reason for entry in reading.dropped] == ["caption is not text"] * 2
+
+
+def test_an_image_without_a_split_or_captions_is_read_as_such(tmp_path):
+    photos(tmp_path, ["0.jpg", "1.jpg"])
+    reading = read(tmp_path, [image(0, ""), image(1, "test", sentences=[])])
+    assert summary(reading) == [("0", "0.jpg", None, ["A dog, 0."]), ("1", "1.jpg", "test", [])]
+
+
+def test_the_json_may_lie_elsewhere_but_must_be_one(tmp_path):
+    photos(tmp_path / "pictures", ["0.jpg"])
+    file = write_json(tmp_path / "mine.json", {"images": [image(0, "train")]})
+    data = data_settings("karpathy", tmp_path / "pictures", annotations=str(file))
+    assert len(karpathy.read(data, 0).items) == 1
+    with pytest.raises(
+        UserError, match=r"data.annotations is null and .* has not exactly one dataset_\*.json \(none\)"
+    ):
+        karpathy.read(data_settings("karpathy", tmp_path / "pictures"), 0)
+    for name in ("dataset_coco.json", "dataset_flickr8k.json"):
+        write_json(tmp_path / "pictures" / name, {})
+    with pytest.raises(UserError, match=r"\(dataset_coco.json, dataset_flickr8k.json\): set data.annotations"):
+        karpathy.read(data_settings("karpathy", tmp_path / "pictures"), 0)
+    with pytest.raises(UserError, match=r"data.annotations = no.json is no file"):
+        karpathy.read(data_settings("karpathy", tmp_path, annotations="no.json"), 0)
+
+
+def test_what_is_wrong_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"data\.source = karpathy needs data\.root"):
+        karpathy.read(data_settings("karpathy", None), 0)
+    with pytest.raises(UserError, match=r"none of the first 1 images is in .*looked for ./0.jpg in it and in images"):
+        read(tmp_path, [image(0, "train")])
+    photos(tmp_path, ["0.jpg"])
+    with pytest.raises(UserError, match=r"images\[1\]: no `filename`"):
+        read(tmp_path, [image(0, "train"), {"split": "test"}])
+    with pytest.raises(UserError, match=r"images\[0\]: split is 'tset', expected train, dev or test"):
+        read(tmp_path, [image(0, "tset")])
+    with pytest.raises(UserError, match="is not one of Karpathy's files"):
+        read(tmp_path, [])
+    file = tmp_path / "dataset_flickr8k.json"
+    file.write_text(file.read_text()[:-3])
+    with pytest.raises(UserError, match=r"dataset_flickr8k.json, line 1: not JSON .* is the file complete\?"):
+        karpathy.read(data_settings("karpathy", tmp_path), 0)
