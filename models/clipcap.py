@@ -36,7 +36,7 @@ class ClipCap(nn.Module):
 
     Args:
         config: sizes and the kind of mapping network.
-        gpt: used as it is, not copied. With `config.freeze_gpt2` its weights get no gradients and its dropout stays off.
+        gpt: used as it is, not copied; with `config.freeze_gpt2` it gets no gradients and its dropout stays off.
     """
 
     def __init__(self, config: ClipCapConfig, gpt: GPT2LMHeadModel) -> None:

@@ -27,11 +27,15 @@ def run_blocks(gpt: GPT2LMHeadModel, embeddings: Tensor, positions: Tensor, atte
 
     What a token sees is up to `attend`.
     """
+    activation = gpt.config.activation_function
     x = gpt.transformer.drop(embeddings + gpt.transformer.wpe(positions))  # (N, E)
     for layer, block in enumerate(gpt.transformer.h):
         seen = attend(layer, block.attn.c_attn(block.ln_1(x)))  # (N, 3E) -> (N, E)
         x = x + block.attn.resid_dropout(block.attn.c_proj(seen))
-        x = x + block.mlp(block.ln_2(x))
+        inner = block.mlp.c_fc(block.ln_2(x))  # (N, 4E)
+        # The library computes GPT-2's own GELU in seven steps; torch does the same in one.
+        inner = F.gelu(inner, approximate="tanh") if activation == "gelu_new" else block.mlp.act(inner)
+        x = x + block.mlp.dropout(block.mlp.c_proj(inner))
     return x
 
 
@@ -100,12 +104,12 @@ def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, captions: Tensor, target
         out = F.scaled_dot_product_attention(
             q, k, v, mask, dropout_p=dropout.p if dropout.training else 0.0, scale=scale_of(gpt, layer)
         )
-        return out.transpose(1, 2).reshape(images * rows, width)[cells]  # (B*P + N, E)
+        return out.transpose(1, 2).reshape(images * rows, width).index_select(0, cells)  # (B*P + N, E)
 
     x = run_blocks(gpt, embeddings, positions, attend)
     firsts = targets.first.nonzero()[:, 0] * length + length - 1  # the prefix's last position, once a caption
     inside = torch.arange(images * length, len(x), device=device)
-    return x[torch.cat([firsts, inside])]
+    return x.index_select(0, torch.cat([firsts, inside]))
 
 
 def _packed_mask(cells: Tensor, segments: Tensor, images: int, rows: int) -> Tensor:

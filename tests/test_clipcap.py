@@ -1,0 +1,164 @@
+"""ClipCap: packed rows give the loss and the gradients of the published padded form; names are the published ones."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from models.clipcap import ClipCap, ClipCapConfig
+from models.losses import PAD
+
+VOCABULARY, FEATURES, PREFIX, END = 50, 12, 4, 1
+
+
+def small_gpt(seed: int = 0, dropout: float = 0.0, **changes) -> GPT2LMHeadModel:
+    torch.manual_seed(seed)
+    sizes = dict(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=32, initializer_range=0.2)
+    drops = dict(resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout)
+    return GPT2LMHeadModel(GPT2Config(**sizes | drops | changes, bos_token_id=END, eos_token_id=END))
+
+
+def small_model(mapping: str, seed: int = 0, freeze_gpt2: bool = False, gpt: GPT2LMHeadModel | None = None) -> ClipCap:
+    config = ClipCapConfig(FEATURES, mapping, PREFIX, clip_len=3, mapping_layers=2, freeze_gpt2=freeze_gpt2)
+    return ClipCap(config, gpt or small_gpt(seed))
+
+
+def some_captions(seed: int, images: int = 4, captions: int = 3, longest: int = 7) -> torch.Tensor:
+    """(B, C, T): captions of 0 (absent) to `longest` tokens, the last of them `END`."""
+    generator = torch.Generator().manual_seed(seed)
+    result = torch.full((images, captions, longest), PAD)
+    for row in result.view(-1, longest):
+        length = int(torch.randint(longest + 1, (), generator=generator))
+        row[:length] = torch.randint(2, VOCABULARY, (length,), generator=generator)
+        row[max(length - 1, 0) : length] = END
+    result[0, 0] = torch.arange(2, 2 + longest)  # one at least is as long as can be
+    return result
+
+
+def padded_loss(model: ClipCap, features: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
+    """The published form: one padded row a caption, the prefix computed for each, GPT-2's own forward."""
+    rows = captions.flatten(0, 1)  # (B*C, T)
+    prefix = model.prefix(features.repeat_interleave(captions.shape[1], dim=0))  # (B*C, P, E)
+    embeddings = torch.cat([prefix, model.gpt.transformer.wte(rows.clamp(min=0))], dim=1)
+    mask = torch.cat([torch.ones(prefix.shape[:2]), (rows >= 0).float()], dim=1)
+    logits = model.gpt(inputs_embeds=embeddings, attention_mask=mask).logits[:, prefix.shape[1] - 1 : -1]
+    return F.cross_entropy(logits.flatten(0, 1), rows.flatten(), ignore_index=PAD, reduction="sum")
+
+
+@pytest.mark.parametrize("mapping", ["mlp", "transformer"])
+@pytest.mark.parametrize("freeze", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_packed_rows_give_the_loss_and_gradients_of_padded_rows(mapping, freeze, seed):
+    model, twin = small_model(mapping, seed, freeze), small_model(mapping, seed, freeze)
+    twin.load_state_dict(model.state_dict())
+    features, captions = torch.randn(4, FEATURES), some_captions(seed)
+
+    loss, expected = model.loss(features, captions), padded_loss(twin, features, captions)
+    loss.total.backward()
+    expected.backward()
+
+    assert loss.tokens == (captions >= 0).sum()
+    torch.testing.assert_close(loss.total, expected, rtol=1e-6, atol=1e-5)
+    for (name, ours), theirs in zip(model.named_parameters(), twin.parameters(), strict=True):
+        if freeze and name.startswith("gpt."):
+            assert ours.grad is None and theirs.grad is None
+        else:
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=2e-5, msg=name)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 6), (3, 1, 4), (2, 5, 1), (2, 4, 2)])
+def test_any_number_of_images_captions_and_tokens(shape):
+    model = small_model("mlp")
+    images, captions, longest = shape
+    features, captions = torch.randn(images, FEATURES), some_captions(3, images, captions, longest)
+    torch.testing.assert_close(model.loss(features, captions).total, padded_loss(model, features, captions))
+
+
+def test_padding_and_order_of_captions_do_not_matter():
+    model = small_model("mlp")
+    features, captions = torch.randn(4, FEATURES), some_captions(0)
+    wide = F.pad(captions.flip(1), (0, 5), value=PAD)
+    torch.testing.assert_close(model.loss(features, captions).total, model.loss(features, wide).total)
+
+
+def test_attention_scales_of_other_gpt2_settings_are_kept():
+    for changes in ({"scale_attn_by_inverse_layer_idx": True}, {"scale_attn_weights": False}):
+        model = small_model("mlp", gpt=small_gpt(**changes))
+        features, captions = torch.randn(4, FEATURES), some_captions(1)
+        torch.testing.assert_close(model.loss(features, captions).total, padded_loss(model, features, captions))
+
+
+def test_other_activations_are_the_configured_ones():
+    model = small_model("mlp", gpt=small_gpt(activation_function="relu"))
+    features, captions = torch.randn(4, FEATURES), some_captions(1)
+    torch.testing.assert_close(model.loss(features, captions).total, padded_loss(model, features, captions))
+
+
+def test_label_smoothing_mixes_in_the_mean_over_the_vocabulary():
+    model = small_model("mlp")
+    features, captions = torch.randn(4, FEATURES), some_captions(1)
+    rows = captions.flatten(0, 1)
+    prefix = model.prefix(features.repeat_interleave(3, dim=0))
+    embeddings = torch.cat([prefix, model.gpt.transformer.wte(rows.clamp(min=0))], dim=1)
+    logs = model.gpt(inputs_embeds=embeddings).logits[:, PREFIX - 1 : -1][rows >= 0].log_softmax(-1)  # (M, V)
+    wanted = -(0.9 * logs.gather(1, rows[rows >= 0][:, None]).sum() + 0.1 * logs.mean(1).sum())
+    torch.testing.assert_close(model.loss(features, captions, label_smoothing=0.1).total, wanted)
+
+
+def test_a_frozen_gpt2_has_no_dropout_and_no_gradients():
+    frozen = small_model("mlp", freeze_gpt2=True, gpt=small_gpt(dropout=0.5)).train()
+    features, captions = torch.randn(4, FEATURES), some_captions(0)
+    assert frozen.loss(features, captions).total == frozen.loss(features, captions).total
+    assert all(name.startswith("clip_project.") for name, p in frozen.named_parameters() if p.requires_grad)
+    tuned = small_model("mlp", gpt=small_gpt(dropout=0.5)).train()
+    assert tuned.loss(features, captions).total != tuned.loss(features, captions).total
+    assert tuned.eval().loss(features, captions).total == tuned.loss(features, captions).total
+
+
+def test_the_dropout_of_attention_is_used():
+    gpt = small_gpt(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.5)
+    model = small_model("mlp", gpt=gpt).train()
+    features, captions = torch.randn(4, FEATURES), some_captions(0)
+    assert model.loss(features, captions).total != model.loss(features, captions).total
+
+
+def test_bf16_autocast_stays_near_fp32():
+    model = small_model("transformer")
+    features, captions = torch.randn(4, FEATURES), some_captions(0)
+    exact = model.loss(features, captions).mean
+    with torch.autocast("cpu", torch.bfloat16):
+        near = model.loss(features.half(), captions).mean
+    near.backward()
+    assert near.dtype == torch.float32
+    assert abs(float(near.detach() - exact.detach())) < 0.05
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_names_are_those_of_the_published_checkpoints():
+    mapping = {name for name in small_model("mlp").state_dict() if not name.startswith("gpt.")}
+    assert mapping == {f"clip_project.model.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")}
+    layer = "norm1.weight norm1.bias attn.to_queries.weight attn.to_keys_values.weight attn.project.weight "
+    layer += "attn.project.bias norm2.weight norm2.bias mlp.fc1.weight mlp.fc1.bias mlp.fc2.weight mlp.fc2.bias"
+    names = {f"clip_project.transformer.layers.{i}.{name}" for i in (0, 1) for name in layer.split()}
+    names |= {"clip_project.linear.weight", "clip_project.linear.bias", "clip_project.prefix_const"}
+    assert {name for name in small_model("transformer").state_dict() if not name.startswith("gpt.")} == names
+    assert "gpt.transformer.h.0.attn.c_attn.weight" in small_model("mlp").state_dict()
+
+
+def test_what_does_not_fit_is_said():
+    with pytest.raises(ValueError, match="mlp or transformer"):
+        small_model("linear")
+    with pytest.raises(ValueError, match="heads"):
+        small_model("transformer", gpt=small_gpt(n_embd=36))
+    with pytest.raises(ValueError, match="32"):
+        small_model("mlp").loss(torch.randn(1, FEATURES), torch.ones(1, 1, 30, dtype=torch.int64))
+
+
+def test_the_library_s_forward_is_left_as_it_was():
+    gpt = small_gpt()
+    twin = copy.deepcopy(gpt)
+    small_model("mlp", gpt=gpt).loss(torch.randn(4, FEATURES), some_captions(0))
+    tokens = torch.arange(10)[None]
+    torch.testing.assert_close(gpt(tokens).logits, twin(tokens).logits, rtol=0, atol=0)

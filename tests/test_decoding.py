@@ -1,0 +1,302 @@
+"""The search says what transformers' `generate` says, and what a textbook's beam search without a cache says."""
+
+import math
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from captioning.decoding import Hypothesis, beam_search, greedy
+from models.clipcap import ClipCap, ClipCapConfig
+from models.lstm import LSTMConfig, LSTMDecoder
+
+VOCABULARY, FEATURES, PREFIX, END, PADDING = 24, 8, 3, 1, 0
+
+
+def random_clipcap(seed: int, vocabulary: int = VOCABULARY, mapping: str = "mlp") -> ClipCap:
+    """Weights so large that captions differ, and an end-of-text token so likely that some end early."""
+    torch.manual_seed(seed)
+    ids = dict(bos_token_id=END, eos_token_id=END, pad_token_id=PADDING)
+    sizes = dict(vocab_size=vocabulary, n_embd=16, n_layer=2, n_head=2, n_positions=32, initializer_range=0.4)
+    gpt = GPT2LMHeadModel(GPT2Config(**sizes, **ids))
+    end = gpt.lm_head.weight[END].detach()
+    gpt.transformer.ln_f.bias.data = 2 * end / end.square().sum()  # adds 2 to the token's logit
+    config = ClipCapConfig(FEATURES, mapping, PREFIX, clip_len=2, mapping_layers=1, mapping_heads=2)
+    return ClipCap(config, gpt).eval()
+
+
+def random_lstm(seed: int, grid: bool = False) -> LSTMDecoder:
+    torch.manual_seed(seed)
+    sizes = dict(embed_dim=16, hidden_size=16, attention_dim=8)
+    model = LSTMDecoder(LSTMConfig(VOCABULARY, FEATURES, grid=grid, **sizes))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(torch.randn_like(weight) * 0.8)
+        model.output_bias[END] = 1.0
+    return model.eval()
+
+
+def random_features(seed: int, images: int, grid: bool = False) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (images, 2, 3, FEATURES) if grid else (images, FEATURES)
+    return torch.randn(shape, generator=generator)
+
+
+def generated(model: ClipCap, features: torch.Tensor, beams: int, max_tokens: int, **options):
+    """The library's own answer: tokens up to and with the end-of-text token, and scores, of each image's beams."""
+    prefix = model.prefix(features)
+    answer = model.gpt.generate(
+        inputs_embeds=prefix,
+        attention_mask=torch.ones(prefix.shape[:2], dtype=torch.int64),
+        num_beams=beams,
+        num_return_sequences=beams,
+        max_new_tokens=max_tokens,
+        do_sample=False,
+        early_stopping=False,
+        output_scores=True,
+        return_dict_in_generate=True,
+        **options,
+    )
+    rows = [row[: row.index(END) + 1] if END in row else row for row in answer.sequences.tolist()]
+    scores = answer.sequences_scores.tolist() if beams > 1 else [None] * len(rows)
+    return rows, scores
+
+
+def assert_same(found: list[list[Hypothesis]], rows: list[list[int]], scores: list[float]) -> None:
+    ours = [caption for captions in found for caption in captions]
+    assert [caption.tokens + [END] * caption.ended for caption in ours] == rows
+    for caption, score in zip(ours, scores, strict=True):
+        assert score is None or caption.score == pytest.approx(score, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("penalty", [0.0, 0.7, 1.0, 2.0, -1.0])
+def test_beams_are_those_of_generate(seed, penalty):
+    model, images = random_clipcap(seed, mapping=("mlp", "transformer")[seed % 2]), 1 + seed % 6
+    features = random_features(seed, images)
+    found = beam_search(model, features, beam_size=5, max_tokens=12, eos_id=END, length_penalty=penalty)
+    rows, scores = generated(model, features, 5, 12, length_penalty=penalty)
+    assert_same(found, rows, scores)
+
+
+@pytest.mark.parametrize("beams", [2, 3, 8])
+@pytest.mark.parametrize("max_tokens", [1, 2, 9])
+def test_other_widths_and_lengths_are_those_of_generate(beams, max_tokens):
+    model, features = random_clipcap(beams), random_features(beams, 4)
+    found = beam_search(model, features, beam_size=beams, max_tokens=max_tokens, eos_id=END)
+    assert_same(found, *generated(model, features, beams, max_tokens))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_greedy_is_that_of_generate(seed):
+    model, features = random_clipcap(seed), random_features(seed, 5)
+    found = greedy(model, features, max_tokens=12, eos_id=END)
+    assert_same(found, *generated(model, features, 1, 12))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_bans_are_those_of_generate(seed):
+    model, features = random_clipcap(seed), random_features(seed, 3)
+    banned = {2, 5, 7}
+    options = dict(banned_ids=banned, no_repeat_ngram=1 + seed % 3)
+    theirs = dict(suppress_tokens=sorted(banned), no_repeat_ngram_size=1 + seed % 3)
+    found = beam_search(model, features, beam_size=4, max_tokens=10, eos_id=END, **options)
+    assert_same(found, *generated(model, features, 4, 10, **theirs))
+    assert not banned & {token for captions in found for caption in captions for token in caption.tokens}
+    found = greedy(model, features, max_tokens=10, eos_id=END, **options)
+    assert_same(found, *generated(model, features, 1, 10, **theirs))
+
+
+def test_the_models_above_end_some_captions_and_cut_others():
+    found = [
+        caption
+        for seed in range(12)
+        for captions in beam_search(
+            random_clipcap(seed), random_features(seed, 3), beam_size=5, max_tokens=12, eos_id=END
+        )
+        for caption in captions
+    ]
+    assert 0.2 < sum(caption.ended for caption in found) / len(found) < 0.95
+    assert len({len(caption.tokens) for caption in found}) > 6
+
+
+# ---- against a textbook's, for both models ---------------------------------------------------------------------------
+
+
+def log_probs_after(model, features: torch.Tensor, tokens: list[int]) -> list[float]:
+    """Of the next token, from the start, for one image (1, ...)."""
+    logits, state = model.begin(features)
+    for token in tokens:
+        logits, state = model.step(torch.tensor([token]), state)
+    return logits[0].log_softmax(0).tolist()
+
+
+def plain_beam_search(model, features, beams: int, max_tokens: int, penalty: float) -> list[tuple[float, list[int]]]:
+    """One image, Python lists, nothing kept between steps. (score, tokens with the end) of the best, best first."""
+    live, ended = [(0.0, [])], []
+    for length in range(1, max_tokens + 1):
+        options = []
+        for total, tokens in live:
+            for token, log_prob in enumerate(log_probs_after(model, features, tokens)):
+                options.append((total + log_prob, [*tokens, token]))
+        options = sorted(options, key=lambda option: -option[0])[: 2 * beams]
+        last = length == max_tokens
+        for total, tokens in options[:beams]:
+            if last or tokens[-1] == END:
+                ended.append((total / length**penalty, tokens))
+        ended = sorted(ended, key=lambda caption: -caption[0])[:beams]
+        live = [option for option in options if not last and option[1][-1] != END][:beams]
+        if not live or (len(ended) == beams and live[0][0] / length**penalty <= ended[-1][0]):
+            break
+    return ended
+
+
+MODELS = {
+    "clipcap": lambda seed: (random_clipcap(seed), False),
+    "lstm": lambda seed: (random_lstm(seed), False),
+    "attention": lambda seed: (random_lstm(seed, grid=True), True),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 1.5])
+@torch.no_grad()
+def test_beams_are_those_of_the_textbook(kind, seed, penalty):
+    model, grid = MODELS[kind](seed)
+    features = random_features(seed, 3, grid)
+    found = beam_search(model, features, beam_size=3, max_tokens=7, eos_id=END, length_penalty=penalty)
+    for image, captions in enumerate(found):
+        plain = plain_beam_search(model, features[image : image + 1], 3, 7, penalty)
+        assert [caption.tokens + [END] * caption.ended for caption in captions] == [tokens for _, tokens in plain]
+        assert [caption.score for caption in captions] == pytest.approx([score for score, _ in plain], abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_images_do_not_influence_each_other(kind):
+    model, grid = MODELS[kind](6)
+    features = random_features(6, 9, grid)
+    options = dict(max_tokens=14, eos_id=END)
+    for search in (greedy, lambda *args, **rest: beam_search(*args, beam_size=4, **rest)):
+        together = search(model, features, **options)
+        assert len({len(captions[0].tokens) for captions in together}) > 1  # some leave the batch before others
+        for image, captions in enumerate(together):
+            (alone,) = search(model, features[image : image + 1], **options)
+            assert [caption.tokens for caption in captions] == [caption.tokens for caption in alone]
+            assert [c.score for c in captions] == pytest.approx([c.score for c in alone], abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@torch.no_grad()
+def test_log_probabilities_are_the_tokens_own(kind):
+    model, grid = MODELS[kind](2)
+    features = random_features(2, 3, grid)
+    for search in (greedy, lambda *args, **rest: beam_search(*args, beam_size=3, **rest)):
+        for image, captions in enumerate(search(model, features, max_tokens=8, eos_id=END, length_penalty=0.5)):
+            for caption in captions:
+                tokens = caption.tokens + [END] * caption.ended
+                wanted = [
+                    log_probs_after(model, features[image : image + 1], tokens[:i])[token]
+                    for i, token in enumerate(tokens)
+                ]
+                assert caption.log_probs == pytest.approx(wanted, abs=1e-4)
+                assert caption.score == pytest.approx(sum(wanted) / math.sqrt(len(wanted)), abs=1e-4)
+
+
+def test_a_beam_of_one_is_greedy():
+    for model in (random_clipcap(3), random_lstm(3)):
+        features = random_features(3, 4)
+        options = dict(max_tokens=10, eos_id=END, length_penalty=0.3)
+        assert beam_search(model, features, beam_size=1, **options) == greedy(model, features, **options)
+
+
+def test_a_vocabulary_smaller_than_the_beam():
+    model = random_clipcap(0, vocabulary=4)
+    for captions in beam_search(model, random_features(0, 2), beam_size=6, max_tokens=3, eos_id=END, banned_ids=(0, 2)):
+        said = [tuple(caption.tokens) for caption in captions]
+        assert said[: said.index(())] + said[said.index(()) + 1 :]  # the empty caption, and others
+        assert sorted(said) == [(), (3,), (3, 3), (3, 3, 3)]
+        assert all(math.isfinite(caption.score) for caption in captions)
+
+
+def test_no_images():
+    for model in (random_clipcap(0), random_lstm(0)):
+        nothing = torch.zeros(0, FEATURES)
+        assert beam_search(model, nothing, beam_size=3, max_tokens=4, eos_id=END) == []
+        assert greedy(model, nothing, max_tokens=4, eos_id=END) == []
+
+
+def test_the_search_leaves_the_model_in_its_mode():
+    model = LSTMDecoder(LSTMConfig(VOCABULARY, FEATURES, embed_dim=16, hidden_size=16)).train()
+    features = random_features(0, 4)
+    options = dict(beam_size=3, max_tokens=8, eos_id=END)
+    assert beam_search(model, features, **options) == beam_search(model, features, **options)  # no dropout
+    assert model.training and model.dropout.training
+    assert beam_search(model.eval(), features, **options) and not model.training
+
+
+def test_sizes_below_one_are_errors():
+    for sizes in ({"beam_size": 0, "max_tokens": 4}, {"beam_size": 3, "max_tokens": 0}):
+        with pytest.raises(ValueError, match="1 or more"):
+            beam_search(random_lstm(0), random_features(0, 1), eos_id=END, **sizes)
+
+
+# ---- the states that the search reorders -----------------------------------------------------------------------------
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", range(4))
+def test_cached_logits_are_those_of_a_full_forward_after_any_reordering(seed):
+    """Beams are shuffled, doubled and dropped at random; 20 steps make the cache grow twice."""
+    model, images, beams = random_clipcap(seed), 5, 3
+    generator = torch.Generator().manual_seed(seed)
+    features = random_features(seed, images)
+    prefix = model.prefix(features)  # (B, P, E)
+    logits, state = model.begin(features)
+    torch.testing.assert_close(logits, model.gpt(inputs_embeds=prefix).logits[:, -1], rtol=1e-5, atol=1e-5)
+    state = state.expand(beams)
+    paths = torch.zeros(images, beams, 0, dtype=torch.int64)
+    for step in range(20):
+        stay = {4: [0, 2, 3, 4], 11: [0, 2]}.get(step, list(range(len(paths))))  # images leave twice
+        parents = torch.randint(beams, (len(stay), beams), generator=generator)
+        rows = torch.tensor(stay)[:, None] * beams + parents
+        tokens = torch.randint(VOCABULARY, (len(stay), beams), generator=generator)
+        prefix, paths = prefix[stay], paths[stay].take_along_dim(parents[..., None], 1)
+        paths = torch.cat([paths, tokens[..., None]], dim=2)
+        logits, state = model.step(tokens.flatten(), state.select(rows.flatten()))
+        text = model.gpt.transformer.wte(paths.flatten(0, 1))
+        full = torch.cat([prefix.repeat_interleave(beams, 0), text], dim=1)
+        torch.testing.assert_close(logits, model.gpt(inputs_embeds=full).logits[:, -1], rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("grid", [False, True])
+def test_lstm_rows_follow_their_image_after_any_reordering(grid):
+    model, images, beams = random_lstm(0, grid), 4, 3
+    features = random_features(0, images, grid)
+    _, state = model.begin(features)
+    state = state.expand(beams)
+    tokens = torch.arange(images * beams) % VOCABULARY
+    _, state = model.step(tokens, state)
+    rows = torch.tensor([2, 0, 0, 7, 6, 8, 11, 11, 9])  # image 1 leaves
+    logits, _ = model.step(torch.full((9,), 4), state.select(rows))
+    for i, row in enumerate(rows.tolist()):
+        image = row // beams
+        wanted = log_probs_after(model, features[image : image + 1], [int(tokens[row]), 4])
+        torch.testing.assert_close(logits[i].log_softmax(0), torch.tensor(wanted), rtol=1e-5, atol=1e-5)
+
+
+def test_expanding_after_a_step_is_an_error():
+    model = random_clipcap(0)
+    with torch.no_grad():
+        _, state = model.begin(random_features(0, 2))
+        _, state = model.step(torch.tensor([3, 4]), state)
+    with pytest.raises(ValueError, match="before the first step"):
+        state.expand(3)
+
+
+def test_more_tokens_than_positions_is_an_error():
+    model = random_clipcap(0)  # 32 positions, 3 of them the prefix's
+    assert beam_search(model, random_features(0, 1), beam_size=2, max_tokens=29, eos_id=VOCABULARY)
+    with pytest.raises(ValueError, match="32"):
+        beam_search(model, random_features(0, 1), beam_size=2, max_tokens=31, eos_id=VOCABULARY)
