@@ -25,6 +25,7 @@ from captioning.errors import UserError
 from captioning.files import write_json
 from captioning.images import Preprocess
 from models import clip, vgg16
+from models.empty import no_weights
 
 
 @dataclass
@@ -62,7 +63,7 @@ def load_clip(
     """The image tower in a checkpoint folder, giving (B, embed_dim), of length 1 with `normalize`."""
     config = _read_config(folder, "clip")
     sizes = _sizes(clip.CLIPConfig, config, folder)
-    with torch.device("meta"):
+    with no_weights():
         tower = clip.build_image_tower(sizes)
     weights = _read_weights(folder, prefix="visual.")
     _fit(lambda: clip.load(tower, weights), folder)
@@ -126,7 +127,7 @@ def open_vgg16(folder: str | Path) -> tuple[vgg16.VGG16, Preprocess, dict]:
     """The whole network in fp32 on the CPU, ready for training, its preprocessing and its config.json."""
     config = _read_config(folder, "vgg16")
     sizes = _sizes(vgg16.VGG16Config, config, folder)
-    with torch.device("meta"):
+    with no_weights():
         network = vgg16.VGG16(sizes)
     weights = _read_weights(folder)
     _fit(lambda: network.load_state_dict(weights, assign=True), folder)

@@ -11,8 +11,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
+
+from models.empty import no_weights
 
 
 def _networks():
@@ -123,7 +124,7 @@ def from_state_dict(weights: dict[str, Tensor]) -> CLIP:
     Raises ValueError when they are not a CLIP's.
     """
     config = config_of(weights)
-    with torch.device("meta"):  # no time is spent on random numbers that are thrown away
+    with no_weights():
         model = build(config)
     load(model, {name: tensor for name, tensor in weights.items() if name not in ARCHIVE_EXTRAS})
     mask = model.build_attention_mask()  # neither a weight nor a buffer: made anew, off the meta device

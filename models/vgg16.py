@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
+
+from models.empty import no_weights
 
 # Output channels of the thirteen convolutions; "M" is a max pooling that halves height and width.
 LAYERS = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
@@ -126,7 +127,7 @@ def config_of(weights: dict[str, Tensor]) -> VGG16Config:
     config = VGG16Config(width=width, batch_norm=batch_norm, num_labels=last.shape[0])
     cells = round((fc6.shape[1] / config.channels(512)) ** 0.5)
     config = VGG16Config(image_size=cells * STRIDE, width=width, batch_norm=batch_norm, num_labels=last.shape[0])
-    with torch.device("meta"):
+    with no_weights():
         expected = VGG16(config).state_dict()
     wrong = [name for name in expected if name not in weights or expected[name].shape != weights[name].shape]
     wrong += [name for name in weights if name not in expected]
@@ -138,7 +139,7 @@ def config_of(weights: dict[str, Tensor]) -> VGG16Config:
 def from_state_dict(weights: dict[str, Tensor]) -> VGG16:
     """A VGG16 in fp32 with these weights, sizes inferred from them. Raises ValueError when they are not a VGG16's."""
     config = config_of(weights)
-    with torch.device("meta"):  # no time is spent on random numbers that are thrown away
+    with no_weights():
         network = VGG16(config)
     network.load_state_dict({name: tensor.clone() for name, tensor in weights.items()}, assign=True)
     return network.float()
