@@ -127,9 +127,6 @@ def from_state_dict(weights: dict[str, Tensor]) -> CLIP:
     with no_weights():
         model = build(config)
     load(model, {name: tensor for name, tensor in weights.items() if name not in ARCHIVE_EXTRAS})
-    mask = model.build_attention_mask()  # neither a weight nor a buffer: made anew, off the meta device
-    for block in model.transformer.resblocks:
-        block.attn_mask = mask
     return model
 
 
@@ -138,7 +135,7 @@ ARCHIVE_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 
 
 def load(network: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Give a network made on the meta device these weights, copied, floats as fp32. ValueError when they do not fit."""
+    """Give a network made by `no_weights` these weights, copied, floats as fp32. ValueError when they do not fit."""
     copies = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
     copies = {name: tensor.clone() if tensor is weights[name] else tensor for name, tensor in copies.items()}
     try:
