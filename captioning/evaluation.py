@@ -1,0 +1,89 @@
+"""What stage evaluate scores, with intervals: the captioners, the yardsticks beside them, and their difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+
+import numpy as np
+
+from captioning import yardsticks
+from captioning.datasets import Data
+from captioning.errors import UserError
+from captioning.meteor import Meteor
+from captioning.scoring import METRICS, Scores, ptb_tokenize, score_many
+from captioning.statistics import bootstrap, compare, interval
+
+DIGITS = 4  # of every number that is written
+FEWER = " (one reference fewer)"
+
+
+def jobs(
+    data: Data, captions: Mapping[str, Mapping[str, str]], features: Mapping[str, Callable], seed: int
+) -> dict[str, list[tuple[dict, dict]]]:
+    """What to score: a list of (references, candidates) a system, several where folds are averaged.
+
+    captions: {captioner: {image id: caption}} for all test images; features: {encoder: ids -> features}.
+    """
+    references, train = data.tokens("test"), data.tokens("train")
+    test = list(references)
+    texts = ptb_tokenize([said[i] for said in captions.values() for i in test])
+    models = {name: dict(zip(test, texts[n * len(test) :], strict=False)) for n, name in enumerate(captions)}
+    simple = {
+        **{f"nearest_{name}": yardsticks.nearest(train, test, load, seed) for name, load in features.items()},
+        "most_common": yardsticks.most_common(train, test),
+        "random": yardsticks.random(train, test, seed),
+    }
+    folds = yardsticks.humans(references)
+    result = {"humans": folds} if folds else {}
+    result |= {name: [(references, said)] for name, said in (models | simple).items()}
+    if folds:
+        result |= {name + FEWER: [yardsticks.with_one_fewer(references, said)] for name, said in models.items()}
+    return result
+
+
+def run(work: Mapping[str, list[tuple[dict, dict]]], meteor: Meteor) -> dict[str, list[Scores]]:
+    """Scores all jobs in one METEOR process: a list of folds a system."""
+    flat = {f"{name}, fold {n}": job for name, folds in work.items() for n, job in enumerate(folds)}
+    scores = score_many(flat, meteor)
+    return {name: [scores[f"{name}, fold {n}"] for n in range(len(folds))] for name, folds in work.items()}
+
+
+def summary(folds: list[Scores], count: int, seed: int) -> dict[str, dict[str, float]]:
+    """{metric: {value, low, high}}: the corpus's score, averaged over folds, and its 95% interval."""
+    resampled = bootstrap(folds, count, seed)
+    result = {}
+    for name in METRICS:
+        low, high = interval(resampled[name])
+        value = float(np.mean([fold.corpus[name] for fold in folds]))
+        result[name] = {"value": round(value, DIGITS), "low": round(low, DIGITS), "high": round(high, DIGITS)}
+    return result
+
+
+def difference(a: Scores, b: Scores, count: int, seed: int) -> dict[str, dict[str, float]]:
+    """{metric: Comparison as a dict}, rounded."""
+    found = compare(a, b, count, seed)
+    return {name: {key: round(x, DIGITS) for key, x in asdict(one).items()} for name, one in found.items()}
+
+
+def variety(captions: Mapping[str, str], references: Mapping[str, list[str]]) -> dict[str, float]:
+    """Whether a captioner says different things, at people's length: a collapsed one shows here at once."""
+    lengths = [len(text.split()) for text in captions.values()]
+    people = [len(text.split()) for texts in references.values() for text in texts]
+    return {
+        "distinct_captions": len(set(captions.values())),
+        "distinct_words": len({word for text in captions.values() for word in text.split()}),
+        "mean_words": round(float(np.mean(lengths)), 2),
+        "mean_words_of_references": round(float(np.mean(people)), 2),
+    }
+
+
+def check_images(path: str, captions: Mapping[str, str], test: list[str]) -> None:
+    """Raises UserError when a captions file is of other images than the test split."""
+    missing, strange = [i for i in test if i not in captions], captions.keys() - set(test)
+    if missing or strange:
+        example = missing[0] if missing else sorted(strange)[0]
+        raise UserError(
+            f"{path} does not fit the test split: {len(missing)} of its {len(test)} images have no caption and "
+            f"{len(strange)} captions are of other images, such as {example!r}; run `dvc repro` to caption them anew"
+        )

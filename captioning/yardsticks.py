@@ -1,0 +1,92 @@
+"""What a captioner's scores are held against: people, retrieval, one caption for all, and chance.
+
+- humans: each reference against the image's others, one leave-one-out fold a reference. The folds' scores are averaged.
+- nearest: a caption of the training image whose features point most nearly the same way (Devlin et al. 2015).
+- most_common: the most frequent training caption, for every image.
+- random: a training caption drawn for every image.
+
+A fold has one reference fewer than the captioners have, and scores rise with the number of references (BLEU's and
+METEOR's most). So the captioners are scored once more `with_one_fewer`, which is the number to put beside the humans'.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+Tokens = Mapping[str, Sequence[str]]
+FOLDS = 5
+BLOCK = 2048  # training images compared at once
+
+
+def humans(references: Tokens) -> list[tuple[dict[str, list[str]], dict[str, str]]]:
+    """Leave-one-out folds of (references, candidates): fold j scores reference j, counted round where there are fewer.
+
+    Images with a single reference take no part; there are no folds where every image is one of these.
+    """
+    several = {i: list(texts) for i, texts in references.items() if len(texts) > 1}
+    folds = min(FOLDS, max(map(len, several.values()), default=0))
+    return [
+        (
+            {i: texts[: j % len(texts)] + texts[j % len(texts) + 1 :] for i, texts in several.items()},
+            {i: texts[j % len(texts)] for i, texts in several.items()},
+        )
+        for j in range(folds)
+    ]
+
+
+def with_one_fewer(references: Tokens, candidates: Mapping[str, str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """The candidates against as many references as a fold of `humans` has: image n goes without its n-th, in turn."""
+    several = {i: list(texts) for i, texts in references.items() if len(texts) > 1}
+    fewer = {}
+    for n, (i, texts) in enumerate(several.items()):
+        out = n % len(texts)
+        fewer[i] = texts[:out] + texts[out + 1 :]
+    return fewer, {i: candidates[i] for i in several}
+
+
+def nearest(train: Tokens, test: Sequence[str], load: Callable[[list[str]], np.ndarray], seed: int) -> dict[str, str]:
+    """For each test image a caption, drawn by `seed`, of the training image nearest by cosine.
+
+    load: ids -> their features (N, D), or a grid (N, H, W, D), which is averaged; such as `FeatureStore.load`.
+    """
+    ids, generator, result = [i for i in train if train[i]], np.random.default_rng(seed), {}
+    queries = _directions(list(test), load)
+    best, closest = np.full(len(test), -np.inf), np.zeros(len(test), dtype=int)
+    for start in range(0, len(ids), BLOCK):
+        alike = queries @ _directions(ids[start : start + BLOCK], load).T  # (T, D) @ (D, BLOCK) -> (T, BLOCK)
+        rows = alike.argmax(axis=1)
+        values = alike[np.arange(len(test)), rows]
+        better = values > best
+        best[better], closest[better] = values[better], rows[better] + start
+    for image, row in zip(test, closest, strict=True):
+        captions = train[ids[row]]
+        result[image] = captions[generator.integers(len(captions))]
+    return result
+
+
+def most_common(train: Tokens, test: Sequence[str]) -> dict[str, str]:
+    """The training caption that occurs most often; among equals the one that comes first."""
+    [(caption, _)] = Counter(text for texts in train.values() for text in texts).most_common(1)
+    return dict.fromkeys(test, caption)
+
+
+def random(train: Tokens, test: Sequence[str], seed: int) -> dict[str, str]:
+    """For each test image a training caption, drawn with replacement."""
+    captions = [text for texts in train.values() for text in texts]
+    drawn = np.random.default_rng(seed).integers(len(captions), size=len(test))
+    return {image: captions[i] for image, i in zip(test, drawn, strict=True)}
+
+
+def _directions(ids: list[str], load: Callable[[list[str]], np.ndarray]) -> np.ndarray:
+    """Features of length 1, float32 (N, D); a zero row stays zero."""
+    parts = []
+    for start in range(0, len(ids), 256):  # a grid is large: it is averaged before the next one is read
+        features = load(ids[start : start + 256]).astype(np.float32)
+        if features.ndim > 2:
+            features = features.reshape(len(features), -1, features.shape[-1]).mean(axis=1)  # (B, H, W, D) -> (B, D)
+        parts.append(features)
+    features = np.concatenate(parts)
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

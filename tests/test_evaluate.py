@@ -1,0 +1,202 @@
+"""Stage evaluate on a small data set whose scores can be foretold, run as DVC runs it; and its yardsticks, each alone."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from captioning import yardsticks
+from captioning.features import write_store
+from captioning.scoring import METRICS
+
+ROOT = Path(__file__).parents[1]
+SUBJECTS = ("dog", "cat", "child", "horse", "bird")
+PLACES = ("beach", "street", "park", "field")
+COUNT = 40  # images: 20 to train, 20 to test, one of each subject at each place in either
+
+
+def captions_of(subject: str, place: str) -> list[str]:
+    return [
+        f"A {subject} is at the {place}.",
+        f"a {subject} in the {place}",
+        f"The {place} with a {subject}",
+        f"one {subject} runs through the {place}",
+        f"A happy {subject}, at the {place}",
+    ]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder as the stages before leave it. ClipCap names subject and place, the LSTM the subject alone."""
+    folder = tmp_path_factory.mktemp("project")
+    images, rows, features, said = [], [], [], {"lstm": [], "clipcap": []}
+    for n in range(COUNT):
+        subject, place = n % 5, n // 5 % 4
+        image, split = f"im{n:02}", "train" if n < COUNT // 2 else "test"
+        images.append([image, f"x/{image}.jpg", split, f"{n:064x}"])
+        for text in captions_of(SUBJECTS[subject], PLACES[place]):
+            rows.append([image, text, text.lower().replace(".", "").replace(",", "")])
+        features.append(np.concatenate([np.eye(5)[subject], np.eye(4)[place]]) + 0.01 * n / COUNT)
+        if split == "test":
+            said["lstm"].append({"image_id": image, "caption": f"a {SUBJECTS[subject]} in the {PLACES[0]}"})
+            said["clipcap"].append({"image_id": image, "caption": f"a {SUBJECTS[subject]} in the {PLACES[place]}"})
+    write_csv(folder / "data/images.csv", ["id", "path", "split", "sha256"], images)
+    write_csv(folder / "data/captions.csv", ["image_id", "caption", "tokens"], rows)
+    ids, hashes, table = [row[0] for row in images], [row[3] for row in images], np.array(features, np.float16)
+    for name in ("vgg16", "clip"):
+        (folder / "features").mkdir(exist_ok=True)
+        path = folder / "features" / f"{name}.h5"
+        write_store(path, ids, hashes, {"encoder": name}, (9,), lambda block: table[block.start : block.stop])
+    for name, entries in said.items():
+        (folder / "captions").mkdir(exist_ok=True)
+        (folder / f"captions/{name}.json").write_text(json.dumps(entries))
+    shutil.copy(ROOT / "params.yaml", folder)
+    return folder
+
+
+def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def evaluate(folder: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "stages.evaluate"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+
+
+@pytest.fixture(scope="module")
+def evaluated(project):
+    done = evaluate(project)
+    assert done.returncode == 0, done.stderr
+    return project, done.stdout
+
+
+def test_metrics_hold_what_one_decides_by(evaluated):
+    folder, _ = evaluated
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert list(metrics["lstm"]) == list(metrics["clipcap"]) == list(METRICS)
+    assert metrics["clipcap"]["bleu_4"] == 1.0, "ClipCap's captions are among the references"
+    assert metrics["clipcap"]["rouge_l"] == 1.0
+    for name in METRICS:
+        assert metrics["clipcap"][name] > metrics["lstm"][name]
+    yardsticks = metrics["cider_of"]
+    assert yardsticks["nearest_vgg16"] == yardsticks["nearest_clip"], "equal features"
+    assert yardsticks["nearest_clip"] > yardsticks["humans"] > yardsticks["random"]
+    numbers = [x for group in metrics.values() for x in group.values()]
+    assert numbers == [round(x, 4) for x in numbers]
+
+
+def test_results_hold_the_rest(evaluated):
+    folder, _ = evaluated
+    scores = json.loads((folder / "results/scores.json").read_text())
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (scores["images"], scores["resamples"]) == (20, 1000)
+    for name, system in scores["systems"].items():
+        for metric in METRICS:
+            one = system[metric]
+            assert one["low"] - 1e-3 <= one["value"] <= one["high"] + 1e-3, (name, metric, one)
+            if name in metrics:
+                assert one["value"] == metrics[name][metric]
+    difference = scores["clipcap_minus_lstm"]["cider"]
+    assert difference["p"] < 0.01 and 0 < difference["low"] < difference["difference"] < difference["high"]
+    assert scores["variety"]["lstm"]["distinct_captions"] == 5
+    assert scores["variety"]["clipcap"] == {
+        "distinct_captions": 20,
+        "distinct_words": 12,
+        "mean_words": 5.0,
+        "mean_words_of_references": 5.6,
+    }
+
+
+def test_every_image_has_its_row(evaluated):
+    folder, _ = evaluated
+    with open(folder / "results/lstm.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image_id"] for row in rows] == [f"im{n}" for n in range(20, 40)]
+    assert rows[0]["caption"] == "a dog in the beach"
+    assert float(rows[0]["bleu_4"]) == pytest.approx(1)
+    assert float(rows[5]["bleu_4"]) < 1, "image 25 is not at the beach"
+
+
+def test_plots_are_drawn(evaluated):
+    folder, _ = evaluated
+    assert (folder / "results/scores.png").read_bytes().startswith(b"\x89PNG")
+    header, *rows = (folder / "results/scores.csv").read_text().splitlines()
+    assert header == "system,metric,value,low,high"
+    assert len(rows) == 9 * len(METRICS)
+
+
+def test_the_table_puts_models_beside_people(evaluated):
+    _, printed = evaluated
+    table = [line for line in printed.splitlines() if line[:6] in ("humans", "lstm  ", "clipca", "neares", "random")]
+    assert len(table) >= 5
+    assert max(map(len, printed.splitlines())) <= 120
+    assert "clipcap - lstm: CIDEr" in printed
+    assert "of the humans' CIDEr" in printed
+
+
+def test_a_second_run_writes_the_same_bytes(evaluated):
+    folder, _ = evaluated
+    paths = [folder / "metrics.json", *sorted((folder / "results").iterdir())]
+    before = [path.read_bytes() for path in paths]
+    assert evaluate(folder).returncode == 0
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_captions_of_other_images_are_told_at_once(project, tmp_path):
+    shutil.copytree(project, tmp_path / "other")
+    path = tmp_path / "other/captions/lstm.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[1:]))
+    done = evaluate(tmp_path / "other")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: captions/lstm.json does not fit the test split: 1 of its 20 images have no")
+    path.unlink()
+    assert evaluate(tmp_path / "other").stderr.startswith("error: captions/lstm.json cannot be read")
+
+
+def test_humans_leave_each_reference_out_once():
+    references = {"a": ["a1", "a2", "a3"], "b": ["b1", "b2"], "c": ["c1"]}
+    folds = yardsticks.humans(references)
+    assert [said for _, said in folds] == [{"a": "a1", "b": "b1"}, {"a": "a2", "b": "b2"}, {"a": "a3", "b": "b1"}]
+    assert folds[1][0] == {"a": ["a1", "a3"], "b": ["b1"]}
+    assert yardsticks.humans({"c": ["c1"]}) == []
+
+
+def test_one_reference_fewer_goes_round():
+    references = {i: [i + "1", i + "2"] for i in "abc"} | {"d": ["d1"]}
+    fewer, said = yardsticks.with_one_fewer(references, {i: "x" for i in "abcd"})
+    assert fewer == {"a": ["a2"], "b": ["b1"], "c": ["c2"]}
+    assert said == {"a": "x", "b": "x", "c": "x"}
+
+
+@pytest.mark.parametrize("grid", [False, True])
+def test_the_nearest_image_is_found_by_direction_in_any_block(grid, monkeypatch):
+    monkeypatch.setattr(yardsticks, "BLOCK", 3)
+    features = {f"t{n}": 10 * np.eye(8)[n] + 0.1 for n in range(8)}
+    features |= {"q1": np.eye(8)[6], "q2": 0.001 * np.eye(8)[1], "q3": np.zeros(8)}
+
+    def load(ids):
+        rows = np.array([features[i] for i in ids], np.float16)
+        return np.stack([rows * 2, rows * 0], axis=1).reshape(len(ids), 2, 1, 8) if grid else rows
+
+    train = {f"t{n}": [f"caption {n}", f"caption {n}"] for n in range(8)}
+    found = yardsticks.nearest(train, ["q1", "q2", "q3"], load, seed=0)
+    assert found == {"q1": "caption 6", "q2": "caption 1", "q3": "caption 0"}
+
+
+def test_common_and_random_captions():
+    train = {"a": ["x", "y", "z"], "b": ["y", "x", "w"]}
+    assert yardsticks.most_common(train, ["1", "2"]) == {"1": "x", "2": "x"}
+    test = [str(n) for n in range(2000)]
+    drawn = yardsticks.random(train, test, seed=1)
+    assert drawn == yardsticks.random(train, test, seed=1)
+    assert list(drawn) == test
+    assert 550 < sum(caption == "x" for caption in drawn.values()) < 780  # a third of 2,000
