@@ -11,6 +11,9 @@ from captioning.datasets.scenes.facts import PEOPLE
 CAPTIONS = 5
 OVER = ("fly", "float")
 ON = ("sail", "row")
+DOWN = ("ski", "sled")
+SINGULAR = {"its", "{p}", "and", "a", "an", "alone", "one", "{p}self"}
+SIZES = ("big", "little")
 
 
 def write_captions(facts: dict, rng) -> list[str]:
@@ -28,10 +31,12 @@ class Writer:
 
     def __init__(self, facts: dict, rng):
         self.facts, self.rng = facts, rng
-        self.terse = self.chance(0.16)  # leaves most details out
-        self.tell_place = self.chance(0.45 if self.terse else 0.88)
-        self.tell_colour = self.chance(0.2 if self.terse else 0.72)
-        self.tell_time = self.chance({"day": 0.04, "sunset": 0.4, "night": 0.5, "rain": 0.6}[facts["time"]])
+        self.terse = self.chance(0.2)  # leaves most details out
+        self.tell_place = self.chance(0.45 if self.terse else 0.8)
+        self.tell_colour = self.chance(0.2 if self.terse else 0.6)
+        if not (self.tell_place or self.tell_colour) and self.chance(0.7):
+            self.tell_place = True
+        self.tell_time = self.chance({"day": 0.07, "sunset": 0.35, "night": 0.42, "rain": 0.5}[facts["time"]])
         self.tell_relation = self.chance(0.2 if self.terse else 0.6)
 
     def chance(self, p: float) -> bool:
@@ -50,7 +55,7 @@ class Writer:
         subject, plural = self.subject()
         verb = self.verb()
         style = self.choose({"progressive": 5, "present": 3, "label": 2.2, "there": 0.4})
-        where = self.where()
+        place, time = self.where()
         if style == "present":
             verb = verb if plural else third(verb)
         elif style == "progressive":
@@ -59,7 +64,14 @@ class Writer:
             verb = ing(verb)
         if style == "there":
             subject = ("there are " if plural else "there is ") + subject
-        sentence = " ".join(part for part in (subject, verb, *where) if part)
+        extra = self.extra(plural)
+        early = extra and not extra.startswith("and ") and (" " not in extra or self.chance(0.3))
+        around = [extra, *place] if early else [*place, extra]
+        parts = [subject, verb, *around, time]
+        front = time or (place[-1] if place else "")
+        if front and style in ("progressive", "present") and self.chance(0.06):
+            parts = [f"{front},", *[part for part in parts if part != front]]
+        sentence = " ".join(part for part in parts if part)
         return sentence[0].upper() + sentence[1:] + "."
 
     # Who
@@ -86,20 +98,38 @@ class Writer:
         kind, count, colour = subject["kind"], subject["count"], subject.get("colour")
         singular, plural = self.choose(words.NOUNS[kind]).split("/")
         noun = singular if count == 1 else plural
-        if not (colour and self.tell_colour):
-            return self.counted(noun, count)
-        colour = self.choose(words.COLOURS[colour])
+        told = colour is not None and self.tell_colour
         if kind not in PEOPLE:
-            return self.counted(f"{colour} {noun}", count)
+            noun = coloured(self.choose(words.COLOURS.get(colour, {colour: 1})), noun) if told else noun
+            if kind in words.TRAITS and count == 1 and self.chance(0.02 if self.terse else 0.1):
+                noun = f"{noun} {self.choose(words.TRAITS[kind])}"
+            return self.counted(noun, count)
+        noun = self.with_hair(noun, subject)
+        if not told:
+            return self.counted(noun, count)
         one, many = self.choose(words.CLOTHES[subject["wear"]]).split("/")
         garment = article(f"{colour} {one}") if count == 1 else f"{colour} {many}"
-        manner = self.choose({"in {g}": 6, "wearing {g}": 2.4, "in {c}": 1.1, "dressed in {c}": 0.3})
+        manner = self.choose(words.MANNERS)
+        if "wearing" in manner and count > 1:
+            manner = "wearing {g}"
+        if " with " in noun or " in " in noun or " wearing " in noun:
+            manner = "in {g}" if "wearing" in noun else "wearing {g}"
         return f"{self.counted(noun, count)} {manner.format(g=garment, c=colour)}"
+
+    def with_hair(self, noun: str, subject: dict) -> str:
+        """Now and then, the hair, the beard or the cap."""
+        kinds = [k for k in (subject.get("trait"), subject.get("hair")) if k in words.HAIR]
+        if not kinds or not self.chance(0.16):
+            return noun
+        manner = self.choose(words.HAIR[kinds[0]])
+        if " " in noun and not manner.startswith("{n}"):
+            noun = noun.split()[-1]
+        return manner.format(n=noun)
 
     def counted(self, noun: str, count: int) -> str:
         if count == 1:
             return article(noun)
-        return f"{self.choose(words.COUNTS[count])} {noun}"
+        return f"{self.choose(words.COUNTS[str(count)])} {noun}"
 
     # Does what, where
 
@@ -124,26 +154,45 @@ class Writer:
         noun = self.choose(words.NOUNS[thing["kind"]])
         singular, _, plural = noun.partition("/")
         noun = plural if thing["count"] > 1 else singular
-        people = self.facts["subjects"][0]["count"]
-        if thing["kind"] == "umbrella" and people > 1:
-            noun = plural
         if thing["colour"] and self.tell_colour and self.chance(0.75):
-            noun = f"{thing['colour']} {noun}"
+            noun = coloured(thing["colour"], noun)
+        if thing["kind"] == "umbrella" and thing["count"] > 1:
+            return noun
         if thing["count"] > 1:
             return f"{self.choose({'two': 1} if thing['count'] == 2 else {'three': 5, 'some': 1})} {noun}"
-        if thing["kind"] == "umbrella" and people > 1:
-            return noun
         return article(noun)
 
-    def where(self) -> list[str]:
+    def extra(self, plural: bool) -> str:
+        """A small thing that only some people would add, or nothing."""
+        if not self.chance(0.08 if self.terse else 0.3):
+            return ""
+        first = self.facts["subjects"][0]
+        kind = "people" if first["kind"] in PEOPLE else first["kind"]
+        if len(self.facts["subjects"]) == 2 or (plural and self.chance(0.5)):
+            return self.choose(words.EXTRAS["pair"]) if first["action"] != "lead" else ""
+        options = words.EXTRAS.get(f"{kind} {first['action']}", {})
+        if plural:  # what is said of one only
+            options = {k: w for k, w in options.items() if not SINGULAR & set(k.split())}
+        possessive = "his" if first["kind"] in ("man", "boy") else "her"
+        return self.choose(options).format(p=possessive).replace("hisself", "himself") if options else ""
+
+    def where(self) -> tuple[list[str], str]:
+        """Next to what and in which place; at what time: each only if this person tells it."""
         facts, parts = self.facts, []
-        action = facts["subjects"][0]["action"]
-        if facts["relation"] and self.tell_relation:
-            relation = facts["relation"]
-            parts.append(self.choose(words.RELATIONS[relation["kind"]]).format(article(self.choose(words.NOUNS[relation["to"]]))))
+        action, relation = facts["subjects"][0]["action"], facts["relation"]
+        if relation and self.tell_relation:
+            noun = self.choose(words.NOUNS[relation["to"]]).split("/")[0]
+            parts.append(self.choose(words.RELATIONS[relation["kind"]]).format(article(noun)))
         if self.tell_place:
-            way = "over" if action in OVER and not facts["objects"] else "on" if action in ON else "along" if action in words.MOTION else ""
-            parts.append(self.choose(words.PLACES.get(f"{facts['place']} {way}".strip(), words.PLACES[facts["place"]])))
-        if self.tell_time:
-            parts.append(self.choose(words.TIMES[facts["time"]]))
-        return parts
+            ways = ["over"] if action in OVER and not facts["objects"] else ["on"] if action in ON else []
+            ways += ["down"] if action in DOWN else []
+            ways += ["along"] if action in words.MOTION else []
+            names = [f"{facts['place']} {way}" for way in ways] + [facts["place"]]
+            parts.append(self.choose(next(words.PLACES[name] for name in names if name in words.PLACES)))
+        return parts, self.choose(words.TIMES[facts["time"]]) if self.tell_time else ""
+
+
+def coloured(colour: str, noun: str) -> str:
+    """The colour before the noun, after a size: "big truck" -> "big red truck"."""
+    first, _, rest = noun.partition(" ")
+    return f"{first} {colour} {rest}" if first in SIZES else f"{colour} {noun}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-DOUBLED = ("run", "jog", "sit", "swim", "sled")  # verbs that double their last letter before -ing
+DOUBLED = ("run", "jog", "sit", "swim", "sled", "nap")  # verbs that double their last letter before -ing
 
 
 def ing(verb: str) -> str:
@@ -23,7 +23,7 @@ def ing(verb: str) -> str:
 def third(verb: str) -> str:
     """The third person singular: "ride a bike" -> "rides a bike"."""
     head, _, rest = verb.partition(" ")
-    if head.endswith(("ch", "sh", "ss", "x")):
+    if head.endswith(("ch", "sh", "ss", "x", "go")):
         head += "es"
     elif head.endswith("y") and head[-2] not in "aeiou":
         head = head[:-1] + "ies"

@@ -121,6 +121,8 @@ def sample(rng) -> dict:
     objects = []
     if plot.object:
         objects.append(_object(rng, plot, place, subject["colour"]))
+        if plot.object == "umbrella":
+            objects[0]["count"] = count
     if plot.companion:
         other = _pick(rng, plot.companion)
         action = {"lead": "walk"}.get(plot.action, plot.action)
@@ -154,7 +156,11 @@ def _dress(rng, kind: str, plot: Plot, place: str, time: str, count: int) -> dic
     elif kind in ("woman", "girl") and plot.action in ("walk", "wave", "jump", "hold", "fly", "lead") and rng.random() < 0.55:
         wear = "dress"
     colour = _colour(rng, CLOTHES, place, time)
-    return {"wear": wear, "colour": colour if count == 1 or rng.random() < 0.5 else None}
+    dress = {"wear": wear, "colour": colour if count == 1 or rng.random() < 0.5 else None}
+    if count == 1 and wear != "jacket":
+        dress["hair"] = _pick(rng, ("black", "brown", "blond", "red"), (4, 4, 3, 1.5))
+        dress["trait"] = {"man": "beard", "boy": "cap"}.get(kind) if rng.random() < 0.35 else None
+    return dress
 
 
 def _object(rng, plot: Plot, place: str, taken: str | None) -> dict:
