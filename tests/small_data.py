@@ -10,14 +10,14 @@ from PIL import Image
 from captioning import settings
 
 ROOT = Path(__file__).parents[1]
+DATA = settings.read_yaml(ROOT / "params.yaml")["data"]
 REAL_FLICKR8K = ROOT.parent / "shared" / "flickr8k"
 
 
 def data_settings(source: str, root: Path | str | None, **changes) -> settings.Data:
     """The `data` section of params.yaml with another source."""
-    values = settings.read_yaml(ROOT / "params.yaml")["data"]
     root = None if root is None else str(root)
-    return settings.Data.model_validate(values | {"source": source, "root": root, "annotations": None} | changes)
+    return settings.Data.model_validate(DATA | {"source": source, "root": root, "annotations": None} | changes)
 
 
 def photo(path: Path, number: int) -> Path:

@@ -47,7 +47,8 @@ def rows_of(captions: dict[str, list[str]]) -> list[str]:
 
 def test_official_layout(tmp_path):
     official(tmp_path, CAPTIONS | {GHOST: ["people waiting"]}, SPLITS)
-    reading = read(tmp_path)
+    reading = read(tmp_path, annotations="mine.csv")
+    assert reading.notes[1].startswith("data.annotations = mine.csv is not used")
     assert {split: in_split(reading, split) for split in SPLITS} == SPLITS
     assert in_split(reading, None) == NAMES[9:]
     assert {item.path.name: item.captions for item in reading.items} == CAPTIONS

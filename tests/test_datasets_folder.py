@@ -211,3 +211,30 @@ def test_any_caption_that_a_csv_writer_quotes_comes_back(tmp_path_factory, rows)
     found, dropped = read_csv(write(tmp_path_factory.getbasetemp() / "any.csv", lines), ("image", "caption"))
     assert [(row["image"], row["caption"]) for row in found] == rows
     assert not dropped
+
+
+rows = st.text(st.sampled_from('image,caption;\t."\r\n\u2028jpgé/\0{}[]:7'), max_size=80)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["image", "caption", "split", "text"]), inner)
+    ),
+)
+
+
+@settings(deadline=None)
+@given(
+    rows | rows.map("image,caption\n".__add__) | st.lists(json_values.map(json.dumps)).map("\n".join),
+    st.binary(max_size=3),
+)
+def test_whatever_a_file_holds_it_is_read_or_refused_in_words(tmp_path_factory, text, tail):
+    root = tmp_path_factory.getbasetemp() / "any"
+    root.mkdir(exist_ok=True)
+    for name in ("any.csv", "any.jsonl"):
+        (root / name).write_bytes(text.encode() + tail)
+        try:
+            reading = folder.read(data_settings("folder", root, annotations=str(root / name)), seed=0)
+        except UserError as error:
+            assert "any" in str(error)
+        else:
+            assert len({item.id for item in reading.items}) == len(reading.items)

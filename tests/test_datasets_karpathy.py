@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small_data import data_settings, photo, photos, write_json
 
 from captioning.datasets import karpathy
@@ -119,7 +121,7 @@ def test_the_json_may_lie_elsewhere_but_must_be_one(tmp_path):
 def test_what_is_wrong_is_named(tmp_path):
     with pytest.raises(UserError, match=r"data\.source = karpathy needs data\.root"):
         karpathy.read(data_settings("karpathy", None), 0)
-    with pytest.raises(UserError, match=r"none of the first 1 images is in .*looked for ./0.jpg in it and in images"):
+    with pytest.raises(UserError, match=r"none of the first 1 images is in .*looked for 0.jpg in it and in images"):
         read(tmp_path, [image(0, "train")])
     photos(tmp_path, ["0.jpg"])
     with pytest.raises(UserError, match=r"images\[1\]: no `filename`"):
@@ -132,3 +134,29 @@ def test_what_is_wrong_is_named(tmp_path):
     file.write_text(file.read_text()[:-3])
     with pytest.raises(UserError, match=r"dataset_flickr8k.json, line 1: not JSON .* is the file complete\?"):
         karpathy.read(data_settings("karpathy", tmp_path), 0)
+
+
+anything = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.text(max_size=5), max_size=2)
+records = st.fixed_dictionaries(
+    {"filename": st.just("0.jpg") | st.just("1.jpg") | anything},
+    optional={
+        "filepath": st.just(".") | anything,
+        "cocoid": anything,
+        "split": st.sampled_from(["train", "val"]) | anything,
+        "sentences": st.lists(st.dictionaries(st.sampled_from(["raw", "tokens"]), anything) | anything, max_size=2)
+        | anything,
+    },
+)
+
+
+@settings(deadline=None)
+@given(st.lists(records | anything, max_size=4))
+def test_whatever_the_json_holds_it_is_read_or_refused_in_words(tmp_path_factory, images):
+    root = tmp_path_factory.getbasetemp() / "any-json"
+    photos(root, ["0.jpg", "1.jpg"])
+    try:
+        reading = read(root, images)
+    except UserError as error:
+        assert str(root) in str(error)
+    else:
+        assert len({item.id for item in reading.items}) == len(reading.items)

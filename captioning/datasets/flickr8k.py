@@ -97,6 +97,8 @@ def read(data, seed: int) -> Reading:
     reading.splits_from = "the official split files" if layout.splits else f"a hash of the ids, seed {seed}"
     files = f"{layout.images} and {layout.captions}"
     reading.notes.append(f"Flickr8k in {kind} layout: {files}; splits by {reading.splits_from}")
+    if data.annotations:
+        reading.notes.append(f"data.annotations = {data.annotations} is not used: Flickr8k's captions lie in data.root")
     if not layout.splits:
         reading.notes.append(f"scores will not compare with published ones: no {SPLIT_FILES['train']} there")
     for name, splits in listed.items():

@@ -10,6 +10,7 @@ file name without its ending.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from captioning.datasets.source import Dropped, Item, Reading, in_two_splits, inside, split_name, strictest
@@ -63,11 +64,10 @@ def read(data, seed: int) -> Reading:
     if not isinstance(records, list) or not records:
         raise UserError(f"{file} is not one of Karpathy's files: expected a JSON object with a list under `images`")
     reading = Reading([], f"{file.name} (restval joins train)")
-    images = _image_folder(folder, records)
+    fields = [_fields(record, f"{file}, images[{number}]", reading) for number, record in enumerate(records)]
+    images = _image_folder(folder, [name for name, _, _ in fields[:20]])
     items: dict[str, Item] = {}
-    for number, record in enumerate(records):
-        where = f"{file}, images[{number}]"
-        name, captions, split = _fields(record, where, reading)
+    for record, (name, captions, split) in zip(records, fields, strict=True):
         path = inside(images, name)
         image_id = str(record["cocoid"]) if record.get("cocoid") is not None else Path(name).stem
         if path is None:
@@ -92,7 +92,8 @@ def _fields(record, where: str, reading: Reading) -> tuple[str, list[str], str |
         raise UserError(f"{where}: no `filename`; is this one of Karpathy's files?")
     name = f"{record['filepath']}/{record['filename']}" if record.get("filepath") else record["filename"]
     captions = []
-    for sentence in record.get("sentences") or []:
+    sentences = record.get("sentences")
+    for sentence in sentences if isinstance(sentences, list) else []:
         raw = sentence.get("raw") if isinstance(sentence, dict) else None
         if raw is None and isinstance(sentence, dict) and isinstance(sentence.get("tokens"), list):
             raw = " ".join(map(str, sentence["tokens"]))
@@ -103,13 +104,12 @@ def _fields(record, where: str, reading: Reading) -> tuple[str, list[str], str |
     return name, captions, split_name(str(record.get("split") or ""), where)
 
 
-def _image_folder(root: Path, records: list[dict]) -> Path:
-    """The folder in `root` that holds most of the first images."""
-    names = [f"{r.get('filepath') or '.'}/{r.get('filename')}" for r in records[:20] if isinstance(r, dict)]
-    counts = [sum((root / folder / name).is_file() for name in names) for folder in IMAGE_FOLDERS]
+def _image_folder(root: Path, names: list[str]) -> Path:
+    """The folder in `root` that holds most of the named images."""
+    counts = [sum(os.path.isfile(root / folder / name) for name in names) for folder in IMAGE_FOLDERS]
     if not max(counts):
         raise UserError(
-            f"none of the first {len(names)} images is in {root.absolute()}: looked for {names[0]} in "
-            f"it and in {', '.join(IMAGE_FOLDERS[1:])}; set data.root to the folder of the images"
+            f"none of the first {len(names)} images is in {root.absolute()}: looked for {names[0]} in it and in "
+            f"{', '.join(IMAGE_FOLDERS[1:])}; set data.root to the folder of the images"
         )
     return root / IMAGE_FOLDERS[counts.index(max(counts))]
