@@ -23,7 +23,7 @@ import torch
 from captioning.encoders import Encoder
 from captioning.errors import UserError
 from captioning.features import FeatureStore, identity, some, write_store
-from captioning.images import ImageFault, pixel_batches
+from captioning.images import ImageFault, pixel_batches, worker_faults
 from captioning.journal import Journal
 from captioning.progress import track
 
@@ -74,7 +74,8 @@ def extract(
 
     print(f"{path}: {encoder.attributes['encoder']} on {encoder.device}, {encoder.attributes['precision']}", flush=True)
     try:
-        written = write_features(path, ids, sha256s, encoder.attributes, compute)
+        with worker_faults():
+            written = write_features(path, ids, sha256s, encoder.attributes, compute)
     except ImageFault as fault:
         raise UserError(
             f"{fault}. Restore or remove the file, run `dvc repro -f prepare` and then `dvc repro`; "

@@ -14,6 +14,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from captioning.errors import UserError
 from captioning.progress import track
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # no format that runs another program (EPS)
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # none that runs another program, as EPS does
 MAX_PIXELS = 100_000_000  # a file that would unpack to more is refused: 300 MB of memory from a few bytes
 LONGEST_RATIO = 50  # of an image's sides; of a longer one only the crop is resized, equal to within two levels of 255
 STALLED_SECONDS = 600  # without a batch from the workers
@@ -86,7 +87,8 @@ def open_rgb(source: str | Path | bytes, name: str = "") -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata, which does not matter here
-            return _to_rgb(_read(source, name))
+            content = source if isinstance(source, bytes) else _content(source)
+            return _to_rgb(_parse(content, name))
     except ImageFault:
         raise
     except Exception as error:  # decoders raise nearly anything on hostile files; none of it may stop the others
@@ -94,16 +96,21 @@ def open_rgb(source: str | Path | bytes, name: str = "") -> Image.Image:
         raise ImageFault(f"{name} is not a usable image: {fault}") from None
 
 
-def _read(source: str | Path | bytes, name: str) -> Image.Image:
-    if not isinstance(source, bytes):
-        path = Path(source)
-        if not path.is_file():  # opening a named pipe or a device would wait for ever
-            raise ImageFault(f"{name} {'is not a regular file' if path.exists() else 'does not exist'}")
-        source = path.read_bytes()
-    if not source:
+def _content(path: str | Path) -> bytes:
+    path = Path(path)
+    if not path.is_file():  # opening a named pipe or a device would wait for ever
+        raise ImageFault(f"{path} {'is not a regular file' if path.exists() else 'does not exist'}")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageFault(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _parse(content: bytes, name: str) -> Image.Image:
+    if not content:
         raise ImageFault(f"{name} is empty")
     try:
-        image = Image.open(io.BytesIO(source), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.UnidentifiedImageError:
         raise ImageFault(f"{name} is not an image of a known format ({', '.join(FORMATS)})") from None
     width, height = image.size
@@ -177,9 +184,7 @@ class _Batches(Dataset):
         path = self.paths[row]
         if self.sha256s is None:
             return decode(path, self.preprocess)
-        if not Path(path).is_file():
-            raise ImageFault(f"{path} {'is not a regular file' if Path(path).exists() else 'does not exist'}")
-        content = Path(path).read_bytes()
+        content = _content(path)
         if hashlib.sha256(content).hexdigest() != self.sha256s[row]:
             raise ImageFault(f"{path} has changed since stage prepare read it; run `dvc repro -f prepare`")
         return decode(content, self.preprocess, path)
@@ -215,18 +220,26 @@ def pixel_batches(
         worker_init_fn=_start_worker,
         pin_memory=pin_memory,
     )
-    try:
+    with worker_faults():
         for pixels, fault in loader:
             if len(pixels):
                 yield pixels.permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)
             if fault:
                 raise ImageFault(fault)
-    except RuntimeError as error:
-        if "DataLoader" not in str(error):
+
+
+@contextmanager
+def worker_faults() -> Iterator[None]:
+    """Makes a UserError of a decoding process's death or standstill, which torch raises wherever the code just is."""
+    try:
+        yield
+    except (RuntimeError, EOFError, ConnectionError) as error:  # the last two: it died while handing pixels over
+        if isinstance(error, RuntimeError) and "DataLoader" not in str(error):
             raise
+        fault = str(error).partition("\n")[0].strip() or type(error).__name__
         raise UserError(
-            f"decoding {len(dataset.paths)} images from {dataset.paths[0]} on: a worker process stopped "
-            f"({str(error).splitlines()[0]}); is memory or /dev/shm full? Set fewer workers (0 decodes without any)"
+            f"a process that decodes images stopped ({fault}): is memory or /dev/shm "
+            "full, or a file system away? Try fewer `workers`; 0 decodes without such processes"
         ) from None
 
 
