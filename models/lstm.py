@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.losses import Loss, cross_entropy, targets_of
+from models.losses import Loss, Targets, cross_entropy, targets_of
+
+GROUPS = 4  # captions of a batch are sorted by length into so many runs of the LSTM
 
 
 @dataclass(frozen=True)
@@ -94,29 +96,42 @@ class LSTMDecoder(nn.Module):
             `Loss(total, tokens)`: the sum over all captions' tokens, and how many there were. With a grid, and while
             training, the sum has every caption's `attention_penalty * sum((1 - attention a cell received) ** 2)` in it.
         """
-        images, width, _ = captions.shape
         captions = captions[..., : int((captions >= 0).sum(2).max())]  # what no caption reaches would cost steps
         targets = targets_of(captions)
-        first, seen_first, state = self._begin(features)  # (B, H), (B, L)
-        state = state.expand(width)
-        words = self.dropout(self.embedding(captions[..., :-1].clamp(min=0).flatten(0, 1)))  # (B*C, T-1, E)
-        steps = words.shape[1]
-        if self.config.grid:
-            outputs = [self._attend(words[:, i], state) for i in range(steps)]
-            hidden = torch.stack([out for out, _ in outputs], dim=1) if steps else words  # (B*C, T-1, H)
-        else:
-            hidden = self._run(words, state) if steps else words  # (B*C, T-1, H)
-        hidden = hidden.view(images, width, steps, -1)[targets.inside]  # (N, H)
-        firsts = first.repeat_interleave(targets.first.sum(1), dim=0)  # (captions, H)
+        first, looked, state = self._begin(features)  # (B, H), (B, L)
+        teach = self._teach_grid if self.config.grid else self._teach
+        hidden, penalty = teach(captions, targets, looked, state.expand(captions.shape[1]))  # (N, H)
+        firsts = first.repeat_interleave(targets.first.sum(1), dim=0)  # once a caption
         loss = cross_entropy(self._logits(torch.cat([firsts, hidden])), targets, label_smoothing)
-        if not (self.config.grid and self.training and self.config.attention_penalty):
-            return loss
-        received = seen_first[:, None].expand(-1, width, -1)  # (B, C, L)
-        for i in range(steps):
-            seen = outputs[i][1].view(images, width, -1)  # (B, C, L)
-            received = received + seen * targets.inside[:, :, i, None]
-        penalty = ((1 - received) ** 2).sum(2)[targets.first].sum()
-        return loss._replace(total=loss.total + self.config.attention_penalty * penalty)
+        return loss._replace(total=loss.total + penalty)
+
+    def _teach(self, captions: Tensor, targets: Targets, looked: None, state: LSTMState) -> tuple[Tensor, float]:
+        """The LSTM's output after each input token, (N, H). Captions of like length run together, to pad less."""
+        rows = captions[..., :-1].clamp(min=0).flatten(0, 1)  # (B*C, T-1)
+        lengths = targets.inside.sum(2).flatten()
+        hidden = state.hidden.new_zeros(*rows.shape, self.config.hidden_size)  # (B*C, T-1, H)
+        for group in lengths.argsort(descending=True, stable=True).chunk(GROUPS):
+            if steps := int(lengths[group[0]]):
+                words = self.dropout(self.embedding(rows[group, :steps]))  # (G, S, E)
+                start = LSTMState(state.hidden[group], state.cell[group])
+                hidden[group, :steps] = self._run(words, start).to(hidden.dtype)
+        return hidden[targets.inside.flatten(0, 1)], 0.0
+
+    def _teach_grid(
+        self, captions: Tensor, targets: Targets, looked: Tensor, state: LSTMState
+    ) -> tuple[Tensor, Tensor | float]:
+        """The attending LSTM's output after each input token, (N, H), and the doubly stochastic regulariser."""
+        words = self.dropout(self.embedding(captions[..., :-1].clamp(min=0).flatten(0, 1)))  # (B*C, T-1, E)
+        received = looked[:, None].expand(-1, captions.shape[1], -1)  # (B, C, L): attention of all steps so far
+        outputs = [words.new_zeros(len(words), 0, self.config.hidden_size)]
+        for i in range(words.shape[1]):
+            hidden, weights = self._attend(words[:, i], state)  # (B*C, H), (B*C, L)
+            outputs.append(hidden[:, None])
+            received = received + weights.view(received.shape) * targets.inside[..., i, None]
+        hidden = torch.cat(outputs, dim=1)[targets.inside.flatten(0, 1)]  # (N, H)
+        if not self.training:
+            return hidden, 0.0
+        return hidden, self.config.attention_penalty * ((1 - received[targets.first]) ** 2).sum()
 
     def begin(self, features: Tensor) -> tuple[Tensor, LSTMState]:
         """Features -> the first token's logits (B, V), and a state with one row an image."""
