@@ -170,10 +170,14 @@ class Beams:
         descends = self.ancestors[..., None] == own  # (B, K, steps, K)
         seen = F.pad(descends.flatten(2), (self.prefix, 0), value=True)  # (B, K, P + K * steps)
         if seen.shape[2] > self.keys[0].shape[2]:
-            self.keys = [F.pad(keys, (0, 0, 0, self.room * beams)) for keys in self.keys]
-            self.values = [F.pad(values, (0, 0, 0, self.room * beams)) for values in self.values]
+            self.keys = [self._grown(keys) for keys in self.keys]
+            self.values = [self._grown(values) for values in self.values]
         mask = torch.zeros(seen.shape, dtype=self.keys[0].dtype, device=seen.device)
         return mask.masked_fill_(~seen, float("-inf"))[:, None]
+
+    def _grown(self, stored: Tensor) -> Tensor:
+        images, heads, _, size = stored.shape
+        return torch.cat([stored, stored.new_empty(images, heads, self.room * self.beams, size)], dim=2)
 
     def store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Writes the newest token's keys and values (B, H, K, d); returns all of the layer's so far."""

@@ -162,3 +162,36 @@ def test_the_library_s_forward_is_left_as_it_was():
     small_model("mlp", gpt=gpt).loss(torch.randn(4, FEATURES), some_captions(0))
     tokens = torch.arange(10)[None]
     torch.testing.assert_close(gpt(tokens).logits, twin(tokens).logits, rtol=0, atol=0)
+
+
+def wave_weights(model: ClipCap) -> ClipCap:
+    """Weights that need no random generator: a wave of another frequency for each, norms around one."""
+    state = model.state_dict()
+    norms = ("ln_1.weight", "ln_2.weight", "ln_f.weight", "norm1.weight", "norm2.weight")
+    for i, (name, weight) in enumerate(sorted(state.items())):
+        steps = torch.arange(weight.numel(), dtype=torch.float64)
+        wave = 0.25 * torch.sin(steps * (0.7 + 0.013 * i) + i) + name.endswith(norms)
+        state[name] = wave.view(weight.shape).float()
+    state["gpt.lm_head.weight"] = state["gpt.transformer.wte.weight"]
+    model.load_state_dict(state)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("mapping", "first", "last"),
+    [
+        ("mlp", [-1.40832, -0.42676, 1.75347, -0.99143], [2.91673, 3.01004, -5.3512, 1.31795]),
+        ("transformer", [0.03855, 0.7985, 0.39219, -0.58695], [-1.14222, -1.12472, 0.53552, 1.41359]),
+    ],
+)
+@torch.no_grad()
+def test_logits_are_those_of_the_authors_model(mapping, first, last):
+    """Figures printed by rmokady/CLIP_prefix_caption's `ClipCaptionModel` (train.py) with these weights and inputs."""
+    sizes = dict(vocab_size=40, n_embd=32, n_layer=2, n_head=4, n_positions=32)
+    gpt = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=END, eos_token_id=END))
+    model = wave_weights(ClipCap(ClipCapConfig(16, mapping, 4, clip_len=3, mapping_layers=2), gpt))
+    logits, state = model.begin(torch.cos(torch.arange(32) * 0.9).view(2, 16))
+    torch.testing.assert_close(logits[0, :4], torch.tensor(first), rtol=0, atol=1e-4)
+    for tokens in ([3, 8], [9, 24], [27, 1]):
+        logits, state = model.step(torch.tensor(tokens), state)
+    torch.testing.assert_close(logits[1, -4:], torch.tensor(last), rtol=0, atol=1e-4)
