@@ -11,8 +11,9 @@ from captioning import yardsticks
 from captioning.datasets import Data
 from captioning.errors import UserError
 from captioning.meteor import Meteor
-from captioning.scoring import METRICS, Scores, ptb_tokenize, score_many
+from captioning.scoring import METRICS, Scores, score_many
 from captioning.statistics import bootstrap, compare, interval
+from captioning.tokens import ptb_tokenize
 
 DIGITS = 4  # of every number that is written
 FEWER = " (one reference fewer)"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import os
 import queue
 import shutil
@@ -79,6 +80,14 @@ def run(arguments: list[str], text: bytes, *, what: str, timeout: float) -> byte
     if done.returncode:
         raise UserError(f"{what} failed (exit code {done.returncode}){_said(done.stderr)}")
     return done.stdout
+
+
+def package_folder() -> Path:
+    """Where pycocoevalcap lies, without importing it (its eval module imports SPICE)."""
+    spec = importlib.util.find_spec("pycocoevalcap")
+    if spec is None:
+        raise UserError("pycocoevalcap is missing: `pip install -r requirements.txt` brings it")
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 class Conversation:

@@ -8,14 +8,12 @@ resampling.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from captioning.errors import UserError
-from captioning.java import Conversation
+from captioning.java import Conversation, package_folder
 
 JAR = "meteor-1.5.jar"
 PATIENCE = 300.0  # seconds without an answer; a cold disk and a busy machine take a tenth of it
@@ -92,14 +90,6 @@ def from_sums(sums: np.ndarray) -> np.ndarray:
         fragmentation = chunks / ((test_words + reference_words) / 2)
         score = f_mean * (1.0 - GAMMA * fragmentation**BETA)
     return np.maximum(np.nan_to_num(score, nan=0.0), 0.0)
-
-
-def package_folder() -> Path:
-    """Where pycocoevalcap lies, without importing it (its eval module imports SPICE)."""
-    spec = importlib.util.find_spec("pycocoevalcap")
-    if spec is None:
-        raise UserError("pycocoevalcap is missing: `pip install -r requirements.txt` brings it")
-    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def _question(references: Sequence[str], candidate: str) -> str:

@@ -22,13 +22,12 @@ import numpy as np
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
-from pycocoevalcap.tokenizer import ptbtokenizer
 
-from captioning import java
 from captioning.caption_files import read_candidates, read_references
 from captioning.errors import UserError, command
 from captioning.files import atomic_write
-from captioning.meteor import Meteor, package_folder
+from captioning.meteor import Meteor
+from captioning.tokens import ptb_tokenize
 
 METRICS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider")
 Jobs = Mapping[str, tuple[Mapping[str, Sequence[str]], Mapping[str, str]]]
@@ -43,26 +42,6 @@ class Scores:
     per_image: dict[str, np.ndarray]  # the same for each image alone: (N,) each
     bleu_statistics: np.ndarray  # (N, 10): matched n-grams for n = 1..4, candidate's n-grams, its length, reference's
     meteor_statistics: np.ndarray  # (N, 23): see captioning.meteor
-
-
-def ptb_tokenize(captions: Sequence[str]) -> list[str]:
-    """Tokenizes captions as coco-caption does: Stanford's PTB tokenizer, lower case, punctuation removed.
-
-    All white space, line separators of every script included, counts as one blank. An empty caption gives "". About
-    0.4 s for Java to start and 5 s for 10^6 captions. Raises UserError when there is no Java, or it fails.
-    """
-    lines = [" ".join(caption.split()) for caption in captions]
-    if not any(lines):
-        return [""] * len(lines)
-    jar = package_folder() / "tokenizer" / ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR
-    arguments = ["-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
-    text = "\n".join(lines).encode("utf-8", "replace")
-    output = java.run(arguments, text, what="the PTB tokenizer", timeout=120 + len(lines) / 1000)
-    tokenized = output.decode("utf-8").split("\n")
-    if len(tokenized) != len(lines):
-        raise UserError(f"the PTB tokenizer returned {len(tokenized)} lines for {len(lines)} captions")
-    punctuation = frozenset(ptbtokenizer.PUNCTUATIONS)
-    return [" ".join(word for word in line.rstrip().split(" ") if word not in punctuation) for line in tokenized]
 
 
 def score(

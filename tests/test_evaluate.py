@@ -1,4 +1,4 @@
-"""Stage evaluate on a small data set whose scores can be foretold, run as DVC runs it; and its yardsticks, each alone."""
+"""Stage evaluate on a small data set whose scores can be foretold, run as DVC runs it; and its yardsticks."""
 
 import csv
 import json
