@@ -26,7 +26,6 @@ from captioning.datasets.clean import Cleaned, clean, clean_caption
 from captioning.datasets.source import SPLITS, Dropped, Item, Reading, count_reasons
 from captioning.errors import UserError, command
 from captioning.files import atomic_write, write_json
-from captioning.scoring import ptb_tokenize
 
 OUT = Path("data")
 IMAGES, FACTS, STATISTICS = OUT / "images", OUT / "facts.json", OUT / "statistics.json"
@@ -40,7 +39,7 @@ def main() -> None:
     reading = READERS[params.data.source](params.data, params.seed)
     for note in reading.notes:
         print(note)
-    cleaned = clean(reading, params.data, ptb_tokenize)
+    cleaned = clean(reading, params.data)
     summary = summarise(cleaned, params.data.source, reading.splits_from)
     if cleaned.dropped:
         print(f"left out: {count_reasons(cleaned.dropped)} (listed in {STATISTICS})")

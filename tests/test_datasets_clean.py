@@ -15,7 +15,7 @@ from small_data import data_settings, photo
 from captioning.datasets.clean import clean, clean_caption, inspect_image
 from captioning.datasets.source import Dropped, Item, Reading, inside, split_name, unix_line_ends
 from captioning.errors import UserError
-from captioning.scoring import ptb_tokenize
+from captioning.tokens import ptb_tokenize
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def items(tmp_path) -> list[Item]:
 
 
 def cleaned(items: list[Item], dropped=(), **changes):
-    return clean(Reading(items, "the test", list(dropped)), data_settings("folder", "x", **changes), ptb_tokenize)
+    return clean(Reading(items, "the test", list(dropped)), data_settings("folder", "x", **changes))
 
 
 def entries(result) -> list[tuple[str, str]]:

@@ -186,7 +186,7 @@ def test_what_to_set_is_said(tmp_path):
         folder.read(data_settings("folder", None), 0)
     with pytest.raises(UserError, match=r"no captions in data.root = .*captions.csv.*; set data.annotations"):
         folder.read(data_settings("folder", tmp_path), 0)
-    with pytest.raises(UserError, match=r"data.annotations = no.csv is no file \(looked at /.*no.csv\)"):
+    with pytest.raises(UserError, match=r"data.annotations = no.csv is no file \(looked at /.*no.csv and /.*no.csv\)"):
         folder.read(data_settings("folder", tmp_path, annotations="no.csv"), 0)
     file = write(tmp_path / "captions.csv", CSV)
     with pytest.raises(UserError, match=r"data.root = nowhere is no folder"):

@@ -13,7 +13,6 @@ import io
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from PIL import Image
 from captioning.datasets.source import SPLITS, Dropped, Item, Reading, count_reasons
 from captioning.errors import UserError
 from captioning.progress import track
+from captioning.tokens import ptb_tokenize
 
 LONGEST_WORD = 20  # characters a word, on average, above which a caption counts as too long whatever its words
 JOINERS = "\u200c\u200d"  # invisible, but they shape letters and emoji
@@ -44,8 +44,8 @@ class Cleaned:
     dropped: list[Dropped]
 
 
-def clean(reading: Reading, data, tokenize: Callable[[list[str]], list[str]]) -> Cleaned:
-    """Judges everything that was read. `tokenize` is `captioning.scoring.ptb_tokenize`.
+def clean(reading: Reading, data) -> Cleaned:
+    """Judges everything that was read. `data` is the section of the settings.
 
     Raises UserError when more than `data.max_dropped` of the images or captions drop out, or when a split ends up
     empty.
@@ -55,7 +55,7 @@ def clean(reading: Reading, data, tokenize: Callable[[list[str]], list[str]]) ->
     placed = _unique([item for item in reading.items if item.split], dropped)
     sound, hashes = _check_images(placed, data.workers, dropped)
     captions = [(item.id, text) for item in sound for text in _check_captions(item, data.max_words, dropped)]
-    tokens = tokenize([text for _, text in captions])
+    tokens = ptb_tokenize([text for _, text in captions])
     rows: dict[str, list[tuple[str, str, str]]] = {item.id: [] for item in sound}
     for (image, text), words in zip(captions, tokens, strict=True):
         if words.split():

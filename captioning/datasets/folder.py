@@ -45,22 +45,23 @@ def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:
             "data.source = folder needs data.root (the pictures' folder) and data.annotations "
             "(a CSV or JSON Lines of image,caption[,split])"
         )
+    folder = Path(root).expanduser() if root else Path(annotations).expanduser().parent
+    if not folder.is_dir():
+        where = f"data.root = {root}" if root else f"the folder of data.annotations = {annotations}"
+        raise UserError(f"{where} is no folder (looked at {folder.absolute()})")
     if not annotations:
-        folder = Path(root).expanduser()
         found = [folder / name for name in USUAL_NAMES if (folder / name).is_file()]
         if not found:
             looked = ", ".join(USUAL_NAMES)
             raise UserError(f"no captions in data.root = {root}: looked for {looked}; set data.annotations")
         return folder, found[0]
     file = Path(annotations).expanduser()
-    if root and not file.is_file() and (Path(root).expanduser() / file).is_file():
-        file = Path(root).expanduser() / file
-    if not file.is_file():
-        raise UserError(f"data.annotations = {annotations} is no file (looked at {file.absolute()})")
-    folder = Path(root).expanduser() if root else file.parent
-    if not folder.is_dir():
-        raise UserError(f"data.root = {root} is no folder (looked at {folder.absolute()})")
-    return folder, file
+    places = [file, folder / file]
+    found = [place for place in places if place.is_file()]
+    if not found:
+        looked = " and ".join(str(place.absolute()) for place in dict.fromkeys(places))
+        raise UserError(f"data.annotations = {annotations} is no file (looked at {looked})")
+    return folder, found[0]
 
 
 def read(data, seed: int) -> Reading:
