@@ -5,8 +5,8 @@ Writes  data/images.csv        id,path,split,sha256: one row an image, in the or
         data/captions.csv      image_id,caption,tokens: one row a caption; tokens are what the scores compare
         data/statistics.json   counts, lengths, vocabulary, and everything left out with its reason
         data/images/, data/facts.json   scenes only: the drawings, and what each shows
-Takes   Flickr8k (8,091 photographs): 7 s on 2 cores, most of it hashing files and tokenising captions;
-        2,400 scenes: see `captioning.datasets.scenes`.
+Takes   on 2 cores: Flickr8k (8,091 photographs) 7 s; COCO's count (123,287 at 224x224, 616,435 captions) a minute and
+        1.1 GB; scenes as long as drawing them, see `captioning.datasets.scenes`.
 Expect  one line a decision (layout, splits), one line on what was left out, one line a split. Nothing wrong with the
         data goes unsaid; more wrong than `data.max_dropped` allows, or a split without images, stops the run.
 """
