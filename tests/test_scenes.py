@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from captioning.datasets.scenes import draw, split_of, write
 from captioning.datasets.scenes.captions import write_captions
-from captioning.datasets.scenes.facts import mentioned, sample, true_of
+from captioning.datasets.scenes.facts import check, mentioned, sample, true_of
 
 MANY = 600
 
@@ -27,7 +28,9 @@ def told() -> list[tuple[dict, list[str]]]:
 
 
 def test_files_are_the_same_whatever_the_number_of_workers(tmp_path):
-    rows = {workers: write(tmp_path / str(workers), images=24, seed=3, size=96, workers=workers) for workers in (1, 2, 3)}
+    rows = {
+        workers: write(tmp_path / str(workers), images=24, seed=3, size=96, workers=workers) for workers in (1, 2, 3)
+    }
     assert rows[1] == rows[2] == rows[3]
     for _, name, *_ in rows[1]:
         assert len({(tmp_path / str(workers) / name).read_bytes() for workers in (1, 2, 3)}) == 1
@@ -59,7 +62,9 @@ def test_captions_are_five_and_differ(told):
 
 
 def test_vocabulary_is_wide_and_no_word_rules(told):
-    counts = Counter(word for _, captions in told for caption in captions for word in caption.lower().rstrip(".").split())
+    counts = Counter(
+        word for _, captions in told for caption in captions for word in caption.lower().rstrip(".").split()
+    )
     assert len(counts) >= 200
     kinds = Counter(facts["subjects"][0]["kind"] for facts, _ in told)
     assert len(kinds) >= 12 and max(kinds.values()) < 0.2 * MANY
@@ -82,7 +87,7 @@ def test_every_fact_a_caption_mentions_is_true_of_its_scene(told):
 def test_captions_of_another_scene_are_mostly_found_wrong(told):
     """The check above can fail: captions moved to the next scene contradict it nearly always."""
     contradicted = 0
-    for (facts, _), (_, captions) in zip(told, told[1:], strict=False):
+    for (facts, _), (_, captions) in pairwise(told):
         true = true_of(facts)
         contradicted += any(set(labels) - set(true[c]) for c, labels in mentioned(captions[0]).items())
     assert contradicted > 0.9 * (MANY - 1)
@@ -100,9 +105,25 @@ def test_five_captions_together_tell_the_whole_scene(told):
 
 def test_reader_knows_who_what_and_where():
     found = mentioned("Two men in red shirts are walking a brown dog on the beach at sunset.")
-    assert found == {"kind": ["dog", "man"], "count": ["one dog", "two man"], "colour": ["brown dog", "red clothes"], "action": ["walk"],
-                     "place": ["beach"], "time": ["sunset"]}
+    assert found == {
+        "kind": ["dog", "man"],
+        "count": ["one dog", "two man"],
+        "colour": ["brown dog", "red clothes"],
+        "action": ["walk"],
+        "place": ["beach"],
+        "time": ["sunset"],
+    }
     assert mentioned("zebra xylophone") == {c: [] for c in found}
+
+
+def test_check_scores_any_caption_against_a_scene():
+    dog = {"kind": "dog", "count": 1, "action": "run", "colour": "brown"}
+    facts = {"place": "beach", "time": "day", "subjects": [dog], "objects": [], "relation": None}
+    assert check("A brown dog runs on the beach.", facts) == {"precision": 1.0, "recall": 1.0, "wrong": []}
+    poor = check("Two black dogs are sitting on the beach.", facts)
+    assert poor["wrong"] == ["two dog", "black dog", "sit"]
+    assert (poor["precision"], poor["recall"]) == (0.4, 0.5)
+    assert check("Hello.", facts)["recall"] == 0.0
 
 
 def test_edges_are_smooth():

@@ -50,8 +50,9 @@ def split_of(index: int) -> str:
     return {8: "dev", 9: "test"}.get(index % 10, "train")
 
 
-def write(folder: Path, images: int, seed: int, size: int = 224,
-          workers: int = 1) -> list[tuple[str, str, str, list[str], dict]]:
+def write(
+    folder: Path, images: int, seed: int, size: int = 224, workers: int = 1
+) -> list[tuple[str, str, str, list[str], dict]]:
     """Draw `images` scenes into `folder` as 00000.jpg, 00001.jpg, ...
 
     Returns (id, file name relative to `folder`, split, captions, facts) a scene, in order. The files' bytes depend on

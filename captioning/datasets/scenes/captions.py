@@ -86,7 +86,10 @@ class Writer:
 
     def pair(self, first: dict, second: dict) -> str:
         kinds = {first["kind"], second["kind"]}
-        group = {frozenset(("man", "woman")): ("couple", "two people"), frozenset(("boy", "girl")): ("children", "two children")}.get(frozenset(kinds))
+        group = {
+            frozenset(("man", "woman")): ("couple", "two people"),
+            frozenset(("boy", "girl")): ("children", "two children"),
+        }.get(frozenset(kinds))
         if group and not self.tell_colour:
             if self.chance(0.3):
                 return group[1]

@@ -15,23 +15,44 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from captioning.datasets.scenes.reading import mentioned, true_of
+from captioning.datasets.scenes.reading import check, mentioned, true_of
 
-__all__ = ["CHILDREN", "PEOPLE", "PLOTS", "mentioned", "sample", "true_of"]
+__all__ = ["CHILDREN", "PEOPLE", "PLOTS", "check", "mentioned", "sample", "true_of"]
 
 ADULTS, CHILDREN = ("man", "woman"), ("boy", "girl")
 PEOPLE = ADULTS + CHILDREN
 CLOTHES = ("red", "blue", "yellow", "green", "white", "black", "pink", "orange")
 PAINTS = ("red", "blue", "yellow", "green", "white", "black", "orange")
-COATS = {"dog": ("brown", "black", "white"), "cat": ("orange", "black", "white", "gray"), "horse": ("brown", "black", "white"),
-         "bird": ("white", "black", "blue", "red"), "duck": ("white", "brown"), "car": PAINTS[:6], "bus": ("red", "yellow", "blue", "green"),
-         "truck": ("red", "yellow", "blue", "white"), "sailboat": ("red", "white", "yellow", "blue"),
-         "balloon": ("red", "yellow", "blue", "green", "orange")}
+COATS = {
+    "dog": ("brown", "black", "white"),
+    "cat": ("orange", "black", "white", "gray"),
+    "horse": ("brown", "black", "white"),
+    "bird": ("white", "black", "blue", "red"),
+    "duck": ("white", "brown"),
+    "car": PAINTS[:6],
+    "bus": ("red", "yellow", "blue", "green"),
+    "truck": ("red", "yellow", "blue", "white"),
+    "sailboat": ("red", "white", "yellow", "blue"),
+    "balloon": ("red", "yellow", "blue", "green", "orange"),
+}
 TIMES = ("day", "sunset", "night", "rain")
 ALONE, FEW, MANY = (1.0, 0.0, 0.0), (0.68, 0.20, 0.12), (0.40, 0.33, 0.27)  # chances of one, two, three
-POOR = {("white", "snow"), ("white", "sea"), ("green", "park"), ("green", "forest"), ("yellow", "farm"), ("yellow", "desert"),
-        ("orange", "desert"), ("blue", "sea"), ("brown", "forest"), ("black", "forest"), ("orange", "farm"), ("yellow", "beach"),
-        ("blue", "lake"), ("gray", "street")}  # colours that would be lost in a place
+POOR = {
+    ("white", "snow"),
+    ("white", "sea"),
+    ("green", "park"),
+    ("green", "forest"),
+    ("yellow", "farm"),
+    ("yellow", "desert"),
+    ("orange", "desert"),
+    ("blue", "sea"),
+    ("brown", "forest"),
+    ("black", "forest"),
+    ("orange", "farm"),
+    ("yellow", "beach"),
+    ("blue", "lake"),
+    ("gray", "street"),
+}  # colours that would be lost in a place
 
 
 @dataclass(frozen=True)
@@ -96,8 +117,15 @@ PLOTS = (
     Plot(6, ("sailboat",), "sail", ("lake", "sea"), FEW),
     Plot(5, ("balloon",), "float", ("snow", "desert", "farm", "lake"), MANY),
 )
-NEAR = {"beach": ("palm",), "street": ("bench",), "park": ("tree", "bench"), "snow": ("tree",), "farm": ("tree", "fence"),
-        "desert": ("cactus",), "forest": ("tree",)}
+NEAR = {
+    "beach": ("palm",),
+    "street": ("bench",),
+    "park": ("tree", "bench"),
+    "snow": ("tree",),
+    "farm": ("tree", "fence"),
+    "desert": ("cactus",),
+    "forest": ("tree",),
+}
 
 
 def _pick(rng, options, chances=None):
@@ -112,7 +140,7 @@ def sample(rng) -> dict:
     """Choose one scene. `rng` is a numpy Generator; the same state gives the same facts."""
     plot = _pick(rng, PLOTS, [p.weight for p in PLOTS])
     place, time = _pick(rng, plot.places), _pick(rng, TIMES, plot.times)
-    if place in ("forest", "lake") and time == "night":
+    if place == "forest" or (place == "lake" and time == "night"):
         time = "day"
     kind = _pick(rng, plot.kinds)
     count = _pick(rng, (1, 2, 3), plot.counts)
@@ -133,8 +161,10 @@ def sample(rng) -> dict:
     relation = None
     if rng.random() < plot.near and count < 3:
         to = _pick(rng, NEAR[place])
-        kinds = ("left", "right") + (("under",) if to == "tree" and place != "snow" else ()) if to != "fence" else ("behind",)
-        relation = {"kind": _pick(rng, kinds), "to": to}
+        if to == "fence" and kind in ("cat", "dog"):
+            to = "tree"
+        kinds = ("left", "right", "under") if to == "tree" and place != "snow" else ("left", "right")
+        relation = {"kind": "behind" if to == "fence" else _pick(rng, kinds), "to": to}
     return {"place": place, "time": time, "subjects": subjects, "objects": objects, "relation": relation}
 
 
@@ -153,7 +183,11 @@ def _dress(rng, kind: str, plot: Plot, place: str, time: str, count: int) -> dic
     wear = "shirt"
     if place == "snow":
         wear = "jacket"
-    elif kind in ("woman", "girl") and plot.action in ("walk", "wave", "jump", "hold", "fly", "lead") and rng.random() < 0.55:
+    elif (
+        kind in ("woman", "girl")
+        and plot.action in ("walk", "wave", "jump", "hold", "fly", "lead")
+        and rng.random() < 0.55
+    ):
         wear = "dress"
     colour = _colour(rng, CLOTHES, place, time)
     dress = {"wear": wear, "colour": colour if count == 1 or rng.random() < 0.5 else None}
@@ -167,7 +201,11 @@ def _object(rng, plot: Plot, place: str, taken: str | None) -> dict:
     """The thing in the plot, in a colour other than its owner's."""
     kind = plot.object
     if kind == "balloons":
-        return {"kind": "balloons", "count": int(rng.integers(1, 4)), "colour": None if rng.random() < 0.4 else _pick(rng, PAINTS[:4])}
+        return {
+            "kind": "balloons",
+            "count": int(rng.integers(1, 4)),
+            "colour": None if rng.random() < 0.4 else _pick(rng, PAINTS[:4]),
+        }
     if kind == "horse":
         return {"kind": "horse", "count": 1, "colour": _colour(rng, COATS["horse"], place, "day")}
     if kind in ("bench", "skateboard"):

@@ -95,11 +95,13 @@ ride horse: ride {} 8 | sit on {} 1 | go for a ride on {} 0.5
 ride skateboard: ride {} 5 | skateboard 4 | skate 1.5
 ski: ski 9 | go skiing 1
 sled sled: ride {} 5 | slide on {} 1.6 | sled 2.4
-surf surfboard: surf 5 | ride {} 2 | surf on {} 2 | ride a wave 3 | surf a wave 1 | stand on {} 0.8 | balance on {} 0.8
+surf surfboard: surf 5 | ride {} 2 | surf on {} 2 | ride a wave 3 | surf a wave 1 | stand on {} 0.8
+    | balance on {} 0.8
 swim: swim 9 | go for a swim 1 | take a swim 0.6
 row boat: row {} 7 | sit in {} 2.4 | paddle {} 1.6
 lead: walk {} 7 | walk with {} 2.5 | take {} for a walk 1
-jump ball: jump for {} 4 | jump to catch {} 3 | leap for {} 1.5 | jump up for {} 1 | catch {} 2 | play with {} 1.2 | chase {} 0.8
+jump ball: jump for {} 4 | jump to catch {} 3 | leap for {} 1.5 | jump up for {} 1 | catch {} 2 | play with {} 1.2
+    | chase {} 0.8
 sit: sit 9 | rest 0.8 | sit still 0.4
 sleep: sleep 6 | lie 1.6 | rest 1.2 | take a nap 1 | nap 0.6 | lie down 0.8
 graze: eat grass 4 | graze 4 | eat 1.6
@@ -110,24 +112,25 @@ float: fly 5 | float 4 | rise 0.8
 """)
 MOTION = ("run", "walk", "lead", "ride", "drive", "ski", "sled")  # what goes along, through or down a place
 PLACES = _table("""
-beach: on the beach 6 | on a beach 2 | at the beach 2 | on the sand 1.5 | by the ocean 1 | by the sea 0.8 | on the shore 0.8
-    | near the water 1.2 | on a sandy beach 1
-beach along: on the beach 4 | along the beach 4 | down the beach 1 | on the sand 1 | by the ocean 0.8 | along the shore 1
-    | through the sand 0.8 | near the water 1 | on a sandy beach 0.8
+beach: on the beach 6 | on a beach 2 | at the beach 2 | on the sand 1.5 | by the ocean 1 | by the sea 0.8
+    | on the shore 0.8 | near the water 1.2 | on a sandy beach 1
+beach along: on the beach 4 | along the beach 4 | down the beach 1 | on the sand 1 | by the ocean 0.8
+    | along the shore 1 | through the sand 0.8 | near the water 1 | on a sandy beach 0.8
 beach over: over the beach 4 | over the ocean 3 | over the water 2 | above the beach 1 | above the sea 1
-street: on the street 4 | in the street 2 | in the city 2.5 | on a city street 2 | in front of buildings 1.2 | on the road 1
-    | in front of some colorful houses 1 | in town 0.6
+street: on the street 4 | in the street 2 | in the city 2.5 | on a city street 2 | in front of buildings 1.2
+    | on the road 1 | in front of some colorful houses 1 | in town 0.6
 street along: down the street 5 | on the street 2 | down the road 2 | through the city 1.6 | on the road 1.4
-    | past some buildings 1.2 | on a city street 1.2 | along a city street 0.8 | through town 0.7 | past colorful houses 0.8
+    | past some buildings 1.2 | on a city street 1.2 | along a city street 0.8 | through town 0.7
+    | past colorful houses 0.8
 park: in the park 5 | in a park 2 | on the grass 3 | in the grass 1.5 | on the green grass 1 | near some trees 1
     | in front of trees 1 | in a grassy area 0.6
-park along: in the park 4 | through the park 3 | on the grass 1.6 | across the grass 1.4 | in a grassy area 0.8 | past some trees 1
-    | across the green grass 0.8
-snow: in the snow 7 | in the mountains 1.5 | on a snowy mountain 1 | in front of the mountains 1 | in the deep snow 0.6
-    | near some pine trees 0.8
+park along: in the park 4 | through the park 3 | on the grass 1.6 | across the grass 1.4 | in a grassy area 0.8
+    | past some trees 1 | across the green grass 0.8
+snow: in the snow 7 | in the mountains 1.5 | on a snowy mountain 1 | in front of the mountains 1
+    | in the deep snow 0.6 | near some pine trees 0.8
 snow along: in the snow 4 | through the snow 4 | in the mountains 1.4 | past some pine trees 1 | across the snow 1
-snow down: down a snowy hill 3 | down a hill 1 | in the snow 3 | through the snow 1.5 | down a snowy mountain 1.5 | down the slope 1
-    | in the mountains 1 | on the slopes 0.8
+snow down: down a snowy hill 3 | down a hill 1 | in the snow 3 | through the snow 1.5 | down a snowy mountain 1.5
+    | down the slope 1 | in the mountains 1 | on the slopes 0.8
 snow over: over the mountains 6 | over the snow 2 | above the mountains 2 | over snowy mountains 1.6
 lake: in the lake 4 | in a lake 2.4 | in the water 5 | in the blue water 0.8 | near some trees 0.6
 lake on: on the lake 4 | on a lake 2.4 | on the water 3 | across the lake 1.5 | in the water 1
@@ -136,16 +139,17 @@ sea: in the ocean 5 | in the sea 2.4 | in the water 3 | in the waves 1 | in the 
 sea on: on the ocean 4 | on the sea 2.4 | on the water 3 | in the ocean 1.4 | across the sea 1 | over the waves 0.6
 sea over: over the ocean 4 | over the sea 2.4 | over the water 3 | above the waves 1.2
 desert: in the desert 8 | in the sand 1.4 | near a cactus 1 | in a sandy desert 0.8 | in a dry place 0.3
-desert along: through the desert 4 | in the desert 4 | across the desert 2 | past a cactus 1 | through the sand 1 | over the sand 0.8
+desert along: through the desert 4 | in the desert 4 | across the desert 2 | past a cactus 1 | through the sand 1
+    | over the sand 0.8
 desert over: over the desert 8 | above the desert 2 | over the sand 1 | above a cactus 0.3
-farm: in a field 4 | in the field 3 | on a farm 3 | in front of a barn 1.4 | near a red barn 1.4 | in a yellow field 1
-    | near a fence 0.8 | in a wheat field 0.6
-farm along: through a field 3 | in a field 3 | across the field 2 | on a farm 2 | past a red barn 1.4 | through the yellow field 0.8
-    | near a barn 0.8
+farm: in a field 4 | in the field 3 | on a farm 3 | in front of a barn 1.4 | near a red barn 1.4
+    | in a yellow field 1 | near a fence 0.8 | in a wheat field 0.6
+farm along: through a field 3 | in a field 3 | across the field 2 | on a farm 2 | past a red barn 1.4
+    | through the yellow field 0.8 | near a barn 0.8
 farm over: over a farm 4 | over a field 4 | over the field 2 | above a barn 1.2 | over a yellow field 0.8
 forest: in the forest 5 | in the woods 4 | among the trees 1.2 | under the trees 0.7
-forest along: through the forest 5 | in the woods 2.4 | through the woods 3 | in the forest 2 | among the trees 1 | between the trees 1
-    | past tall trees 0.7
+forest along: through the forest 5 | in the woods 2.4 | through the woods 3 | in the forest 2 | among the trees 1
+    | between the trees 1 | past tall trees 0.7
 """)
 TIMES = _table("""
 sunset: at sunset 6 | as the sun sets 1.6 | in the evening 1.5 | at dusk 1 | under an orange sky 0.8
@@ -203,10 +207,10 @@ behind: behind {}
 
 # For the reader: the labels that a word stands for, and the labels that are true of what a scene has.
 PLACE_WORDS = {
-    "beach": "beach shore", "sand": "sand sandy", "sea": "ocean sea", "waves": "waves", "water": "water", "lake": "lake",
-    "road": "street road", "city": "city town buildings houses", "park": "park", "grass": "grass grassy",
-    "field": "field farm barn wheat", "snow": "snow snowy", "mountain": "mountain mountains hill slope slopes",
-    "desert": "desert dry", "forest": "forest woods",
+    "beach": "beach shore", "sand": "sand sandy", "sea": "ocean sea", "waves": "waves", "water": "water",
+    "lake": "lake", "road": "street road", "city": "city town buildings houses", "park": "park",
+    "grass": "grass grassy", "field": "field farm barn wheat", "snow": "snow snowy",
+    "mountain": "mountain mountains hill slope slopes", "desert": "desert dry", "forest": "forest woods",
 }  # fmt: skip
 PLACE_LABELS = {
     "beach": ("beach", "sand", "sea", "water", "waves"),
@@ -219,32 +223,41 @@ PLACE_LABELS = {
     "farm": ("field", "grass"),
     "forest": ("forest",),
 }
-SCENERY = {"park": ("tree",), "snow": ("tree",), "lake": ("tree",), "forest": ("tree",), "farm": ("fence",), "desert": ("cactus",)}
+SCENERY = {
+    "park": ("tree",),
+    "snow": ("tree",),
+    "lake": ("tree",),
+    "forest": ("tree",),
+    "farm": ("fence",),
+    "desert": ("cactus",),
+}
 TIME_WORDS = {
     "sunset": "sunset sets evening dusk", "night": "night dark moon stars moonlight", "rain": "rain rainy",
     "day": "sunny sunshine bright",
 }  # fmt: skip
 KIND_LABELS = {
     "man": ("man", "person"), "woman": ("woman", "person"), "boy": ("boy", "child", "person"),
-    "girl": ("girl", "child", "person"), "dog": ("dog", "animal"), "cat": ("cat", "animal"), "horse": ("horse", "animal"),
-    "duck": ("duck", "bird"), "car": ("car", "vehicle"), "bus": ("bus", "vehicle"), "truck": ("truck", "vehicle"),
-    "sailboat": ("sailboat", "boat"), "balloon": ("hot air balloon", "balloon"), "balloons": ("balloon",), "palm": ("tree",),
+    "girl": ("girl", "child", "person"), "dog": ("dog", "animal"), "cat": ("cat", "animal"),
+    "horse": ("horse", "animal"), "duck": ("duck", "bird"), "car": ("car", "vehicle"), "bus": ("bus", "vehicle"),
+    "truck": ("truck", "vehicle"), "sailboat": ("sailboat", "boat"), "balloon": ("hot air balloon", "balloon"),
+    "balloons": ("balloon",), "palm": ("tree",),
 }  # fmt: skip
 SAME_AS = {  # a noun's last word -> its label, where that is not the entry it first stands in
     "person": "person", "child": "child", "kid": "child", "animal": "animal", "vehicle": "vehicle", "boat": "boat",
     "tree": "tree", "bird": "bird", "balloon": "balloon", "sailboat": "sailboat",
 }  # fmt: skip
 ACTION_WORDS = {
-    "run": "run jog race sprint dash gallop chase", "walk": "walk stroll wander", "jump": "jump leap", "wave": "wave raise",
-    "stand": "stand balance", "sit": "sit", "rest": "rest lie relax", "kick": "kick", "play": "play", "hold": "hold carry",
-    "fly": "fly soar glide", "ride": "ride cycle skateboard skate", "ski": "ski", "sled": "sled slide", "surf": "surf",
-    "swim": "swim", "row": "row paddle", "catch": "catch", "sleep": "sleep nap", "eat": "eat graze", "drive": "drive travel",
-    "sail": "sail", "float": "float rise",
+    "run": "run jog race sprint dash gallop chase", "walk": "walk stroll wander", "jump": "jump leap",
+    "wave": "wave raise", "stand": "stand balance", "sit": "sit", "rest": "rest lie relax", "kick": "kick",
+    "play": "play", "hold": "hold carry", "fly": "fly soar glide", "ride": "ride cycle skateboard skate",
+    "ski": "ski", "sled": "sled slide", "surf": "surf", "swim": "swim", "row": "row paddle", "catch": "catch",
+    "sleep": "sleep nap", "eat": "eat graze", "drive": "drive travel", "sail": "sail", "float": "float rise",
 }  # fmt: skip
-ACTION_LABELS = {  # a scene's action, with its object where that matters -> what is true of it, the plainest first
+ACTION_LABELS = {  # a scene's action, with its object where that matters -> what is true of it
     "run": ("run",), "walk": ("walk",), "jump": ("jump",), "jump ball": ("jump", "catch", "play", "run"),
     "wave": ("wave", "stand"), "sit": ("sit", "rest"), "kick": ("kick", "play"), "hold": ("hold", "stand"),
-    "fly": ("fly",), "fly kite": ("fly", "play", "hold"), "ride": ("ride", "sit"), "ski": ("ski",), "sled": ("sled", "ride", "sit"),
-    "surf": ("surf", "ride", "stand"), "swim": ("swim",), "row": ("row", "sit"), "lead": ("walk",), "sleep": ("sleep", "rest"),
-    "graze": ("eat",), "drive": ("drive",), "sail": ("sail", "float", "drive"), "float": ("float", "fly"),
+    "fly": ("fly",), "fly kite": ("fly", "play", "hold"), "ride": ("ride", "sit"), "ski": ("ski",),
+    "sled": ("sled", "ride", "sit"), "surf": ("surf", "ride", "stand"), "swim": ("swim",), "row": ("row", "sit"),
+    "lead": ("walk",), "sleep": ("sleep", "rest"), "graze": ("eat",), "drive": ("drive",),
+    "sail": ("sail", "float", "drive"), "float": ("float", "fly"),
 }  # fmt: skip

@@ -8,7 +8,8 @@ stands, y up and 1 unit = the figure's own size, so that a body or a car is writ
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from PIL import Image, ImageDraw
 
@@ -32,6 +33,12 @@ def mix(a: Colour, b: Colour, k: float) -> Colour:
     return tuple(round(p + (q - p) * k) for p, q in zip(a[:3], b[:3], strict=True))
 
 
+@cache
+def path(text: str) -> tuple[Point, ...]:
+    """Points written as in SVG: "x,y x,y ..."."""
+    return tuple((float(x), float(y)) for x, y in (pair.split(",") for pair in text.split()))
+
+
 class Pen:
     """Draws polygons, ellipses and limbs through an affine map; a figure's shapes are held back until `finish`."""
 
@@ -41,6 +48,7 @@ class Pen:
         width = image.width
         self.matrix = matrix or (width, 0.0, 0.0, 0.0, width, 0.0)  # x' = a x + b y + c ; y' = d x + e y + f
         self.held = held
+        self.tone: Callable[[Colour], Colour] | None = None  # how the light changes the colours of figures
 
     def figure(self, x: float, y: float, scale: float, flip: bool = False, angle: float = 0.0) -> Pen:
         """A pen whose origin is (x, y), y up, 1 unit = `scale` of ours; `angle` in degrees, anticlockwise."""
@@ -57,16 +65,24 @@ class Pen:
         pen = Pen.__new__(Pen)
         pen.image, pen.draw, pen.matrix = self.image, self.draw, matrix
         pen.held = [] if self.held is None else self.held
+        pen.tone = self.tone
         return pen
 
-    def finish(self, ink: Colour = INK, width: float = 0.0055) -> None:
-        """Put a figure's shapes on the page: first one outline round them all, then the fills."""
+    def finish(self, ink: Colour = INK, width: float = 0.0055, waterline: float | None = None) -> None:
+        """Put a figure's shapes on the page: first one outline round them all, then the fills.
+
+        What lies below `waterline` (the page's y) is left out.
+        """
         stroke = max(1, round(width * self.image.width))
-        for points, _, outlined in self.held:
+        held = self.held
+        if waterline is not None:
+            held = [(_above(points, waterline * self.image.width), colour, line) for points, colour, line in held]
+            held = [shape for shape in held if len(shape[0]) > 2]
+        for points, _, outlined in held:
             if outlined:
                 self.draw.line([*points, points[0], points[1]], fill=ink, width=stroke)
-        for points, colour, _ in self.held:
-            self.draw.polygon(points, fill=colour)
+        for points, colour, _ in held:
+            self.draw.polygon(points, fill=self.tone(colour) if self.tone else colour)
         self.held.clear()
 
     def polygon(self, points: Sequence[Point], colour: Colour, outline: bool = True) -> None:
@@ -78,27 +94,45 @@ class Pen:
         else:
             self.held.append((placed, colour, outline))
 
-    def ellipse(self, x: float, y: float, rx: float, ry: float | None = None, colour: Colour = INK,
-                angle: float = 0.0, outline: bool = True) -> None:
+    def ellipse(
+        self,
+        x: float,
+        y: float,
+        rx: float,
+        ry: float | None = None,
+        colour: Colour = INK,
+        angle: float = 0.0,
+        outline: bool = True,
+    ) -> None:
         """An ellipse round (x, y); `angle` in degrees."""
         ry = rx if ry is None else ry
         cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        self.polygon([(x + u * rx * cos - v * ry * sin, y + u * rx * sin + v * ry * cos) for u, v in _CIRCLE],
-                     colour, outline)
+        self.polygon(
+            [(x + u * rx * cos - v * ry * sin, y + u * rx * sin + v * ry * cos) for u, v in _CIRCLE], colour, outline
+        )
 
     def blob(self, points: Sequence[Point], colour: Colour, outline: bool = True, steps: int = 5) -> None:
         """A closed smooth curve through `points` (Catmull-Rom)."""
         self.polygon(smooth([points[-1], *points, points[0], points[1]], steps), colour, outline)
 
-    def limb(self, points: Sequence[Point], widths: Sequence[float] | float, colour: Colour,
-             outline: bool = True) -> None:
+    def limb(
+        self, points: Sequence[Point], widths: Sequence[float] | float, colour: Colour, outline: bool = True
+    ) -> None:
         """A round-ended stroke along `points`, of one width or one width a point."""
         radii = [w / 2 for w in widths] if isinstance(widths, Sequence) else [widths / 2] * len(points)
         for (x0, y0), (x1, y1), r0, r1 in zip(points, points[1:], radii, radii[1:], strict=False):
             length = math.hypot(x1 - x0, y1 - y0) or 1e-9
             nx, ny = (y0 - y1) / length, (x1 - x0) / length
-            self.polygon([(x0 + nx * r0, y0 + ny * r0), (x1 + nx * r1, y1 + ny * r1),
-                          (x1 - nx * r1, y1 - ny * r1), (x0 - nx * r0, y0 - ny * r0)], colour, outline)
+            self.polygon(
+                [
+                    (x0 + nx * r0, y0 + ny * r0),
+                    (x1 + nx * r1, y1 + ny * r1),
+                    (x1 - nx * r1, y1 - ny * r1),
+                    (x0 - nx * r0, y0 - ny * r0),
+                ],
+                colour,
+                outline,
+            )
         for (x, y), r in zip(points, radii, strict=True):
             self.ellipse(x, y, r, colour=colour, outline=outline)
 
@@ -133,3 +167,14 @@ def smooth(points: Sequence[Point], steps: int) -> list[Point]:
             curve.append((a * x0 + b * x1 + c * x2 + d * x3, a * y0 + b * y1 + c * y2 + d * y3))
     curve.append(points[-2])
     return curve
+
+
+def _above(points: Sequence[Point], limit: float) -> list[Point]:
+    """The part of a polygon with y <= limit (Sutherland and Hodgman, 1974)."""
+    kept = []
+    for (x0, y0), (x1, y1) in zip([points[-1], *points], points, strict=False):
+        if (y0 <= limit) != (y1 <= limit):
+            kept.append((x0 + (x1 - x0) * (limit - y0) / (y1 - y0), limit))
+        if y1 <= limit:
+            kept.append((x1, y1))
+    return kept

@@ -1,126 +1,11 @@
-"""Men, women, boys and girls: a jointed body, drawn in the posture of what it does.
-
-A body is a skeleton of angles in degrees, 0 = straight down, positive = forward (to the figure's right; a figure that
-faces left is mirrored by its pen). An adult is 1 unit tall, feet at the origin.
-"""
+"""Men, women, boys and girls: clothes, limbs, faces and hair on the skeleton of `bodies`."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-from captioning.datasets.scenes.drawing.palette import HAIR, PAINT, SHOES, SKIN, TROUSERS
+from captioning.datasets.scenes.drawing.bodies import BODIES, Body, Look, Pose, skeleton
 from captioning.datasets.scenes.drawing.pen import Colour, Pen, Point, shade
-
-
-@dataclass(frozen=True)
-class Body:
-    """Lengths in units of an adult's height."""
-
-    head: float  # radius
-    torso: float
-    thigh: float
-    shin: float
-    upper: float  # upper arm
-    fore: float
-    girth: float  # half width of the chest seen from the front
-    limb: float  # thickness of an arm
-
-
-BODIES = {
-    "man": Body(0.098, 0.31, 0.225, 0.215, 0.165, 0.150, 0.122, 0.062),
-    "woman": Body(0.098, 0.29, 0.220, 0.210, 0.155, 0.140, 0.092, 0.050),
-    "boy": Body(0.112, 0.225, 0.135, 0.130, 0.115, 0.105, 0.092, 0.052),
-    "girl": Body(0.112, 0.220, 0.135, 0.130, 0.112, 0.102, 0.082, 0.046),
-}
-
-
-@dataclass(frozen=True)
-class Pose:
-    """Angles in degrees: (near, far) for limbs; knees bend back, elbows bend forward."""
-
-    thighs: tuple[float, float]
-    knees: tuple[float, float]
-    arms: tuple[float, float]
-    elbows: tuple[float, float]
-    lean: float = 0.0
-    front: bool = False  # seen from the front: both eyes, arms to either side
-    lift: float = 0.0  # height of the lowest foot above the ground
-
-
-POSES = {
-    "stand": Pose((4, -4), (0, 0), (14, -14), (8, -8), front=True),
-    "wave": Pose((5, -5), (0, 0), (150, -14), (18, -8), front=True),
-    "walk": Pose((26, -20), (4, 16), (-26, 28), (14, 22), 3),
-    "run": Pose((62, -34), (58, 62), (-58, 62), (88, 82), 14),
-    "jump": Pose((48, -52), (88, 96), (142, -142), (14, -14), front=True, lift=0.17),
-    "sit": Pose((84, 78), (84, 84), (34, 22), (40, 46), -2),
-    "ground": Pose((72, 58), (12, 98), (-30, 48), (-4, 20), -12),
-    "kick": Pose((58, -10), (6, 14), (-52, 58), (22, 30), -9),
-    "hold": Pose((4, -5), (0, 4), (38, -12), (112, 8), 0),
-    "reach": Pose((6, -8), (0, 6), (118, -14), (26, 12), -4),
-    "ride": Pose((62, 30), (64, 60), (62, 56), (14, 14), 16),
-    "astride": Pose((48, 44), (42, 40), (52, 44), (38, 38), 2),
-    "skate": Pose((34, -16), (46, 22), (72, -72), (8, -8), 10),
-    "ski": Pose((56, 42), (72, 66), (30, 22), (58, 58), 24),
-    "surf": Pose((46, -26), (64, 40), (84, -78), (8, -10), 12),
-    "lead": Pose((24, -18), (4, 14), (46, -24), (18, 14), 3),
-    "throw": Pose((18, -16), (4, 8), (124, -26), (18, 20), -4),
-    "row": Pose((78, 72), (60, 60), (64, 58), (10, 10), -6),
-}
-
-
-@dataclass(frozen=True)
-class Look:
-    """Who it is and what they wear."""
-
-    kind: str
-    wear: str  # shirt, dress, jacket or swimsuit
-    colour: Colour
-    skin: Colour
-    hair: Colour
-    legs: Colour
-    shoes: Colour
-    style: int  # which of a kind's haircuts
-
-
-def look(kind: str, wear: str, colour: str, rng) -> Look:
-    """The chance part of a person: skin, hair, trousers that differ from the shirt."""
-    legs = TROUSERS[int(rng.integers(len(TROUSERS)))]
-    if colour in ("blue", "black", "purple"):
-        legs = TROUSERS[2]
-    skin = int(rng.integers(len(SKIN)))
-    hair = HAIR[int(rng.integers(len(HAIR) if skin < 3 else 2))]
-    return Look(kind, wear, PAINT[colour], SKIN[skin], hair, legs, SHOES[int(rng.integers(len(SHOES)))],
-                int(rng.integers(2)))
-
-
-def towards(start: Point, length: float, angle: float) -> Point:
-    """The point `length` from `start` at `angle` degrees (0 = down, 90 = forward)."""
-    return start[0] + length * math.sin(math.radians(angle)), start[1] - length * math.cos(math.radians(angle))
-
-
-def skeleton(body: Body, pose: Pose, seat: float | None = None) -> dict[str, Point]:
-    """All joints; the lowest foot stands at `pose.lift`, or the hip at height `seat` where one sits."""
-    hip = (0.0, 0.0)
-    chest = towards(hip, body.torso, 180 - pose.lean)
-    neck = towards(chest, body.head * 1.12, 180 - pose.lean * 0.4)
-    joints = {"hip": hip, "chest": chest, "head": neck}
-    spread = 0.042 if pose.front else 0.012
-    shoulder = body.girth * 0.86 if pose.front else 0.02
-    for side, k, sign in (("near", 0, 1.0), ("far", 1, -1.0)):
-        top = (hip[0] + sign * spread, hip[1])
-        bend = pose.knees[k] * (sign if pose.front else 1.0)
-        joints[f"top_{side}"] = top
-        joints[f"knee_{side}"] = towards(top, body.thigh, pose.thighs[k])
-        joints[f"foot_{side}"] = towards(joints[f"knee_{side}"], body.shin, pose.thighs[k] - bend)
-        base = towards(hip, body.torso * 0.9, 180 - pose.lean)
-        joints[f"shoulder_{side}"] = (base[0] + sign * shoulder, base[1])
-        joints[f"elbow_{side}"] = towards(joints[f"shoulder_{side}"], body.upper, pose.arms[k])
-        joints[f"hand_{side}"] = towards(joints[f"elbow_{side}"], body.fore, pose.arms[k] + pose.elbows[k])
-    lowest = min(joints["foot_near"][1], joints["foot_far"][1]) - 0.028
-    rise = seat if seat is not None else pose.lift - lowest
-    return {name: (x, y + rise) for name, (x, y) in joints.items()}
 
 
 def draw_person(pen: Pen, who: Look, pose: Pose, seat: float | None = None, between=None) -> dict[str, Point]:
@@ -134,9 +19,7 @@ def draw_person(pen: Pen, who: Look, pose: Pose, seat: float | None = None, betw
     _arm(pen, who, body, at, "far", shade(sleeve, -0.16), shade(who.skin, -0.10))
     _leg(pen, who, body, at, pose, "far", -0.16)
     _leg(pen, who, body, at, pose, "near", 0.0)
-    if pose.front is False and who.kind in ("woman", "girl"):
-        _back_hair(pen, who, body, at, pose)
-    if pose.front and who.kind in ("woman", "girl"):
+    if who.kind in ("woman", "girl"):
         _back_hair(pen, who, body, at, pose)
     _torso(pen, who, body, at, pose)
     _head(pen, who, body, at, pose)
@@ -176,12 +59,15 @@ def _leg(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose, side
     ahead = 0.0 if pose.front else 1.0
     sign = (1.0 if side == "near" else -1.0) if pose.front else 1.0
     tip = (foot[0] + sign * math.cos(tilt) * (0.034 + 0.026 * ahead), foot[1] + sign * math.sin(tilt) * 0.05 * ahead)
-    pen.limb([(foot[0], foot[1] - 0.004), (tip[0], tip[1] - 0.008)], [w * 0.66, w * 0.5],
-             shade(who.shoes, dim) if dim else who.shoes)
+    pen.limb(
+        [(foot[0], foot[1] - 0.004), (tip[0], tip[1] - 0.008)],
+        [w * 0.66, w * 0.5],
+        shade(who.shoes, dim) if dim else who.shoes,
+    )
 
 
 def _torso(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose) -> None:
-    hip, chest = at["hip"], at["chest"]
+    hip = at["hip"]
     wide = body.girth if pose.front else body.girth * 0.8
     waist = wide * (0.86 if who.kind in ("man", "boy") else 0.72)
     axis = (math.sin(math.radians(pose.lean)), math.cos(math.radians(pose.lean)))
@@ -191,31 +77,69 @@ def _torso(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose) ->
         return hip[0] + across[0] * u + axis[0] * v, hip[1] + across[1] * u + axis[1] * v
 
     t = body.torso
-    pen.limb([place(0, t), (at["head"][0], at["head"][1] - body.head * 0.4)], body.limb * 1.05,
-             shade(who.skin, -0.10))
+    pen.limb([place(0, t), (at["head"][0], at["head"][1] - body.head * 0.4)], body.limb * 1.05, shade(who.skin, -0.10))
     low = -0.045 if who.wear == "jacket" else -0.02
-    pen.blob([place(-wide, t * 0.86), place(-wide * 0.55, t * 1.0), place(wide * 0.55, t * 1.0), place(wide, t * 0.86),
-              place(waist, t * 0.4), place(waist * 1.06, low), place(-waist * 1.06, low), place(-waist, t * 0.4)],
-             who.colour)
+    pen.blob(
+        [
+            place(-wide, t * 0.86),
+            place(-wide * 0.55, t * 1.0),
+            place(wide * 0.55, t * 1.0),
+            place(wide, t * 0.86),
+            place(waist, t * 0.4),
+            place(waist * 1.06, low),
+            place(-waist * 1.06, low),
+            place(-waist, t * 0.4),
+        ],
+        who.colour,
+    )
     shadow = shade(who.colour, -0.16)
-    pen.blob([place(-wide * 0.98, t * 0.82), place(-wide * 0.62, t * 0.9), place(-waist * 0.5, t * 0.4),
-              place(-waist * 0.55, low), place(-waist * 1.02, low), place(-waist * 0.97, t * 0.4)], shadow, outline=False)
+    pen.blob(
+        [
+            place(-wide * 0.98, t * 0.82),
+            place(-wide * 0.62, t * 0.9),
+            place(-waist * 0.5, t * 0.4),
+            place(-waist * 0.55, low),
+            place(-waist * 1.02, low),
+            place(-waist * 0.97, t * 0.4),
+        ],
+        shadow,
+        outline=False,
+    )
     if who.wear == "dress":
         left = min(at["knee_near"][0], at["knee_far"][0], hip[0] - waist)
         right = max(at["knee_near"][0], at["knee_far"][0], hip[0] + waist)
         hem = (at["knee_near"][1] + at["knee_far"][1]) / 2 + 0.03
         flare = 0.055
-        points = [place(-waist * 0.95, t * 0.36), place(waist * 0.95, t * 0.36), (right + flare, hem + 0.008),
-                  ((left + right) / 2 + 0.05, hem - 0.016), ((left + right) / 2 - 0.05, hem - 0.014),
-                  (left - flare, hem + 0.008)]
+        points = [
+            place(-waist * 0.95, t * 0.36),
+            place(waist * 0.95, t * 0.36),
+            (right + flare, hem + 0.008),
+            ((left + right) / 2 + 0.05, hem - 0.016),
+            ((left + right) / 2 - 0.05, hem - 0.014),
+            (left - flare, hem + 0.008),
+        ]
         pen.polygon(points, who.colour)
-        pen.polygon([points[0], place(-waist * 0.3, t * 0.36), ((left + right) / 2 - 0.03, hem - 0.016), points[-2],
-                     points[-1]], shadow, outline=False)
-        pen.limb([place(-waist * 0.92, t * 0.37), place(waist * 0.92, t * 0.37)], 0.02, shade(who.colour, -0.34),
-                 outline=False)
+        pen.polygon(
+            [
+                points[0],
+                place(-waist * 0.3, t * 0.36),
+                ((left + right) / 2 - 0.03, hem - 0.016),
+                points[-2],
+                points[-1],
+            ],
+            shadow,
+            outline=False,
+        )
+        pen.limb(
+            [place(-waist * 0.92, t * 0.37), place(waist * 0.92, t * 0.37)],
+            0.02,
+            shade(who.colour, -0.34),
+            outline=False,
+        )
     if who.wear == "jacket":
-        pen.limb([place(wide * 0.1, t * 0.9), place(wide * 0.1, low + 0.01)], 0.010, shade(who.colour, -0.42),
-                 outline=False)
+        pen.limb(
+            [place(wide * 0.1, t * 0.9), place(wide * 0.1, low + 0.01)], 0.010, shade(who.colour, -0.42), outline=False
+        )
 
 
 def _back_hair(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose) -> None:
@@ -225,20 +149,43 @@ def _back_hair(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose
     if who.kind == "girl":
         if pose.front:
             for sign in (-1, 1):
-                pen.blob([(x + sign * r * 0.8, y + r * 0.25), (x + sign * r * 1.55, y + r * 0.45),
-                          (x + sign * r * 1.75, y - r * 0.4), (x + sign * r * 1.4, y - r * 1.15),
-                          (x + sign * r * 1.2, y - r * 0.4)], who.hair)
+                pen.blob(
+                    [
+                        (x + sign * r * 0.8, y + r * 0.25),
+                        (x + sign * r * 1.55, y + r * 0.45),
+                        (x + sign * r * 1.75, y - r * 0.4),
+                        (x + sign * r * 1.4, y - r * 1.15),
+                        (x + sign * r * 1.2, y - r * 0.4),
+                    ],
+                    who.hair,
+                )
         else:
             swing = 0.5 if pose.lean > 8 else 0.0
-            pen.blob([(x - r * 0.7, y + r * 0.5), (x - r * 1.35, y + r * 0.65), (x - r * (1.8 + swing), y - r * 0.1),
-                      (x - r * (1.75 + swing), y - r * (1.15 - swing)), (x - r * 1.25, y - r * 0.3)], who.hair)
+            pen.blob(
+                [
+                    (x - r * 0.7, y + r * 0.5),
+                    (x - r * 1.35, y + r * 0.65),
+                    (x - r * (1.8 + swing), y - r * 0.1),
+                    (x - r * (1.75 + swing), y - r * (1.15 - swing)),
+                    (x - r * 1.25, y - r * 0.3),
+                ],
+                who.hair,
+            )
         return
     swing = r * 0.5 if pose.lean > 8 else 0.0
     back = -r * 0.25 if not pose.front else 0.0
-    pen.blob([(x - r * 0.95 + back, y + r * 0.5), (x - r * 1.15 + back, y - r * 0.4),
-              (x - r * 1.05 + back - swing, y - r * 1.55), (x + back - swing, y - r * 1.7),
-              (x + r * (1.05 if pose.front else 0.35) + back, y - r * 1.45), (x + r * 1.1 + back, y - r * 0.3),
-              (x + r * 0.6, y + r * 0.7)], dark)
+    pen.blob(
+        [
+            (x - r * 0.95 + back, y + r * 0.5),
+            (x - r * 1.15 + back, y - r * 0.4),
+            (x - r * 1.05 + back - swing, y - r * 1.55),
+            (x + back - swing, y - r * 1.7),
+            (x + r * (1.05 if pose.front else 0.35) + back, y - r * 1.45),
+            (x + r * 1.1 + back, y - r * 0.3),
+            (x + r * 0.6, y + r * 0.7),
+        ],
+        dark,
+    )
 
 
 def _head(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose) -> None:
@@ -250,15 +197,29 @@ def _head(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose) -> 
     if pose.front:
         for sign in (-1, 1):
             pen.ellipse(x + sign * r * 0.36, y - r * 0.06, r * 0.11, r * 0.14, eye, outline=False)
-            pen.ellipse(x + sign * r * 0.55, y - r * 0.36, r * 0.17, r * 0.12, shade(who.skin, 0.0) if False else
-                        _blush(who.skin), outline=False)
-        pen.curve([(x - r * 0.26, y - r * 0.45), (x, y - r * 0.57), (x + r * 0.26, y - r * 0.45)], r * 0.09,
-                  (150, 54, 54), outline=False)
+            pen.ellipse(
+                x + sign * r * 0.55,
+                y - r * 0.36,
+                r * 0.17,
+                r * 0.12,
+                _blush(who.skin),
+                outline=False,
+            )
+        pen.curve(
+            [(x - r * 0.26, y - r * 0.45), (x, y - r * 0.57), (x + r * 0.26, y - r * 0.45)],
+            r * 0.09,
+            (150, 54, 54),
+            outline=False,
+        )
     else:
         pen.ellipse(x + r * 0.52, y + r * 0.02, r * 0.11, r * 0.15, eye, outline=False)
         pen.ellipse(x + r * 0.34, y - r * 0.34, r * 0.18, r * 0.12, _blush(who.skin), outline=False)
-        pen.curve([(x + r * 0.42, y - r * 0.5), (x + r * 0.6, y - r * 0.55), (x + r * 0.76, y - r * 0.44)], r * 0.09,
-                  (150, 54, 54), outline=False)
+        pen.curve(
+            [(x + r * 0.42, y - r * 0.5), (x + r * 0.56, y - r * 0.55), (x + r * 0.7, y - r * 0.46)],
+            r * 0.09,
+            (150, 54, 54),
+            outline=False,
+        )
         pen.ellipse(x - r * 0.22, y - r * 0.08, r * 0.16, r * 0.2, shade(who.skin, -0.12), outline=False)  # ear
     _hair(pen, who, x, y, r, pose.front)
 
@@ -270,38 +231,98 @@ def _blush(skin: Colour) -> Colour:
 def _hair(pen: Pen, who: Look, x: float, y: float, r: float, front: bool) -> None:
     if who.wear == "jacket":  # a woollen hat, with a bobble
         hat = shade(who.colour, -0.25)
-        pen.blob([(x - r * 1.02, y + r * 0.3), (x - r * 0.9, y + r * 0.85), (x, y + r * 1.22), (x + r * 0.9, y + r * 0.85),
-                  (x + r * 1.02, y + r * 0.3)], hat)
+        pen.blob(
+            [
+                (x - r * 1.02, y + r * 0.3),
+                (x - r * 0.9, y + r * 0.85),
+                (x, y + r * 1.22),
+                (x + r * 0.9, y + r * 0.85),
+                (x + r * 1.02, y + r * 0.3),
+            ],
+            hat,
+        )
         pen.limb([(x - r * 0.96, y + r * 0.32), (x + r * 0.96, y + r * 0.32)], r * 0.3, shade(who.colour, 0.45))
         pen.ellipse(x, y + r * 1.28, r * 0.26, colour=shade(who.colour, 0.45))
         return
     lean = 0.0 if front else -0.12
-    if who.kind == "boy" and who.style == 1:  # a cap
+    if who.trait == "cap":  # a cap
         cap = shade(who.colour, -0.2)
-        pen.blob([(x - r * 1.02, y + r * 0.22), (x - r * 0.86, y + r * 0.86), (x, y + r * 1.16), (x + r * 0.86, y + r * 0.86),
-                  (x + r * 1.02, y + r * 0.26)], cap)
+        pen.blob(
+            [
+                (x - r * 1.02, y + r * 0.22),
+                (x - r * 0.86, y + r * 0.86),
+                (x, y + r * 1.16),
+                (x + r * 0.86, y + r * 0.86),
+                (x + r * 1.02, y + r * 0.26),
+            ],
+            cap,
+        )
         tip = 0.0 if front else r * 0.75
-        pen.limb([(x - r * (0.75 if front else 0.1), y + r * 0.28), (x + r * 0.75 + tip, y + r * 0.24)], r * 0.2,
-                 shade(cap, -0.2))
+        pen.limb(
+            [(x - r * (0.75 if front else 0.1), y + r * 0.28), (x + r * 0.75 + tip, y + r * 0.24)],
+            r * 0.2,
+            shade(cap, -0.2),
+        )
         return
     low = -0.35 if who.kind in ("man", "boy") else -0.1
     crown = 1.14 if who.kind in ("man", "boy") else 1.18
     if front:
-        pen.blob([(x - r * 1.02, y + low * r * 0.4), (x - r * 0.98, y + r * 0.6), (x - r * 0.4, y + r * crown),
-                  (x + r * 0.4, y + r * crown), (x + r * 0.98, y + r * 0.6), (x + r * 1.02, y + low * r * 0.4),
-                  (x + r * 0.8, y + r * 0.36), (x + r * 0.1, y + r * 0.6), (x - r * 0.6, y + r * 0.42)], who.hair)
+        pen.blob(
+            [
+                (x - r * 1.02, y + low * r * 0.4),
+                (x - r * 0.98, y + r * 0.6),
+                (x - r * 0.4, y + r * crown),
+                (x + r * 0.4, y + r * crown),
+                (x + r * 0.98, y + r * 0.6),
+                (x + r * 1.02, y + low * r * 0.4),
+                (x + r * 0.8, y + r * 0.36),
+                (x + r * 0.1, y + r * 0.6),
+                (x - r * 0.6, y + r * 0.42),
+            ],
+            who.hair,
+        )
     else:
-        pen.blob([(x - r * 0.55, y - r * 0.75), (x - r * 1.06, y - r * 0.2), (x - r * 1.0, y + r * 0.55),
-                  (x - r * 0.4, y + r * crown), (x + r * 0.45, y + r * (crown - 0.02)), (x + r * 0.98, y + r * 0.5),
-                  (x + r * 0.5, y + r * 0.46), (x + r * (0.02 + lean), y + r * 0.34), (x - r * 0.2, y + r * 0.1),
-                  (x - r * 0.34, y - r * 0.4)], who.hair)
-    if who.kind == "man" and who.style == 1:  # a beard
+        pen.blob(
+            [
+                (x - r * 0.55, y - r * 0.75),
+                (x - r * 1.06, y - r * 0.2),
+                (x - r * 1.0, y + r * 0.55),
+                (x - r * 0.4, y + r * crown),
+                (x + r * 0.45, y + r * (crown - 0.02)),
+                (x + r * 0.98, y + r * 0.5),
+                (x + r * 0.5, y + r * 0.46),
+                (x + r * (0.02 + lean), y + r * 0.34),
+                (x - r * 0.2, y + r * 0.1),
+                (x - r * 0.34, y - r * 0.4),
+            ],
+            who.hair,
+        )
+    if who.trait == "beard":  # a beard
         if front:
-            pen.blob([(x - r * 0.95, y - r * 0.1), (x - r * 0.7, y - r * 0.4), (x, y - r * 0.3), (x + r * 0.7, y - r * 0.4),
-                      (x + r * 0.95, y - r * 0.1), (x + r * 0.8, y - r * 0.8), (x, y - r * 1.16), (x - r * 0.8, y - r * 0.8)],
-                     who.hair)
+            pen.blob(
+                [
+                    (x - r * 0.95, y - r * 0.1),
+                    (x - r * 0.7, y - r * 0.4),
+                    (x, y - r * 0.3),
+                    (x + r * 0.7, y - r * 0.4),
+                    (x + r * 0.95, y - r * 0.1),
+                    (x + r * 0.8, y - r * 0.8),
+                    (x, y - r * 1.16),
+                    (x - r * 0.8, y - r * 0.8),
+                ],
+                who.hair,
+            )
             pen.limb([(x - r * 0.2, y - r * 0.56), (x + r * 0.2, y - r * 0.56)], r * 0.1, (196, 96, 88), outline=False)
         else:
-            pen.blob([(x - r * 0.35, y - r * 0.2), (x + r * 0.1, y - r * 0.45), (x + r * 0.86, y - r * 0.32),
-                      (x + r * 0.86, y - r * 0.8), (x + r * 0.4, y - r * 1.14), (x - r * 0.3, y - r * 0.9)], who.hair)
+            pen.blob(
+                [
+                    (x - r * 0.35, y - r * 0.2),
+                    (x + r * 0.1, y - r * 0.45),
+                    (x + r * 0.86, y - r * 0.32),
+                    (x + r * 0.86, y - r * 0.8),
+                    (x + r * 0.4, y - r * 1.14),
+                    (x - r * 0.3, y - r * 0.9),
+                ],
+                who.hair,
+            )
             pen.limb([(x + r * 0.5, y - r * 0.56), (x + r * 0.78, y - r * 0.52)], r * 0.1, (196, 96, 88), outline=False)
