@@ -165,8 +165,8 @@ class Beams:
     def advance(self) -> Tensor:
         """Makes room for one more token a row; returns the additive mask (B, 1, K, P + K * steps) of what each sees."""
         own = torch.arange(self.beams, device=self.ancestors.device)
-        images, beams, _ = self.ancestors.shape
-        self.ancestors = torch.cat([self.ancestors, own[None, :, None].expand(images, -1, 1)], dim=2)
+        newest = own[None, :, None].expand(len(self.ancestors), -1, 1)
+        self.ancestors = torch.cat([self.ancestors, newest], dim=2)
         descends = self.ancestors[..., None] == own  # (B, K, steps, K)
         seen = F.pad(descends.flatten(2), (self.prefix, 0), value=True)  # (B, K, P + K * steps)
         if seen.shape[2] > self.keys[0].shape[2]:
