@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -32,6 +32,13 @@ def write_json(path: str | Path, value: Any) -> None:
     with atomic_write(path) as file:
         json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
+
+
+def write_lines(path: str | Path, entries: Sequence[Any]) -> None:
+    """A JSON list with one entry a line: many small entries stay compact, and a diff shows which of them changed."""
+    with atomic_write(path) as file:
+        lines = (json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in entries)
+        file.write("[\n" + ",\n".join(lines) + "\n]\n")
 
 
 def fingerprint(*values: Any) -> str:

@@ -144,6 +144,14 @@ class LSTMDecoder(nn.Module):
         hidden = self._attend(words, state)[0] if self.config.grid else self._run(words[:, None], state)[:, 0]
         return self._logits(hidden), state
 
+    def attention_of(self, features: Tensor, captions: Tensor) -> Tensor:
+        """What each token of a caption was chosen by looking at: (B, H, W, D), (B, T) -> (B, T, H*W), rows sum to 1."""
+        _, weights, state = self._begin(features)
+        looked = [weights]
+        for tokens in captions[:, :-1].unbind(1):
+            looked.append(self._attend(self.dropout(self.embedding(tokens)), state)[1])
+        return torch.stack(looked, dim=1)
+
     def _begin(self, features: Tensor) -> tuple[Tensor, Tensor | None, LSTMState]:
         """The output that predicts the first token (B, H), the attention paid to the grid (B, L), and the state."""
         features = features.to(self.image.weight.dtype)

@@ -1,6 +1,34 @@
 """One short file a stage of dvc.yaml. Each is run as `python -m stages.NAME` and calls `captioning` and `models`."""
 
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+
+from captioning.errors import command
+
+TIMES = Path("live/times")  # how long each stage took when it last ran, for the report: no output, as no two are equal
+
+
+def stage(main: Callable[[], None]) -> Callable[[], None]:
+    """Decorates a stage's `main`: errors told as `captioning.errors.command` does, and the time taken written down."""
+
+    @command
+    @functools.wraps(main)
+    def run() -> None:
+        start = time.monotonic()
+        main()
+        program = Path(sys.argv[0])
+        if program.parent.name == "stages":  # not when called from elsewhere
+            TIMES.mkdir(parents=True, exist_ok=True)
+            ended = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            taken = {"seconds": round(time.monotonic() - start, 1), "ended": ended}
+            (TIMES / f"{'@'.join([program.stem, *sys.argv[1:]])}.json").write_text(json.dumps(taken) + "\n")
+
+    return run
 
 
 def folder_of(name: str) -> Path:

@@ -17,18 +17,18 @@ from captioning import evaluation, score_tables
 from captioning import settings as schema
 from captioning.caption_files import read_candidates
 from captioning.datasets import load_data
-from captioning.errors import command
 from captioning.evaluation import FEWER
 from captioning.features import FeatureStore
 from captioning.files import write_json
 from captioning.meteor import Meteor
 from captioning.scoring import METRICS, write_per_image
+from stages import stage
 
 MODELS = ("lstm", "clipcap")
 ENCODERS = ("vgg16", "clip")
 
 
-@command
+@stage
 def main() -> None:
     start, settings = time.monotonic(), schema.load()
     count, seed = settings.evaluate.bootstrap, settings.seed

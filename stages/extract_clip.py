@@ -11,15 +11,14 @@ from __future__ import annotations
 from captioning import settings as schema
 from captioning.datasets import load_data
 from captioning.encoders import load_clip
-from captioning.errors import command
 from captioning.extraction import extract
 from captioning.imported import import_features
-from stages import folder_of
+from stages import folder_of, stage
 
 PATH = "features/clip.h5"
 
 
-@command
+@stage
 def main() -> None:
     settings = schema.load()
     options, images = settings.extract_clip, load_data().images

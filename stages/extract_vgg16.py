@@ -11,15 +11,14 @@ from __future__ import annotations
 from captioning import settings as schema
 from captioning.datasets import load_data
 from captioning.encoders import load_vgg16
-from captioning.errors import command
 from captioning.extraction import extract
 from captioning.imported import import_features
-from stages import folder_of
+from stages import folder_of, stage
 
 PATH = "features/vgg16.h5"
 
 
-@command
+@stage
 def main() -> None:
     settings = schema.load()
     options, images = settings.extract_vgg16, load_data().images

@@ -21,16 +21,15 @@ from captioning import settings as schema
 from captioning.datasets import load_data
 from captioning.device import pick_device, seed_everything
 from captioning.encoders import save_clip, sha256_of
-from captioning.errors import command
 from captioning.files import fingerprint
 from captioning.finetuning import pixels_of, retrieval, shift, shuffled, steps
 from captioning.training import Job, fit
 from captioning.weights import initial_clip
 from models.contrastive import contrastive_loss
-from stages import folder_of
+from stages import folder_of, stage
 
 
-@command
+@stage
 def main() -> None:
     settings = schema.load()
     options, folder = settings.finetune_clip, folder_of("clip")

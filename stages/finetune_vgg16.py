@@ -16,16 +16,15 @@ from captioning import settings as schema
 from captioning.datasets import load_data
 from captioning.device import pick_device, seed_everything
 from captioning.encoders import save_vgg16, sha256_of
-from captioning.errors import command
 from captioning.files import fingerprint
 from captioning.finetuning import pixels_of, shift, shuffled, steps
 from captioning.labels import average_precision, content_words, label_matrix
 from captioning.training import Job, fit
 from captioning.weights import initial_vgg16
-from stages import folder_of
+from stages import folder_of, stage
 
 
-@command
+@stage
 def main() -> None:
     settings = schema.load()
     options, folder = settings.finetune_vgg16, folder_of("vgg16")

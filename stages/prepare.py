@@ -24,15 +24,16 @@ from captioning import settings
 from captioning.datasets import CAPTION_COLUMNS, IMAGE_COLUMNS, flickr8k, folder, karpathy, scenes
 from captioning.datasets.clean import Cleaned, clean, clean_caption
 from captioning.datasets.source import SPLITS, Dropped, Item, Reading, count_reasons
-from captioning.errors import UserError, command
+from captioning.errors import UserError
 from captioning.files import atomic_write, write_json
+from stages import stage
 
 OUT = Path("data")
 IMAGES, FACTS, STATISTICS = OUT / "images", OUT / "facts.json", OUT / "statistics.json"
 OURS = ("images", "images.csv", "captions.csv", "facts.json", "statistics.json")
 
 
-@command
+@stage
 def main() -> None:
     params = settings.load()
     refuse_foreign_files()

@@ -14,14 +14,14 @@ from captioning.checkpoints import Decoder, feature_identity
 from captioning.datasets import load_data
 from captioning.decoders import train_decoder
 from captioning.device import seed_everything
-from captioning.errors import UserError, command
+from captioning.errors import UserError
 from captioning.features import FeatureStore
 from captioning.text import Text, pretrained_bpe, train_bpe
 from models.clipcap import ClipCap, ClipCapConfig
-from stages import folder_of
+from stages import folder_of, stage
 
 
-@command
+@stage
 def main() -> None:
     settings = schema.load()
     options = settings.model

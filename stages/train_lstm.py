@@ -13,14 +13,13 @@ from captioning.checkpoints import Decoder, feature_identity
 from captioning.datasets import load_data
 from captioning.decoders import train_decoder
 from captioning.device import seed_everything
-from captioning.errors import command
 from captioning.features import FeatureStore
 from captioning.text import word_vocabulary
 from models.lstm import LSTMConfig, LSTMDecoder
-from stages import folder_of
+from stages import folder_of, stage
 
 
-@command
+@stage
 def main() -> None:
     settings = schema.load()
     data, store = load_data(), FeatureStore.open("features/vgg16.h5")
