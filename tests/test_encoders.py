@@ -1,0 +1,199 @@
+"""The encoders' numbers are the libraries' own; a checkpoint folder gives back what was saved."""
+
+import json
+
+import clip.model as openai
+import pytest
+import torch
+import torch.nn.functional as F
+
+from captioning.encoders import load_clip, load_vgg16, open_clip, open_vgg16, save_clip, save_vgg16
+from captioning.errors import UserError
+from captioning.images import clip_preprocess, vgg16_preprocess
+from models import clip, vgg16
+from models.empty import no_weights
+
+VIT = clip.CLIPConfig(128, 64, 3, 128, 16, 24, 1000, 64, 2)
+RESNET = clip.CLIPConfig(96, 64, (1, 2, 1, 1), 16, None, 24, 1000, 64, 2)
+CPU = torch.device("cpu")
+
+
+def pixels(count: int, size: int) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def test_full_size_vgg16_equals_torchvisions_exactly():
+    from torchvision.models import vgg16 as build
+
+    theirs = build(init_weights=False).eval()
+    ours = vgg16.from_state_dict(theirs.state_dict()).eval()
+    assert ours.config == vgg16.VGG16Config()
+    images = vgg16_preprocess().normalize(pixels(1, 224))
+    assert torch.equal(ours(images), theirs(images))
+    grid = theirs.features[:30](images)  # up to conv5_3's ReLU
+    fc7 = theirs.classifier[:5](theirs.avgpool(theirs.features[30:](grid)).flatten(1))
+    assert torch.equal(ours.fc7(images), fc7) and fc7.shape == (1, 4096)
+    assert torch.equal(ours.conv5_3(images), grid.permute(0, 2, 3, 1)) and grid.shape == (1, 512, 14, 14)
+
+
+def test_weight_names_are_torchvisions_with_and_without_batch_normalisation():
+    import torchvision.models as theirs
+
+    for batch_norm, build in [(False, theirs.vgg16), (True, theirs.vgg16_bn)]:
+        with torch.device("meta"):
+            expected = build().state_dict()
+        with no_weights():
+            ours = vgg16.VGG16(vgg16.VGG16Config(batch_norm=batch_norm)).state_dict()
+        assert {n: t.shape for n, t in ours.items()} == {n: t.shape for n, t in expected.items()}
+
+
+def test_vgg16_sizes_follow_the_weights_and_foreign_weights_are_refused():
+    for config in [
+        vgg16.VGG16Config(64, 0.125, True, 7),
+        vgg16.VGG16Config(32, 0.25, False, 1),
+        vgg16.VGG16Config(96, 0.0625, True, 30),
+    ]:
+        network = vgg16.VGG16(config)
+        assert vgg16.from_state_dict(network.state_dict()).config == config
+        assert network.fc7_dim == config.channels(4096)
+    for change in ({"features.0.weight": None}, {"extra": torch.zeros(1)}, {"features.2.bias": torch.zeros(3)}):
+        weights = {n: t for n, t in {**network.state_dict(), **change}.items() if t is not None}
+        with pytest.raises(ValueError, match="not a VGG16"):
+            vgg16.from_state_dict(weights)
+    with pytest.raises(ValueError, match="multiple of 32"):
+        vgg16.VGG16Config(100)
+
+
+@torch.no_grad()
+def test_a_new_head_leaves_the_features_alone():
+    network = vgg16.VGG16(vgg16.VGG16Config(64, 0.125, True, 7)).eval()
+    images = torch.randn(2, 3, 64, 64)
+    before = network.fc7(images)
+    network.replace_head(19)
+    assert torch.equal(network.fc7(images), before) and network(images).shape == (2, 19)
+    assert network.config.num_labels == 19
+
+
+@pytest.mark.parametrize("config", [VIT, RESNET], ids=["vit", "resnet"])
+@torch.no_grad()
+def test_clip_equals_openais_own_exactly(config, tmp_path):
+    import clip as package
+
+    weights = {n: t.half() for n, t in clip.build(config).state_dict().items() if "num_batches" not in n}
+    weights = {n: (t.float() * 0.5 + 0.5).half() if "running_var" in n else t for n, t in weights.items()}
+    torch.save(weights, tmp_path / "clip.pt")
+    theirs, _ = package.load(str(tmp_path / "clip.pt"), device="cpu")  # fp16 weights, widened to fp32
+    ours = clip.from_state_dict({**weights, **EXTRAS}).eval()
+    assert clip.config_of(weights) == config
+    images, texts = torch.randn(3, 3, 64, 64), torch.randint(1, 1000, (4, 24))
+    assert torch.equal(ours.encode_image(images), theirs.encode_image(images))
+    assert torch.equal(ours.encode_text(texts), theirs.encode_text(texts))
+    assert all(t.dtype in (torch.float32, torch.int64) for t in ours.state_dict().values())
+    assert all(t.dtype == torch.float16 for t in weights.values())  # what was given stays as it was
+
+
+EXTRAS = {"input_resolution": torch.tensor(64), "context_length": torch.tensor(24), "vocab_size": torch.tensor(1000)}
+
+
+def test_clip_sizes_of_official_models_are_read_from_their_weights():
+    official = {
+        "RN50": clip.CLIPConfig(1024, 224, (3, 4, 6, 3), 64, None, 77, 49408, 512, 12),
+        "ViT-B/32": clip.CLIPConfig(512, 224, 12, 768, 32, 77, 49408, 512, 12),
+    }
+    for name, config in official.items():
+        with no_weights():
+            assert clip.config_of(clip.build(config).state_dict()) == config, name
+
+
+def test_foreign_weights_are_no_clip():
+    with pytest.raises(ValueError, match="not a CLIP"):
+        clip.from_state_dict(vgg16.VGG16(vgg16.VGG16Config(32, 0.1)).state_dict())
+    weights = clip.build(VIT).state_dict()
+    weights["ln_final.bias"] = torch.zeros(3)
+    with pytest.raises(ValueError, match="do not fit"):
+        clip.from_state_dict(weights)
+    with pytest.raises(ValueError, match="text_width must be a multiple of 64"):
+        clip.CLIPConfig(128, 64, 3, 128, 16, 24, 1000, 100, 2)
+
+
+@pytest.mark.parametrize("config", [VIT, RESNET], ids=["vit", "resnet"])
+@torch.no_grad()
+def test_clip_encoder_equals_encode_image(config, tmp_path):
+    model = clip.build(config).eval()
+    save_clip(tmp_path, model, clip_preprocess(64), retrieval={"r1": 0.5})
+    again, preprocess, saved = open_clip(tmp_path)
+    assert preprocess == clip_preprocess(64) and saved["retrieval"] == {"r1": 0.5}
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+    images = pixels(5, 64)
+    expected = model.encode_image(preprocess.normalize(images))
+    exact = load_clip(tmp_path, normalize=False, precision="fp32", device=CPU)
+    torch.testing.assert_close(exact(images), expected, atol=1e-5, rtol=1e-5)
+    unit = load_clip(tmp_path, normalize=True, precision="fp32", device=CPU)
+    torch.testing.assert_close(unit(images), F.normalize(expected, dim=-1), atol=1e-5, rtol=1e-5)
+    rough = load_clip(tmp_path, normalize=False, precision="bf16", device=CPU)
+    assert F.cosine_similarity(rough(images), expected).min() > 0.999
+    assert [e.attributes["normalization"] for e in (exact, unit)] == ["none", "l2"]
+    assert [e.attributes["precision"] for e in (exact, rough)] == ["float32", "bfloat16"]
+
+
+@torch.no_grad()
+def test_vgg16_encoder_equals_the_network(tmp_path):
+    network = vgg16.VGG16(vgg16.VGG16Config(64, 0.25, True, 7)).train()
+    preprocess, images = vgg16_preprocess(64), pixels(5, 64)
+    network(preprocess.normalize(images))  # running statistics
+    save_vgg16(tmp_path, network.eval(), preprocess, labels=["dog"])
+    again, _, saved = open_vgg16(tmp_path)
+    assert saved["labels"] == ["dog"] and again.config == network.config
+    for layer, function in (("fc7", network.fc7), ("conv5_3", network.conv5_3)):
+        expected = function(preprocess.normalize(images))
+        exact = load_vgg16(tmp_path, layer, "fp32", CPU)
+        torch.testing.assert_close(exact(images), expected, atol=1e-5, rtol=1e-4)
+        rough = load_vgg16(tmp_path, layer, "bf16", CPU)(images)
+        assert F.cosine_similarity(rough.flatten(1), expected.flatten(1)).min() > 0.999
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_row_does_not_depend_on_its_neighbours_or_its_place(precision, tmp_path):
+    save_clip(tmp_path / "clip", clip.build(RESNET), clip_preprocess(64))
+    save_vgg16(tmp_path / "vgg16", vgg16.VGG16(vgg16.VGG16Config(64, 0.25, True, 7)), vgg16_preprocess(64))
+    images, order = pixels(16, 64), torch.randperm(16)
+    black = torch.zeros_like(images)
+    for encoder in (
+        load_clip(tmp_path / "clip", precision=precision),
+        load_vgg16(tmp_path / "vgg16", "fc7", precision),
+    ):
+        whole = encoder(images)
+        assert torch.equal(encoder(images[order]), whole[order])
+        assert torch.equal(encoder(torch.cat([images[9:], black[:9]]))[:7], whole[9:])
+
+
+def test_the_copied_networks_file_is_clips_own():
+    assert clip.CLIP.__name__ == openai.CLIP.__name__ and clip._model.__file__ == openai.__file__
+
+
+def test_what_is_wrong_with_a_checkpoint_is_said(tmp_path):
+    with pytest.raises(UserError, match=r"config\.json is missing; stage finetune_clip writes it"):
+        load_clip(tmp_path)
+    save_clip(tmp_path, clip.build(VIT), clip_preprocess(64))
+    with pytest.raises(UserError, match="describes a clip network; a vgg16 is needed"):
+        load_vgg16(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "vision_layers": 2}))
+    with pytest.raises(UserError, match=r"does not fit config\.json"):
+        load_clip(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({**config, "vision_width": 100}))
+    with pytest.raises(UserError, match="multiple of 64"):
+        load_clip(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json is not the config of a clip checkpoint"):
+        load_clip(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="is damaged"):
+        load_clip(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors is missing"):
+        load_clip(tmp_path)
