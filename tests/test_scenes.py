@@ -12,6 +12,7 @@ from PIL import Image
 
 from captioning.datasets.scenes import draw, split_of, write
 from captioning.datasets.scenes.captions import write_captions
+from captioning.datasets.scenes.drawing.pen import SUPERSAMPLE, Pen
 from captioning.datasets.scenes.facts import check, mentioned, sample, true_of
 
 MANY = 600
@@ -127,8 +128,29 @@ def test_check_scores_any_caption_against_a_scene():
 
 
 def test_edges_are_smooth():
-    """Anti-aliasing leaves many in-between colours: a hard-edged drawing has steps of full contrast only."""
-    for index in range(6):
-        scene = draw(index, seed=0)
-        colours = scene.image.getcolors(224 * 224)
-        assert len(colours) > 800
+    """Round a black disc on white, an anti-aliased edge is grey nearly all the way; a hard one has no grey at all."""
+    size = 100
+    image = Image.new("RGB", (size * SUPERSAMPLE, size * SUPERSAMPLE), (255, 255, 255))
+    Pen(image).ellipse(0.5, 0.5, 0.4, colour=(0, 0, 0))
+    disc = np.asarray(image.reduce(SUPERSAMPLE))[..., 0].astype(int)  # (H, W)
+    grey = np.count_nonzero((disc > 10) & (disc < 245))
+    assert np.count_nonzero(disc < 10) > 4000
+    assert grey > 0.8 * 2 * np.pi * 0.4 * size
+
+
+def test_pictures_are_rich_and_differ_within_a_place():
+    scenes = [draw(index, seed=0, size=112) for index in range(12)]
+    for scene in scenes:
+        assert len(scene.image.getcolors(112 * 112)) > 500
+        assert np.asarray(scene.image).std() > 25
+    assert len({scene.image.tobytes() for scene in scenes}) == 12
+
+
+def test_nothing_is_drawn_below_the_waterline():
+    image = Image.new("RGB", (300, 300), (255, 255, 255))
+    figure = Pen(image).figure(0.5, 0.5, 0.5)
+    figure.ellipse(0.0, 0.0, 0.6, colour=(0, 0, 0))
+    figure.finish(waterline=0.5)
+    black = np.asarray(image)[..., 0] < 128
+    assert black[:148].sum() > 10_000
+    assert black[154:].sum() == 0

@@ -36,6 +36,7 @@ COATS = {
     "balloon": ("red", "yellow", "blue", "green", "orange"),
 }
 TIMES = ("day", "sunset", "night", "rain")
+DRESSED = ("walk", "run", "wave", "jump", "hold", "fly", "lead", "kick")  # actions that one may do in a dress
 ALONE, FEW, MANY = (1.0, 0.0, 0.0), (0.68, 0.20, 0.12), (0.40, 0.33, 0.27)  # chances of one, two, three
 POOR = {
     ("white", "snow"),
@@ -193,7 +194,9 @@ def _dress(rng, kind: str, plot: Plot, place: str, time: str, count: int) -> dic
     dress = {"wear": wear, "colour": colour if count == 1 or rng.random() < 0.5 else None}
     if count == 1 and wear != "jacket":
         dress["hair"] = _pick(rng, ("black", "brown", "blond", "red"), (4, 4, 3, 1.5))
-        dress["trait"] = {"man": "beard", "boy": "cap"}.get(kind) if rng.random() < 0.35 else None
+        dress["trait"] = (
+            {"man": "beard", "boy": "cap"}.get(kind) if rng.random() < (0.45 if kind == "man" else 0.6) else None
+        )
     return dress
 
 

@@ -173,7 +173,7 @@ people sit: alone 2 | with {p} hands on {p} knees 1 | and looks around 1 | quiet
 people hold: with a smile 1.4 | in {p} hand 2 | and looks up 0.6 | alone 0.6
 people kick: with {p} foot 2 | by {p}self 1 | alone 1
 people fly: in the wind 2 | high in the sky 2 | with one hand 1
-people ride: fast 1 | alone 2 | at full speed 1 | with a smile 0.6
+people ride: alone 2 | with a smile 1.4 | happily 1 | in the fresh air 0.8
 people ski: fast 2 | with two poles 2 | with ski poles 2 | at full speed 1
 people sled: with {p} legs out 1 | fast 1 | on a cold day 1
 people surf: with {p} arms out 3 | with {p} arms spread 1.4 | skillfully 1

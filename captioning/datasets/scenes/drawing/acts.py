@@ -73,11 +73,10 @@ def _held(pen: Pen, hand: tuple[float, float], action: str, thing: dict | None) 
 
 
 def sitter(stage, subject: dict, colour: str, x: float, scale: float, flip: bool) -> None:
-    """One person on a bench; `scale` is an adult's, whose feet reach the ground."""
+    """One person on a bench; an adult's feet reach the ground."""
     who = look(subject, colour, stage.rng)
-    own = scale * (1.1 if subject["kind"] in ("boy", "girl") else 1.0)
-    pen = stage.page.figure(x, stage.ground, own, flip)
-    draw_person(pen, who, POSES["sit"], seat=0.29 * scale / own)
+    pen = stage.page.figure(x, stage.ground, scale, flip)
+    draw_person(pen, who, POSES["sit"], seat=0.29)
     pen.finish()
 
 

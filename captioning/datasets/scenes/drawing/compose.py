@@ -9,7 +9,7 @@ from captioning.datasets.scenes.drawing.pen import SUPERSAMPLE, Pen
 from captioning.datasets.scenes.drawing.places import GROUND, draw_place
 
 PEOPLE = ("man", "woman", "boy", "girl")
-ADULT, CHILD = 0.63, 0.70
+ADULT, CHILD = 0.65, 0.64
 SIZES = {  # of one alone: an adult's height for people, else the body's length, as a share of the picture
     "man": ADULT, "woman": ADULT, "boy": CHILD, "girl": CHILD, "dog": 0.50, "cat": 0.52, "horse": 0.42, "bird": 0.50,
     "duck": 0.44, "car": 0.70, "bus": 0.80, "truck": 0.76, "sailboat": 0.52, "balloon": 0.38,

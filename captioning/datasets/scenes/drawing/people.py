@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from captioning.datasets.scenes.drawing.bodies import BODIES, Body, Look, Pose, skeleton
-from captioning.datasets.scenes.drawing.pen import Colour, Pen, Point, shade
+from captioning.datasets.scenes.drawing.pen import Colour, Pen, Point, mix, path, shade
+
+EYE, LIPS = (44, 32, 40), (150, 54, 54)
 
 
 def draw_person(pen: Pen, who: Look, pose: Pose, seat: float | None = None, between=None) -> dict[str, Point]:
@@ -15,14 +17,15 @@ def draw_person(pen: Pen, who: Look, pose: Pose, seat: float | None = None, betw
     """
     body = BODIES[who.kind]
     at = skeleton(body, pose, seat)
+    head = pen.figure(*at["head"], body.head)
     sleeve = who.colour if who.wear in ("shirt", "jacket") else who.skin
     _arm(pen, who, body, at, "far", shade(sleeve, -0.16), shade(who.skin, -0.10))
     _leg(pen, who, body, at, pose, "far", -0.16)
     _leg(pen, who, body, at, pose, "near", 0.0)
     if who.kind in ("woman", "girl"):
-        _back_hair(pen, who, body, at, pose)
+        _back_hair(head, who, pose)
     _torso(pen, who, body, at, pose)
-    _head(pen, who, body, at, pose)
+    _head(head, who, pose)
     if between is not None:
         between(at)
     _arm(pen, who, body, at, "near", shade(sleeve, 0.06), who.skin)
@@ -142,187 +145,88 @@ def _torso(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose) ->
         )
 
 
-def _back_hair(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose) -> None:
-    """Long hair that falls behind the neck; a girl's bunches or pony tail."""
-    (x, y), r = at["head"], body.head
-    dark = shade(who.hair, -0.12)
-    if who.kind == "girl":
-        if pose.front:
-            for sign in (-1, 1):
-                pen.blob(
-                    [
-                        (x + sign * r * 0.8, y + r * 0.25),
-                        (x + sign * r * 1.55, y + r * 0.45),
-                        (x + sign * r * 1.75, y - r * 0.4),
-                        (x + sign * r * 1.4, y - r * 1.15),
-                        (x + sign * r * 1.2, y - r * 0.4),
-                    ],
-                    who.hair,
-                )
-        else:
-            swing = 0.5 if pose.lean > 8 else 0.0
-            pen.blob(
-                [
-                    (x - r * 0.7, y + r * 0.5),
-                    (x - r * 1.35, y + r * 0.65),
-                    (x - r * (1.8 + swing), y - r * 0.1),
-                    (x - r * (1.75 + swing), y - r * (1.15 - swing)),
-                    (x - r * 1.25, y - r * 0.3),
-                ],
-                who.hair,
-            )
-        return
-    swing = r * 0.5 if pose.lean > 8 else 0.0
-    back = -r * 0.25 if not pose.front else 0.0
-    pen.blob(
-        [
-            (x - r * 0.95 + back, y + r * 0.5),
-            (x - r * 1.15 + back, y - r * 0.4),
-            (x - r * 1.05 + back - swing, y - r * 1.55),
-            (x + back - swing, y - r * 1.7),
-            (x + r * (1.05 if pose.front else 0.35) + back, y - r * 1.45),
-            (x + r * 1.1 + back, y - r * 0.3),
-            (x + r * 0.6, y + r * 0.7),
-        ],
-        dark,
-    )
+# Heads are drawn in units of their radius, round the origin.
 
 
-def _head(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose) -> None:
-    (x, y), r = at["head"], body.head
+def _back_hair(head: Pen, who: Look, pose: Pose) -> None:
+    """What falls behind the neck: a woman's long hair, a girl's bunches or pony tail with a ribbon."""
+    fast = pose.lean > 8
+    ribbon = shade(who.colour, 0.5) if sum(who.colour) < 500 else (226, 74, 84)
+    if who.kind == "girl" and pose.front:
+        for right in (False, True):
+            half = head.figure(0.0, 0.0, 1.0, flip=not right)
+            half.blob(path(".8,.3 1.55,.6 1.95,-.3 1.7,-1.25 1.3,-.5"), who.hair)
+            half.ellipse(1.02, 0.3, 0.2, 0.24, ribbon)
+    elif who.kind == "girl":
+        flying = "-.7,.55 -1.5,.8 -2.5,.2 -2.7,-.5 -1.4,-.1"
+        head.blob(path(flying if fast else "-.7,.55 -1.45,.75 -2,-.1 -1.95,-1.35 -1.3,-.3"), who.hair)
+        head.ellipse(-0.98, 0.42, 0.22, 0.26, ribbon)
+    elif who.kind == "woman" and pose.front:
+        head.blob(
+            path("-.95,.5 -1.2,-.4 -1.25,-1.75 -.5,-2.1 .5,-2.1 1.25,-1.75 1.2,-.4 .95,.5"), shade(who.hair, -0.12)
+        )
+    elif who.kind == "woman":
+        long = "-1.2,.5 -1.5,-.4 -2.2,-1.5 -1.5,-1.9 -.3,-1.3 .6,-.4 .6,.7"
+        hair = long if fast else "-1.15,.5 -1.45,-.4 -1.5,-1.7 -.75,-2.1 .05,-1.7 .7,-.4 .6,.7"
+        head.blob(path(hair), shade(who.hair, -0.12))
+
+
+def _head(head: Pen, who: Look, pose: Pose) -> None:
     if not pose.front:
-        pen.ellipse(x + r * 0.94, y - r * 0.12, r * 0.16, r * 0.14, who.skin)  # nose
-    pen.ellipse(x, y, r * 0.96, r, who.skin)
-    eye = (44, 32, 40)
+        head.ellipse(0.94, -0.12, 0.16, 0.14, who.skin)  # nose
+    head.ellipse(0.0, 0.0, 0.96, 1.0, who.skin)
+    blush = mix(who.skin, (236, 96, 96), 0.28)
     if pose.front:
-        for sign in (-1, 1):
-            pen.ellipse(x + sign * r * 0.36, y - r * 0.06, r * 0.11, r * 0.14, eye, outline=False)
-            pen.ellipse(
-                x + sign * r * 0.55,
-                y - r * 0.36,
-                r * 0.17,
-                r * 0.12,
-                _blush(who.skin),
-                outline=False,
-            )
-        pen.curve(
-            [(x - r * 0.26, y - r * 0.45), (x, y - r * 0.57), (x + r * 0.26, y - r * 0.45)],
-            r * 0.09,
-            (150, 54, 54),
-            outline=False,
-        )
+        for x in (-1, 1):
+            head.ellipse(x * 0.36, -0.06, 0.12, 0.15, EYE, outline=False)
+            head.ellipse(x * 0.55, -0.36, 0.17, 0.12, blush, outline=False)
+        head.curve(path("-.26,-.45 0,-.57 .26,-.45"), 0.09, LIPS, outline=False)
     else:
-        pen.ellipse(x + r * 0.52, y + r * 0.02, r * 0.11, r * 0.15, eye, outline=False)
-        pen.ellipse(x + r * 0.34, y - r * 0.34, r * 0.18, r * 0.12, _blush(who.skin), outline=False)
-        pen.curve(
-            [(x + r * 0.42, y - r * 0.5), (x + r * 0.56, y - r * 0.55), (x + r * 0.7, y - r * 0.46)],
-            r * 0.09,
-            (150, 54, 54),
-            outline=False,
-        )
-        pen.ellipse(x - r * 0.22, y - r * 0.08, r * 0.16, r * 0.2, shade(who.skin, -0.12), outline=False)  # ear
-    _hair(pen, who, x, y, r, pose.front)
-
-
-def _blush(skin: Colour) -> Colour:
-    return tuple(round(s * 0.72 + b * 0.28) for s, b in zip(skin, (236, 96, 96), strict=True))
-
-
-def _hair(pen: Pen, who: Look, x: float, y: float, r: float, front: bool) -> None:
-    if who.wear == "jacket":  # a woollen hat, with a bobble
-        hat = shade(who.colour, -0.25)
-        pen.blob(
-            [
-                (x - r * 1.02, y + r * 0.3),
-                (x - r * 0.9, y + r * 0.85),
-                (x, y + r * 1.22),
-                (x + r * 0.9, y + r * 0.85),
-                (x + r * 1.02, y + r * 0.3),
-            ],
-            hat,
-        )
-        pen.limb([(x - r * 0.96, y + r * 0.32), (x + r * 0.96, y + r * 0.32)], r * 0.3, shade(who.colour, 0.45))
-        pen.ellipse(x, y + r * 1.28, r * 0.26, colour=shade(who.colour, 0.45))
-        return
-    lean = 0.0 if front else -0.12
-    if who.trait == "cap":  # a cap
-        cap = shade(who.colour, -0.2)
-        pen.blob(
-            [
-                (x - r * 1.02, y + r * 0.22),
-                (x - r * 0.86, y + r * 0.86),
-                (x, y + r * 1.16),
-                (x + r * 0.86, y + r * 0.86),
-                (x + r * 1.02, y + r * 0.26),
-            ],
-            cap,
-        )
-        tip = 0.0 if front else r * 0.75
-        pen.limb(
-            [(x - r * (0.75 if front else 0.1), y + r * 0.28), (x + r * 0.75 + tip, y + r * 0.24)],
-            r * 0.2,
-            shade(cap, -0.2),
-        )
-        return
-    low = -0.35 if who.kind in ("man", "boy") else -0.1
-    crown = 1.14 if who.kind in ("man", "boy") else 1.18
-    if front:
-        pen.blob(
-            [
-                (x - r * 1.02, y + low * r * 0.4),
-                (x - r * 0.98, y + r * 0.6),
-                (x - r * 0.4, y + r * crown),
-                (x + r * 0.4, y + r * crown),
-                (x + r * 0.98, y + r * 0.6),
-                (x + r * 1.02, y + low * r * 0.4),
-                (x + r * 0.8, y + r * 0.36),
-                (x + r * 0.1, y + r * 0.6),
-                (x - r * 0.6, y + r * 0.42),
-            ],
-            who.hair,
-        )
+        head.ellipse(0.52, 0.02, 0.12, 0.16, EYE, outline=False)
+        head.ellipse(0.34, -0.34, 0.18, 0.12, blush, outline=False)
+        head.curve(path(".42,-.5 .56,-.55 .7,-.46"), 0.09, LIPS, outline=False)
+        head.ellipse(-0.22, -0.08, 0.16, 0.2, shade(who.skin, -0.12), outline=False)  # ear
+    if who.wear == "jacket":
+        _woollen_hat(head, who)
+    elif who.trait == "cap":
+        _cap(head, who, pose)
     else:
-        pen.blob(
-            [
-                (x - r * 0.55, y - r * 0.75),
-                (x - r * 1.06, y - r * 0.2),
-                (x - r * 1.0, y + r * 0.55),
-                (x - r * 0.4, y + r * crown),
-                (x + r * 0.45, y + r * (crown - 0.02)),
-                (x + r * 0.98, y + r * 0.5),
-                (x + r * 0.5, y + r * 0.46),
-                (x + r * (0.02 + lean), y + r * 0.34),
-                (x - r * 0.2, y + r * 0.1),
-                (x - r * 0.34, y - r * 0.4),
-            ],
-            who.hair,
-        )
-    if who.trait == "beard":  # a beard
-        if front:
-            pen.blob(
-                [
-                    (x - r * 0.95, y - r * 0.1),
-                    (x - r * 0.7, y - r * 0.4),
-                    (x, y - r * 0.3),
-                    (x + r * 0.7, y - r * 0.4),
-                    (x + r * 0.95, y - r * 0.1),
-                    (x + r * 0.8, y - r * 0.8),
-                    (x, y - r * 1.16),
-                    (x - r * 0.8, y - r * 0.8),
-                ],
-                who.hair,
-            )
-            pen.limb([(x - r * 0.2, y - r * 0.56), (x + r * 0.2, y - r * 0.56)], r * 0.1, (196, 96, 88), outline=False)
-        else:
-            pen.blob(
-                [
-                    (x - r * 0.35, y - r * 0.2),
-                    (x + r * 0.1, y - r * 0.45),
-                    (x + r * 0.86, y - r * 0.32),
-                    (x + r * 0.86, y - r * 0.8),
-                    (x + r * 0.4, y - r * 1.14),
-                    (x - r * 0.3, y - r * 0.9),
-                ],
-                who.hair,
-            )
-            pen.limb([(x + r * 0.5, y - r * 0.56), (x + r * 0.78, y - r * 0.52)], r * 0.1, (196, 96, 88), outline=False)
+        _hair(head, who, pose)
+    if who.trait == "beard":
+        _beard(head, who, pose)
+
+
+def _woollen_hat(head: Pen, who: Look) -> None:
+    pale = shade(who.colour, 0.45)
+    head.blob(path("-1.02,.3 -.9,.85 0,1.22 .9,.85 1.02,.3"), shade(who.colour, -0.25))
+    head.limb(path("-.96,.32 .96,.32"), 0.3, pale)
+    head.ellipse(0.0, 1.28, 0.26, colour=pale)
+
+
+def _cap(head: Pen, who: Look, pose: Pose) -> None:
+    cap = shade(who.colour, -0.2)
+    head.blob(path("-1.02,.22 -.86,.86 0,1.16 .86,.86 1.02,.26"), cap)
+    brim = path("-.75,.28 .75,.28") if pose.front else path("-.1,.28 1.5,.24")
+    head.limb(brim, 0.22, shade(cap, -0.2))
+
+
+def _hair(head: Pen, who: Look, pose: Pose) -> None:
+    """Short on men and boys; on women and girls the fringe and the top of long hair."""
+    short = who.kind in ("man", "boy")
+    if pose.front and short:
+        head.blob(path("-1.02,-.14 -.98,.6 -.4,1.14 .4,1.14 .98,.6 1.02,-.14 .8,.36 .1,.6 -.6,.42"), who.hair)
+    elif pose.front:
+        head.blob(path("-1.04,-.3 -1.02,.6 -.4,1.18 .4,1.18 1.02,.6 1.04,-.3 .78,.3 .1,.62 -.6,.4"), who.hair)
+    elif short:
+        head.blob(path("-.6,-.5 -1.04,-.1 -1,.55 -.4,1.14 .45,1.12 .98,.5 .5,.46 -.1,.34 -.3,0"), who.hair)
+    else:
+        head.blob(path("-.6,-.9 -1.1,-.2 -1.02,.55 -.4,1.18 .45,1.16 1,.5 .5,.44 0,.3 -.2,0 -.3,-.5"), who.hair)
+
+
+def _beard(head: Pen, who: Look, pose: Pose) -> None:
+    if pose.front:
+        head.blob(path("-.95,-.1 -.7,-.4 0,-.3 .7,-.4 .95,-.1 .8,-.8 0,-1.16 -.8,-.8"), who.hair)
+        head.limb(path("-.2,-.56 .2,-.56"), 0.1, (206, 100, 92), outline=False)
+    else:
+        head.blob(path("-.35,-.2 .1,-.45 .86,-.32 .86,-.8 .4,-1.14 -.3,-.9"), who.hair)
+        head.limb(path(".5,-.56 .78,-.52"), 0.1, (206, 100, 92), outline=False)
