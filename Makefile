@@ -6,11 +6,14 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-.PHONY: setup repro test lint format preset clean
+.PHONY: setup fetch repro test lint format preset clean
 
 repro: $(READY)  ## run every stage whose inputs changed, then print the scores
 	dvc repro
 	dvc metrics show
+
+fetch: $(READY)  ## get the weights and data that params.yaml names, and list what is there
+	python -m captioning.fetch
 
 test: $(READY)  ## all tests
 	python -m pytest

@@ -1,13 +1,18 @@
-"""The weights that the fine-tuning stages start from: fresh ones, the libraries' pretrained ones, or a file."""
+"""The weights that the fine-tuning stages start from: fresh ones, the libraries' pretrained ones, or a file.
+
+Where a file comes from (a path, a cache, the network) is `captioning.pretrained`'s to say; no library is asked to load
+anything by name, so none looks for a network that is not there, and nothing in a file is ever run.
+"""
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
+from captioning import pretrained, torchscript
 from captioning.errors import UserError
 from captioning.images import Preprocess, clip_preprocess, vgg16_preprocess
 from captioning.settings import CLIP, VGG16
@@ -21,12 +26,8 @@ def initial_vgg16(options: VGG16) -> tuple[vgg16.VGG16, Preprocess]:
     if options.weights == "scratch":
         config = vgg16.VGG16Config(options.image_size, options.scratch.width, batch_norm=True, num_labels=1)
         return vgg16.VGG16(config), vgg16_preprocess(options.image_size)
-    if options.weights == "imagenet":
-        from torchvision.models import VGG16_Weights
-
-        network = vgg16.from_state_dict(_offline("vgg16.weights", VGG16_Weights.IMAGENET1K_V1.get_state_dict))
-    else:
-        network = _fit(vgg16.from_state_dict, read_state_dict(options.weights), "vgg16.weights", options.weights)
+    weights = read_state_dict(pretrained.vgg16(options.weights).get())
+    network = _fit(vgg16.from_state_dict, weights, "vgg16.weights", options.weights)
     return network, vgg16_preprocess(network.config.image_size)
 
 
@@ -39,35 +40,30 @@ def initial_clip(options: CLIP) -> tuple[clip.CLIP, Preprocess]:
             s.context_length, CLIP_VOCABULARY, s.text_width, s.text_layers,
         )  # fmt: skip
         return clip.build(config), clip_preprocess(s.image_size)
-    import clip as openai_clip
-
-    if options.weights in openai_clip.available_models():
-        model, _ = _offline("clip.weights", lambda: openai_clip.load(options.weights, "cpu", jit=False))
-        weights = model.state_dict()
-    else:
-        weights = read_state_dict(options.weights)
+    weights = read_state_dict(pretrained.clip(options.weights).get())
+    weights = {name: tensor for name, tensor in weights.items() if not name.endswith("attn_mask")}  # no weight
     model = _fit(clip.from_state_dict, weights, "clip.weights", options.weights)
     return model, clip_preprocess(model.visual.input_resolution)
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Tensors by name from .safetensors, a torch file of tensors alone, or a TorchScript archive such as OpenAI's."""
+    """Tensors by name from .safetensors, a torch file of tensors alone, or a TorchScript archive such as OpenAI's.
+
+    Half-precision numbers stay so. Raises UserError for a file that is absent, damaged or holds anything else.
+    """
     path = Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"no weights at {path}: give a file, a name, or `scratch`")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        try:
+            weights = load_file(path)
+        elif torchscript.is_archive(path):
+            weights = torchscript.read_tensors(path)
+        else:
             weights = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError) as error:
-            if "TorchScript" not in str(error):
-                raise
-            weights = torch.jit.load(path, map_location="cpu").state_dict()
-    except Exception as error:
-        raise UserError(f"{path} holds no weights that can be opened safely: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # whatever a damaged or hostile file brings about
+        fault = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} holds no weights that can be opened safely, or is damaged: {fault}") from None
     weights = weights.get("state_dict", weights) if isinstance(weights, dict) else weights
     if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise UserError(f"{path} is no state dict: expected tensors by name")
@@ -79,12 +75,3 @@ def _fit(build, weights: dict[str, Tensor], key: str, value: str):
         return build(weights)
     except ValueError as error:
         raise UserError(f"{key} = {value!r}: {error}") from None
-
-
-def _offline(key: str, load):
-    try:
-        return load()
-    except OSError as error:  # urllib's errors among them
-        raise UserError(
-            f"{key}: the pretrained weights are neither in the cache nor to be downloaded ({error})"
-        ) from None

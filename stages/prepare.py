@@ -1,6 +1,7 @@
 """Stage prepare: any source of images and captions -> one table of each.
 
 Reads   the source that `data.source` names: scenes (drawn here), or files at `data.root` and `data.annotations`.
+        Flickr8k and all pretrained weights that params.yaml names are fetched first, where they are not there yet.
 Writes  data/images.csv        id,path,split,sha256: one row an image, in the order train, dev, test
         data/captions.csv      image_id,caption,tokens: one row a caption; tokens are what the scores compare
         data/statistics.json   counts, lengths, vocabulary, and everything left out with its reason
@@ -37,6 +38,7 @@ OURS = ("images", "images.csv", "captions.csv", "facts.json", "statistics.json")
 def main() -> None:
     params = settings.load()
     refuse_foreign_files()
+    require(params)  # what any stage will need from outside: better absent now than in an hour
     reading = READERS[params.data.source](params.data, params.seed)
     for note in reading.notes:
         print(note)
