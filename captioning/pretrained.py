@@ -1,7 +1,7 @@
-"""Where pretrained weights and data sets come from: a path, the libraries' usual caches, or the network.
+"""Where pretrained weights come from: a path, the libraries' usual caches, or the network, in this order.
 
-Nothing here opens a file, and torch is not imported, so that the first stage can look for everything that later ones
-need before any work is done. `captioning.weights` and stage train_clipcap ask here for paths.
+Nothing here opens a file of weights, and torch is not imported: `captioning.fetch` looks for everything before any
+work is done. `captioning.weights` and stage train_clipcap ask here for paths.
 """
 
 from __future__ import annotations
@@ -12,11 +12,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-from captioning.archives import extract
-from captioning.datasets import flickr8k
 from captioning.download import DownloadFault, download, within
 from captioning.errors import UserError
-from captioning.settings import Settings
 
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"  # torchvision's VGG16_Weights.IMAGENET1K_V1
 CLIP_URL = "https://openaipublic.azureedge.net/clip/models"
@@ -37,8 +34,6 @@ GPT2_REPOSITORIES = {  # short name: its repositories on the Hugging Face hub, t
 }
 GPT2_FILES = ("config.json", "generation_config.json", "model.safetensors", "vocab.json", "merges.txt",
               "tokenizer.json", "tokenizer_config.json")  # fmt: skip
-FLICKR8K_URL = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
-FLICKR8K_COUNTS = {"images": 8091, "captions": 40460, "train": 6000, "dev": 1000, "test": 1000}
 
 
 @dataclass(frozen=True)
@@ -154,65 +149,6 @@ class HubFolder(Needed):
         return [f"{constants.HF_HUB_CACHE}/models--{name.replace('/', '--')}" for name in self.repositories]
 
 
-@dataclass(frozen=True)
-class Flickr8k(Needed):
-    """The data set's two public archives, unpacked."""
-
-    folder: Path = Path(flickr8k.DEFAULT_ROOT)
-    url: str = FLICKR8K_URL
-    counts: tuple[tuple[str, int], ...] = tuple(FLICKR8K_COUNTS.items())
-
-    def find(self) -> Path | None:
-        try:
-            official = flickr8k.locate(str(self.folder)).official
-        except UserError:
-            return None
-        return None if official and self.missing() else self.folder
-
-    def missing(self) -> str | None:
-        """What is not there yet, by counts; None: nothing."""
-        for what, expected in self.counts:
-            if what == "images":
-                found = sum(1 for _ in self.folder.glob(f"{flickr8k.IMAGE_FOLDERS[0]}/*.jpg"))
-            else:
-                name = flickr8k.TOKEN_FILE if what == "captions" else flickr8k.SPLIT_FILES[what]
-                found = _lines(self.folder / "Flickr8k_text" / name)
-            if found != expected:
-                return f"{found} of {expected} {what}"
-        return None
-
-    def get(self) -> Path:
-        if found := self.find():
-            return found
-        ours = []  # archives that the user copied there stay
-        # The small archive first: whoever has no network, or too little space, learns it early.
-        for name, target in (("Flickr8k_text.zip", "Flickr8k_text"), ("Flickr8k_Dataset.zip", "")):
-            archive = self.folder / name
-            ours += [] if archive.is_file() else [archive]
-            try:
-                extract(download(f"{self.url}/{name}", archive), self.folder / target)
-            except DownloadFault as fault:
-                raise UserError(
-                    f"{self.setting}: {name} is not in {self.folder} and cannot be downloaded: {fault}; copy it "
-                    "there, or set data.root to a folder that has Flicker8k_Dataset/ and Flickr8k_text/"
-                ) from None
-        if fault := self.missing():
-            raise UserError(f"{self.folder} has {fault} after unpacking: remove it and run `make fetch`")
-        for archive in ours:
-            archive.unlink()
-        return self.folder
-
-    def places(self) -> list[str]:
-        return [str(self.folder)]
-
-
-def _lines(path: Path) -> int:
-    try:
-        return sum(1 for line in path.read_bytes().splitlines() if line.strip())
-    except OSError:
-        return 0
-
-
 def is_gpt2_folder(folder: Path) -> bool:
     """Whether a model with a tokenizer lies there, in the files of the Hugging Face hub."""
 
@@ -280,15 +216,3 @@ def gpt2(name: str, key: str = "model.gpt2") -> Needed | None:
         known = ", ".join(GPT2_REPOSITORIES)
         raise UserError(f"{setting}: neither a folder nor one of {known} nor an owner/name of the Hugging Face hub")
     return OwnFile(setting, name, "folder")
-
-
-def needed(settings: Settings) -> list[Needed]:
-    """Everything outside the project that a run of these settings reads, in the order of the stages."""
-    found: list[Needed | None] = []
-    if settings.data.source == "flickr8k" and not settings.data.root:
-        found.append(Flickr8k("data.source = flickr8k, data.root = null"))
-    found += [vgg16(settings.vgg16.weights), clip(settings.clip.weights)]
-    for key, path in (("vgg16.features", settings.vgg16.features), ("clip.features", settings.clip.features)):
-        found.append(OwnFile(f"{key} = {path}", path) if path else None)
-    found.append(gpt2(settings.model.gpt2))
-    return [one for one in found if one]

@@ -26,6 +26,7 @@ from captioning.datasets import CAPTION_COLUMNS, IMAGE_COLUMNS, flickr8k, folder
 from captioning.datasets.clean import Cleaned, clean, clean_caption
 from captioning.datasets.source import SPLITS, Dropped, Item, Reading, count_reasons
 from captioning.errors import UserError
+from captioning.fetch import require
 from captioning.files import atomic_write, write_json
 from stages import stage
 

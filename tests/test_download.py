@@ -13,8 +13,10 @@ import pytest
 from file_server import serving
 
 from captioning.archives import extract
+from captioning.datasets import flickr8k as source
 from captioning.download import DownloadFault, download, within
 from captioning.errors import UserError
+from captioning.fetch import Flickr8k
 
 CONTENT = random.Random(0).randbytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -170,9 +172,6 @@ def flickr8k(images: int = 6) -> tuple[dict[str, bytes], dict[str, int]]:
 
 
 def test_flickr8k_is_fetched_unpacked_and_counted(tmp_path):
-    from captioning.datasets import flickr8k as source
-    from captioning.pretrained import Flickr8k
-
     files, counts = flickr8k()
     with serving(files, breaks_after=(10**6, 300)) as server:
         wanted = Flickr8k("data.root = null", tmp_path / "flickr8k", server.url, tuple(counts.items()))
@@ -189,8 +188,6 @@ def test_flickr8k_is_fetched_unpacked_and_counted(tmp_path):
 
 
 def test_flickr8k_with_other_counts_is_an_error(tmp_path):
-    from captioning.pretrained import Flickr8k
-
     files, counts = flickr8k()
     with serving(files) as server:
         wanted = Flickr8k("data.root = null", tmp_path, server.url, tuple((counts | {"images": 8091}).items()))
