@@ -13,6 +13,7 @@ OVER = ("fly", "float")
 ON = ("sail", "row")
 DOWN = ("ski", "sled")
 SINGULAR = {"its", "{p}", "and", "a", "an", "alone", "one", "{p}self"}
+FADING = {"yellow", "green", "blue", "red", "colorful"}
 SIZES = ("big", "little")
 
 
@@ -32,8 +33,8 @@ class Writer:
     def __init__(self, facts: dict, rng):
         self.facts, self.rng = facts, rng
         self.terse = self.chance(0.2)  # leaves most details out
-        self.tell_place = self.chance(0.45 if self.terse else 0.8)
-        self.tell_colour = self.chance(0.2 if self.terse else 0.6)
+        self.tell_place = self.chance(0.45 if self.terse else 0.78)
+        self.tell_colour = self.chance(0.2 if self.terse else 0.58)
         if not (self.tell_place or self.tell_colour) and self.chance(0.7):
             self.tell_place = True
         self.tell_time = self.chance({"day": 0.07, "sunset": 0.35, "night": 0.42, "rain": 0.5}[facts["time"]])
@@ -54,7 +55,7 @@ class Writer:
     def write(self) -> str:
         subject, plural = self.subject()
         verb = self.verb()
-        style = self.choose({"progressive": 5, "present": 3, "label": 2.2, "there": 0.4})
+        style = self.choose({"progressive": 4, "present": 3, "label": 2.6, "there": 0.5})
         place, time = self.where()
         if style == "present":
             verb = verb if plural else third(verb)
@@ -65,7 +66,8 @@ class Writer:
         if style == "there":
             subject = ("there are " if plural else "there is ") + subject
         extra = self.extra(plural)
-        early = extra and not extra.startswith("and ") and (" " not in extra or self.chance(0.3))
+        bound = " " not in extra or extra.endswith(("hand", "foot"))  # that stays with the verb
+        early = extra and not extra.startswith("and ") and (bound or self.chance(0.3))
         around = [extra, *place] if early else [*place, extra]
         parts = [subject, verb, *around, time]
         front = time or (place[-1] if place else "")
@@ -191,7 +193,10 @@ class Writer:
             ways += ["down"] if action in DOWN else []
             ways += ["along"] if action in words.MOTION else []
             names = [f"{facts['place']} {way}" for way in ways] + [facts["place"]]
-            parts.append(self.choose(next(words.PLACES[name] for name in names if name in words.PLACES)))
+            options = next(words.PLACES[name] for name in names if name in words.PLACES)
+            if facts["time"] == "night":  # when one sees less of colours
+                options = {k: w for k, w in options.items() if not FADING & set(k.split())}
+            parts.append(self.choose(options))
         return parts, self.choose(words.TIMES[facts["time"]]) if self.tell_time else ""
 
 

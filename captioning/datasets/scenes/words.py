@@ -29,9 +29,9 @@ boy: boy/boys 4.5 | little boy/little boys 1.5 | young boy/young boys 1.5 | chil
 girl: girl/girls 4.5 | little girl/little girls 1.5 | young girl/young girls 1.5 | child/children 1.2 | kid/kids 0.6
 couple: man and a woman 5 | woman and a man 2 | couple 1.6
 children: boy and a girl 5 | girl and a boy 2
-dog: dog/dogs 10 | puppy/puppies 0.9 | animal/animals 0.3
-cat: cat/cats 10 | kitten/kittens 0.9 | animal/animals 0.3
-horse: horse/horses 10 | pony/ponies 0.8 | animal/animals 0.3
+dog: dog/dogs 9 | puppy/puppies 1.2 | animal/animals 0.3
+cat: cat/cats 9 | kitten/kittens 1.2 | animal/animals 0.3
+horse: horse/horses 9 | pony/ponies 1 | animal/animals 0.3
 bird: bird/birds 10
 duck: duck/ducks 8 | bird/birds 1.6
 car: car/cars 9 | vehicle/vehicles 1
@@ -133,10 +133,10 @@ snow down: down a snowy hill 3 | down a hill 1 | in the snow 3 | through the sno
     | down the slope 1 | in the mountains 1 | on the slopes 0.8
 snow over: over the mountains 6 | over the snow 2 | above the mountains 2 | over snowy mountains 1.6
 lake: in the lake 4 | in a lake 2.4 | in the water 5 | in the blue water 0.8 | near some trees 0.6
-lake on: on the lake 4 | on a lake 2.4 | on the water 3 | across the lake 1.5 | in the water 1
+lake on: on the lake 4 | on a lake 2.4 | on the water 3 | in the water 1
 lake over: over the lake 3 | over a lake 2 | over the water 4 | above the lake 1 | above the trees 0.8
 sea: in the ocean 5 | in the sea 2.4 | in the water 3 | in the waves 1 | in the blue ocean 0.6
-sea on: on the ocean 4 | on the sea 2.4 | on the water 3 | in the ocean 1.4 | across the sea 1 | over the waves 0.6
+sea on: on the ocean 4 | on the sea 2.4 | on the water 3 | in the ocean 1.4 | over the waves 0.6
 sea over: over the ocean 4 | over the sea 2.4 | over the water 3 | above the waves 1.2
 desert: in the desert 8 | in the sand 1.4 | near a cactus 1 | in a sandy desert 0.8 | in a dry place 0.3
 desert along: through the desert 4 | in the desert 4 | across the desert 2 | past a cactus 1 | through the sand 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PIL import Image
 
 from captioning.datasets.scenes.drawing import acts, objects
+from captioning.datasets.scenes.drawing.light import CLEAR, tone
 from captioning.datasets.scenes.drawing.pen import SUPERSAMPLE, Pen
 from captioning.datasets.scenes.drawing.places import GROUND, draw_place
 
@@ -20,7 +21,7 @@ WIDTHS = {  # in those units, of the kind with its action, or of either
     "cat walk": 1.15, "cat sit": 0.8, "horse run": 1.95, "horse graze": 1.75, "bird": 1.25, "duck": 1.2,
     "car": 1.06, "sailboat": 1.08, "balloon": 1.1,
 }  # fmt: skip
-AHEAD = {"dog": 0.07, "cat": 0.0, "horse": 0.10}  # how far the middle of the body lies before its origin
+AHEAD = {"dog": 0.07, "horse": 0.10, "hold": 0.12, "ski": 0.06}  # how far the middle of the body lies before its origin
 DEPTH = {1: (0.0,), 2: (-0.025, 0.02), 3: (-0.035, 0.035, -0.02)}  # how much nearer each stands
 MIXED = ("red", "blue", "yellow", "green", "pink", "orange")
 COATS = ("brown", "black", "white")
@@ -107,7 +108,7 @@ class Stage:
             spots = [(2 * centre - x, y, scale) for x, y, scale in spots]
         sign = 1 if self.flip else -1
         return [
-            (x + sign * AHEAD.get(subject["kind"], 0.0) * scale, y, scale)
+            (x + sign * AHEAD.get(subject["kind"], AHEAD.get(subject["action"], 0.0)) * scale, y, scale)
             for subject, (x, y, scale) in zip(self.cast, spots, strict=True)
         ]
 
@@ -142,6 +143,7 @@ class Stage:
         if kind == "behind":
             return 0.5, 0.98
         x, y = {"left": 0.77, "right": 0.23, "under": 0.5}[kind], self.ground - 0.045
+        self.page.tone = tone(self.time, 0.8)
         pen = self.page.figure(x, y, {"bench": 0.56, "palm": 0.74, "cactus": 0.52}.get(to, 0.76))
         self.shadow(x, y, 0.2)
         if to == "bench":
@@ -156,6 +158,7 @@ class Stage:
             pen = self.page.figure(x, y - 0.02, 0.9) if kind == "under" else pen
             objects.draw_tree(pen, (78, 150, 76))
         pen.finish()
+        self.page.tone = tone(self.time, CLEAR)
         return {"left": (0.31, 0.60), "right": (0.69, 0.60), "under": (0.5, 0.7)}[kind]
 
     def _fence(self) -> None:

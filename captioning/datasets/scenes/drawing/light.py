@@ -23,6 +23,9 @@ SKIES = {  # each time has a few, from the top of the sky down
 TINTS = {"sunset": ((255, 136, 84), 0.16), "rain": ((96, 112, 136), 0.24)}
 
 
+CLEAR = 0.22  # how far the light reaches those who act: their colours stay clear
+
+
 def tinted(colour: Colour, time: str) -> Colour:
     """A daylight colour as it looks at `time`."""
     if time == "night":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from captioning.datasets.scenes.drawing.light import draw_sky, draw_water, tinted, tone
+from captioning.datasets.scenes.drawing.light import CLEAR, draw_sky, draw_water, tinted, tone
 from captioning.datasets.scenes.drawing.objects import draw_cactus, draw_house, draw_palm, draw_pine, draw_tree
 from captioning.datasets.scenes.drawing.pen import Colour, Pen, mix, path, shade
 
@@ -30,7 +30,7 @@ def draw_place(page: Pen, place: str, time: str, rng) -> None:
     draw_sky(page, time, rng, {"street": 0.62, "forest": 0.5}.get(place, 0.66))
     page.tone = tone(time, 1.0)
     PLACES[place](page, time, rng)
-    page.tone = tone(time, 0.22)  # who acts stays clear
+    page.tone = tone(time, CLEAR)
 
 
 def _wavy(page: Pen, y: float, height: float, waves: float, phase: float, colour: Colour, bottom: float = 1.0) -> None:
