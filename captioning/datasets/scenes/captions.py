@@ -87,6 +87,7 @@ class Writer:
         return self.noun_phrase(first), first["count"] > 1
 
     def pair(self, first: dict, second: dict) -> str:
+        """Two of different kinds: by what they are together, or one and the other."""
         kinds = {first["kind"], second["kind"]}
         group = {
             frozenset(("man", "woman")): ("couple", "two people"),
@@ -95,11 +96,12 @@ class Writer:
         if group and not self.tell_colour:
             if self.chance(0.3):
                 return group[1]
-            return article(self.choose({k: v for k, v in words.NOUNS[group[0]].items() if k != "couple"}))
+            return article(self.choose(words.NOUNS[group[0]]))
         both = [self.noun_phrase(first), self.noun_phrase(second)]
         return " and ".join(both if self.chance(0.75) else both[::-1])
 
     def noun_phrase(self, subject: dict) -> str:
+        """How many of whom, in what colour: "two black dogs", "a boy in a red shirt"."""
         kind, count, colour = subject["kind"], subject["count"], subject.get("colour")
         singular, plural = self.choose(words.NOUNS[kind]).split("/")
         noun = singular if count == 1 else plural
@@ -139,6 +141,7 @@ class Writer:
     # Does what, where
 
     def verb(self) -> str:
+        """The verb phrase in its plain form, with its object: "ride a red bike"."""
         first = self.facts["subjects"][0]
         thing = self.facts["objects"][0] if self.facts["objects"] else None
         kind = "people" if first["kind"] in PEOPLE else first["kind"]
