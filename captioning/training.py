@@ -66,7 +66,7 @@ def fit(job: Job, options: Training, seed: int, folder: Path) -> list[dict[str, 
     device, dtype = pick_device(), pick_dtype(options.precision, pick_device())
     accelerator = Accelerator(mixed_precision="bf16" if dtype == torch.bfloat16 else "no", cpu=device.type == "cpu")
     model = job.model.to(device)
-    optimizer = accelerator.prepare(torch.optim.AdamW(_groups(job, options), lr=options.lr, betas=(0.9, 0.98)))
+    optimizer = accelerator.prepare(torch.optim.AdamW(_groups(job, options), lr=options.lr, betas=(0.9, 0.98), fused=True))
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())
     print(f"{job.name}: {describe(device, dtype)}; {trained:,} of {total:,} weights train; "

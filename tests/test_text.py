@@ -1,0 +1,64 @@
+"""Vocabularies: what goes in comes out, the end is a token, the unknown is never said."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from captioning.text import Text, pretrained_bpe, train_bpe, word_vocabulary
+
+CAPTIONS = ["a man in a red shirt runs", "a dog runs on the beach", "two dogs , one black , run"] * 3
+GPT2 = Path(__file__).parent.parent.parent / "shared" / "gpt2-tokenizer"
+
+
+def test_words_seen_too_rarely_are_unknown():
+    text = word_vocabulary([*CAPTIONS, "a zebra runs"], min_count=3)
+    [ids] = text.encode(["a zebra runs"])
+    assert ids[-1] == text.eos_id and ids[1] in text.banned_ids
+    assert text.decode(ids) == "a <unk> runs"
+    assert text.decode(text.encode(["a man runs"])[0]) == "a man runs"
+
+
+def test_words_come_by_frequency_then_alphabet():
+    text = word_vocabulary(["b a", "a c", "c b a"], min_count=1)
+    assert [text.tokenizer.id_to_token(i) for i in range(text.size)] == ["<|endoftext|>", "<unk>", "a", "b", "c"]
+
+
+BPE = train_bpe(CAPTIONS, 400)
+
+
+def test_bpe_folds_case_and_the_closing_stop():
+    assert BPE.encode(["A Man runs ."]) == BPE.encode(["a man runs"])
+    assert BPE.decode(BPE.encode(["A Man, in red ."])[0]) == "a man, in red"
+
+
+@given(st.text(max_size=60))
+def test_bpe_keeps_any_text(caption):
+    expected = BPE.tokenizer.normalizer.normalize_str(caption.replace("<|endoftext|>", ""))
+    assert BPE.decode(BPE.encode([caption.replace("<|endoftext|>", "")])[0]) == " ".join(expected.split())
+
+
+def test_a_long_caption_is_cut_and_still_ends():
+    [ids] = BPE.encode(["a man " * 50], max_tokens=10)
+    assert len(ids) == 10 and ids[-1] == BPE.eos_id
+
+
+@pytest.mark.parametrize("text", [BPE, word_vocabulary(CAPTIONS, 1)], ids=["bpe", "words"])
+def test_saved_and_loaded_is_the_same_and_transformers_reads_it(tmp_path, text):
+    from transformers import AutoTokenizer
+
+    text.save(tmp_path)
+    again = Text.load(tmp_path)
+    assert again.encode(CAPTIONS) == text.encode(CAPTIONS)
+    assert (again.size, again.eos_id, again.banned_ids) == (text.size, text.eos_id, text.banned_ids)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert [*theirs(CAPTIONS[0]).input_ids, text.eos_id] == text.encode(CAPTIONS[:1])[0]
+    assert theirs.eos_token_id == text.eos_id
+
+
+@pytest.mark.skipif(not GPT2.exists(), reason="GPT-2's own tokenizer files are not beside the project")
+def test_gpt2_s_own_tokenizer():
+    text = pretrained_bpe(str(GPT2))
+    assert (text.size, text.eos_id, text.banned_ids) == (50257, 50256, ())
+    assert text.encode(["A man in a red shirt ."])[0] == [32, 582, 287, 257, 2266, 10147, 764, 50256]
