@@ -52,6 +52,23 @@ def test_equals_the_libraries_transforms(size, tmp_path):
         assert torch.equal(ours.normalize(pixels)[0], reference(theirs))
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_large_jpegs_are_unpacked_smaller_within_the_tolerance(orientation):
+    """Half a level of 255 on average, 3 for 99 pixels of 100, as measured on photographs too."""
+    noisy = picture(1600, 1200).resize((800, 600)).resize((3200, 2400), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(noisy, "JPEG", quality=90, exif=exif)
+    for preprocess in (clip_preprocess(224), images.vgg16_preprocess(224), clip_preprocess(64)):
+        fast = decode(content, preprocess).astype(int)
+        exact = images.transform(open_rgb(content), preprocess).astype(int)
+        assert open_rgb(content, enough=600).size in [(800, 600), (600, 800)]
+        difference = np.abs(fast - exact)
+        assert 0 < difference.mean() < 0.5 and np.percentile(difference, 99) <= 3
+    odd = encoded(picture(1601, 1201), "JPEG")
+    assert open_rgb(odd, enough=100).size == (1601, 1201)
+
+
 def test_preprocess_survives_json_and_describes_itself():
     one = clip_preprocess(96)
     assert Preprocess.from_dict(one.to_dict()) == one
