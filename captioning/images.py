@@ -2,9 +2,9 @@
 
 Pixels travel as bytes, (B, 3, S, S) uint8, a quarter of what floats take; `Preprocess.normalize` turns them into what a
 network wants, on its device. For an upright RGB file the outcome is exactly that of its library (torchvision's
-weights' transform, clip's `_transform`), but for JPEGs that are several times as large (see `DRAFT`). Other files differ
-on purpose: the orientation in EXIF data is respected, transparent parts are white, and palettes, CMYK and 16-bit greys
-become RGB before they are resized.
+weights' transform, clip's `_transform`), but for JPEGs that are several times as large (see `DRAFT`). Other files
+differ on purpose: the orientation in EXIF data is respected, transparent parts are white, and palettes, CMYK and 16-bit
+greys become RGB before they are resized.
 """
 
 from __future__ import annotations
