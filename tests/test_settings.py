@@ -75,7 +75,7 @@ def test_all_faults_are_told_at_once():
 )
 def test_a_file_that_is_no_settings_is_an_error(tmp_path, text):
     (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(UserError, match="params.yaml"):
+    with pytest.raises(UserError, match=r"params\.yaml"):
         settings.load(tmp_path / "params.yaml")
 
 
