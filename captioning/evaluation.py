@@ -67,16 +67,9 @@ def difference(a: Scores, b: Scores, count: int, seed: int) -> dict[str, dict[st
     return {name: {key: round(x, DIGITS) for key, x in asdict(one).items()} for name, one in found.items()}
 
 
-def variety(captions: Mapping[str, str], references: Mapping[str, list[str]]) -> dict[str, float]:
-    """Whether a captioner says different things, at people's length: a collapsed one shows here at once."""
-    lengths = [len(text.split()) for text in captions.values()]
-    people = [len(text.split()) for texts in references.values() for text in texts]
-    return {
-        "distinct_captions": len(set(captions.values())),
-        "distinct_words": len({word for text in captions.values() for word in text.split()}),
-        "mean_words": round(float(np.mean(lengths)), 2),
-        "mean_words_of_references": round(float(np.mean(people)), 2),
-    }
+def margin(score: Mapping[str, float]) -> float:
+    """Half the width of a 95% interval: what a difference between two runs is to be held against."""
+    return round((score["high"] - score["low"]) / 2, DIGITS)
 
 
 def check_images(path: str, captions: Mapping[str, str], test: list[str]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from captioning.datasets import Data
 from captioning.files import atomic_write
-from captioning.scoring import METRICS
+from captioning.scoring import METRICS, Scores
+from captioning.variety import by_rarity, lengths, rarity
 
 TITLES = dict(zip(METRICS, ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"), strict=True))
 System = Mapping[str, Mapping[str, float]]  # {metric: {value, low, high}}
@@ -34,6 +37,26 @@ def verdict(better: str, other: str, found: Mapping[str, Mapping[str, float]]) -
             f"{one['high']:+.3f}, p = {one['p']:.3f}, effect {one['effect']:+.2f}, wins {one['wins']:.0%} of the images"
         )
     return "\n".join(lines)
+
+
+MORE = {
+    "clipscore": "CLIP-S", "refclipscore": "RefCLIP-S", "spice": "SPICE", "facts_precision": "facts P",
+    "facts_recall": "facts R", "distinct_1": "dist-1", "distinct_2": "dist-2", "vocabulary": "words",
+    "distinct_captions": "unique", "novel": "novel", "mean_words": "length",
+}  # fmt: skip
+
+
+def more_table(more: Mapping[str, Mapping]) -> list[str]:
+    """The scores of `captioning.more_scores` as lines: one a system, then what is to be said about them."""
+    systems = more["systems"]
+    shown = [key for key in MORE if any(key in scores for scores in systems.values())]
+    width = max(map(len, systems))
+    lines = [" ".join([" " * width, *(f"{MORE[key]:>9}" for key in shown)])]
+    for name, scores in systems.items():
+        values = [scores[key]["value"] if isinstance(scores.get(key), dict) else scores.get(key) for key in shown]
+        cells = ["" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3f}" for value in values]
+        lines.append(" ".join([f"{name:<{width}}", *(f"{cell:>9}" for cell in cells)]))
+    return lines + [f"note: {note}" for note in more["notes"].values()]
 
 
 def write_csv(path: Path, systems: Mapping[str, System]) -> None:
@@ -69,3 +92,45 @@ def write_plot(path: Path, systems: Mapping[str, System]) -> None:
     figure.suptitle("Scores of the test images, with 95% bootstrap intervals over images", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(path)
+
+
+def write_more_plots(
+    folder: Path, data: Data, said: Mapping[str, Mapping[str, str]], scores: Mapping[str, Scores]
+) -> None:
+    """Caption lengths, score against frequency of what is shown, and CLIP's retrieval before and after fine-tuning.
+
+    said: {captioner: {image id: tokens}}.
+    """
+    references = data.tokens("test")
+    people = [text for texts in references.values() for text in texts]
+    texts = {name: list(captions.values()) for name, captions in said.items()} | {"people": people}
+    write_rows(folder / "caption_lengths.csv", lengths(texts))
+    cider = {name: dict(zip(one.ids, one.per_image["cider"].tolist(), strict=True)) for name, one in scores.items()}
+    write_rows(folder / "score_by_frequency.csv", by_rarity(rarity(data.tokens("train"), references), cider))
+    if found := retrieval():
+        rows = [
+            {"recall": f"{MEASURES[key]}, {when}", "share": round(found[when][key], 4)}
+            for key in MEASURES
+            for when in ("before", "after")
+        ]
+        write_rows(folder / "clip_retrieval.csv", rows)
+
+
+def retrieval() -> dict[str, dict[str, float]] | None:
+    """CLIP's recall on dev, {before, after: {measure: share}}, or None where it was not fine-tuned."""
+    path = Path("checkpoints/clip/config.json")
+    return json.loads(path.read_text(encoding="utf-8")).get("retrieval") if path.exists() else None
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    with atomic_write(path) as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+MEASURES = {
+    f"{way}_r{k}": f"{title} R@{k}"
+    for way, title in (("image_to_text", "image to text"), ("text_to_image", "text to image"))
+    for k in (1, 5, 10)
+}

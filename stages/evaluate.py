@@ -1,11 +1,14 @@
 """Stage evaluate: scores both captioners, with intervals, beside people and simpler ways of captioning.
 
-Reads   data/, captions/lstm.json, captions/clipcap.json, and features/*.h5 for the nearest training images.
-Writes  metrics.json (both models' seven scores; the yardsticks' CIDEr), and in results/: scores.json (everything, with
-        intervals and the paired test), lstm.csv and clipcap.csv (every image's caption and scores), scores.csv and
-        scores.png (for `dvc plots show`).
+Reads   data/, captions/lstm.json, captions/clipcap.json, features/*.h5 for the nearest training images, and
+        checkpoints/clip/ for CLIPScore and for what fine-tuning did to retrieval.
+Writes  metrics.json (both models' seven scores, the 95% margin of their CIDEr, the yardsticks' CIDEr), and in results/:
+        scores.json (everything, with intervals and the paired test), lstm.csv and clipcap.csv (every image's caption
+        and scores), per_image.npz (what `python -m captioning.compare` resamples), and for `dvc plots show` scores.csv,
+        scores.png and plots/.
 Expect  10 s for the 240 test images of `scenes` and 22 s for the 1,000 of Flickr8k on 2 cores, half of it METEOR's
-        Java. CIDEr on `scenes` is above the literature's: its captions share a small vocabulary.
+        Java; SPICE, where its parts are present, takes minutes. CIDEr on `scenes` is above the literature's: its
+        captions share a small vocabulary.
 """
 
 from __future__ import annotations
@@ -16,11 +19,14 @@ from pathlib import Path
 from captioning import evaluation, score_tables
 from captioning import settings as schema
 from captioning.caption_files import read_candidates
+from captioning.clipscore import is_official
 from captioning.datasets import load_data
 from captioning.evaluation import FEWER
 from captioning.features import FeatureStore
 from captioning.files import write_json
 from captioning.meteor import Meteor
+from captioning.more_scores import More
+from captioning.saved_scores import save
 from captioning.scoring import METRICS, write_per_image
 from stages import stage
 
@@ -48,11 +54,16 @@ def main() -> None:
     systems = {name: evaluation.summary(folds, count, seed) for name, folds in scores.items()}
     differences = evaluation.difference(scores["clipcap"][0], scores["lstm"][0], count, seed)
 
-    yardsticks = [name for name in systems if name not in MODELS and FEWER not in name]
-    results = Path("results")
+    official = is_official(settings.clip.weights, settings.finetune_clip.epochs) and not settings.clip.features
+    plain = {name: folds for name, folds in work.items() if FEWER not in name}
+    more = More(data, plain, captions, official, count, seed).scores()
+
+    yardsticks = [name for name in plain if name not in MODELS]
+    results, own = Path("results"), {name: scores[name][0] for name in MODELS}
     write_json(
         "metrics.json",
         {name: {metric: systems[name][metric]["value"] for metric in METRICS} for name in MODELS}
+        | {"cider_margin": {name: evaluation.margin(systems[name]["cider"]) for name in MODELS}}
         | {"cider_of": {name: systems[name]["cider"]["value"] for name in yardsticks}},
     )
     write_json(
@@ -62,15 +73,19 @@ def main() -> None:
             "resamples": count,
             "systems": systems,
             "clipcap_minus_lstm": differences,
-            "variety": {name: evaluation.variety(captions[name], data.references("test")) for name in MODELS},
+            "more": more,
         },
     )
+    save(results / "per_image.npz", own, data.tokens("test"))
     for name in MODELS:
-        write_per_image(results / f"{name}.csv", scores[name][0], captions[name])
+        write_per_image(results / f"{name}.csv", own[name], captions[name])
     score_tables.write_csv(results / "scores.csv", systems)
     score_tables.write_plot(results / "scores.png", systems)
+    score_tables.write_more_plots(results / "plots", data, {name: work[name][0][1] for name in MODELS}, own)
 
     print(score_tables.table(systems))
+    for line in score_tables.more_table(more):
+        print(line)
     print(score_tables.verdict("clipcap", "lstm", differences))
     for name in MODELS:
         if "humans" in systems:

@@ -12,6 +12,8 @@ different images are left out of each other's. Weights are fp32 (fp16 ones turn 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import clip as openai_clip
 import numpy as np
 import torch
@@ -35,6 +37,7 @@ def main() -> None:
     options, folder = settings.finetune_clip, folder_of("clip")
     seed_everything(settings.seed)
     model, preprocess = initial_clip(settings.clip)
+    Path("live/finetune_clip").mkdir(parents=True, exist_ok=True)  # an output for DVC even where nothing trains
     extra: dict = {}
     if options.epochs and not settings.clip.features:
         extra = train(settings, model, preprocess)

@@ -8,6 +8,8 @@ Expect  on `scenes`, from scratch, about a minute on 2 cores, and a mean average
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,6 +32,7 @@ def main() -> None:
     options, folder = settings.finetune_vgg16, folder_of("vgg16")
     seed_everything(settings.seed)
     network, preprocess = initial_vgg16(settings.vgg16)
+    Path("live/finetune_vgg16").mkdir(parents=True, exist_ok=True)  # an output for DVC even where nothing trains
     extra: dict = {}
     if options.epochs and not settings.vgg16.features:
         extra = train(settings, network, preprocess)

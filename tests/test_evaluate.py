@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from captioning import yardsticks
+from captioning import spice, yardsticks
+from captioning.errors import UserError
 from captioning.features import write_store
+from captioning.saved_scores import load
 from captioning.scoring import METRICS
+from captioning.statistics import corpus_scores, image_statistics
 
 ROOT = Path(__file__).parents[1]
 SUBJECTS = ("dog", "cat", "child", "horse", "bird")
@@ -87,6 +90,7 @@ def test_metrics_hold_what_one_decides_by(evaluated):
     assert metrics["clipcap"]["rouge_l"] == 1.0
     for name in METRICS:
         assert metrics["clipcap"][name] > metrics["lstm"][name]
+    assert 0 < metrics["cider_margin"]["clipcap"] < 1
     yardsticks = metrics["cider_of"]
     assert yardsticks["nearest_vgg16"] == yardsticks["nearest_clip"], "equal features"
     assert yardsticks["nearest_clip"] > yardsticks["humans"] > yardsticks["random"]
@@ -107,13 +111,38 @@ def test_results_hold_the_rest(evaluated):
                 assert one["value"] == metrics[name][metric]
     difference = scores["clipcap_minus_lstm"]["cider"]
     assert difference["p"] < 0.01 and 0 < difference["low"] < difference["difference"] < difference["high"]
-    assert scores["variety"]["lstm"]["distinct_captions"] == 5
-    assert scores["variety"]["clipcap"] == {
-        "distinct_captions": 20,
-        "distinct_words": 12,
+    varied = scores["more"]["systems"]["clipcap"]
+    assert varied == {
+        "distinct_1": 0.12,  # 12 of 100 words
+        "distinct_2": 0.2,  # 9 + 1 + 1 + 4 of 80 pairs
+        "vocabulary": 12.0,
+        "distinct_captions": 1.0,
+        "novel": 0.0,
         "mean_words": 5.0,
-        "mean_words_of_references": 5.6,
     }
+    assert scores["more"]["systems"]["lstm"]["distinct_captions"] == 0.25
+    assert scores["more"]["facts"] == {}, "this is no data set of scenes"
+
+
+def test_what_cannot_be_scored_is_told(evaluated):
+    folder, printed = evaluated
+    notes = json.loads((folder / "results/scores.json").read_text())["more"]["notes"]
+    assert "no CLIPScore: the features are not those of the CLIP in checkpoints/clip" in notes["clipscore"]
+    assert notes["clipscore"] in printed
+    if spice.fault():
+        assert "downloads 385 MB" in notes["spice"]
+
+
+def test_two_evaluations_are_compared_from_their_files(evaluated):
+    folder, _ = evaluated
+    scores, references = load((folder / "results/per_image.npz").read_bytes(), "workspace")
+    assert list(scores) == ["lstm", "clipcap"] and len(references) == 16
+    metrics = json.loads((folder / "metrics.json").read_text())
+    sums = image_statistics(scores["lstm"]).sum(axis=0)
+    for name, value in corpus_scores(sums).items():
+        assert value == pytest.approx(metrics["lstm"][name], abs=1e-4), name
+    with pytest.raises(UserError, match="cannot be read"):
+        load(b"PK no zip", "workspace")
 
 
 def test_every_image_has_its_row(evaluated):
@@ -145,7 +174,7 @@ def test_the_table_puts_models_beside_people(evaluated):
 
 def test_a_second_run_writes_the_same_bytes(evaluated):
     folder, _ = evaluated
-    paths = [folder / "metrics.json", *sorted((folder / "results").iterdir())]
+    paths = [folder / "metrics.json", *sorted(p for p in (folder / "results").rglob("*") if p.is_file())]
     before = [path.read_bytes() for path in paths]
     assert evaluate(folder).returncode == 0
     assert [path.read_bytes() for path in paths] == before

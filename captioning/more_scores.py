@@ -1,0 +1,104 @@
+"""Scores beside the seven of coco-caption: variety, facts got right, CLIPScore and SPICE, each where it can be had.
+
+{"systems": {name: {score: number or {value, low, high}}},
+ "facts": {name: {category: {precision, recall}}},       `scenes` alone
+ "notes": {score: why it is absent, or what its numbers are not to be compared with}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from captioning import clipscore, fact_scores, spice
+from captioning.datasets import Data
+from captioning.errors import UserError
+from captioning.features import FeatureStore
+from captioning.statistics import ratio
+from captioning.variety import averaged, variety
+from captioning.yardsticks import humans
+
+CLIP, STORE, FACTS = Path("checkpoints/clip"), Path("features/clip.h5"), Path("data/facts.json")
+Folds = Sequence[tuple[Mapping[str, Sequence[str]], Mapping[str, str]]]
+
+
+@dataclass
+class More:
+    """What the scores are computed from.
+
+    Attributes:
+        data: with the test split's references.
+        work: {system: folds of (references, candidates)}, tokenized, as `captioning.evaluation.jobs` gives them.
+        captions: {captioner: {image id: caption}} as written.
+        official_clip: features/clip.h5 comes from one of OpenAI's own CLIPs.
+        count, seed: of the bootstrap.
+    """
+
+    data: Data
+    work: Mapping[str, Folds]
+    captions: Mapping[str, Mapping[str, str]]
+    official_clip: bool
+    count: int
+    seed: int
+
+    def scores(self) -> dict[str, Any]:
+        train = self.data.tokens("train")
+        systems: dict[str, dict[str, Any]] = {}
+        for name, folds in self.work.items():
+            varied = averaged([variety(said, train) for _, said in folds])
+            systems[name] = {key: round(value, 4) for key, value in varied.items()}
+        notes: dict[str, str] = {}
+        facts = self._facts(systems)
+        self._clipscore(systems, notes)
+        self._spice(systems, notes)
+        return {"systems": systems, "facts": facts, "notes": notes}
+
+    def _facts(self, systems: dict) -> dict:
+        if not FACTS.exists():
+            return {}
+        true = json.loads(FACTS.read_text(encoding="utf-8"))
+        found = {
+            name: fact_scores.fact_scores([said for _, said in folds], true, self.count, self.seed)
+            for name, folds in self.work.items()
+        }
+        for name, one in found.items():
+            systems[name] |= {f"facts_{key}": one[fact_scores.ALL][key] for key in one[fact_scores.ALL]}
+        return found
+
+    def _clipscore(self, systems: dict, notes: dict) -> None:
+        store = FeatureStore.open(STORE)
+        if fault := clipscore.fault(CLIP, store):
+            notes["clipscore"] = f"no CLIPScore: {fault}"
+            return
+        if not self.official_clip:
+            notes["clipscore"] = (
+                "CLIPScore is by this run's own CLIP, which learned from this data set: it compares captioners of one "
+                "run, and not with the literature"
+            )
+        scorer, references = clipscore.CLIPScorer(CLIP, store, self.official_clip), self.data.references("test")
+        folds = {name: [(references, said)] for name, said in self.captions.items()} | {"humans": humans(references)}
+        for name, parts in folds.items():
+            if not parts:  # no image has two references
+                continue
+            found = [scorer.score(said, others) for others, said in parts]
+            for key, values in zip(("clipscore", "refclipscore"), zip(*found, strict=True), strict=False):
+                systems[name][key] = self._mean(np.mean(values, axis=0))
+
+    def _spice(self, systems: dict, notes: dict) -> None:
+        if fault := spice.fault():
+            notes["spice"] = f"no SPICE: {fault}"
+            return
+        try:
+            for name in self.captions:
+                references, said = self.work[name][0]
+                systems[name]["spice"] = self._mean(spice.spice(references, said))
+        except UserError as error:  # an old program, parsers of its own, gigabytes of memory: it may fail, the run not
+            notes["spice"] = f"no SPICE: {error}"
+
+    def _mean(self, values: np.ndarray) -> dict[str, float]:
+        return ratio(values, np.ones(len(values)), self.count, self.seed)

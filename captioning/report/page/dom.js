@@ -1,0 +1,70 @@
+// Building blocks. Text always enters the page as text: nothing here, or in the other scripts, parses HTML.
+
+const REPORT = JSON.parse(document.getElementById("report-data").textContent);
+const NAMES = { clipcap: "ClipCap", lstm: "LSTM", humans: "People", most_common: "Most common caption",
+  random: "Random captions", nearest_clip: "Nearest image, by CLIP", nearest_vgg16: "Nearest image, by VGG16" };
+
+/** el("p", {class: "note", onclick: f, "aria-label": "x"}, "text", otherElement, ...) */
+function el(tag, attributes, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+function svg(tag, attributes, ...children) {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") for (const [key, setting] of Object.entries(value)) element.style.setProperty(key, setting);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** A table whose first column heads its rows. `columns`: [{title, label?, hint?}], `rows`: arrays of text or elements. */
+function table(caption, columns, rows, attributes) {
+  const head = columns.map(({ title, hint }) => el("th", { scope: "col", title: hint }, title));
+  const body = rows.map(({ cells, ...rest }) => el("tr", rest, cells.map((cell, i) =>
+    i === 0 ? el("th", { scope: "row" }, cell) : el("td", {}, cell))));
+  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+    el("table", attributes, el("caption", {}, caption), el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
+}
+
+function nameOf(system) {
+  const fewer = " (one reference fewer)";
+  if (system.endsWith(fewer)) return `${NAMES[system.slice(0, -fewer.length)] || system}, one reference fewer`;
+  return NAMES[system] || system;
+}
+
+const fixed = (value, digits = 3) => (value === undefined || value === null ? "–" : value.toFixed(digits));
+const signed = (value, digits = 3) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
+const percent = (value) => `${Math.round(100 * value)}%`;
+const between = (low, high, digits = 3) => `${fixed(low, digits)} – ${fixed(high, digits)}`;
+const count = (value) => value.toLocaleString("en");
+const plural = (value, word) => `${count(value)} ${word}${value === 1 ? "" : "s"}`;
+
+function megabytes(bytes) {
+  if (!bytes) return "–";
+  const units = ["B", "kB", "MB", "GB"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
+  return `${(bytes / 1000 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
+}
+
+function duration(seconds) {
+  if (seconds === undefined) return "–";
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}
+
+/** A row of buttons of which one is pressed; arrow keys are not needed, Tab and Enter do. */
+function choices(label, options, chosen, choose) {
+  const buttons = options.map(([value, title]) => el("button", { type: "button", "aria-pressed": String(value === chosen),
+    onclick: () => {
+      for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.value === value));
+      choose(value);
+    }, "data-value": value }, title));
+  return el("div", { class: "choices", role: "group", "aria-label": label }, buttons);
+}
