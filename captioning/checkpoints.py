@@ -1,20 +1,23 @@
-"""Writing a trained decoder: a folder in the Hugging Face manner, which `captioning.captioners.load` reads.
+"""A trained decoder as a folder in the Hugging Face manner, which `captioning.captioners.load` reads.
 
-It holds `config.json` (kind, sizes, and which features the decoder was trained on), `model.safetensors` and the
-tokenizer. A decoder refuses features that another encoder, layer, preprocessing or normalisation made.
+It holds `config.json` (kind, sizes, and which features the decoder was trained on), `model.safetensors`, the tokenizer
+and a model card. A decoder refuses features that another encoder, layer, preprocessing or normalisation made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from captioning.errors import UserError
 from captioning.files import atomic_write, write_json
 from captioning.text import Text
 
@@ -29,7 +32,7 @@ class Decoder:
 
     Attributes:
         kind: lstm or clipcap.
-        sizes: what `captioning.captioners.build` makes the network from.
+        sizes: what the network is made from.
         features: attributes of the features that it is trained on (`feature_identity`).
     """
 
@@ -56,3 +59,29 @@ def save_decoder(folder: Path, decoder: Decoder, **extra: object) -> None:
     decoder.text.save(folder)
     config = {"kind": decoder.kind, "sizes": decoder.sizes, "features": decoder.features}
     write_json(folder / "config.json", config | extra)
+
+
+def read_decoder(folder: str | Path, builders: Mapping[str, Callable[[dict[str, Any]], nn.Module]]) -> Decoder:
+    """The captioner in a checkpoint folder, in fp32 on the CPU, in eval mode.
+
+    Args:
+        builders: for each kind that is expected, what makes its network from its sizes.
+    """
+    folder = Path(folder)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind, sizes, features = config["kind"], config["sizes"], config["features"]
+        if kind not in builders:
+            raise UserError(f"{folder} is a captioner of kind {kind!r}; expected {' or '.join(builders)}")
+        model = builders[kind](sizes)
+        weights = load_file(folder / "model.safetensors")
+        for copy, original in TIED.items():
+            if original in weights:
+                weights.setdefault(copy, weights[original])
+        model.load_state_dict(weights)
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename or folder} is missing: `dvc repro` trains and writes it") from None
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        fault = str(error).splitlines()[-1].strip()
+        raise UserError(f"{folder} is no captioner's checkpoint, or is damaged: {fault}") from None
+    return Decoder(kind, model.eval(), Text.load(folder), sizes, features)

@@ -29,6 +29,7 @@ def train_decoder(
     seed: int,
     folder: Path,
     max_tokens: int | None = None,
+    origin: str = "",
 ) -> None:
     """Trains a decoder on cached features and writes its checkpoint folder.
 
@@ -36,6 +37,7 @@ def train_decoder(
         name: of the stage.
         captions: for "train" and "dev", for each image of the split its captions, as the decoder's text wants them.
         max_tokens: longer captions are cut to this, end-of-text counted.
+        origin: where the decoder's first weights come from; a state of training with another one is not resumed.
     """
     device, model, text = pick_device(), decoder.model, decoder.text
     batches = {
@@ -71,9 +73,7 @@ def train_decoder(
         steps=len(batches["train"]),
         evaluate=evaluate,
         monitor="dev_loss",
-        inputs=fingerprint(
-            store.attrs, decoder.sizes, captions, text.tokenizer.to_str(), max_tokens
-        ),
+        inputs=fingerprint(store.attrs, decoder.sizes, captions, text.tokenizer.to_str(), max_tokens, origin),
         samples=samples,
     )
     history = fit(job, options, seed, folder)

@@ -90,6 +90,7 @@ def needed(settings: schema.Settings) -> list[Needed]:
     for key, path in (("vgg16.features", settings.vgg16.features), ("clip.features", settings.clip.features)):
         found.append(OwnFile(f"{key} = {path}", path) if path else None)
     found.append(pretrained.gpt2(settings.model.gpt2))
+    found.append(pretrained.clipcap(settings.model.init_from))
     return [one for one in found if one]
 
 

@@ -216,3 +216,9 @@ def gpt2(name: str, key: str = "model.gpt2") -> Needed | None:
         known = ", ".join(GPT2_REPOSITORIES)
         raise UserError(f"{setting}: neither a folder nor one of {known} nor an owner/name of the Hugging Face hub")
     return OwnFile(setting, name, "folder")
+
+
+def clipcap(path: str | None) -> Needed | None:
+    """What `model.init_from` names; None when nothing."""
+    kind = "folder" if path and Path(path).expanduser().is_dir() else "file"
+    return OwnFile(f"model.init_from = {path}", path, kind) if path else None

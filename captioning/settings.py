@@ -147,6 +147,7 @@ class ClipCap(Group):
     mapping_layers: Positive
     gpt2: str
     freeze_gpt2: bool
+    init_from: str | None
     max_caption_tokens: Annotated[int, Field(ge=2, le=512)]
     scratch: GPT2Scratch
 

@@ -5,6 +5,7 @@ Both are `tokenizers` objects and are saved as `tokenizer.json` + `tokenizer_con
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,16 +23,16 @@ class Text:
 
     Attributes:
         size: number of tokens in the vocabulary.
-        eos_id: the end-of-text token.
+        eos_id: the end-of-text token, or another with which captions `end`.
         banned_ids: tokens that must never be generated (`<unk>`).
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, end: str = END) -> None:
+        self.tokenizer, self.end = tokenizer, end
         self.size = tokenizer.get_vocab_size()
-        self.eos_id = tokenizer.token_to_id(END)
+        self.eos_id = tokenizer.token_to_id(end)
         if self.eos_id is None:
-            raise UserError(f"the tokenizer has no {END} token, with which every caption ends")
+            raise UserError(f"the tokenizer has no {end} token, with which every caption ends")
         unknown = tokenizer.token_to_id(UNKNOWN)
         self.banned_ids = () if unknown is None else (unknown,)
 
@@ -53,7 +54,7 @@ class Text:
     def save(self, folder: Path) -> None:
         with atomic_write(folder / "tokenizer.json") as file:
             file.write(self.tokenizer.to_str(pretty=True))
-        special = {"eos_token": END, "bos_token": END, "pad_token": END}
+        special = {"eos_token": self.end, "bos_token": END, "pad_token": END}
         if self.banned_ids:
             special["unk_token"] = UNKNOWN
         write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **special})
@@ -61,11 +62,11 @@ class Text:
     @classmethod
     def load(cls, folder: Path) -> Text:
         try:
-            return cls(Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise UserError(
-                f"{folder}/tokenizer.json is missing: {folder} is not a checkpoint of this project"
-            ) from None
+            tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+            config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(f"{error.filename} is missing: {folder} is not a checkpoint of this project") from None
+        return cls(tokenizer, config.get("eos_token", END))
 
 
 def word_vocabulary(captions: Iterable[str], min_count: int) -> Text:
@@ -113,7 +114,7 @@ def pretrained_bpe(name_or_folder: str) -> Text:
     from transformers import GPT2TokenizerFast  # slow to import, and needed for pretrained models only
 
     tokenizer = GPT2TokenizerFast.from_pretrained(name_or_folder)
-    if len(tokenizer) < 1000:  # transformers makes an empty tokenizer where the files are missing
+    if len(tokenizer) <= 256:  # transformers makes an empty tokenizer where the files are missing
         raise UserError(
             f"no GPT-2 tokenizer at {name_or_folder!r}: expected vocab.json and merges.txt, or tokenizer.json"
         )

@@ -6,16 +6,13 @@ anything by name, so none looks for a network that is not there, and nothing in 
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from captioning import pretrained, torchscript
+from captioning import pretrained
 from captioning.errors import UserError
 from captioning.images import Preprocess, clip_preprocess, vgg16_preprocess
 from captioning.settings import CLIP, VGG16
+from captioning.tensors import read_state_dict
 from models import clip, vgg16
 
 CLIP_VOCABULARY = 49408  # of clip.tokenize
@@ -44,30 +41,6 @@ def initial_clip(options: CLIP) -> tuple[clip.CLIP, Preprocess]:
     weights = {name: tensor for name, tensor in weights.items() if not name.endswith("attn_mask")}  # no weight
     model = _fit(clip.from_state_dict, weights, "clip.weights", options.weights)
     return model, clip_preprocess(model.visual.input_resolution)
-
-
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Tensors by name from .safetensors, a torch file of tensors alone, or a TorchScript archive such as OpenAI's.
-
-    Half-precision numbers stay so. Raises UserError for a file that is absent, damaged or holds anything else.
-    """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise UserError(f"no weights at {path}: give a file, a name, or `scratch`")
-    try:
-        if path.suffix == ".safetensors":
-            weights = load_file(path)
-        elif torchscript.is_archive(path):
-            weights = torchscript.read_tensors(path)
-        else:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or hostile file brings about
-        fault = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} holds no weights that can be opened safely, or is damaged: {fault}") from None
-    weights = weights.get("state_dict", weights) if isinstance(weights, dict) else weights
-    if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
-        raise UserError(f"{path} is no state dict: expected tensors by name")
-    return weights
 
 
 def _fit(build, weights: dict[str, Tensor], key: str, value: str):

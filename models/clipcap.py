@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from models import gpt2
 from models.losses import Loss, cross_entropy, targets_of
@@ -88,6 +88,13 @@ class ClipCap(nn.Module):
     def step(self, tokens: Tensor, state: gpt2.Beams) -> tuple[Tensor, gpt2.Beams]:
         """One more token a row: (N,) -> (N, V)."""
         return gpt2.step(self.gpt, tokens, state)
+
+
+def from_sizes(sizes: dict[str, Any]) -> ClipCap:
+    """A network with fresh weights, of `ClipCapConfig.to_dict()` and, under `gpt2`, what is not as in GPT-2 itself."""
+    sizes = dict(sizes)
+    gpt = GPT2LMHeadModel(GPT2Config(**sizes.pop("gpt2")))
+    return ClipCap(ClipCapConfig(**sizes), gpt)
 
 
 class MLP(nn.Module):

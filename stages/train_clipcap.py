@@ -2,12 +2,11 @@
 
 Reads   data/ (training and dev captions), features/clip.h5, a pretrained GPT-2 when `model.gpt2` names one.
 Writes  checkpoints/clipcap/ (config.json, model.safetensors, tokenizer), live/train_clipcap/ (curves).
+        `model.init_from` starts from a trained ClipCap instead, and with 0 epochs passes it through.
 Expect  on `scenes`, with a small GPT-2 from scratch, about a minute on 2 cores.
 """
 
 from __future__ import annotations
-
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from captioning import settings as schema
 from captioning.checkpoints import Decoder, feature_identity
@@ -16,7 +15,8 @@ from captioning.decoders import train_decoder
 from captioning.device import seed_everything
 from captioning.errors import UserError
 from captioning.features import FeatureStore
-from captioning.text import Text, pretrained_bpe, train_bpe
+from captioning.gpt2 import language_model
+from captioning.published import initial_clipcap
 from models.clipcap import ClipCap, ClipCapConfig
 from stages import folder_of, stage
 
@@ -32,9 +32,22 @@ def main() -> None:
         )
     captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
     seed_everything(settings.seed)
-    text, gpt = language_model(options, [caption for of_image in captions["train"] for caption in of_image])
+    features = feature_identity(store.attrs)
+    if options.init_from:
+        decoder = initial_clipcap(settings, store.shape[-1], features)
+    else:
+        decoder = fresh_clipcap(options, captions["train"], store.shape[-1], features)
+    train_decoder(
+        "train_clipcap", decoder, store, captions, data, settings.train_clipcap, settings.seed, folder_of("clipcap"),
+        options.max_caption_tokens, origin=f"{options.gpt2} {options.init_from}",
+    )  # fmt: skip
+
+
+def fresh_clipcap(options: schema.ClipCap, captions: list[list[str]], feature_size: int, features: dict) -> Decoder:
+    """A new mapping network before the GPT-2 that `model.gpt2` names."""
+    text, gpt = language_model(options, [caption for of_image in captions for caption in of_image])
     config = ClipCapConfig(
-        feature_size=store.shape[-1],
+        feature_size=feature_size,
         mapping=options.mapping,
         prefix_len=options.prefix_len,
         clip_len=options.clip_len,
@@ -42,34 +55,7 @@ def main() -> None:
         freeze_gpt2=options.freeze_gpt2,
     )
     sizes = config.to_dict() | {"gpt2": gpt.config.to_diff_dict()}
-    decoder = Decoder("clipcap", ClipCap(config, gpt), text, sizes, feature_identity(store.attrs))
-    train_decoder(
-        "train_clipcap", decoder, store, captions, data, settings.train_clipcap, settings.seed, folder_of("clipcap"),
-        options.max_caption_tokens,
-    )  # fmt: skip
-
-
-def language_model(options: schema.ClipCap, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
-    """GPT-2 and its tokenizer: by name, from a folder, or small ones made for these captions."""
-    if options.gpt2 != "scratch":
-        try:
-            return pretrained_bpe(options.gpt2), GPT2LMHeadModel.from_pretrained(options.gpt2)
-        except (OSError, ValueError) as error:
-            raise UserError(f"model.gpt2 = {options.gpt2!r}: {' '.join(str(error).split())}") from None
-    s, text = options.scratch, train_bpe(captions, options.scratch.vocab_size)
-    config = GPT2Config(
-        vocab_size=text.size,
-        n_positions=options.prefix_len + options.max_caption_tokens,
-        n_embd=s.width,
-        n_layer=s.layers,
-        n_head=s.heads,
-        embd_pdrop=s.dropout,
-        attn_pdrop=s.dropout,
-        resid_pdrop=s.dropout,
-        bos_token_id=text.eos_id,
-        eos_token_id=text.eos_id,
-    )
-    return text, GPT2LMHeadModel(config)
+    return Decoder("clipcap", ClipCap(config, gpt), text, sizes, features)
 
 
 if __name__ == "__main__":
