@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -264,7 +263,6 @@ def worker_faults() -> Iterator[None]:
 
 def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
-    os.nice(5)  # the network comes first; decoding fills what it leaves
 
 
 class PixelStore:

@@ -2,9 +2,9 @@
 
 Reads   data/images.csv and the images, checkpoints/clip/; or, with `clip.features`, that file instead of a network.
 Writes  features/clip.h5 (see captioning/features.py): one embedding an image, of length 1 with `normalize`.
-Takes   27 s for Flickr8k's 8,091 photographs and the small ResNet at 96 pixels, on 2 cores with bf16 arithmetic, in
-        under 1 GB of memory. After a kill it goes on where it was; a second run computes only images that are new or have
-        changed (in whole batches of the network's, for the sake of equal rounding).
+Takes   27 s for Flickr8k's 8,091 photographs and the small ResNet at 96 pixels, on 2 cores with bf16
+        arithmetic, in under 1 GB of memory. After a kill it goes on where it was; a second run computes what is new or
+        has changed and nothing else (in whole batches of the network's, for the sake of equal rounding).
 """
 
 from __future__ import annotations
