@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from models.losses import Targets
+from models.losses import ROUND, Targets
 
 Attend = Callable[[int, Tensor], Tensor]  # (layer, queries|keys|values (N, 3E)) -> (N, E)
 
@@ -82,12 +82,14 @@ def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, captions: Tensor, target
     check_length(gpt, length, captions.shape[-1] - 1)
     image, caption, step = targets.inside.nonzero(as_tuple=True)  # (N,) each: where the input tokens are
     text = gpt.transformer.wte(captions[image, caption, step])  # (N, E)
-    embeddings = torch.cat([prefix.reshape(-1, width), text])  # (B*P + N, E)
+    spare = -(images * length + len(text)) % ROUND
+    embeddings = F.pad(torch.cat([prefix.reshape(-1, width), text]), (0, 0, 0, spare))  # (R, E), R = B*P + N + spare
     positions = torch.cat([torch.arange(length, device=device).repeat(images), length + step])  # a caption's restart
 
     # Only attention needs rows: (B, S) cells, the prefix first, then the image's captions without gaps.
     order = targets.inside.flatten(1).cumsum(1).view_as(targets.inside)  # (B, C, T-1): rank in the row, from 1
-    rows = length + int(order[:, -1, -1].max()) if captions.shape[-1] > 1 else length  # S
+    rows = length + int(order[:, -1, -1].max()) if captions.shape[-1] > 1 else length
+    rows += -rows % 8  # S
     cells = torch.cat(
         [
             (torch.arange(images, device=device)[:, None] * rows + torch.arange(length, device=device)).flatten(),
@@ -98,18 +100,18 @@ def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, captions: Tensor, target
     mask = mask.to(prefix.dtype)
 
     def attend(layer: int, qkv: Tensor) -> Tensor:
-        padded = qkv.new_zeros(images * rows, 3 * width).index_copy(0, cells, qkv)
+        padded = qkv.new_zeros(images * rows, 3 * width).index_copy(0, cells, qkv[: len(cells)])
         q, k, v = split_heads(gpt, padded.view(images, rows, 3 * width))  # (B, H, S, d)
         dropout = gpt.transformer.h[layer].attn.attn_dropout
         out = F.scaled_dot_product_attention(
             q, k, v, mask, dropout_p=dropout.p if dropout.training else 0.0, scale=scale_of(gpt, layer)
         )
-        return out.transpose(1, 2).reshape(images * rows, width).index_select(0, cells)  # (B*P + N, E)
+        return out.transpose(1, 2).reshape(images * rows, width).index_select(0, F.pad(cells, (0, spare)))  # (R, E)
 
-    x = run_blocks(gpt, embeddings, positions, attend)
+    x = run_blocks(gpt, embeddings, F.pad(positions, (0, spare)), attend)
     firsts = targets.first.nonzero()[:, 0] * length + length - 1  # the prefix's last position, once a caption
-    inside = torch.arange(images * length, len(x), device=device)
-    return x.index_select(0, torch.cat([firsts, inside]))
+    inside = torch.arange(images * length, len(cells), device=device)
+    return x.index_select(0, F.pad(torch.cat([firsts, inside]), (0, len(targets.tokens) - targets.count)))  # (M, E)
 
 
 def _packed_mask(cells: Tensor, segments: Tensor, images: int, rows: int) -> Tensor:

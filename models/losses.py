@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PAD = -100
+ROUND = 64  # rows of large matrices come in multiples of this: oneDNN keeps a kernel for every size it has met in bf16
 
 
 class Loss(NamedTuple):
@@ -31,17 +32,21 @@ class Targets(NamedTuple):
 
     first: Tensor  # (B, C) bool: captions that exist; their first token is predicted from the image alone
     inside: Tensor  # (B, C, T-1) bool: tokens that are inputs, that is all but each caption's last
-    tokens: Tensor  # (M,) int64: all first tokens, then the successors of all `inside`, both in row-major order
+    tokens: Tensor  # (M,) int64: all first tokens, then the successors of all `inside`, in row-major order, then PAD
+    count: int  # how many of `tokens` are no padding
 
 
 def targets_of(captions: Tensor) -> Targets:
     """Splits captions (B, C, T) into inputs and targets."""
     first = captions[..., 0] >= 0  # (B, C)
     inside = captions[..., 1:] >= 0  # (B, C, T-1): a token is an input when another one follows it
-    return Targets(first, inside, torch.cat([captions[..., 0][first], captions[..., 1:][inside]]))
+    tokens = torch.cat([captions[..., 0][first], captions[..., 1:][inside]])
+    return Targets(first, inside, F.pad(tokens, (0, -len(tokens) % ROUND), value=PAD), len(tokens))
 
 
 def cross_entropy(logits: Tensor, targets: Targets, smoothing: float = 0.0) -> Loss:
     """Summed cross-entropy of logits (M, V) in float32, whatever the logits' type."""
-    total = F.cross_entropy(logits.float(), targets.tokens, reduction="sum", label_smoothing=smoothing)
-    return Loss(total, torch.tensor(len(targets.tokens), device=logits.device))
+    total = F.cross_entropy(
+        logits.float(), targets.tokens, ignore_index=PAD, reduction="sum", label_smoothing=smoothing
+    )
+    return Loss(total, torch.tensor(targets.count, device=logits.device))

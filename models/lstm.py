@@ -102,7 +102,8 @@ class LSTMDecoder(nn.Module):
         teach = self._teach_grid if self.config.grid else self._teach
         hidden, penalty = teach(captions, targets, looked, state.expand(captions.shape[1]))  # (N, H)
         firsts = first.repeat_interleave(targets.first.sum(1), dim=0)  # once a caption
-        loss = cross_entropy(self._logits(torch.cat([firsts, hidden])), targets, label_smoothing)
+        hidden = F.pad(torch.cat([firsts, hidden]), (0, 0, 0, len(targets.tokens) - targets.count))  # (M, H)
+        loss = cross_entropy(self._logits(hidden), targets, label_smoothing)
         return loss._replace(total=loss.total + penalty)
 
     def _teach(self, captions: Tensor, targets: Targets, looked: None, state: LSTMState) -> tuple[Tensor, float]:
