@@ -10,8 +10,6 @@ digit and are no reason to compute all anew: bytes are equal for equal settings 
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from captioning.errors import UserError
 from captioning.features import FeatureStore, identity, some, write_store
 from captioning.images import ImageFault, pixel_batches, worker_faults
 from captioning.journal import Journal
+from captioning.locks import only_writer
 from captioning.progress import track
 
 LARGEST = float(np.finfo(np.float16).max)
@@ -156,7 +155,7 @@ def writing(path: Path, ids: Sequence[str]) -> Iterator[None]:
         raise UserError(f"{len(twice)} image ids occur more than once, such as {some(twice)}; they must be unique")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _lock(path):
+        with only_writer(path):
             yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -165,33 +164,6 @@ def writing(path: Path, ids: Sequence[str]) -> Iterator[None]:
             f"no space left in {path.parent}/ while writing {path.name}: free some and run `dvc repro` again; "
             "what was computed is kept"
         ) from None
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """One writer at a time: `dvc` may be killed and started again while the stage that it ran works on.
-
-    A POSIX lock: the system drops it when the process ends, in whatever way, and forked decoders do not inherit it.
-    """
-    with open(path.with_name(path.name + ".lock"), "a+") as file:
-        told = False
-        while True:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    raise
-            if not told:
-                file.seek(0)
-                holder = file.read().strip()
-                print(f"waiting: process {holder} is writing {path} (`kill {holder}` stops it)", flush=True)
-                told = True
-            time.sleep(0.2)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 def reusable(path: Path, attrs: dict[str, str]) -> FeatureStore | None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from captioning.device import describe, pick_device, pick_dtype, seed_everything
 from captioning.errors import UserError
 from captioning.files import atomic_write
+from captioning.locks import only_writer
 from captioning.progress import track
 from captioning.settings import Training
 
@@ -63,10 +64,17 @@ def fit(job: Job, options: Training, seed: int, folder: Path) -> list[dict[str, 
     `folder/resume.pt` holds the state after each epoch and is removed at the end. Raises `UserError` at a loss or
     gradient that is not finite, naming the step.
     """
+    with only_writer(folder):
+        return _fit(job, options, seed, folder)
+
+
+def _fit(job: Job, options: Training, seed: int, folder: Path) -> list[dict[str, float]]:
     device, dtype = pick_device(), pick_dtype(options.precision, pick_device())
     accelerator = Accelerator(mixed_precision="bf16" if dtype == torch.bfloat16 else "no", cpu=device.type == "cpu")
     model = job.model.to(device)
-    optimizer = accelerator.prepare(torch.optim.AdamW(_groups(job, options), lr=options.lr, betas=(0.9, 0.98), fused=True))
+    optimizer = accelerator.prepare(
+        torch.optim.AdamW(_groups(job, options), lr=options.lr, betas=(0.9, 0.98), fused=True)
+    )
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())
     print(f"{job.name}: {describe(device, dtype)}; {trained:,} of {total:,} weights train; "

@@ -202,3 +202,13 @@ def test_zero_epochs_change_nothing(tmp_path):
     before = weights(one)
     assert fit(one, options(epochs=0), 0, tmp_path / "toy") == []
     assert all(torch.equal(a, b) for a, b in zip(before, weights(one), strict=True))
+
+
+def test_a_second_run_waits_for_the_first(tmp_path, capfd):
+    (tmp_path / "both").mkdir()
+    script = SCRIPT.format(tests=str(ROOT / "tests"), root=str(ROOT), slow=0.05)
+    runs = [subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path / "both") for _ in range(2)]
+    assert [run.wait() for run in runs] == [0, 0]
+    printed = capfd.readouterr().out
+    assert printed.count("waiting: process") == 1
+    assert any(f"process {run.pid} is writing toy" in printed for run in runs)
