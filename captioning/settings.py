@@ -103,6 +103,11 @@ class FinetuneVGG16(Training):
 
 class FinetuneCLIP(Training):
     workers: Whole
+    trains: Literal["all", "last", "projections"]
+    blocks: Positive
+    layer_decay: Rate
+    checkpointing: bool
+    chunk_size: Positive | None
 
 
 class LSTM(Group):

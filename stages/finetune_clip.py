@@ -8,6 +8,7 @@ Expect  on `scenes`, from scratch, about a minute on 2 cores, and a mean recall 
 
 Each epoch draws one caption an image, so that the other captions of an image are never its negatives; equal captions of
 different images are left out of each other's. Weights are fp32 (fp16 ones turn NaN), whatever autocast computes in.
+For CLIPs of full size: `trains`, `layer_decay`, `checkpointing`, `chunk_size`; see captioning/clip_training.py.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from captioning import settings as schema
+from captioning.clip_training import check_chunks, embed, parameter_groups, recompute_blocks
 from captioning.datasets import load_data
 from captioning.device import pick_device, seed_everything
 from captioning.encoders import save_clip, sha256_of
@@ -53,6 +55,10 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
     pixels = {split: pixels_of(data, split, preprocess, options.workers) for split in captions}
     owner = torch.tensor([image for image, of_image in enumerate(tokens["dev"]) for _ in of_image], device=device)
     most = preprocess.image_size // 12
+    check_chunks(model, options)
+    groups = parameter_groups(model, options)
+    if options.checkpointing:
+        recompute_blocks(model)
 
     def batches(epoch: int):
         rng = np.random.default_rng([settings.seed, epoch, 1])
@@ -60,16 +66,20 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
         for index in shuffled(len(chosen), options.batch_size, settings.seed, epoch):
             yield shift(pixels["train"].batch(index), most), chosen[index]
 
+    def encode_pixels(images: Tensor) -> Tensor:
+        return model.encode_image(preprocess.normalize(images))
+
     def loss(images: Tensor, texts: Tensor) -> Tensor:
         texts = texts.to(device)
         same = (texts[:, None] == texts[None]).all(dim=-1)  # (B, B)
-        image_embeddings = model.encode_image(preprocess.normalize(images.to(device)))
-        return contrastive_loss(image_embeddings, model.encode_text(texts), model.logit_scale, same)
+        image_embeddings = embed(encode_pixels, images.to(device), options.chunk_size)
+        text_embeddings = embed(model.encode_text, texts, options.chunk_size)
+        return contrastive_loss(image_embeddings, text_embeddings, model.logit_scale, same)
 
     def evaluate() -> dict[str, float]:
-        size = options.batch_size
+        size = options.chunk_size or options.batch_size
         index = [range(i, min(i + size, len(pixels["dev"]))) for i in range(0, len(pixels["dev"]), size)]
-        images = [model.encode_image(preprocess.normalize(pixels["dev"].batch(rows).to(device))) for rows in index]
+        images = [encode_pixels(pixels["dev"].batch(rows).to(device)) for rows in index]
         texts = [model.encode_text(part.to(device)) for part in torch.cat(tokens["dev"]).split(size)]
         return retrieval(torch.cat(images), torch.cat(texts), owner)
 
@@ -85,6 +95,7 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
         evaluate=evaluate,
         monitor="mean_recall",
         higher_is_better=True,
+        groups=groups,
         inputs=fingerprint(settings.clip.model_dump(), sha256_of("data/images.csv"), sha256_of("data/captions.csv")),
     )
     history = fit(job, options, settings.seed, folder_of("clip"))
