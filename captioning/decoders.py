@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from captioning.batches import CaptionBatches
+from captioning.cards import write_card
 from captioning.checkpoints import Decoder, save_decoder
 from captioning.datasets import Data
 from captioning.decoding import greedy
@@ -17,6 +18,12 @@ from captioning.settings import TrainDecoder
 from captioning.training import Job, fit
 
 SHOWN, SHOWN_TOKENS = 3, 24  # dev images whose captions are printed after every epoch, and how long they may be
+
+WHAT = {
+    "lstm": "An LSTM that writes a caption from VGG16's features of an image.",
+    "clipcap": "ClipCap (Mokady et al. 2021): a mapping network turns CLIP's embedding of an image into a prefix that "
+    "GPT-2 continues.",
+}
 
 
 def train_decoder(
@@ -78,7 +85,13 @@ def train_decoder(
     )
     history = fit(job, options, seed, folder)
     best = min((scores["dev_loss"] for scores in history), default=None)
-    save_decoder(folder, decoder, training=options.model_dump() | {"seed": seed}, dev_loss=best)
+    training = options.model_dump() | {"seed": seed}
+    save_decoder(folder, decoder, training=training, dev_loss=best)
+    write_card(
+        folder, f"Image captioner: {decoder.kind}", WHAT[decoder.kind],
+        {name: training, "sizes": decoder.sizes, "features": decoder.features}, {"dev_loss": best},
+        ["image-captioning", decoder.kind],
+    )  # fmt: skip
     print(f"wrote {folder}: {sum(p.numel() for p in model.parameters()):,} weights, {text.size} tokens of vocabulary")
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from captioning import settings as schema
+from captioning.cards import write_card
 from captioning.clip_training import check_chunks, embed, parameter_groups, recompute_blocks
 from captioning.datasets import load_data
 from captioning.device import pick_device, seed_everything
@@ -44,6 +45,11 @@ def main() -> None:
     if options.epochs and not settings.clip.features:
         extra = train(settings, model, preprocess)
     save_clip(folder, model.cpu(), preprocess, **extra)
+    write_card(
+        folder, "CLIP", "CLIP (Radford et al. 2021): images and captions in one space.",
+        {"seed": settings.seed, "clip": settings.clip.model_dump(), "finetune_clip": options.model_dump()},
+        extra.get("retrieval", {}).get("after", {}), ["clip"], task="zero-shot-image-classification",
+    )  # fmt: skip
     print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from captioning import settings as schema
+from captioning.cards import write_card
 from captioning.datasets import load_data
 from captioning.device import pick_device, seed_everything
 from captioning.encoders import save_vgg16, sha256_of
@@ -37,6 +38,11 @@ def main() -> None:
     if options.epochs and not settings.vgg16.features:
         extra = train(settings, network, preprocess)
     save_vgg16(folder, network.cpu(), preprocess, **extra)
+    write_card(
+        folder, "VGG16", "VGG16, for its features of images; trained here, its labels are captions' content words.",
+        {"seed": settings.seed, "vgg16": settings.vgg16.model_dump(), "finetune_vgg16": options.model_dump()},
+        {"dev_map": extra.get("dev_map")}, ["vgg16"], task="image-feature-extraction",
+    )  # fmt: skip
     print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
 
 
