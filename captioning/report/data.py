@@ -77,7 +77,9 @@ def answers(root: Path, name: str) -> dict[str, dict[str, Any]]:
         found[entry.pop("image_id")] |= entry
     if (facts := root / "data/facts.json").exists():
         for image, labels in fact_scores.wrong(captions, read_json(facts)).items():
-            found[image]["wrong"] = labels
+            found[image]["wrong"] = [
+                label for label in labels if label.partition(" ")[2] not in labels
+            ]  # "one dog", "dog"
     return found
 
 

@@ -62,7 +62,7 @@ function barChart({ title, x, y, rows, xKey, names, labels }) {
 /** A dot with its interval a system, on one scale. rows: [{name, label, value, low, high}] */
 function intervalChart({ title, rows, mark }) {
   const wide = Math.max(320, Math.min(980, document.documentElement.clientWidth - 72));
-  const narrow = wide < 600, step = narrow ? 44 : 30, left = narrow ? 8 : 250, right = 64, top = 6, bottom = 28;
+  const narrow = wide < 600, step = narrow ? 50 : 30, left = narrow ? 8 : 250, right = 64, top = 6, bottom = 28;
   const height = top + bottom + rows.length * step;
   const most = Math.max(...rows.map((row) => row.high), 1e-9) * 1.02;
   const at = (value) => left + (value / most) * (wide - left - right);

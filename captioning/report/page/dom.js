@@ -20,7 +20,7 @@ function fill(element, attributes, children) {
     else if (name === "style") for (const [key, setting] of Object.entries(value)) element.style.setProperty(key, setting);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(2).filter((child) => child !== null && child !== undefined));
   return element;
 }
 
@@ -38,6 +38,8 @@ function nameOf(system) {
   if (system.endsWith(fewer)) return `${NAMES[system.slice(0, -fewer.length)] || system}, one reference fewer`;
   return NAMES[system] || system;
 }
+
+const METRICS = Object.keys(REPORT.metrics).reverse(); // CIDEr, by which one decides, comes first
 
 const fixed = (value, digits = 3) => (value === undefined || value === null ? "–" : value.toFixed(digits));
 const signed = (value, digits = 3) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);

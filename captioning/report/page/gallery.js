@@ -16,7 +16,7 @@ const VIEWS = [["Best ClipCap", {}], ["Worst ClipCap", { order: "low" }], ["Best
   ["LSTM ahead most", { of: "difference", order: "low" }], ["Least sure", { of: "sure", order: "low" }]];
 
 function scoreOf(image, of, metric) {
-  if (of === "difference") return image.said.clipcap.scores[metric] - image.said.lstm.scores[metric];
+  if (of === "difference") return Number((image.said.clipcap.scores[metric] - image.said.lstm.scores[metric]).toFixed(6));
   if (of === "sure") return sureness(image.said.clipcap);
   return image.said[of].scores[metric];
 }
@@ -35,13 +35,20 @@ class Gallery {
       words: new Set(wordsOf([image.id, ...image.references, ...REPORT.models.map((name) => image.said[name].caption)].join(" "))) }));
     this.viewer = new Viewer(dialog, this);
     this.count = el("p", { class: "count", role: "status", "aria-live": "polite" });
-    this.grid = el("div", { class: "grid" });
+    const shapes = this.images.filter(({ src }) => src).map(({ width, height }) => width / height).sort((a, b) => a - b);
+    const usual = shapes[Math.floor(shapes.length / 2)] || 1;
+    this.grid = el("div", { class: "grid", style: { "--shape": Math.min(1.5, Math.max(1, usual)).toFixed(2) } });
     this.more = el("button", { type: "button", class: "more", onclick: () => this.drawMore() }, "Show more");
     place.append(el("p", { class: "lead" }, "Every test image with both captions. A word is shaded the more, the less sure its captioner was of it; ",
       "open an image for probabilities, references and what the networks looked at."),
     this.views(), this.controls(), this.count, this.grid, this.more);
-    new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && this.drawMore(),
-      { rootMargin: "900px" }).observe(this.more);
+    const near = new IntersectionObserver((seen) => {
+      if (!seen.some((entry) => entry.isIntersecting)) return;
+      this.drawMore();
+      near.unobserve(this.more); // observed anew, it tells again when it is still near
+      near.observe(this.more);
+    }, { rootMargin: "900px" });
+    near.observe(this.more);
   }
 
   views() {
@@ -60,11 +67,11 @@ class Gallery {
       autocomplete: "off", spellcheck: "false" }) };
     const form = el("form", { class: "controls", role: "search", "aria-label": "Search and sort the gallery" },
       field("With the words", this.inputs.words),
-      field("Sort by", select("metric", Object.entries(REPORT.metrics).reverse())),
+      field("Sort by", select("metric", METRICS.map((metric) => [metric, REPORT.metrics[metric]]))),
       field("of", select("of", [["clipcap", "ClipCap"], ["lstm", "LSTM"], ["difference", "ClipCap − LSTM"], ["sure", "ClipCap's sureness"]])),
       field("Order", select("order", [["high", "highest first"], ["low", "lowest first"], ["data", "as in the data"]])),
-      field("from", number("from")), field("to", number("to")),
       field("Only", select("only", Object.entries(ONLY).filter(([key]) => facts || !key.startsWith("wrong")).map(([key, [title]]) => [key, title]))),
+      field("from", number("from")), field("to", number("to")),
       el("button", { type: "reset", class: "quiet" }, "Reset"));
     form.addEventListener("input", () => this.set(Object.fromEntries(Object.entries(this.inputs).map(([key, input]) => [key, input.value]))));
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -154,8 +161,9 @@ function picture(image, text) {
 /** A caption's tokens, each shaded by how unsure it was; plain text where probabilities are not known. */
 function shaded({ caption, tokens, log_probs: logs }) {
   if (!tokens || !tokens.length) return caption || "(nothing)";
-  return tokens.map((token, i) => {
+  return tokens.flatMap((token, i) => {
     const sure = Math.exp(logs[i]);
-    return el("span", { class: "token", title: `${token.trim()}: ${percent(sure)}`, style: { "--doubt": (1 - sure).toFixed(2) } }, token);
+    const word = el("span", { class: "token", title: `${token.trim()}: ${percent(sure)}`, style: { "--doubt": (1 - sure).toFixed(2) } }, token.trim());
+    return [token.startsWith(" ") ? " " : null, word];
   });
 }

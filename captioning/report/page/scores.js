@@ -47,8 +47,7 @@ function drawScores(place) {
     mark: SYSTEMS.humans && SYSTEMS.humans[metric].value,
     rows: order().map((name) => ({ name, label: nameOf(name), ...SYSTEMS[name][metric] })) }));
   let chosen = "cider";
-  const metrics = Object.entries(REPORT.metrics).reverse();
-  place.append(choices("Metric", metrics, chosen, (metric) => { chosen = metric; draw(metric); }), chart);
+  place.append(choices("Metric", METRICS.map((metric) => [metric, REPORT.metrics[metric]]), chosen, (metric) => { chosen = metric; draw(metric); }), chart);
   draw(chosen);
   addEventListener("resize", () => draw(chosen));
 
@@ -81,9 +80,8 @@ function order() {
 }
 
 function scoreTable() {
-  const metrics = Object.keys(REPORT.metrics);
-  return table("All scores with 95% intervals", [{ title: "" }, ...metrics.map((key) => ({ title: REPORT.metrics[key] }))],
-    order().map((name) => ({ class: `of-${name.split(" ")[0]}`, cells: [nameOf(name), ...metrics.map((metric) => {
+  return table("All scores with 95% intervals", [{ title: "" }, ...METRICS.map((key) => ({ title: REPORT.metrics[key] }))],
+    order().map((name) => ({ class: `of-${name.split(" ")[0]}`, cells: [nameOf(name), ...METRICS.map((metric) => {
       const { value, low, high } = SYSTEMS[name][metric];
       return [fixed(value), el("small", {}, between(low, high))];
     })] })), { class: "numbers" });
@@ -93,9 +91,9 @@ function testTable() {
   const found = REPORT.scores.clipcap_minus_lstm;
   return table("Paired differences, ClipCap − LSTM", [{ title: "" }, { title: "difference" }, { title: "95%" }, { title: "p" },
     { title: "effect" }, { title: "ClipCap ahead" }],
-  Object.entries(REPORT.metrics).map(([metric, title]) => {
+  METRICS.map((metric) => {
     const { difference, low, high, p, effect, wins } = found[metric];
-    return { cells: [title, signed(difference), `${signed(low)} to ${signed(high)}`, p < 0.001 ? "< 0.001" : fixed(p),
+    return { cells: [REPORT.metrics[metric], signed(difference), `${signed(low)} to ${signed(high)}`, p < 0.001 ? "< 0.001" : fixed(p),
       signed(effect, 2), percent(wins)] };
   }), { class: "numbers" });
 }

@@ -34,7 +34,6 @@ class Viewer {
     const step = (by, label, sign) => el("button", { type: "button", class: "quiet", "data-step": by, "aria-label": label,
       disabled: by < 0 ? this.place === 0 : this.place === last, onclick: () => this.move(by) }, sign);
     this.canvas = el("canvas", { "aria-hidden": "true" });
-    const metrics = Object.entries(REPORT.metrics).reverse();
     this.dialog.replaceChildren(
       el("header", {}, el("h3", {}, image.id), el("span", { class: "note" }, `${count(this.place + 1)} of ${count(last + 1)}`),
         step(-1, "Image before", "←"), step(1, "Next image", "→"),
@@ -43,7 +42,7 @@ class Viewer {
         el("div", { class: "large" }, picture(image, image.references[0] || ""), this.canvas),
         el("div", {}, REPORT.models.map((name) => this.answer(image, name)),
           table("Scores of these captions", [{ title: "" }, ...REPORT.models.map((name) => ({ title: NAMES[name] }))],
-            metrics.map(([metric, title]) => ({ cells: [title, ...REPORT.models.map((name) => fixed(image.said[name].scores[metric]))] })),
+            METRICS.map((metric) => ({ cells: [REPORT.metrics[metric], ...REPORT.models.map((name) => fixed(image.said[name].scores[metric]))] })),
             { class: "numbers" }),
           el("h4", {}, plural(image.references.length, "reference")),
           el("ul", { class: "references" }, image.references.map((text) => el("li", {}, text))),
