@@ -82,8 +82,7 @@ def test_features_of_another_encoder_are_refused(tmp_path, key):
 
 def test_artifacts_name_every_checkpoint_of_the_dag():
     dag = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
-    outs = [
-        out if isinstance(out, str) else next(iter(out)) for s in dag["stages"].values() for out in s.get("outs", [])
-    ]
-    checkpoints = {out for out in outs if out.startswith("checkpoints/")}
+    outs = [out for stage in dag["stages"].values() for out in stage.get("outs", [])]
+    names = {out if isinstance(out, str) else next(iter(out)) for out in outs}
+    checkpoints = {name for name in names if name.startswith("checkpoints/")}
     assert {artifact["path"] for artifact in dag["artifacts"].values()} == checkpoints
