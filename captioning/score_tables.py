@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def more_table(more: Mapping[str, Mapping]) -> list[str]:
         values = [scores[key]["value"] if isinstance(scores.get(key), dict) else scores.get(key) for key in shown]
         cells = ["" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3f}" for value in values]
         lines.append(" ".join([f"{name:<{width}}", *(f"{cell:>9}" for cell in cells)]))
-    return lines + [f"note: {note}" for note in more["notes"].values()]
+    return lines + [line for note in more["notes"].values() for line in textwrap.wrap(f"note: {note}", 118)]
 
 
 def write_csv(path: Path, systems: Mapping[str, System]) -> None:

@@ -114,7 +114,7 @@ def test_results_hold_the_rest(evaluated):
     varied = scores["more"]["systems"]["clipcap"]
     assert varied == {
         "distinct_1": 0.12,  # 12 of 100 words
-        "distinct_2": 0.2,  # 9 + 1 + 1 + 4 of 80 pairs
+        "distinct_2": 0.1875,  # 5 + 5 + 1 + 4 of 80 pairs
         "vocabulary": 12.0,
         "distinct_captions": 1.0,
         "novel": 0.0,
@@ -128,7 +128,7 @@ def test_what_cannot_be_scored_is_told(evaluated):
     folder, printed = evaluated
     notes = json.loads((folder / "results/scores.json").read_text())["more"]["notes"]
     assert "no CLIPScore: the features are not those of the CLIP in checkpoints/clip" in notes["clipscore"]
-    assert notes["clipscore"] in printed
+    assert notes["clipscore"] in " ".join(printed.split()), "wrapped, but whole"
     if spice.fault():
         assert "downloads 385 MB" in notes["spice"]
 

