@@ -5,6 +5,7 @@ A decoder offers three things (`models.lstm.LSTMDecoder` and `models.clipcap.Cli
     begin(features) -> (logits (B, V), state)      the first token's logits, and a state with one row an image
     step(tokens (N,), state) -> (logits (N, V), state)          one more token a row; N = B * K, row b * K + k is beam k
     state.expand(K), state.select(rows)       K rows an image from one; rows in a new order, images may leave
+    max_tokens                                the longest caption that it can say, end-of-text token counted, or None
 
 The search keeps to the meaning of transformers' `generate(num_beams=K, early_stopping=False)`, token by token: the best
 2K continuations of an image are taken, those among the best K that end are finished, the best K that do not go on; an
@@ -25,6 +26,7 @@ DEAD = float("-inf")  # score of what may not or cannot be said
 
 class Decoder(Protocol):
     training: bool
+    max_tokens: int | None
 
     def train(self, mode: bool = True) -> Any: ...
     def begin(self, features: Tensor) -> tuple[Tensor, Any]: ...
@@ -65,13 +67,13 @@ def beam_search(
     Args:
         model: a decoder; its dropout is off during the search.
         features: (B, ...) what `model.begin` takes.
-        max_tokens: longest caption, the end-of-text token counted.
+        max_tokens: longest caption, the end-of-text token counted; the model's own limit where that is lower.
         length_penalty: a score is the log-probability / length ** length_penalty: 0 favours short captions, 1 takes the
             mean per token, more than 1 favours long ones.
         banned_ids: never generated.
         no_repeat_ngram: no sequence of this many tokens occurs twice in a caption; 0 for no such rule.
     """
-    _check(beam_size, max_tokens)
+    max_tokens = _longest(model, beam_size, max_tokens)
     if beam_size == 1:
         return greedy(
             model,
@@ -137,7 +139,7 @@ def greedy(
     no_repeat_ngram: int = 0,
 ) -> list[list[Hypothesis]]:
     """The most probable next token, again and again: one caption an image. Arguments as in `beam_search`."""
-    _check(1, max_tokens)
+    max_tokens = _longest(model, 1, max_tokens)
     found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
     if not found:
         return found
@@ -259,9 +261,11 @@ def _hypothesis(path: list[int], gains: list[float], score: float, eos_id: int) 
     return Hypothesis(path[: len(path) - ended], score, gains, ended)
 
 
-def _check(beam_size: int, max_tokens: int) -> None:
+def _longest(model: Decoder, beam_size: int, max_tokens: int) -> int:
+    """`max_tokens`, or what the model can say at most."""
     if beam_size < 1 or max_tokens < 1:
         raise ValueError(f"beam_size and max_tokens must be 1 or more, not {beam_size} and {max_tokens}")
+    return max_tokens if model.max_tokens is None else min(max_tokens, model.max_tokens)
 
 
 @contextmanager

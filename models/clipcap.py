@@ -62,6 +62,11 @@ class ClipCap(nn.Module):
             self.gpt.eval()
         return self
 
+    @property
+    def max_tokens(self) -> int:
+        """The longest caption that GPT-2's positions allow after the prefix, end-of-text token counted."""
+        return self.gpt.config.n_positions - self.config.prefix_len + 1
+
     def prefix(self, features: Tensor) -> Tensor:
         """Image embeddings (B, D) in any floating type -> prefix embeddings (B, P, E)."""
         features = features.to(self.clip_project.dtype)

@@ -62,6 +62,8 @@ class LSTMState:
 class LSTMDecoder(nn.Module):
     """Image features -> captions; `config.grid` chooses between the two papers."""
 
+    max_tokens = None  # a caption may be as long as it likes
+
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__()
         if config.tie_weights and config.embed_dim != config.hidden_size:

@@ -295,8 +295,9 @@ def test_expanding_after_a_step_is_an_error():
         state.expand(3)
 
 
-def test_more_tokens_than_positions_is_an_error():
-    model = random_clipcap(0)  # 32 positions, 3 of them the prefix's
-    assert beam_search(model, random_features(0, 1), beam_size=2, max_tokens=29, eos_id=VOCABULARY)
-    with pytest.raises(ValueError, match="32"):
-        beam_search(model, random_features(0, 1), beam_size=2, max_tokens=31, eos_id=VOCABULARY)
+def test_captions_end_with_the_model_s_positions():
+    model = random_clipcap(0)  # 32 positions, 3 of them the prefix's; the last token needs none
+    for search in (greedy, lambda *args, **rest: beam_search(*args, beam_size=2, **rest)):
+        (captions,) = search(model, random_features(0, 1), max_tokens=50, eos_id=VOCABULARY)
+        assert {len(caption.tokens) for caption in captions} == {30}
+        assert not any(caption.ended for caption in captions)
