@@ -86,7 +86,7 @@ def answers(root: Path, name: str) -> dict[str, dict[str, Any]]:
 def thumbnail(path: Path) -> dict[str, Any]:
     """{"src": a data URI, "width", "height"}, or nothing for a file that has become unreadable."""
     try:
-        image = open_rgb(path)
+        image = open_rgb(path, enough=THUMBNAIL)
     except ImageFault:
         return {}
     image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
