@@ -7,4 +7,4 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test never waits for the network
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import captioning  # noqa: E402, F401
+import captioning  # noqa: F401

@@ -1,0 +1,128 @@
+"""The whole pipeline under real `dvc`, in a copy of the project with tiny networks and 60 scenes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+TINY = {
+    "data": {"workers": 0, "scenes": {"images": 60, "size": 64}},
+    "vgg16": {"image_size": 32, "scratch": {"width": 0.05}},
+    "finetune_vgg16": {"epochs": 1, "labels": 20, "workers": 0},
+    "clip": {"scratch": {"image_size": 32, "vision_width": 8, "embed_dim": 32, "text_width": 64, "text_layers": 1}},
+    "finetune_clip": {"epochs": 1, "workers": 0},
+    "extract_vgg16": {"workers": 0},
+    "extract_clip": {"workers": 0},
+    "lstm": {"embed_dim": 32, "hidden_size": 32},
+    "train_lstm": {"epochs": 1},
+    "model": {"prefix_len": 4, "scratch": {"vocab_size": 400, "layers": 1, "heads": 2, "width": 32}},
+    "train_clipcap": {"epochs": 1},
+    "generate": {"beam_size": 2, "max_tokens": 12},
+    "evaluate": {"bootstrap": 100},
+}
+ENV = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    **{f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+}
+
+
+def lay(values: dict, overlay: dict) -> None:
+    for key, value in overlay.items():
+        if isinstance(value, dict):
+            lay(values[key], value)
+        else:
+            values[key] = value
+
+
+def run(folder: Path, *command: str, fails: bool = False) -> str:
+    done = subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True)
+    assert (done.returncode != 0) == fails, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def ran(output: str) -> list[str]:
+    """The stages that DVC ran, in order."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+
+
+def commit(folder: Path, message: str) -> None:
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "commit", "--quiet", "--message", message)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A committed copy of the project after a first `dvc repro`."""
+    folder = tmp_path_factory.mktemp("project")
+    files = run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    for name in filter(None, files):
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    yaml = YAML()
+    values = yaml.load(folder / "params.yaml")
+    lay(values, TINY)
+    yaml.dump(values, folder / "params.yaml")
+    run(folder, "git", "init", "--quiet")
+    commit(folder, "the project, before any run")
+    output = run(folder, "dvc", "repro")
+    assert len(ran(output)) == len(set(ran(output))) >= 10
+    commit(folder, "a first run")
+    return folder
+
+
+def test_the_metrics_are_those_of_the_readme(project):
+    metrics = json.loads((project / "metrics.json").read_text())
+    scores = {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider"}
+    assert set(metrics["lstm"]) == set(metrics["clipcap"]) == scores
+    assert all(0 <= value <= 10 for model in ("lstm", "clipcap") for value in metrics[model].values())
+
+
+def test_git_sees_nothing_but_metrics_and_lock(project):
+    tracked = run(project, "git", "ls-files").split()
+    assert "metrics.json" in tracked and "dvc.lock" in tracked
+    assert not [
+        name for name in tracked if name.split("/")[0] in ("data", "features", "checkpoints", "captions", "live")
+    ]
+
+
+def test_a_second_repro_has_nothing_to_do(project):
+    assert ran(run(project, "dvc", "repro")) == []
+    assert run(project, "git", "status", "--porcelain") == ""
+
+
+def test_a_misspelt_setting_stops_before_any_work(project):
+    before = (project / "params.yaml").read_text()
+    output = run(project, "dvc", "exp", "run", "-S", "+model.prefx_len=20", "-S", "seed=1", fails=True)
+    assert "model.prefx_len = 20: no such setting; did you mean model.prefix_len?" in output
+    assert ran(output) == ["prepare"]
+    (project / "params.yaml").write_text(before)
+    run(project, "dvc", "checkout", "--force")
+
+
+def test_a_changed_prefix_length_trains_clipcap_alone(project):
+    output = run(project, "dvc", "exp", "run", "--name", "longer", "-S", "model.prefix_len=6")
+    assert [name for name in ran(output) if not name.startswith("report")] == [
+        "train_clipcap",
+        "generate@clipcap",
+        "evaluate",
+    ]
+    config = json.loads((project / "checkpoints/clipcap/config.json").read_text())
+    assert config["sizes"]["prefix_len"] == 6
+    diff = json.loads(run(project, "dvc", "metrics", "diff", "HEAD", "longer", "--all", "--json"))["diff"][
+        "metrics.json"
+    ]
+    assert {"lstm.cider", "clipcap.cider"} <= set(diff)
+    assert all(change["diff"] == 0 for key, change in diff.items() if key.startswith("lstm."))
+
+
+def test_a_wrong_value_stops_before_training(project):
+    output = run(project, "dvc", "exp", "run", "-S", "model.prefix_len=ten", fails=True)
+    assert "model.prefix_len = 'ten': expected a whole number" in output and ran(output) == ["train_clipcap"]
