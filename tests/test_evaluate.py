@@ -72,7 +72,7 @@ def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
 def evaluate(folder: Path) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "stages.evaluate"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="module")
