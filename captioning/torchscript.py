@@ -11,7 +11,9 @@ from __future__ import annotations
 import io
 import pickle
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,6 +31,8 @@ LISTS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollis
 
 class _Module:
     """A module of the archive: its attributes by name, its class's name forgotten."""
+
+    attributes: Mapping[str, Any] = MappingProxyType({})  # until its state is set
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.attributes = state if isinstance(state, dict) else {}
@@ -54,7 +58,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         reader = torch._C.PyTorchFileReader(str(path))
         root = _Unpickler(reader).load()
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a TorchScript archive of modules and tensors: {str(error).splitlines()[0]}") from None
+        fault = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"not a TorchScript archive of modules and tensors: {fault}") from None
     if not isinstance(root, _Module):
         raise ValueError(f"the archive holds a {type(root).__name__}, no module")
     found: dict[str, Tensor] = {}
@@ -94,9 +99,11 @@ class _Unpickler(pickle.Unpickler):
         """All numbers of a storage, one row of them: ("storage", dtype, record, device, count)."""
         _, dtype, record, _, count = reference
         if record not in self.storages:
-            # A typed storage of `count` numbers; its bytes are the record's.
-            storage = self.reader.get_storage_from_record(f"data/{record}", count, dtype)
-            self.storages[record] = torch.tensor([], dtype=dtype).set_(storage._typed_storage()._untyped_storage)
+            content = bytearray(self.reader.get_record(f"data/{record}"))
+            numbers = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
+            if len(numbers) != count:  # torch's own reader believes the count, and reads beyond the record
+                raise pickle.UnpicklingError(f"record {record} has {len(numbers)} numbers, not {count}")
+            self.storages[record] = numbers
         return self.storages[record]
 
 

@@ -114,6 +114,11 @@ def test_nothing_in_a_file_is_run(tmp_path):
         assert is_archive(changed)
         with pytest.raises(UserError, match="opened safely, or is damaged"):
             read_state_dict(changed)
+    with zipfile.ZipFile(tmp_path / "clip.pt") as file:
+        record = next(name for name in file.namelist() if name.endswith("/data/0"))
+        less = file.read(record)[:-2]
+    with pytest.raises(UserError, match="opened safely, or is damaged"):  # a count that leads beyond the record
+        read_state_dict(rewritten(tmp_path / "clip.pt", record, less))
     torch.save({"a": Attack(victim)}, tmp_path / "plain.pt")
     (tmp_path / "bare.pt").write_bytes(pickle.dumps(Attack(victim), 2))
     for name in ("plain.pt", "bare.pt"):
