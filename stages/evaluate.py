@@ -2,7 +2,7 @@
 
 Reads   data/, captions/lstm.json, captions/clipcap.json, features/*.h5 for the nearest training images, and
         checkpoints/clip/ for CLIPScore and for what fine-tuning did to retrieval.
-Writes  metrics.json (both models' seven scores, the 95% margin of their CIDEr, the yardsticks' CIDEr), and in results/:
+Writes  metrics.json (both models' seven scores, the 95% margin of their CIDEr, people's CIDEr), and in results/:
         scores.json (everything, with intervals and the paired test), lstm.csv and clipcap.csv (every image's caption
         and scores), per_image.npz (what `python -m captioning.compare` resamples), and for `dvc plots show` scores.csv,
         scores.png and plots/.
@@ -58,13 +58,12 @@ def main() -> None:
     plain = {name: folds for name, folds in work.items() if FEWER not in name}
     more = More(data, plain, captions, official, count, seed).scores()
 
-    yardsticks = [name for name in plain if name not in MODELS]
     results, own = Path("results"), {name: scores[name][0] for name in MODELS}
     write_json(
         "metrics.json",
         {name: {metric: systems[name][metric]["value"] for metric in METRICS} for name in MODELS}
-        | {"cider_margin": {name: evaluation.margin(systems[name]["cider"]) for name in MODELS}}
-        | {"cider_of": {name: systems[name]["cider"]["value"] for name in yardsticks}},
+        | {"margin": {name: evaluation.margin(systems[name]["cider"]) for name in MODELS}}  # of CIDEr
+        | ({"humans": {"cider": systems["humans"]["cider"]["value"]}} if "humans" in systems else {}),
     )
     write_json(
         results / "scores.json",
