@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.utils import logging
 
 from captioning import pretrained
 from captioning.errors import UserError
@@ -56,6 +57,7 @@ def open_tokenizer(folder: Path) -> Text:
 
 def open_model(folder: Path) -> GPT2LMHeadModel:
     """A folder's weights, all of them: transformers would draw those that are missing."""
+    logging.disable_progress_bar()  # over in a moment
     try:
         config = GPT2Config.from_pretrained(folder, local_files_only=True)
         if config.model_type != "gpt2" or not hasattr(config, "n_embd"):

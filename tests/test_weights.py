@@ -23,6 +23,10 @@ from captioning.torchscript import is_archive, read_tensors
 from captioning.weights import initial_clip, initial_vgg16
 from models import clip, vgg16
 
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "torch.jit.TracerWarning")
+]
+
 ROOT = Path(__file__).parent.parent
 VALUES = settings.read_yaml(ROOT / "params.yaml")
 VIT = clip.CLIPConfig(32, 64, 2, 64, 32, 12, 100, 64, 2)
