@@ -91,7 +91,7 @@ def test_metrics_hold_what_one_decides_by(evaluated):
     for name in METRICS:
         assert metrics["clipcap"][name] > metrics["lstm"][name]
     assert list(metrics) == ["lstm", "clipcap", "margin", "humans"], "more columns would not fit a terminal"
-    assert 0 < metrics["margin"]["clipcap"] < 1
+    assert metrics["margin"]["lstm"] > metrics["margin"]["clipcap"] == 0, "ClipCap is equally right on every image"
     systems = json.loads((folder / "results/scores.json").read_text())["systems"]
     cider = {name: of["cider"]["value"] for name, of in systems.items()}
     assert cider["nearest_vgg16"] == cider["nearest_clip"], "equal features"
