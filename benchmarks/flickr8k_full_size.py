@@ -10,6 +10,9 @@ on the weights' values. Scores do: those of such a run mean nothing.
 `--data` is a folder with Flickr8k in either of its layouts; without it, scenes of 224 pixels take its place.
 `--tokenizer` is a folder with GPT-2's vocab.json and merges.txt; without it, a small one is trained on English words,
 and captions have a few more tokens.
+
+Measured: 64 photographs, one epoch, no fine-tuning, on 2 busy cores: 203 s, 4.3 GB at most (train_clipcap, 34 s).
+Nothing has been measured on a GPU yet.
 """
 
 from __future__ import annotations

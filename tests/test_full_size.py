@@ -15,6 +15,7 @@ from benchmarks.flickr8k_full_size import STAGES, prepare, run, table
 from captioning.datasets import load_data
 from captioning.features import FeatureStore
 
+pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "torch.jit.TracerWarning")]
 SHARED = Path(__file__).parent.parent.parent / "shared"
 IMAGES, MINUTES, GIGABYTES = 64, 5, 8
 
