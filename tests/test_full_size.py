@@ -15,7 +15,8 @@ from benchmarks.flickr8k_full_size import STAGES, prepare, run, table
 from captioning.datasets import load_data
 from captioning.features import FeatureStore
 
-pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "torch.jit.TracerWarning")]
+TRACING = ("DeprecationWarning", "torch.jit.TracerWarning")
+pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in TRACING]
 SHARED = Path(__file__).parent.parent.parent / "shared"
 IMAGES, MINUTES, GIGABYTES = 64, 5, 8
 
