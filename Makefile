@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-.PHONY: setup fetch repro test lint format preset clean
+.PHONY: setup fetch repro test bench lint format preset clean
 
 repro: $(READY)  ## run every stage whose inputs changed, then print the scores
 	dvc repro
@@ -17,6 +17,9 @@ fetch: $(READY)  ## get the weights and data that params.yaml names, and list wh
 
 test: $(READY)  ## all tests
 	python -m pytest
+
+bench: $(READY)  ## speed and memory beside the published loops: make bench [ROUNDS=3] [ONLY=step-tuned]
+	python -m benchmarks --rounds $(or $(ROUNDS),3) $(if $(ONLY),--only $(ONLY))
 
 lint: $(READY)  ## style and common mistakes
 	ruff check .

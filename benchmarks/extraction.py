@@ -1,0 +1,134 @@
+"""Extraction of features from photographs: our stage, the bare network on prepared tensors, and one caption at a time.
+
+Ours is `captioning.extraction.extract` as the stages call it, from files to the finished store. The published loop
+encodes an image once for each of its five captions; it runs on a few images and is compared by captions a second.
+"""
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import material, published
+from benchmarks.table import Line
+from benchmarks.turns import Run, in_turn
+from captioning.device import pick_device
+from captioning.encoders import Encoder, load_clip, load_vgg16, open_clip, open_vgg16, save_clip, save_vgg16, sha256_of
+from captioning.extraction import extract
+from captioning.features import FeatureStore
+from captioning.images import clip_preprocess, pixel_batches, vgg16_preprocess
+from models import clip as clip_model
+from models import vgg16 as vgg16_model
+
+CAPTIONS = 5  # of an image
+BATCH, WORKERS = 32, 2
+
+
+def vgg16(rounds: int, tiny: bool) -> list[Line]:
+    sizes = {"tiny": tiny, "kind": "vgg16", "images": 6 if tiny else 96, "some": 1 if tiny else 4}
+    return _measure("Extraction, VGG16 fc7", sizes, rounds, goal="10 times, 90% of the network's rate")
+
+
+def clip(rounds: int, tiny: bool) -> list[Line]:
+    sizes = {"tiny": tiny, "kind": "clip", "images": 6 if tiny else 288, "some": 1 if tiny else 6}
+    return _measure("Extraction, CLIP ViT-B/32", sizes, rounds, goal="20 times, 90% of the network's rate")
+
+
+def _measure(title: str, sizes: dict[str, Any], rounds: int, goal: str) -> list[Line]:
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = sizes | {"paths": material.photographs(sizes["images"], Path(folder))}
+        sizes["images"] = len(sizes["paths"])
+        found = in_turn({"published": publishes, "ours": ours, "network": network}, sizes, rounds)
+    images, some = sizes["images"], sizes["some"]
+    theirs = some / found["published"].median  # images a second, each with all its captions
+    rate, bare = (images / found[name].median for name in ("ours", "network"))
+    a, b = found["published"].results[0]["features"][::CAPTIONS], found["ours"].results[0]["features"][:some]
+    cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    for side in found.values():
+        side.results.clear()
+    line = Line(
+        path=f"{title}, {images} JPEGs, {CAPTIONS} captions each",
+        published=f"{theirs:.2f} images/s (from {some} images)",
+        ours=f"{rate:.1f} images/s, {rate / bare:.0%} of the network's {bare:.1f}",
+        factor=rate / theirs,
+        goal=goal,
+        check=f"cosine {cosines.min():.5f} or more",
+        figures={**found, "images": images, "published_images": some, "share_of_network": round(rate / bare, 3)},
+    )
+    return [line]
+
+
+def publishes(sizes: dict[str, Any]) -> Run:
+    with _checkpoint(sizes) as folder:
+        opened, preprocess, _ = open_vgg16(folder) if sizes["kind"] == "vgg16" else open_clip(folder)
+    model = opened.eval().to(pick_device())
+    forward = model.fc7 if sizes["kind"] == "vgg16" else model.encode_image
+    transform = published.preprocess(
+        preprocess.image_size, preprocess.resize, preprocess.interpolation, preprocess.mean, preprocess.std
+    )
+    paths = [path for path in sizes["paths"][: sizes["some"]] for _ in range(CAPTIONS)]
+    published.extract(forward, transform, paths[:2], str(pick_device()))
+    return lambda turn: {"features": published.extract(forward, transform, paths, str(pick_device())).numpy()}
+
+
+def ours(sizes: dict[str, Any]) -> Run:
+    encoder, paths = _encoder(sizes), sizes["paths"]
+    ids, sha256s = [Path(path).stem for path in paths], [sha256_of(path) for path in paths]
+    size = encoder.preprocess.image_size
+    encoder(torch.zeros(_batch(sizes), 3, size, size, dtype=torch.uint8).contiguous(memory_format=torch.channels_last))
+
+    def run(turn: int) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            extract(Path(folder) / "features.h5", encoder, ids, paths, sha256s, _batch(sizes), WORKERS)
+            return {"features": FeatureStore.open(Path(folder) / "features.h5").load(ids).astype(np.float32)}
+
+    return run
+
+
+def network(sizes: dict[str, Any]) -> Run:
+    """The same network on what it takes: normalised images in its own type and memory format, on its device."""
+    encoder = _encoder(sizes)
+    batches = [
+        encoder.preprocess.normalize(pixels.to(encoder.device)).to(encoder.dtype)
+        for pixels in pixel_batches(sizes["paths"], encoder.preprocess, _batch(sizes), WORKERS)
+    ]
+
+    @torch.inference_mode()
+    def run(turn: int) -> dict[str, Any]:
+        for batch in batches:
+            encoder.forward(batch)
+        return {}
+
+    with torch.inference_mode():
+        encoder.forward(batches[0])
+    return run
+
+
+def _batch(sizes: dict[str, Any]) -> int:
+    return min(BATCH, sizes["images"])
+
+
+def _encoder(sizes: dict[str, Any]) -> Encoder:
+    with _checkpoint(sizes) as folder:
+        return load_vgg16(folder) if sizes["kind"] == "vgg16" else load_clip(folder, normalize=False)
+
+
+@contextlib.contextmanager
+def _checkpoint(sizes: dict[str, Any]):
+    """A folder with the network's random weights, the same in every process, while it is being opened."""
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        if sizes["kind"] == "vgg16":
+            side = 64 if sizes["tiny"] else 224
+            config = vgg16_model.VGG16Config(image_size=side, width=0.1 if sizes["tiny"] else 1.0)
+            save_vgg16(folder, vgg16_model.VGG16(config), vgg16_preprocess(side))
+        else:
+            side, layers, width = (64, 2, 128) if sizes["tiny"] else (224, 12, 768)
+            text = dict(context_length=77, vocab_size=49408, text_width=64, text_layers=1)  # not used here: small
+            vision = dict(image_size=side, vision_layers=layers, vision_width=width, vision_patch_size=32)
+            save_clip(folder, clip_model.build(clip_model.CLIPConfig(512, **vision, **text)), clip_preprocess(side))
+        yield folder

@@ -1,0 +1,91 @@
+"""What the benchmarks work on: real captions, photographs and token counts where they are at hand, scenes otherwise."""
+
+import os
+import random
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from captioning.datasets import flickr8k, scenes
+from captioning.datasets.scenes.captions import write_captions
+from captioning.datasets.scenes.facts import sample
+from captioning.text import Text, train_bpe
+
+ROOT = Path(__file__).parent.parent
+BESIDE = ROOT.parent / "shared"  # where data may lie beside the project
+FLICKR8K = ("FLICKR8K", (BESIDE / "flickr8k", ROOT / flickr8k.DEFAULT_ROOT))
+PHOTOGRAPHS = ("PHOTOGRAPHS", (BESIDE / "flickr8k-original-sample",))
+TOKENIZER = ("GPT2_TOKENIZER", (BESIDE / "gpt2-tokenizer", ROOT / "downloads" / "gpt2"))
+
+
+def locate(place: tuple[str, tuple[Path, ...]]) -> Path | None:
+    """The folder that an environment variable names, or the first of the usual ones that is there."""
+    variable, usual = place
+    if os.environ.get(variable):
+        return Path(os.environ[variable]).expanduser()
+    return next((folder for folder in usual if folder.is_dir()), None)
+
+
+def captions(count: int) -> list[list[str]]:
+    """Five captions for each of `count` images: Flickr8k's training images, or scenes; repeated if need be."""
+    found = _flickr8k_captions() or _scenes_captions(min(count, 600))
+    return [found[i % len(found)] for i in range(count)]
+
+
+@cache
+def _flickr8k_captions() -> list[list[str]]:
+    root = locate(FLICKR8K)
+    if root is None:
+        return []
+    reading = flickr8k.read(SimpleNamespace(root=str(root), annotations=None), seed=0)
+    found = [item.captions for item in reading.items if item.split == "train" and len(item.captions) == 5]
+    random.Random(0).shuffle(found)
+    return found
+
+
+@cache
+def _scenes_captions(count: int) -> list[list[str]]:
+    facts = (sample(np.random.default_rng([0, index, 0])) for index in range(count))
+    return [write_captions(f, np.random.default_rng([0, index, 1]))[:5] for index, f in enumerate(facts)]
+
+
+def gpt2_text() -> Text:
+    """GPT-2's own tokenizer; without its files, one trained on the captions."""
+    folder = locate(TOKENIZER)
+    if folder is None:
+        return train_bpe([caption for of_image in captions(600) for caption in of_image], 1000)
+    from captioning.gpt2 import open_tokenizer
+
+    return open_tokenizer(folder)
+
+
+def tokens(text: Text, count: int) -> list[list[list[int]]]:
+    """Token ids of five captions of each of `count` images.
+
+    Another caption stands for one with an exclamation mark: that is GPT-2's token 0, the published loop's padding.
+    """
+    flat = iter(text.encode([caption for of_image in captions(count) for caption in of_image]))
+    encoded = [[next(flat) for _ in range(5)] for _ in range(count)]
+    plain = [[caption for caption in of_image if 0 not in caption] or of_image for of_image in encoded]
+    return [[of_image[i % len(of_image)] for i in range(5)] for of_image in plain]
+
+
+def photographs(count: int, folder: Path) -> list[str]:
+    """Paths of `count` image files: photographs at their original size, or scenes of that size drawn into `folder`."""
+    found = locate(PHOTOGRAPHS)
+    if found:
+        paths = sorted(map(str, found.glob("*.jpg")))[:count]
+        if paths:
+            return paths
+    return [str(folder / name) for _, name, *_ in scenes.write(folder, min(count, 64), seed=0, size=448)]
+
+
+def described() -> dict[str, str]:
+    """What was found, for the record, without the paths of this machine."""
+    return {
+        "captions": "Flickr8k's" if locate(FLICKR8K) else "scenes'",
+        "tokenizer": "GPT-2's" if locate(TOKENIZER) else "trained on the captions",
+        "images": "photographs at their original size" if locate(PHOTOGRAPHS) else "scenes of 448 pixels",
+    }

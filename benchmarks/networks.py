@@ -1,0 +1,38 @@
+"""Full-size networks with random weights, the same in every process; tiny ones for trying the benchmarks out."""
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from models.clipcap import ClipCap, ClipCapConfig
+from models.lstm import LSTMConfig, LSTMDecoder
+
+CLIP_SIZE, FC7_SIZE = 512, 4096  # numbers in an embedding of ViT-B/32, and of VGG16's fc7
+NEVER = -1  # as the token that ends a caption: random weights end none, so that all run to the longest
+
+TINY_GPT2 = {"n_layer": 2, "n_head": 4, "n_embd": 64}
+
+
+def clipcap(mapping: str, prefix_len: int, freeze: bool, vocabulary: int, tiny: bool) -> ClipCap:
+    """ClipCap on GPT-2 (124 M), with the mapping networks' published sizes."""
+    torch.manual_seed(0)
+    gpt = GPT2LMHeadModel(GPT2Config(vocab_size=vocabulary, **(TINY_GPT2 if tiny else {})))
+    config = ClipCapConfig(
+        feature_size=CLIP_SIZE,
+        mapping=mapping,
+        prefix_len=prefix_len,
+        clip_len=prefix_len,
+        mapping_layers=2 if tiny else 8,
+        freeze_gpt2=freeze,
+    )
+    return ClipCap(config, gpt)
+
+
+def lstm(vocabulary: int, tiny: bool) -> LSTMDecoder:
+    """The baseline's decoder at Flickr8k's sizes."""
+    torch.manual_seed(0)
+    size = 64 if tiny else 512
+    return LSTMDecoder(LSTMConfig(vocabulary, FC7_SIZE, embed_dim=size, hidden_size=size))
+
+
+def features(images: int, size: int) -> torch.Tensor:
+    return torch.randn(images, size, generator=torch.Generator().manual_seed(1))

@@ -1,0 +1,218 @@
+"""The loops that people publish, written anew so that ours can be held against them.
+
+What is re-created, batch by batch, and from where:
+
+- `PaddedCaptions`, `training_loader`, `training_step`, `as_published`: `train.py` of rmokady/CLIP_prefix_caption. A row
+  is one caption, padded to the longest of the data set; the prefix is computed for every caption; logits at every
+  position, those of the prefix and of padding too; fp32; AdamW. With a frozen GPT-2 the optimiser gets the mapping
+  network's weights alone, while GPT-2's gradients are still computed, and zeroed.
+- `beam_search`: `generate_beam` of its `predict.py`. One image; every step runs the whole sequence of every beam again.
+- `extract`: its `parse_coco.py`. A batch of one in fp32, in one process, for every caption of an image.
+- `lstm_beam_search`: the usual caption script of LSTM captioners (as in Show, Attend and Tell's reimplementations): one
+  image at a time, its beams as the batch, one LSTM step a word.
+- `score`: `COCOEvalCap.evaluate` of pycocoevalcap without SPICE, in its order and with its own classes.
+
+Two things differ, for both sides alike: captions end with GPT-2's end-of-text token, and where the authors stop at a
+full stop the searches here stop at a given token. What they wrap in progress bars and prints runs without.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+from transformers import GPT2LMHeadModel
+
+from models.clipcap import Attention, ClipCap
+from models.lstm import LSTMDecoder
+
+# ---- training ------------------------------------------------------------------------------------------------------
+
+
+class PaddedCaptions(Dataset):
+    """Item i is caption i: its tokens, padded here and now, their mask with the prefix's, and its image's embedding."""
+
+    def __init__(self, captions: list[list[list[int]]], features: Tensor, prefix_len: int) -> None:
+        self.tokens = [torch.tensor(caption) for of_image in captions for caption in of_image]
+        self.image = [i for i, of_image in enumerate(captions) for _ in of_image]
+        self.features, self.prefix_len = features, prefix_len
+        lengths = torch.tensor([len(caption) for caption in self.tokens]).float()
+        self.longest = min(int(lengths.mean() + 10 * lengths.std()), int(lengths.max()))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, item: int) -> tuple[Tensor, Tensor, Tensor]:
+        tokens = self.tokens[item][: self.longest]
+        tokens = torch.cat([tokens, torch.full((self.longest - len(tokens),), -1)])  # (T,)
+        inside = tokens >= 0
+        mask = torch.cat([torch.ones(self.prefix_len), inside.float()])  # (P + T,)
+        return tokens.masked_fill(~inside, 0), mask, self.features[self.image[item]]
+
+
+def training_loader(dataset: PaddedCaptions, batch_size: int) -> DataLoader:
+    return DataLoader(dataset, batch_size=batch_size, shuffle=True, drop_last=True)
+
+
+def as_published(model: ClipCap) -> ClipCap:
+    """The same weights in the authors' arithmetic; a frozen GPT-2 gets its gradients computed as theirs does."""
+    model.gpt.requires_grad_(True)
+    for module in list(model.clip_project.modules()):
+        if isinstance(module, Attention):
+            module.forward = _einsum_attention.__get__(module)
+    return model
+
+
+def _einsum_attention(self: Attention, x: Tensor) -> Tensor:
+    batch, length, width = x.shape
+    q = self.to_queries(x).view(batch, length, self.heads, -1)  # (B, S, h, d)
+    k, v = self.to_keys_values(x).view(batch, length, 2, self.heads, -1).unbind(2)  # (B, S, h, d) each
+    weights = (torch.einsum("bqhd,bkhd->bqkh", q, k) * q.shape[-1] ** -0.5).softmax(dim=2)
+    return self.project(torch.einsum("bqkh,bkhd->bqhd", weights, v).reshape(batch, length, width))
+
+
+def training_loss(model: ClipCap, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Tokens (N, T), masks (N, P + T), embeddings (N, D) -> mean cross-entropy, where token 0 stands for padding."""
+    tokens, mask, features = batch
+    length = model.config.prefix_len
+    prefix = model.clip_project(features).view(len(tokens), length, -1)  # (N, P, E)
+    embeddings = torch.cat([prefix, model.gpt.transformer.wte(tokens)], dim=1)  # (N, P + T, E)
+    logits = model.gpt(inputs_embeds=embeddings, attention_mask=mask).logits[:, length - 1 : -1]  # (N, T, V)
+    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), tokens.flatten(), ignore_index=0)
+
+
+def training_step(model: ClipCap, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor, Tensor]) -> float:
+    model.zero_grad()
+    loss = training_loss(model, batch)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
+def optimizer_of(model: ClipCap) -> torch.optim.Optimizer:
+    """AdamW as transformers had it then: no weight decay by default, one parameter after another."""
+    trained = model.clip_project.parameters() if model.config.freeze_gpt2 else model.parameters()
+    return torch.optim.AdamW(trained, lr=2e-5, weight_decay=0.0, eps=1e-6, foreach=False, fused=False)
+
+
+# ---- beam search ---------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def beam_search(
+    gpt: GPT2LMHeadModel, prefix: Tensor, beam_size: int, max_tokens: int, stop_id: int
+) -> tuple[list[int], float]:
+    """The best caption of one image's prefix (1, P, E), and its mean log-probability a token.
+
+    Beams are ranked by the mean, among finished and unfinished ones alike; it ends when all are finished.
+    """
+    rows = prefix  # (K, P + t, E)
+    scores = tokens = None  # (K,) sums, (K, t)
+    lengths = torch.ones(beam_size, device=prefix.device)
+    stopped = torch.zeros(beam_size, dtype=torch.bool, device=prefix.device)
+    for _ in range(max_tokens):
+        gains = gpt(inputs_embeds=rows).logits[:, -1].softmax(dim=-1).log()  # (K, V)
+        if scores is None:
+            scores, new = gains[0].topk(beam_size)
+            tokens, rows = new[:, None], rows.expand(beam_size, -1, -1)
+        else:
+            gains[stopped] = -float("inf")
+            gains[stopped, 0] = 0
+            lengths[~stopped] += 1
+            totals = scores[:, None] + gains
+            means, best = (totals / lengths[:, None]).flatten().topk(beam_size)
+            parents, new = best // gains.shape[1], best % gains.shape[1]
+            lengths, stopped, rows = lengths[parents], stopped[parents], rows[parents]
+            tokens = torch.cat([tokens[parents], new[:, None]], dim=1)
+            scores = means * lengths
+        rows = torch.cat([rows, gpt.transformer.wte(new)[:, None]], dim=1)
+        stopped = stopped | (new == stop_id)
+        if stopped.all():
+            break
+    means = scores / lengths
+    best = int(means.argmax())
+    return tokens[best, : int(lengths[best])].tolist(), float(means[best])
+
+
+@torch.no_grad()
+def lstm_beam_search(
+    model: LSTMDecoder, features: Tensor, beam_size: int, max_tokens: int, stop_id: int
+) -> tuple[list[int], float]:
+    """The best caption of one image's features (1, D), and its log-probability.
+
+    Whenever a beam ends, there is one less of them; the best of the finished is taken, or of the others at the end.
+    """
+    norm, weight, bias = model.image_norm, model.embedding.weight, model.output_bias  # the output layer is tied
+    inputs = norm(model.image(features))[:, None]  # (1, 1, E): the image is the first input
+    hidden = cell = inputs.new_zeros(1, 1, model.config.hidden_size)
+    scores, tokens = inputs.new_zeros(1), torch.zeros(1, 0, dtype=torch.int64, device=features.device)  # (K,), (K, t)
+    finished: list[tuple[float, list[int]]] = []
+    for _ in range(max_tokens):
+        out, (hidden, cell) = model.lstm(inputs, (hidden, cell))
+        totals = scores[:, None] + F.linear(out[:, 0], weight, bias).log_softmax(dim=1)  # (K, V)
+        scores, best = totals.flatten().topk(beam_size - len(finished))
+        parents, new = best // totals.shape[1], best % totals.shape[1]
+        tokens = torch.cat([tokens[parents], new[:, None]], dim=1)
+        ends = new == stop_id
+        finished += zip(scores[ends].tolist(), tokens[ends].tolist(), strict=True)
+        going = ~ends
+        if not going.any():
+            break
+        scores, tokens, parents = scores[going], tokens[going], parents[going]
+        hidden, cell = hidden[:, parents], cell[:, parents]
+        inputs = model.embedding(tokens[:, -1])[:, None]  # (K, 1, E)
+    score, caption = max(finished or list(zip(scores.tolist(), tokens.tolist(), strict=True)))
+    return caption, score
+
+
+# ---- extraction ----------------------------------------------------------------------------------------------------
+
+
+def preprocess(size: int, resize: int, interpolation: str, mean: tuple, std: tuple) -> Callable[[Image.Image], Tensor]:
+    """CLIP's own transform, or that of torchvision's ImageNet weights, by their numbers."""
+    return transforms.Compose(
+        [
+            transforms.Resize(resize, transforms.InterpolationMode(interpolation)),
+            transforms.CenterCrop(size),
+            transforms.ToTensor(),
+            transforms.Normalize(mean, std),
+        ]
+    )
+
+
+def extract(
+    forward: Callable[[Tensor], Tensor], transform: Callable[[Image.Image], Tensor], paths: list[str], device: str
+) -> Tensor:
+    """Features (N, D) of N captions, of whose images `paths` are the files: one file for each caption."""
+    features = []
+    for path in paths:
+        with Image.open(path) as image:
+            pixels = transform(image.convert("RGB"))[None].to(device)  # (1, 3, S, S)
+        with torch.no_grad():
+            features.append(forward(pixels).cpu())
+    return torch.cat(features)
+
+
+# ---- scoring -------------------------------------------------------------------------------------------------------
+
+
+def score(references: dict[str, list[str]], candidates: dict[str, str]) -> dict[str, float]:
+    """BLEU-1..4, METEOR, ROUGE-L and CIDEr of plain text captions."""
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.meteor.meteor import Meteor
+    from pycocoevalcap.rouge.rouge import Rouge
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    tokenizer = PTBTokenizer()
+    gts = tokenizer.tokenize({i: [{"caption": text} for text in texts] for i, texts in references.items()})
+    res = tokenizer.tokenize({i: [{"caption": text}] for i, text in candidates.items()})
+    scorers = [Bleu(4), Meteor(), Rouge(), Cider()]  # all made before the first is used, as there
+    bleu = scorers[0].compute_score(gts, res, verbose=0)[0]
+    meteor, rouge, cider = (scorer.compute_score(gts, res)[0] for scorer in scorers[1:])
+    names = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider")
+    return {name: float(x) for name, x in zip(names, [*bleu, meteor, rouge, cider], strict=True)}

@@ -1,0 +1,145 @@
+"""Several ways to do the same thing, timed in turn: each in a process of its own, one working while others wait.
+
+A side is a function `setup(sizes) -> run`; `run(round) -> dict` does the work once and returns what is to be compared.
+Every side lives in its own process, so that its peak memory is the operating system's own figure, and none profits from
+what another has warmed up. Rounds go a b c, b c a, c a b: a machine that slows down slows all of them.
+"""
+
+import multiprocessing
+import statistics
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from captioning.errors import UserError
+
+Run = Callable[[int], dict[str, Any]]
+Setup = Callable[[dict[str, Any]], Run]
+
+
+@dataclass
+class Timed:
+    """What one side took, round by round.
+
+    Attributes:
+        seconds: of each round, or what its `run` returned under that name where only a part of it counts.
+        peak: most memory in use so far, bytes: the process's resident set, or a GPU's allocated memory.
+        before: memory in use when the first round began, bytes.
+        results: what `run` returned.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    peak: int = 0
+    before: int = 0
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+def in_turn(sides: dict[str, Setup], sizes: dict[str, Any], rounds: int) -> dict[str, Timed]:
+    """Sets every side up, then runs them by turns. What a side's process raises is raised here."""
+    context = multiprocessing.get_context("spawn")
+    pipes, processes, found = {}, {}, {name: Timed() for name in sides}
+    try:
+        for name, setup in sides.items():  # one after another: setting up is work too
+            pipes[name], theirs = context.Pipe()
+            processes[name] = context.Process(target=_work, args=(theirs, setup, sizes))
+            processes[name].start()
+            theirs.close()
+            _answer(pipes[name], name)
+        names = list(sides)
+        for turn in range(rounds):
+            for name in names[turn % len(names) :] + names[: turn % len(names)]:
+                pipes[name].send(turn)
+                seconds, before, found[name].peak, result = _answer(pipes[name], name)
+                found[name].before = found[name].before or before
+                found[name].seconds.append(seconds)
+                found[name].results.append(result)
+    finally:
+        for pipe in pipes.values():
+            pipe.close()  # a waiting process ends at that
+        for process in processes.values():
+            process.join(20)
+            if process.is_alive():
+                process.terminate()
+    return found
+
+
+def _answer(pipe, name: str):
+    try:
+        kind, value = pipe.recv()
+    except EOFError:
+        raise RuntimeError(f"the process of {name!r} died: out of memory?") from None
+    if kind == "user error":
+        raise UserError(value)
+    if kind == "error":
+        raise RuntimeError(f"in the process of {name!r}:\n{value}")
+    return value
+
+
+def _work(pipe, setup: Setup, sizes: dict[str, Any]) -> None:
+    """The life of a side's process: set up, then run at every number that comes, until the pipe closes."""
+    try:
+        run = setup(sizes)
+        pipe.send(("ready", None))
+        while True:
+            turn = pipe.recv()
+            before = _now()
+            _synchronize()
+            start = time.perf_counter()
+            result = run(turn)
+            _synchronize()
+            seconds = result.pop("seconds", time.perf_counter() - start)
+            pipe.send(("done", (seconds, before, _peak(), result)))
+    except EOFError:
+        return
+    except UserError as error:
+        pipe.send(("user error", str(error)))
+    except Exception:
+        pipe.send(("error", traceback.format_exc()))
+
+
+def _synchronize() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _peak() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return _status("VmHWM") or _usage()
+
+
+def _now() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated()
+    return _status("VmRSS")
+
+
+def _status(name: str) -> int:
+    """A figure of /proc/self/status in bytes; 0 on systems without. (`ru_maxrss` counts the parent's memory at the fork
+    too, so it comes second.)
+    """
+    try:
+        with open("/proc/self/status") as file:
+            return next((int(line.split()[1]) * 1024 for line in file if line.startswith(name + ":")), 0)
+    except OSError:
+        return 0
+
+
+def _usage() -> int:
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
