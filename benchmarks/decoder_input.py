@@ -87,7 +87,11 @@ def _data(sizes: dict[str, Any]) -> tuple[list[list[list[int]]], torch.Tensor, i
     count = sizes["dataset"]
     if sizes["decoder"] == "ClipCap":
         text = material.gpt2_text()
-        return material.tokens(text, count), networks.features(count, networks.CLIP_SIZE).half(), text.size
+        return (
+            material.tokens(text, count),
+            networks.features(count, networks.CLIP_SIZE).half(),
+            networks.GPT2_VOCABULARY,
+        )
     lower = [[caption.lower() for caption in of_image] for of_image in material.captions(count)]
     text = word_vocabulary((caption for of_image in lower for caption in of_image), 5)
     return [text.encode(of_image) for of_image in lower], networks.features(count, networks.FC7_SIZE).half(), text.size

@@ -64,10 +64,13 @@ def gpt2_text() -> Text:
 def tokens(text: Text, count: int) -> list[list[list[int]]]:
     """Token ids of five captions of each of `count` images.
 
-    Another caption stands for one with an exclamation mark: that is GPT-2's token 0, the published loop's padding.
+    None holds token 0, which the published loop takes for padding: instead of a caption with an exclamation mark
+    (GPT-2's token 0) the image's next one stands twice, and an end-of-text token of that number gets another.
     """
     flat = iter(text.encode([caption for of_image in captions(count) for caption in of_image]))
     encoded = [[next(flat) for _ in range(5)] for _ in range(count)]
+    if text.eos_id == 0:
+        encoded = [[[token or text.size for token in caption] for caption in of_image] for of_image in encoded]
     plain = [[caption for caption in of_image if 0 not in caption] or of_image for of_image in encoded]
     return [[of_image[i % len(of_image)] for i in range(5)] for of_image in plain]
 

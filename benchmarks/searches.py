@@ -96,7 +96,7 @@ def _ours(model: torch.nn.Module, features: torch.Tensor, sizes: dict[str, Any])
 
 
 def _clipcap(sizes: dict[str, Any]) -> tuple[torch.nn.Module, torch.Tensor]:
-    model = networks.clipcap("mlp", 10, False, material.gpt2_text().size, sizes["tiny"])
+    model = networks.clipcap("mlp", 10, False, networks.GPT2_VOCABULARY, sizes["tiny"])
     return model.eval().to(pick_device()), networks.features(sizes["images"], networks.CLIP_SIZE).to(pick_device())
 
 
