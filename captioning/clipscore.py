@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from captioning.clip_text import tokenize
 from captioning.encoders import open_clip, sha256_of
 from captioning.features import FeatureStore
 from captioning.progress import track
@@ -45,13 +46,7 @@ class CLIPScorer:
         """Unit embeddings (N, D) of captions; one that was embedded before is not computed again."""
         new = [text for text in dict.fromkeys(captions) if text not in self._embedded]
         if new:
-            import clip  # slow
-
-            length = self.model.context_length
-            tokens = clip.tokenize([self.prompt + text for text in new], length, truncate=True).long()  # (M, L)
-            tokens = tokens[
-                :, : int((tokens != 0).sum(dim=1).max())
-            ]  # attention is causal: the padding changes nothing
+            tokens = tokenize([self.prompt + text for text in new], self.model.context_length)  # (M, L)
             parts = track(range(0, len(new), BATCH), "CLIP's text tower", unit="batch")
             with torch.inference_mode():
                 rows = torch.cat([self.model.encode_text(tokens[i : i + BATCH]).float() for i in parts])

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import clip as openai_clip
 import numpy as np
 import torch
 from torch import Tensor
 
 from captioning import settings as schema
 from captioning.cards import write_card
+from captioning.clip_text import tokenize
 from captioning.clip_training import check_chunks, embed, parameter_groups, recompute_blocks
 from captioning.datasets import load_data
 from captioning.device import pick_device, seed_everything
@@ -57,7 +57,7 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
     """Trains `model` in place; returns the dev retrieval scores before and after, for its config.json."""
     options, device, data = settings.finetune_clip, pick_device(), load_data()
     captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
-    tokens = {split: tokenize(captions[split], model.context_length) for split in captions}  # N of (C, L)
+    tokens = {split: tokens_of(captions[split], model.context_length) for split in captions}  # N of (C, L)
     pixels = {split: pixels_of(data, split, preprocess, options.workers) for split in captions}
     owner = torch.tensor([image for image, of_image in enumerate(tokens["dev"]) for _ in of_image], device=device)
     most = preprocess.image_size // 12
@@ -109,10 +109,9 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
     return {"retrieval": {"before": before, "after": {name: after[name] for name in before}}}
 
 
-def tokenize(captions: list[list[str]], context_length: int) -> list[Tensor]:
-    """For each image its captions as CLIP's tokens (C, L), cut to the context."""
-    flat = [caption for of_image in captions for caption in of_image]
-    tokens = openai_clip.tokenize(flat, context_length, truncate=True)
+def tokens_of(captions: list[list[str]], context_length: int) -> list[Tensor]:
+    """For each image its captions as CLIP's tokens (C, L)."""
+    tokens = tokenize([caption for of_image in captions for caption in of_image], context_length)
     return list(tokens.split([len(of_image) for of_image in captions]))
 
 
