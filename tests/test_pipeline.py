@@ -116,9 +116,7 @@ def test_a_changed_prefix_length_trains_clipcap_alone(project):
     ]
     config = json.loads((project / "checkpoints/clipcap/config.json").read_text())
     assert config["sizes"]["prefix_len"] == 6
-    diff = json.loads(run(project, "dvc", "metrics", "diff", "HEAD", "longer", "--all", "--json"))["diff"][
-        "metrics.json"
-    ]
+    diff = json.loads(run(project, "dvc", "metrics", "diff", "HEAD", "longer", "--all", "--json"))["metrics.json"]
     assert {"lstm.cider", "clipcap.cider"} <= set(diff)
     assert all(change["diff"] == 0 for key, change in diff.items() if key.startswith("lstm."))
 
