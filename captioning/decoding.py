@@ -73,7 +73,7 @@ def beam_search(
         banned_ids: never generated.
         no_repeat_ngram: no sequence of this many tokens occurs twice in a caption; 0 for no such rule.
     """
-    max_tokens = _longest(model, beam_size, max_tokens)
+    max_tokens = longest_caption(model, beam_size, max_tokens)
     if beam_size == 1:
         return greedy(
             model,
@@ -87,7 +87,7 @@ def beam_search(
     found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
     if not found:
         return found
-    with _evaluating(model):
+    with evaluating(model):
         logits, state = model.begin(features)
         images = torch.arange(len(features), device=logits.device)  # (n,) those still in the batch
         paths = images.new_zeros(len(images), 1, 0)  # (n, W, length) tokens of the live beams; W is 1, then K
@@ -139,11 +139,11 @@ def greedy(
     no_repeat_ngram: int = 0,
 ) -> list[list[Hypothesis]]:
     """The most probable next token, again and again: one caption an image. Arguments as in `beam_search`."""
-    max_tokens = _longest(model, 1, max_tokens)
+    max_tokens = longest_caption(model, 1, max_tokens)
     found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
     if not found:
         return found
-    with _evaluating(model):
+    with evaluating(model):
         logits, state = model.begin(features)
         images = torch.arange(len(features), device=logits.device)  # (n,) those still in the batch
         paths = images.new_zeros(len(images), 0)  # (n, length)
@@ -261,7 +261,7 @@ def _hypothesis(path: list[int], gains: list[float], score: float, eos_id: int) 
     return Hypothesis(path[: len(path) - ended], score, gains, ended)
 
 
-def _longest(model: Decoder, beam_size: int, max_tokens: int) -> int:
+def longest_caption(model: Decoder, beam_size: int, max_tokens: int) -> int:
     """`max_tokens`, or what the model can say at most."""
     if beam_size < 1 or max_tokens < 1:
         raise ValueError(f"beam_size and max_tokens must be 1 or more, not {beam_size} and {max_tokens}")
@@ -269,7 +269,7 @@ def _longest(model: Decoder, beam_size: int, max_tokens: int) -> int:
 
 
 @contextmanager
-def _evaluating(model: Decoder) -> Iterator[None]:
+def evaluating(model: Decoder) -> Iterator[None]:
     """Dropout off, and afterwards as it was."""
     training = model.training
     model.train(False)
