@@ -160,6 +160,7 @@ class ClipCap(Group):
 class Generate(Group):
     beam_size: Positive
     length_penalty: float
+    no_repeat_ngram: Whole
     max_tokens: Annotated[int, Field(ge=1, le=512)]
     batch_size: Positive
 

@@ -44,6 +44,7 @@ def main() -> None:
         found = beam_search(
             model, features, beam_size=options.beam_size, max_tokens=options.max_tokens, eos_id=text.eos_id,
             length_penalty=options.length_penalty, banned_ids=text.banned_ids,
+            no_repeat_ngram=options.no_repeat_ngram,
         )  # fmt: skip
         entries += details(decoder, part, features, [hypotheses[0] for hypotheses in found])
         said = [text.decode(hypotheses[0].tokens) for hypotheses in found]
