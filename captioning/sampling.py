@@ -1,0 +1,108 @@
+"""Captions drawn from the model's own distribution: for self-critical training, and for captions that differ.
+
+The decoders are those of `captioning.decoding`, through the same cached steps: an image is read once for all of its
+samples.
+"""
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from captioning.decoding import DEAD, Decoder, Hypothesis, evaluating, longest_caption
+
+
+@torch.inference_mode()
+def sample(
+    model: Decoder,
+    features: Tensor,
+    count: int,
+    *,
+    max_tokens: int,
+    eos_id: int,
+    banned_ids: Collection[int] = (),
+    top_p: float = 1.0,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> list[list[Hypothesis]]:
+    """Draws `count` captions of each image, token by token, independently of each other.
+
+    Args:
+        model: a decoder; its dropout is off meanwhile.
+        features: (B, ...) what `model.begin` takes.
+        max_tokens: longest caption, the end-of-text token counted; the model's own limit where that is lower.
+        banned_ids: never drawn; the others share their probability.
+        top_p: each token is drawn from the fewest most probable ones that together reach this probability (nucleus
+            sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751); 1 for all tokens.
+        temperature: what the logits are divided by before that; below 1 prefers what is probable.
+        generator: of the draws, on the model's device: the same one gives the same captions.
+
+    Returns:
+        `count` hypotheses an image in the order of drawing. Their `log_probs` are the model's own, whatever `top_p`,
+        `temperature` and `banned_ids` made of them; `score` is their mean.
+    """
+    if count < 1 or not 0 < top_p <= 1 or temperature <= 0:
+        raise ValueError(
+            f"sample needs count >= 1, 0 < top_p <= 1 and temperature > 0, not {count}, {top_p} and {temperature}"
+        )
+    max_tokens = longest_caption(model, 1, max_tokens)
+    found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
+    if not found:
+        return found
+    with evaluating(model):
+        logits, state = model.begin(features)
+        logits, state = logits.repeat_interleave(count, dim=0), state.expand(count)
+        images = torch.arange(len(features), device=logits.device)  # (n,) those still in the batch
+        paths = images.new_zeros(len(images), count, 0)  # (n, count, length)
+        gains = logits.new_zeros(paths.shape, dtype=torch.float32)  # (n, count, length)
+        over = images.new_zeros(len(images), count, dtype=torch.bool)  # (n, count): the end has been drawn
+        for length in range(1, max_tokens + 1):
+            token, gain = _draw(logits, banned_ids, top_p, temperature, generator)  # (n * count,) each
+            token = token.view(over.shape).masked_fill(over, eos_id)  # what follows an end is not looked at
+            paths = torch.cat([paths, token[..., None]], dim=2)
+            gains = torch.cat([gains, gain.view(over.shape)[..., None]], dim=2)
+            over = over | (token == eos_id)
+            going = ~over.all(dim=1) & (length < max_tokens)  # (n,)
+            stay, leave = going.nonzero()[:, 0], (~going).nonzero()[:, 0]
+            leaving = zip(images[leave].tolist(), paths[leave].tolist(), gains[leave].tolist(), strict=True)
+            for image, of_image, gains_of in leaving:
+                found[image] = [_hypothesis(*one, eos_id) for one in zip(of_image, gains_of, strict=True)]
+            if len(stay) == 0:
+                break
+            if len(stay) < len(images):
+                rows = stay[:, None] * count + torch.arange(count, device=stay.device)  # (n', count)
+                state = state.select(rows.flatten())
+            images, paths, gains, over = images[stay], paths[stay], gains[stay], over[stay]
+            logits, state = model.step(paths[..., -1].flatten(), state)
+    return found
+
+
+def _draw(
+    logits: Tensor, banned_ids: Collection[int], top_p: float, temperature: float, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """One token a row of logits (N, V), and its log-probability in the model: (N,) each."""
+    logits = logits.float()
+    normalizer = logits.logsumexp(dim=1)  # (N,)
+    allowed = logits
+    if banned_ids:
+        allowed = logits.index_fill(1, torch.tensor(sorted(banned_ids), device=logits.device), DEAD)
+    probabilities = (allowed / temperature).softmax(dim=1)
+    if top_p < 1:
+        probabilities = _nucleus(probabilities, top_p)
+    token = torch.multinomial(probabilities, 1, generator=generator)  # (N, 1); needs no sum of 1
+    return token[:, 0], logits.gather(1, token)[:, 0] - normalizer
+
+
+def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
+    """Zero for all but the fewest most probable tokens that together reach `top_p`: (N, V) -> (N, V)."""
+    ordered, tokens = probabilities.sort(dim=1, descending=True)
+    before = ordered.cumsum(dim=1) - ordered  # what the more probable ones have together
+    return torch.zeros_like(ordered).scatter(1, tokens, ordered.masked_fill(before >= top_p, 0))
+
+
+def _hypothesis(path: list[int], gains: list[float], eos_id: int) -> Hypothesis:
+    """A caption from a row that goes on after its end."""
+    ended = eos_id in path
+    tokens = path[: path.index(eos_id)] if ended else path
+    log_probs = gains[: len(tokens) + ended]
+    return Hypothesis(tokens, sum(log_probs) / len(log_probs), log_probs, ended)
