@@ -72,17 +72,20 @@ class ClipCap(nn.Module):
         features = features.to(self.clip_project.dtype)
         return self.clip_project(features).view(len(features), self.config.prefix_len, -1)  # (B, P, E)
 
-    def loss(self, features: Tensor, captions: Tensor, label_smoothing: float = 0.0) -> Loss:
+    def loss(
+        self, features: Tensor, captions: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
+    ) -> Loss:
         """Cross-entropy of all captions of each image, one packed row an image (`models.gpt2.packed_hidden`).
 
         Args:
             features: (B, D) image embeddings.
             captions: (B, C, T) int64 token ids, each caption closed by the end-of-text token and padded with -100.
+            weights: (B, C) float32, what each caption's cross-entropy counts for in the sum; None: 1.
 
         Returns:
             `Loss(total, tokens)`: the sum over all captions' tokens, and how many there were.
         """
-        targets = targets_of(captions)
+        targets = targets_of(captions, weights)
         hidden = gpt2.packed_hidden(self.gpt, self.prefix(features), captions, targets)  # (M, E)
         return cross_entropy(gpt2.logits_of(self.gpt, hidden), targets, label_smoothing)
 

@@ -34,19 +34,26 @@ class Targets(NamedTuple):
     inside: Tensor  # (B, C, T-1) bool: tokens that are inputs, that is all but each caption's last
     tokens: Tensor  # (M,) int64: all first tokens, then the successors of all `inside`, in row-major order, then PAD
     count: int  # how many of `tokens` are no padding
+    weights: Tensor | None  # (M,) float32: of each token's cross-entropy in the sum; None: 1
 
 
-def targets_of(captions: Tensor) -> Targets:
-    """Splits captions (B, C, T) into inputs and targets."""
+def targets_of(captions: Tensor, weights: Tensor | None = None) -> Targets:
+    """Splits captions (B, C, T) into inputs and targets; `weights` (B, C) are of each caption's tokens."""
     first = captions[..., 0] >= 0  # (B, C)
     inside = captions[..., 1:] >= 0  # (B, C, T-1): a token is an input when another one follows it
     tokens = torch.cat([captions[..., 0][first], captions[..., 1:][inside]])
-    return Targets(first, inside, F.pad(tokens, (0, -len(tokens) % ROUND), value=PAD), len(tokens))
+    spare = (0, -len(tokens) % ROUND)
+    if weights is not None:
+        weights = F.pad(torch.cat([weights[first], weights[..., None].expand(inside.shape)[inside]]), spare)
+    return Targets(first, inside, F.pad(tokens, spare, value=PAD), len(tokens), weights)
 
 
 def cross_entropy(logits: Tensor, targets: Targets, smoothing: float = 0.0) -> Loss:
-    """Summed cross-entropy of logits (M, V) in float32, whatever the logits' type."""
+    """Summed cross-entropy of logits (M, V) in float32, whatever the logits' type; weighted where targets are."""
+    reduction = "sum" if targets.weights is None else "none"
     total = F.cross_entropy(
-        logits.float(), targets.tokens, ignore_index=PAD, reduction="sum", label_smoothing=smoothing
+        logits.float(), targets.tokens, ignore_index=PAD, reduction=reduction, label_smoothing=smoothing
     )
+    if targets.weights is not None:
+        total = (total * targets.weights).sum()
     return Loss(total, torch.tensor(targets.count, device=logits.device))

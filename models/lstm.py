@@ -87,19 +87,22 @@ class LSTMDecoder(nn.Module):
             self.output = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.output_bias = nn.Parameter(torch.zeros(config.vocab_size))
 
-    def loss(self, features: Tensor, captions: Tensor, label_smoothing: float = 0.0) -> Loss:
+    def loss(
+        self, features: Tensor, captions: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
+    ) -> Loss:
         """Cross-entropy of all captions of each image under teacher forcing; the image is read once for all of them.
 
         Args:
             features: (B, D), or (B, H, W, D) where `config.grid`, in any floating type.
             captions: (B, C, T) int64 token ids, each caption closed by the end-of-text token and padded with -100.
+            weights: (B, C) float32, what each caption's cross-entropy counts for in the sum; None: 1.
 
         Returns:
             `Loss(total, tokens)`: the sum over all captions' tokens, and how many there were. With a grid, and while
             training, the sum has every caption's `attention_penalty * sum((1 - attention a cell received) ** 2)` in it.
         """
         captions = captions[..., : int((captions >= 0).sum(2).max())]  # what no caption reaches would cost steps
-        targets = targets_of(captions)
+        targets = targets_of(captions, weights)
         first, looked, state = self._begin(features)  # (B, H), (B, L)
         teach = self._teach_grid if self.config.grid else self._teach
         hidden, penalty = teach(captions, targets, looked, state.expand(captions.shape[1]))  # (N, H)
