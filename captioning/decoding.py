@@ -87,43 +87,25 @@ def beam_search(
     found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
     if not found:
         return found
+    rules = Rules(beam_size, max_tokens, eos_id, length_penalty, banned_ids, no_repeat_ngram)
     with evaluating(model):
         logits, state = model.begin(features)
         images = torch.arange(len(features), device=logits.device)  # (n,) those still in the batch
-        paths = images.new_zeros(len(images), 1, 0)  # (n, W, length) tokens of the live beams; W is 1, then K
-        gains = logits.new_zeros(paths.shape, dtype=torch.float32)  # (n, W, length) their log-probabilities
-        scores = gains.new_zeros(len(images), 1)  # (n, W) their sums
-        ended = _Ended.empty(len(images), beam_size, max_tokens, logits.device)
+        beams = LiveBeams.start(len(images), rules, logits.device)
         for length in range(1, max_tokens + 1):
-            gain, token = _best_tokens(logits, 2 * beam_size, paths.flatten(0, 1), banned_ids, no_repeat_ngram)
-            total, parent, gain, token = _best_continuations(scores, gain, token, 2 * beam_size)  # (n, 2K) each
-            paths, gains = _extend(paths, parent, token), _extend(gains, parent, gain)  # (n, 2K, length)
-
-            # Those that end here; the lower half of the 2K is there only to keep K beams alive.
-            ends = (token == eos_id) if length < max_tokens else torch.ones_like(token, dtype=torch.bool)
-            best_half = torch.arange(2 * beam_size, device=total.device) < beam_size
-            final = (total / length**length_penalty).masked_fill(~(ends & best_half), DEAD)
-            ended = ended.merged(final, paths, gains, token == eos_id)
-
-            # Those that go on.
-            scores, picked = total.masked_fill(ends, DEAD).topk(beam_size, dim=1)  # (n, K)
-            token, parent = token.gather(1, picked), parent.gather(1, picked)
-            paths, gains = (x.take_along_dim(picked[..., None], dim=1) for x in (paths, gains))  # (n, K, length)
-            best = scores[:, 0] / length**length_penalty
-            going = best.isfinite() & (best > ended.scores[:, -1])  # the worst of K; minus infinity until there are K
+            beams, parents, going = beams.advance(logits, rules)
             stay = going.nonzero()[:, 0]
             if len(stay) < len(images):
                 leave = (~going).nonzero()[:, 0]
-                for image, captions in zip(images[leave].tolist(), ended.at(leave).hypotheses(), strict=True):
+                for image, captions in zip(images[leave].tolist(), beams.ended.at(leave).hypotheses(), strict=True):
                     found[image] = captions
                 if len(stay) == 0:
                     break
             if length == 1:
                 state = state.expand(beam_size)
-            rows = torch.arange(len(images), device=parent.device)[:, None] * beam_size + parent  # (n, K)
-            state = state.select(rows[stay].flatten())
-            logits, state = model.step(token[stay].flatten(), state)
-            images, paths, gains, scores, ended = images[stay], paths[stay], gains[stay], scores[stay], ended.at(stay)
+            rows = torch.arange(len(images), device=parents.device)[:, None] * beam_size + parents  # (n, K)
+            images, beams = images[stay], beams.at(stay)
+            logits, state = model.step(beams.paths[..., -1].flatten(), state.select(rows[stay].flatten()))
     return found
 
 
@@ -149,7 +131,7 @@ def greedy(
         paths = images.new_zeros(len(images), 0)  # (n, length)
         gains = logits.new_zeros(paths.shape, dtype=torch.float32)  # (n, length)
         for length in range(1, max_tokens + 1):
-            gain, token = _best_tokens(logits, 1, paths, banned_ids, no_repeat_ngram)  # (n, 1) each
+            gain, _, token = _best_tokens(logits, 1, paths, banned_ids, no_repeat_ngram)  # (n, 1) each
             paths, gains = torch.cat([paths, token], dim=1), torch.cat([gains, gain], dim=1)
             going = (token[:, 0] != eos_id) & (length < max_tokens)
             stay, leave = going.nonzero()[:, 0], (~going).nonzero()[:, 0]
@@ -166,7 +148,69 @@ def greedy(
     return found
 
 
-class _Ended(NamedTuple):
+@dataclass(frozen=True)
+class Rules:
+    """What a beam search keeps to: the arguments of `beam_search`."""
+
+    beam_size: int
+    max_tokens: int
+    eos_id: int
+    length_penalty: float = 1.0
+    banned_ids: Collection[int] = ()
+    no_repeat_ngram: int = 0
+
+
+class LiveBeams(NamedTuple):
+    """The W live beams of each image, one before the first token and then K, and its finished captions."""
+
+    paths: Tensor  # (n, W, length) tokens
+    gains: Tensor  # (n, W, length) their log-probabilities
+    scores: Tensor  # (n, W) their sums, less any handicap
+    ended: "Ended"
+
+    @classmethod
+    def start(cls, images: int, rules: Rules, device: torch.device) -> "LiveBeams":
+        scores = torch.zeros(images, 1, device=device)
+        paths = torch.zeros(images, 1, 0, dtype=torch.int64, device=device)
+        return cls(paths, paths.float(), scores, Ended.empty(images, rules.beam_size, rules.max_tokens, device))
+
+    def at(self, images: Tensor) -> "LiveBeams":
+        return LiveBeams(self.paths[images], self.gains[images], self.scores[images], self.ended.at(images))
+
+    def advance(
+        self, logits: Tensor, rules: Rules, handicap: Tensor | None = None
+    ) -> tuple["LiveBeams", Tensor, Tensor]:
+        """One token more.
+
+        Args:
+            logits: (n * W, V) of the next token.
+            handicap: (n, V) by how much a token is worse than its log-probability says, for all beams of an image.
+
+        Returns:
+            the K beams of each image that go on; from which beam each descends, (n, K); and which images are not done,
+            (n,): the beams of the others mean nothing.
+        """
+        size, length = rules.beam_size, self.paths.shape[2] + 1
+        paths, bans = self.paths.flatten(0, 1), (rules.banned_ids, rules.no_repeat_ngram)
+        gain, worth, token = _best_tokens(logits, 2 * size, paths, *bans, handicap)
+        total, parent, gain, token = _best_continuations(self.scores, gain, worth, token, 2 * size)  # (n, 2K) each
+        paths, gains = _extend(self.paths, parent, token), _extend(self.gains, parent, gain)  # (n, 2K, length)
+
+        # Those that end here; the lower half of the 2K is there only to keep K beams alive.
+        ends = (token == rules.eos_id) if length < rules.max_tokens else torch.ones_like(token, dtype=torch.bool)
+        best_half = torch.arange(2 * size, device=total.device) < size
+        final = (total / length**rules.length_penalty).masked_fill(~(ends & best_half), DEAD)
+        ended = self.ended.merged(final, paths, gains, token == rules.eos_id)
+
+        # Those that go on.
+        scores, picked = total.masked_fill(ends, DEAD).topk(size, dim=1)  # (n, K)
+        paths, gains = (x.take_along_dim(picked[..., None], dim=1) for x in (paths, gains))  # (n, K, length)
+        best = scores[:, 0] / length**rules.length_penalty
+        going = best.isfinite() & (best > ended.scores[:, -1])  # the worst of K; minus infinity until there are K
+        return LiveBeams(paths, gains, scores, ended), parent.gather(1, picked), going
+
+
+class Ended(NamedTuple):
     """The K best finished captions of each image, best first; a score of minus infinity marks an empty place."""
 
     scores: Tensor  # (n, K)
@@ -176,20 +220,20 @@ class _Ended(NamedTuple):
     complete: Tensor  # (n, K) bool: ended by itself
 
     @classmethod
-    def empty(cls, images: int, beams: int, max_tokens: int, device: torch.device) -> "_Ended":
+    def empty(cls, images: int, beams: int, max_tokens: int, device: torch.device) -> "Ended":
         scores = torch.full((images, beams), DEAD, device=device)
         paths = torch.zeros(images, beams, max_tokens, dtype=torch.int64, device=device)
         return cls(scores, paths, paths.float(), paths[..., 0], paths[..., 0].bool())
 
-    def at(self, images: Tensor) -> "_Ended":
-        return _Ended(*(x[images] for x in self))
+    def at(self, images: Tensor) -> "Ended":
+        return Ended(*(x[images] for x in self))
 
-    def merged(self, scores: Tensor, paths: Tensor, gains: Tensor, complete: Tensor) -> "_Ended":
+    def merged(self, scores: Tensor, paths: Tensor, gains: Tensor, complete: Tensor) -> "Ended":
         """The best K of these and the candidates: scores (n, M), paths and gains (n, M, length), complete (n, M)."""
         length = paths.shape[2]
         pad = self.paths.shape[2] - length
         scores, best = torch.cat([self.scores, scores], dim=1).topk(self.scores.shape[1], dim=1)  # (n, K)
-        return _Ended(
+        return Ended(
             scores,
             torch.cat([self.paths, F.pad(paths, (0, pad))], dim=1).take_along_dim(best[..., None], dim=1),
             torch.cat([self.gains, F.pad(gains, (0, pad))], dim=1).take_along_dim(best[..., None], dim=1),
@@ -211,11 +255,17 @@ class _Ended(NamedTuple):
 
 
 def _best_tokens(
-    logits: Tensor, count: int, paths: Tensor, banned_ids: Collection[int], no_repeat_ngram: int
-) -> tuple[Tensor, Tensor]:
-    """The `count` most probable next tokens of each row that may be said: log-probabilities and ids, (N, count) each.
+    logits: Tensor,
+    count: int,
+    paths: Tensor,
+    banned_ids: Collection[int],
+    no_repeat_ngram: int,
+    handicap: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The `count` best next tokens of each row that may be said: log-probabilities, these less the handicap, ids.
 
-    What is banned keeps its share of the probability, as in transformers' logits processors: the others' do not rise.
+    (N, count) each. What is banned keeps its share of the probability, as in transformers' logits processors: the
+    others' do not rise.
     """
     logits = logits.float()
     normalizer = logits.logsumexp(dim=1, keepdim=True)  # (N, 1)
@@ -227,23 +277,28 @@ def _best_tokens(
         repeats = (windows[..., :-1] == newest[:, None]).all(dim=2)  # (N, length - n + 1)
         limit = torch.full(repeats.shape, float("inf"), device=logits.device).masked_fill(repeats, DEAD)
         logits = logits.scatter_reduce(1, windows[..., -1], limit, "amin")
-    best, tokens = logits.topk(min(count, logits.shape[1]), dim=1)
-    return best - normalizer, tokens
+    count = min(count, logits.shape[1])
+    if handicap is None:
+        best, tokens = logits.topk(count, dim=1)
+        return best - normalizer, best - normalizer, tokens
+    worth = logits - handicap.repeat_interleave(len(logits) // len(handicap), dim=0)
+    worth, tokens = worth.topk(count, dim=1)
+    return logits.gather(1, tokens) - normalizer, worth - normalizer, tokens
 
 
 def _best_continuations(
-    scores: Tensor, gains: Tensor, tokens: Tensor, count: int
+    scores: Tensor, gains: Tensor, worths: Tensor, tokens: Tensor, count: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The `count` best of an image's beams' continuations, best first: totals, parents, gains, tokens, (n, count) each.
 
     Args:
         scores: (n, W) of the beams so far.
-        gains, tokens: (n * W, M) each beam's best next tokens.
+        gains, worths, tokens: (n * W, M) of each beam's best next tokens; totals are of `scores` and `worths`.
     """
     images, width = scores.shape
-    gains, tokens = gains.view(images, -1), tokens.view(images, -1)  # (n, W * M)
+    gains, worths, tokens = (x.view(images, -1) for x in (gains, worths, tokens))  # (n, W * M)
     choices = gains.shape[1] // width
-    totals = scores.repeat_interleave(choices, dim=1) + gains
+    totals = scores.repeat_interleave(choices, dim=1) + worths
     if totals.shape[1] < count:  # a vocabulary of fewer than `count` tokens
         missing = (0, count - totals.shape[1])
         totals, gains, tokens = F.pad(totals, missing, value=DEAD), F.pad(gains, missing), F.pad(tokens, missing)
