@@ -93,10 +93,10 @@ def beam_search(
         images = torch.arange(len(features), device=logits.device)  # (n,) those still in the batch
         beams = LiveBeams.start(len(images), rules, logits.device)
         for length in range(1, max_tokens + 1):
-            beams, parents, going = beams.advance(logits, rules)
-            stay = going.nonzero()[:, 0]
+            beams, parents = beams.advance(logits, rules)
+            stay = beams.going.nonzero()[:, 0]
             if len(stay) < len(images):
-                leave = (~going).nonzero()[:, 0]
+                leave = (~beams.going).nonzero()[:, 0]
                 for image, captions in zip(images[leave].tolist(), beams.ended.at(leave).hypotheses(), strict=True):
                     found[image] = captions
                 if len(stay) == 0:
@@ -177,18 +177,19 @@ class LiveBeams(NamedTuple):
     def at(self, images: Tensor) -> "LiveBeams":
         return LiveBeams(self.paths[images], self.gains[images], self.scores[images], self.ended.at(images))
 
-    def advance(
-        self, logits: Tensor, rules: Rules, handicap: Tensor | None = None
-    ) -> tuple["LiveBeams", Tensor, Tensor]:
-        """One token more.
+    @property
+    def going(self) -> Tensor:
+        """(n,) bool: the image is not done."""
+        return self.scores[:, 0].isfinite()
+
+    def advance(self, logits: Tensor, rules: Rules, handicap: Tensor | None = None) -> tuple["LiveBeams", Tensor]:
+        """One token more: the K beams of each image that go on, and from which beam each descends, (n, K).
+
+        An image that is done has beams with a score of minus infinity, then and in every further step.
 
         Args:
             logits: (n * W, V) of the next token.
             handicap: (n, V) by how much a token is worse than its log-probability says, for all beams of an image.
-
-        Returns:
-            the K beams of each image that go on; from which beam each descends, (n, K); and which images are not done,
-            (n,): the beams of the others mean nothing.
         """
         size, length = rules.beam_size, self.paths.shape[2] + 1
         paths, bans = self.paths.flatten(0, 1), (rules.banned_ids, rules.no_repeat_ngram)
@@ -205,9 +206,9 @@ class LiveBeams(NamedTuple):
         # Those that go on.
         scores, picked = total.masked_fill(ends, DEAD).topk(size, dim=1)  # (n, K)
         paths, gains = (x.take_along_dim(picked[..., None], dim=1) for x in (paths, gains))  # (n, K, length)
-        best = scores[:, 0] / length**rules.length_penalty
-        going = best.isfinite() & (best > ended.scores[:, -1])  # the worst of K; minus infinity until there are K
-        return LiveBeams(paths, gains, scores, ended), parent.gather(1, picked), going
+        best = scores[:, :1] / length**rules.length_penalty
+        done = best <= ended.scores[:, -1:]  # the worst of K; minus infinity until there are K
+        return LiveBeams(paths, gains, scores.masked_fill(done, DEAD), ended), parent.gather(1, picked)
 
 
 class Ended(NamedTuple):

@@ -157,12 +157,27 @@ class ClipCap(Group):
     scratch: GPT2Scratch
 
 
+class Ensemble(Group):
+    lstm: list[str]
+    clipcap: list[str]
+
+
+class Diverse(Group):
+    captions: Annotated[int, Field(ge=0, le=100)]
+    method: Literal["nucleus", "beams"]
+    top_p: Rate
+    temperature: Annotated[float, Field(gt=0)]
+    strength: NonNegative
+
+
 class Generate(Group):
     beam_size: Positive
     length_penalty: float
     no_repeat_ngram: Whole
     max_tokens: Annotated[int, Field(ge=1, le=512)]
     batch_size: Positive
+    ensemble: Ensemble
+    diverse: Diverse
 
 
 class Evaluate(Group):

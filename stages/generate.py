@@ -1,8 +1,11 @@
 """Stage generate: captions the test images with one of the trained decoders (`generate@lstm`, `generate@clipcap`).
 
-Reads   data/ (the test split), features/vgg16.h5 or features/clip.h5, checkpoints/lstm/ or checkpoints/clipcap/.
-Writes  captions/lstm.json or captions/clipcap.json as COCO results; captions/NAME_details.json for the report:
-        each token's probability, the attending LSTM's maps, the words nearest to ClipCap's prefix.
+Reads   data/ (the test split), features/vgg16.h5 or features/clip.h5, checkpoints/lstm/ or checkpoints/clipcap/, and
+        the folders of `generate.ensemble`, which DVC does not watch: after a change in one, `dvc repro -f -s
+        generate@lstm`.
+Writes  in captions/, where NAME is lstm or clipcap: NAME.json as COCO results, one caption an image by beam search;
+        NAME_diverse.json with several that differ; NAME_details.json for the report: each token's probability, the
+        attending LSTM's maps, the words nearest to ClipCap's prefix; NAME_weights.json: the weights' hashes.
 Expect  a few seconds for 240 images on 2 cores with the small networks.
 """
 
@@ -16,12 +19,17 @@ import torch
 from captioning import settings as schema
 from captioning.captioners import load
 from captioning.datasets import load_data
-from captioning.decoding import beam_search
+from captioning.decoding import Decoder, Hypothesis, beam_search
 from captioning.details import details
 from captioning.device import pick_device
+from captioning.diverse import diverse_beam_search
+from captioning.ensemble import weights_of, with_others
 from captioning.features import FeatureStore
 from captioning.files import write_json, write_lines
 from captioning.progress import track
+from captioning.sampling import sample
+from captioning.settings import Generate
+from captioning.text import Text
 from stages import folder_of, stage
 
 FEATURES = {"lstm": "features/vgg16.h5", "clipcap": "features/clip.h5"}
@@ -32,27 +40,64 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Captions the test images with a trained decoder.")
     parser.add_argument("decoder", choices=FEATURES)
     name = parser.parse_args().decoder
-    options, device = schema.load().generate, pick_device()
+    settings, device = schema.load(), pick_device()
+    options, others = settings.generate, getattr(settings.generate.ensemble, name)
     decoder = load(folder_of(name))
     store = FeatureStore.open(FEATURES[name], expect=decoder.features)
-    model, text = decoder.model.to(device), decoder.text
+    model, text = with_others(decoder, others).to(device), decoder.text
+    weights = weights_of([folder_of(name), *others])
+    if others:
+        print("\n".join([f"{len(weights)} decoders as one:", *(f"  {where}: {sha}" for where, sha in weights.items())]))
+    generator = torch.Generator(device).manual_seed(settings.seed)
     ids, start = load_data().split("test"), time.monotonic()
-    captions, entries = [], []
+    captions, sets, entries = [], [], []
     for i in track(range(0, len(ids), options.batch_size), f"captions by {name}", unit="batch"):
         part = ids[i : i + options.batch_size]
         features = torch.from_numpy(store.load(part)).to(device, torch.float32)
-        found = beam_search(
-            model, features, beam_size=options.beam_size, max_tokens=options.max_tokens, eos_id=text.eos_id,
-            length_penalty=options.length_penalty, banned_ids=text.banned_ids,
-            no_repeat_ngram=options.no_repeat_ngram,
-        )  # fmt: skip
-        entries += details(decoder, part, features, [hypotheses[0] for hypotheses in found])
-        said = [text.decode(hypotheses[0].tokens) for hypotheses in found]
-        captions += [{"image_id": image, "caption": caption} for image, caption in zip(part, said, strict=True)]
+        best = [found[0] for found in beam_search(model, features, **rules(options, text))]
+        entries += details(decoder, part, features, best)
+        for image, hypothesis, several in zip(
+            part, best, diverse(model, features, options, text, generator), strict=True
+        ):
+            captions.append({"image_id": image, "caption": text.decode(hypothesis.tokens)})
+            sets.append({"image_id": image, "captions": [text.decode(one.tokens) for one in several]})
     write_json(f"captions/{name}.json", captions)
+    write_lines(f"captions/{name}_diverse.json", sets if options.diverse.captions else [])
     write_lines(f"captions/{name}_details.json", entries)
+    write_json(f"captions/{name}_weights.json", weights)
     distinct, rate = len({entry["caption"] for entry in captions}), len(captions) / (time.monotonic() - start)
-    print(f"wrote captions/{name}.json: {len(captions)} captions, {distinct} of them distinct, {rate:.0f} a second")
+    print(
+        f"wrote captions/{name}.json: {len(captions)} captions, {distinct} of them distinct, {rate:.0f} images a second"
+    )
+
+
+def rules(options: Generate, text: Text) -> dict:
+    """What every search keeps to."""
+    return {
+        "beam_size": options.beam_size,
+        "max_tokens": options.max_tokens,
+        "eos_id": text.eos_id,
+        "length_penalty": options.length_penalty,
+        "banned_ids": text.banned_ids,
+        "no_repeat_ngram": options.no_repeat_ngram,
+    }
+
+
+def diverse(
+    model: Decoder, features: torch.Tensor, options: Generate, text: Text, generator: torch.Generator
+) -> list[list[Hypothesis]]:
+    """Several captions an image that differ; for each image none, where none are asked for."""
+    wanted = options.diverse
+    if wanted.captions == 0:
+        return [[] for _ in features]
+    if wanted.method == "beams":
+        return diverse_beam_search(
+            model, features, groups=wanted.captions, strength=wanted.strength, **rules(options, text)
+        )
+    return sample(
+        model, features, wanted.captions, max_tokens=options.max_tokens, eos_id=text.eos_id,
+        banned_ids=text.banned_ids, top_p=wanted.top_p, temperature=wanted.temperature, generator=generator,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

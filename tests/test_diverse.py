@@ -1,0 +1,76 @@
+"""Diverse beam search says what a plain one without batches and caches says; its first group is beam search."""
+
+import pytest
+import torch
+from test_decoding import END, MODELS, log_probs_after, random_clipcap, random_features, random_lstm
+
+from captioning.decoding import beam_search
+from captioning.diverse import diverse_beam_search
+
+OPTIONS = dict(beam_size=2, max_tokens=7, eos_id=END)
+
+
+def plain_diverse(model, features, groups: int, strength: float, beams: int, max_tokens: int, penalty: float):
+    """One image, Python lists: (score, tokens with the end) of each group's best."""
+    live, ended = [[(0.0, [])] for _ in range(groups)], [[] for _ in range(groups)]
+    for length in range(1, max_tokens + 1):
+        taken = []
+        for group in range(groups):
+            options = []
+            for total, tokens in live[group]:
+                for token, log_prob in enumerate(log_probs_after(model, features, tokens)):
+                    options.append((total + log_prob - strength * taken.count(token), [*tokens, token]))
+            options = sorted(options, key=lambda option: -option[0])[: 2 * beams]
+            last = length == max_tokens
+            for total, tokens in options[:beams]:
+                if last or tokens[-1] == END:
+                    ended[group].append((total / length**penalty, tokens))
+            ended[group] = sorted(ended[group], key=lambda caption: -caption[0])[:beams]
+            live[group] = [option for option in options if not last and option[1][-1] != END][:beams]
+            best = live[group][0][0] / length**penalty if live[group] else None
+            if best is not None and len(ended[group]) == beams and best <= ended[group][-1][0]:
+                live[group] = []
+            taken += [tokens[-1] for _, tokens in live[group]]
+    return [captions[0] for captions in ended]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("strength,penalty", [(0.5, 1.0), (3.0, 0.7)])
+@torch.no_grad()
+def test_captions_are_those_of_a_plain_search(kind, strength, penalty):
+    model, grid = MODELS[kind](3)
+    features = random_features(3, 4, grid)
+    found = diverse_beam_search(model, features, groups=3, strength=strength, length_penalty=penalty, **OPTIONS)
+    for image, captions in enumerate(found):
+        one = features[image : image + 1]
+        plain = plain_diverse(model, one, 3, strength, 2, 7, penalty)
+        assert [caption.tokens + [END] * caption.ended for caption in captions] == [tokens for _, tokens in plain]
+        assert [caption.score for caption in captions] == pytest.approx([score for score, _ in plain], abs=1e-4)
+        for caption in captions:
+            tokens = caption.tokens + [END] * caption.ended
+            own = [log_probs_after(model, one, tokens[:i])[token] for i, token in enumerate(tokens)]
+            assert caption.log_probs == pytest.approx(own, abs=1e-4), "without the charges"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_group_is_beam_search_and_the_others_move_away(seed):
+    model, features = random_clipcap(seed), random_features(seed, 8)
+    best = [captions[0].tokens for captions in beam_search(model, features, **OPTIONS)]
+    distinct = []
+    for strength in (0.0, 0.5):
+        found = diverse_beam_search(model, features, groups=4, strength=strength, **OPTIONS)
+        assert [captions[0].tokens for captions in found] == best
+        distinct.append(sum(len({tuple(caption.tokens) for caption in captions}) for captions in found))
+    assert distinct[0] == 8, "every group says the same"
+    assert distinct[1] > 16
+
+
+def test_bans_hold_and_no_images_are_no_error():
+    model, banned = random_lstm(1), {2, 5, 7}
+    rules = dict(groups=3, strength=1.0, **OPTIONS)
+    found = diverse_beam_search(model, random_features(1, 3), banned_ids=banned, no_repeat_ngram=1, **rules)
+    for caption in (caption for captions in found for caption in captions):
+        assert not banned & set(caption.tokens) and len(set(caption.tokens)) == len(caption.tokens)
+    assert diverse_beam_search(model, torch.zeros(0, 8), **rules) == []
+    with pytest.raises(ValueError, match="1 or more"):
+        diverse_beam_search(model, random_features(1, 1), **rules | {"groups": 0})
