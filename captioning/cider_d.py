@@ -1,8 +1,8 @@
 """CIDEr-D fast enough to be a reward: the 80 captions of a training step in a few milliseconds.
 
-CIDEr (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726) is the cosine between the n-grams of two
-captions, each weighted by how rare it is among the references of a corpus; its variant D clips a candidate's
-counts to the reference's and fades with the difference in length. What coco-caption calls CIDEr is this variant.
+CIDEr (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726) is the cosine between the n-grams of two captions, each
+weighted by how rare it is among the references of a corpus; its variant D clips a candidate's counts to the reference's
+and fades with the difference in length. What coco-caption calls CIDEr is this variant.
 """
 
 from __future__ import annotations
