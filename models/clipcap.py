@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from models import gpt2
-from models.losses import Loss, cross_entropy, targets_of
+from models.losses import Loss, linear_cross_entropy
+from models.packing import pack
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,13 @@ class ClipCap(nn.Module):
         Returns:
             `Loss(total, tokens)`: the sum over all captions' tokens, and how many there were.
         """
-        targets = targets_of(captions, weights)
-        hidden = gpt2.packed_hidden(self.gpt, self.prefix(features), captions, targets)  # (M, E)
-        return cross_entropy(gpt2.logits_of(self.gpt, hidden), targets, label_smoothing)
+        packed = pack(captions, weights)
+        hidden = gpt2.packed_hidden(self.gpt, self.prefix(features), captions, packed)  # (R, E)
+        total = linear_cross_entropy(
+            self.gpt.transformer.ln_f(hidden), self.gpt.lm_head.weight, packed.rows, packed.tokens, packed.weights,
+            label_smoothing,
+        )  # fmt: skip
+        return Loss(total, torch.tensor(len(packed.tokens), device=total.device))
 
     def begin(self, features: Tensor) -> tuple[Tensor, gpt2.Beams]:
         """Features (B, D) -> the first token's logits (B, V), and a state with one row an image."""

@@ -3,8 +3,8 @@
 The weights are those of transformers' `GPT2LMHeadModel`, used module by module; only the attention between them is
 ours, because both uses share one prefix among several texts, which the library's forward cannot do without copies:
 
-- `packed_hidden` (training): one row an image, its prefix once, then its captions with nothing between them. All but
-  the attention runs on the real tokens alone, as one (N, E) matrix.
+- `packed_hidden` (training): one row an image, its prefix once, then the tree of its captions (`models.packing`). All
+  but the attention runs on the real tokens alone, as one (N, E) matrix.
 - `begin` and `step` (decoding): keys and values of the prefix are kept once an image, and after them those of every
   token that one of its beams has produced. A beam sees the prefix and its own ancestors, by a mask; so reordering beams
   moves a small table of ancestors, and no keys or values at all.
@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from models.losses import ROUND, Targets
+from models.losses import ROUND
+from models.packing import Packed, attention_mask
 
 Attend = Callable[[int, Tensor], Tensor]  # (layer, queries|keys|values (N, 3E)) -> (N, E)
 
@@ -68,36 +69,32 @@ def check_length(gpt: GPT2LMHeadModel, prefix: int, tokens: int) -> None:
 # ---- training ------------------------------------------------------------------------------------------------------
 
 
-def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, captions: Tensor, targets: Targets) -> Tensor:
-    """The blocks' output at every position that predicts a target: (M, E), in the order of `targets.tokens`.
+def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, captions: Tensor, packed: Packed) -> Tensor:
+    """The blocks' output at every position that predicts a target: (R, E), R a multiple of `ROUND`.
 
-    Equal to running each caption in a row of its own after a copy of its image's prefix, at a fraction of the tokens.
+    Rows 0 to B - 1 are the ends of the prefixes, the next N the packed nodes, the rest filling. Equal to running each
+    caption in a row of its own after a copy of its image's prefix, at a fraction of the tokens.
 
     Args:
         prefix: (B, P, E) prefix embeddings.
         captions: (B, C, T) token ids, padded with a negative id (see `models.losses`).
-        targets: `targets_of(captions)`.
+        packed: `pack(captions)`.
     """
     (images, length, width), device = prefix.shape, prefix.device
     check_length(gpt, length, captions.shape[-1] - 1)
-    image, caption, step = targets.inside.nonzero(as_tuple=True)  # (N,) each: where the input tokens are
-    text = gpt.transformer.wte(captions[image, caption, step])  # (N, E)
+    text = gpt.transformer.wte(captions[packed.image, packed.caption, packed.step])  # (N, E)
     spare = -(images * length + len(text)) % ROUND
-    embeddings = F.pad(torch.cat([prefix.reshape(-1, width), text]), (0, 0, 0, spare))  # (R, E), R = B*P + N + spare
-    positions = torch.cat([torch.arange(length, device=device).repeat(images), length + step])  # a caption's restart
+    embeddings = F.pad(torch.cat([prefix.reshape(-1, width), text]), (0, 0, 0, spare))  # (B*P + N + spare, E)
+    start = torch.arange(length, device=device)
+    positions = F.pad(torch.cat([start.repeat(images), length + packed.step]), (0, spare))  # a caption's restart
 
-    # Only attention needs rows: (B, S) cells, the prefix first, then the image's captions without gaps.
-    order = targets.inside.flatten(1).cumsum(1).view_as(targets.inside)  # (B, C, T-1): rank in the row, from 1
-    rows = length + int(order[:, -1, -1].max()) if captions.shape[-1] > 1 else length
+    # Only attention needs rows: (B, S) cells, the prefix first, then the image's nodes.
+    rows = length + (int(packed.rank.max()) + 1 if len(text) else 0)
     rows += -rows % 8  # S
-    cells = torch.cat(
-        [
-            (torch.arange(images, device=device)[:, None] * rows + torch.arange(length, device=device)).flatten(),
-            image * rows + length - 1 + order[image, caption, step],
-        ]
-    )  # (B*P + N,)
-    mask = _packed_mask(cells, torch.cat([caption.new_zeros(images * length), caption + 1]), images, rows)
-    mask = mask.to(prefix.dtype)
+    nodes = packed.image * rows + length + packed.rank  # (N,)
+    cells = torch.cat([(torch.arange(images, device=device)[:, None] * rows + start).flatten(), nodes])  # (B*P + N,)
+    seen = attention_mask(packed, nodes, length, rows)[:, None]  # (B, 1, S, S)
+    mask = torch.zeros(seen.shape, dtype=prefix.dtype, device=device).masked_fill(~seen, float("-inf"))
 
     def attend(layer: int, qkv: Tensor) -> Tensor:
         padded = qkv.new_zeros(images * rows, 3 * width).index_copy(0, cells, qkv[: len(cells)])
@@ -106,23 +103,12 @@ def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, captions: Tensor, target
         out = F.scaled_dot_product_attention(
             q, k, v, mask, dropout_p=dropout.p if dropout.training else 0.0, scale=scale_of(gpt, layer)
         )
-        return out.transpose(1, 2).reshape(images * rows, width).index_select(0, F.pad(cells, (0, spare)))  # (R, E)
+        return out.transpose(1, 2).reshape(images * rows, width).index_select(0, F.pad(cells, (0, spare)))
 
-    x = run_blocks(gpt, embeddings, F.pad(positions, (0, spare)), attend)
-    firsts = targets.first.nonzero()[:, 0] * length + length - 1  # the prefix's last position, once a caption
-    inside = torch.arange(images * length, len(cells), device=device)
-    return x.index_select(0, F.pad(torch.cat([firsts, inside]), (0, len(targets.tokens) - targets.count)))  # (M, E)
-
-
-def _packed_mask(cells: Tensor, segments: Tensor, images: int, rows: int) -> Tensor:
-    """Additive mask (B, 1, S, S): everyone sees the prefix (segment 0) and its own caption, both causally.
-
-    Cells without a token see the prefix too, so that no row of scores is empty; nobody sees them.
-    """
-    segment = segments.new_full((images * rows,), -1).index_copy(0, cells, segments).view(images, rows)  # (B, S)
-    query, key = segment[:, :, None], segment[:, None, :]
-    seen = ((key == 0) | (key == query)) & torch.ones(rows, rows, dtype=torch.bool, device=cells.device).tril()
-    return torch.zeros(seen.shape, device=cells.device).masked_fill(~seen, float("-inf"))[:, None]  # (B, 1, S, S)
+    x = run_blocks(gpt, embeddings, positions, attend)
+    ends = torch.arange(images, device=device) * length + length - 1
+    wanted = torch.cat([ends, torch.arange(images * length, len(cells), device=device)])  # (B + N,)
+    return x.index_select(0, F.pad(wanted, (0, -len(wanted) % ROUND)))  # (R, E)
 
 
 # ---- decoding ------------------------------------------------------------------------------------------------------

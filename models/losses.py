@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 PAD = -100
-ROUND = 64  # rows of large matrices come in multiples of this: oneDNN keeps a kernel for every size it has met in bf16
+ROUND = 32  # rows of large matrices come in multiples of this: oneDNN keeps a kernel for every size it has met in bf16
 
 
 class Loss(NamedTuple):
@@ -57,3 +58,72 @@ def cross_entropy(logits: Tensor, targets: Targets, smoothing: float = 0.0) -> L
     if targets.weights is not None:
         total = (total * targets.weights).sum()
     return Loss(total, torch.tensor(targets.count, device=logits.device))
+
+
+# ---- without ever holding all logits -------------------------------------------------------------------------------
+
+CHUNK = 256  # rows whose logits are in memory at once, 50 MB of GPT-2's vocabulary in float32
+
+
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, rows: Tensor, tokens: Tensor, weights: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
+    """Summed cross-entropy of tokens under `softmax(hidden @ weight.T)`, the softmax in float32.
+
+    The gradient of logits is made where the logits are, chunk by chunk; autograd would keep several copies of all.
+
+    Args:
+        hidden: (R, E).
+        weight: (V, E), the vocabulary's matrix.
+        rows: (M,) which row of `hidden` predicts which target; one row may predict several, or none.
+        tokens: (M,) the targets.
+        weights: (M,) what each target counts for in the sum; None: 1.
+        smoothing: share of the target's probability that is spread over the vocabulary.
+    """
+    if weights is None:
+        weights = torch.ones(rows.shape, device=rows.device)
+    return _LinearCrossEntropy.apply(hidden, weight, rows, tokens, weights, smoothing, torch.is_grad_enabled())
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden, weight, rows, tokens, weights, smoothing, training):
+        kind = hidden.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+        with torch.autocast(kind, enabled=False):
+            x, matrix, size = hidden.to(dtype), weight.to(dtype), len(weight)
+            weights = weights.float()
+            share = weights.new_zeros(len(x)).index_add_(0, rows, weights)  # (R,) that each row counts for
+            gradient = torch.empty_like(x) if training and ctx.needs_input_grad[0] else None  # (R, E)
+            kept = x.new_empty(len(x), size) if training and ctx.needs_input_grad[1] else None  # (R, V)
+            total = weights.new_zeros(())
+            for start in range(0, len(x), CHUNK):
+                part = slice(start, start + CHUNK)
+                logs = (x[part] @ matrix.T).float().log_softmax(1)  # (r, V)
+                here = (rows >= start) & (rows < start + len(logs))
+                row, counts = (rows - start).clamp(0, len(logs) - 1), weights * here  # (M,) each
+                total -= (1 - smoothing) * (logs[row, tokens] * counts).sum()
+                if smoothing:
+                    total -= smoothing * (logs.mean(1) * share[part]).sum()
+                if gradient is None and kept is None:
+                    continue
+                slopes = logs.exp_()  # (r, V): of the logits
+                if smoothing:
+                    slopes.sub_(smoothing / size)
+                slopes.mul_(share[part, None]).index_put_((row, tokens), (smoothing - 1) * counts, accumulate=True)
+                slopes = slopes.to(dtype)
+                if gradient is not None:
+                    torch.mm(slopes, matrix, out=gradient[part])
+                if kept is not None:
+                    kept[part] = slopes
+        ctx.save_for_backward(gradient, kept, x if kept is not None else None)
+        ctx.dtypes = hidden.dtype, weight.dtype
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, outer):
+        gradient, kept, x = ctx.saved_tensors
+        of_hidden = None if gradient is None else (gradient * outer).to(ctx.dtypes[0])
+        of_weight = None if kept is None else (kept.T @ (x * outer).to(x.dtype)).to(ctx.dtypes[1])
+        return of_hidden, of_weight, None, None, None, None, None

@@ -1,0 +1,63 @@
+"""The loss without all logits in memory: equal to torch's on logits, gradients too."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from models.losses import CHUNK, linear_cross_entropy
+
+VOCABULARY, WIDTH = 37, 16
+
+
+def drawn(rows: int, targets: int) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(rows)
+    hidden, weight = torch.randn(rows, WIDTH), torch.randn(VOCABULARY, WIDTH)
+    where, tokens = torch.randint(rows, (targets,)), torch.randint(VOCABULARY, (targets,))
+    return hidden.requires_grad_(), weight.requires_grad_(), where, tokens
+
+
+@pytest.mark.parametrize("rows", [1, 5, CHUNK, 2 * CHUNK + 3])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_loss_and_gradients_are_those_of_all_logits(rows, smoothing, weighted):
+    hidden, weight, where, tokens = drawn(rows, rows + 7)
+    weights = torch.randn(len(where)) if weighted else None
+    logits = hidden @ weight.T
+    each = F.cross_entropy(logits[where], tokens, reduction="none", label_smoothing=smoothing)
+    expected = (each if weights is None else each * weights).sum()
+    wanted = torch.autograd.grad(expected / 3, (hidden, weight))
+    loss = linear_cross_entropy(hidden, weight, where, tokens, weights, smoothing)
+    found = torch.autograd.grad(loss / 3, (hidden, weight))
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-4)
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_what_needs_no_gradient_gets_none():
+    hidden, weight, where, tokens = drawn(5, 9)
+    full = linear_cross_entropy(hidden, weight, where, tokens)
+    full.backward()
+    both = hidden.grad, weight.grad
+    hidden.grad = None
+    frozen = weight.detach()
+    linear_cross_entropy(hidden, frozen, where, tokens).backward()
+    assert frozen.grad is None
+    torch.testing.assert_close(hidden.grad, both[0], rtol=0, atol=0)
+    weight.grad = None
+    linear_cross_entropy(hidden.detach(), weight, where, tokens).backward()
+    torch.testing.assert_close(weight.grad, both[1], rtol=0, atol=0)
+    with torch.no_grad():
+        assert not linear_cross_entropy(hidden, weight, where, tokens).requires_grad
+
+
+def test_the_softmax_of_bf16_logits_is_in_float32():
+    hidden, weight, where, tokens = drawn(40, 60)
+    exact = F.cross_entropy((hidden @ weight.T)[where], tokens, reduction="sum")
+    with torch.autocast("cpu", torch.bfloat16):
+        near = linear_cross_entropy(hidden, weight, where, tokens)
+    near.backward()
+    assert near.dtype == hidden.grad.dtype == weight.grad.dtype == torch.float32
+    assert abs(near.item() / exact.item() - 1) < 0.01
+    wanted = torch.autograd.grad(exact, (hidden, weight))
+    for ours, theirs in zip((hidden.grad, weight.grad), wanted, strict=True):
+        assert F.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.999
