@@ -43,7 +43,7 @@ def verdict(better: str, other: str, found: Mapping[str, Mapping[str, float]]) -
 MORE = {
     "clipscore": "CLIP-S", "refclipscore": "RefCLIP-S", "spice": "SPICE", "facts_precision": "facts P",
     "facts_recall": "facts R", "distinct_1": "dist-1", "distinct_2": "dist-2", "vocabulary": "words",
-    "distinct_captions": "unique", "novel": "novel", "mean_words": "length",
+    "distinct_captions": "unique", "copied": "copied", "mean_words": "length",
 }  # fmt: skip
 
 

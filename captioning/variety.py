@@ -19,7 +19,7 @@ def variety(captions: Mapping[str, str], train: Tokens) -> dict[str, float]:
 
     distinct_1, distinct_2: different words and pairs of words / all of them (Li et al. 2016); they fall with the number
     of captions, so compare them on the same images. vocabulary: different words. distinct_captions: share of captions
-    that no other image has. novel: share that is no training caption. mean_words: length.
+    that no other image has. copied: share that is a training caption, word for word. mean_words: length.
     """
     words = [text.split() for text in captions.values()]
     pairs = [pair for said in words for pair in itertools.pairwise(said)]
@@ -30,7 +30,7 @@ def variety(captions: Mapping[str, str], train: Tokens) -> dict[str, float]:
         "distinct_2": len(set(pairs)) / max(1, len(pairs)),
         "vocabulary": len(set(singles)),
         "distinct_captions": len(counts) / len(captions),
-        "novel": sum(text not in known for text in captions.values()) / len(captions),
+        "copied": sum(text in known for text in captions.values()) / len(captions),
         "mean_words": len(singles) / len(captions),
     }
 

@@ -120,7 +120,7 @@ def test_results_hold_the_rest(evaluated):
         "distinct_2": 0.1875,  # 5 + 5 + 1 + 4 of 80 pairs
         "vocabulary": 12.0,
         "distinct_captions": 1.0,
-        "novel": 0.0,
+        "copied": 1.0,
         "mean_words": 5.0,
     }
     assert scores["more"]["systems"]["lstm"]["distinct_captions"] == 0.25

@@ -103,19 +103,19 @@ const HINTS = {
   facts_precision: "share of the facts said that are true", facts_recall: "share of the main facts that are said",
   distinct_1: "different words / all words", distinct_2: "different pairs of words / all pairs",
   vocabulary: "different words used", distinct_captions: "share of different captions",
-  novel: "share that is no training caption", mean_words: "mean number of words",
+  copied: "share that is a training caption, word for word", mean_words: "mean number of words",
 };
 
 function moreTable() {
   const systems = REPORT.scores.more.systems;
   const keys = Object.keys(REPORT.more_metrics).filter((key) => Object.values(systems).some((one) => key in one));
   const titles = { facts_precision: "Facts, precision", facts_recall: "Facts, recall", distinct_1: "Distinct-1",
-    distinct_2: "Distinct-2", vocabulary: "Vocabulary", distinct_captions: "Different captions", novel: "Novel",
+    distinct_2: "Distinct-2", vocabulary: "Vocabulary", distinct_captions: "Different captions", copied: "Copied",
     mean_words: "Words", clipscore: "CLIPScore", refclipscore: "RefCLIPScore", spice: "SPICE" };
   const show = (key, value) => {
     if (value === undefined) return "–";
     if (typeof value === "object") return [fixed(value.value), el("small", {}, between(value.low, value.high))];
-    return key === "vocabulary" ? count(Math.round(value)) : ["novel", "distinct_captions"].includes(key) ? percent(value)
+    return key === "vocabulary" ? count(Math.round(value)) : ["copied", "distinct_captions"].includes(key) ? percent(value)
       : fixed(value, key === "mean_words" ? 1 : 3);
   };
   return table("Variety, facts and other scores", [{ title: "" }, ...keys.map((key) => ({ title: titles[key], hint: HINTS[key] }))],
