@@ -113,8 +113,10 @@ class FinetuneCLIP(Training):
 class LSTM(Group):
     embed_dim: Positive
     hidden_size: Positive
+    merge: bool
     attention_dim: Positive
     dropout: Share
+    image_dropout: Share
     tie_weights: bool
     min_count: Positive
 

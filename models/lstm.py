@@ -1,13 +1,15 @@
 """The conventional captioner: an LSTM started by image features, with or without attention to a grid of them.
 
 Pooled features: Show and Tell (Vinyals et al. 2015, https://arxiv.org/abs/1411.4555). The projected image is the LSTM's
-first input; what comes out predicts the first word.
+first input; what comes out predicts the first word. With `merge` the image is added to the LSTM's output at every step as
+well (Tanti et al. 2018, https://arxiv.org/abs/1703.09137), so that the LSTM need not carry it through the caption.
 
 Grid features: Show, Attend and Tell (Xu et al. 2015, https://arxiv.org/abs/1502.03044), soft attention. The projected
 mean of the grid sets the LSTM's first state and is its first input; each further input is a word, and each step looks
 at the grid, cell by cell.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,9 +29,11 @@ class LSTMConfig:
     grid: bool = False  # features are a grid (B, H, W, D), and the LSTM attends to it
     embed_dim: int = 512  # width of a word's and of the image's embedding
     hidden_size: int = 512  # width of the LSTM
+    merge: bool = False  # pooled: the image is added to the LSTM's output at every step, too
     attention_dim: int = 512  # grid: width of the attention's hidden layer
     attention_penalty: float = 1.0  # grid: weight of the doubly stochastic regulariser while training
-    dropout: float = 0.5  # of features, embeddings and the LSTM's output
+    dropout: float = 0.5  # of words' embeddings and the LSTM's output
+    image_dropout: float = 0.5  # of features and the image's embedding
     tie_weights: bool = True  # the output layer is the embeddings; needs embed_dim = hidden_size
 
     def to_dict(self) -> dict[str, Any]:
@@ -39,14 +43,22 @@ class LSTMConfig:
 class LSTMState:
     """One row a caption or beam; row `b * K + k` is the k-th of image b. A grid is kept once an image."""
 
-    def __init__(self, hidden: Tensor, cell: Tensor, grid: Tensor | None = None, keys: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        hidden: Tensor,
+        cell: Tensor,
+        image: Tensor | None = None,
+        grid: Tensor | None = None,
+        keys: Tensor | None = None,
+    ) -> None:
         self.hidden, self.cell = hidden, cell  # (N, H) each
+        self.image = image  # (N, H), what is added to each output, where images are merged
         self.grid, self.keys = grid, keys  # (B, L, D) and (B, L, A), where there is attention
         self.width = 1  # K
 
     def expand(self, width: int) -> "LSTMState":
         """From one row an image to `width` equal rows an image."""
-        self.hidden, self.cell = (x.repeat_interleave(width, dim=0) for x in (self.hidden, self.cell))
+        self._rows(lambda x: x.repeat_interleave(width, dim=0))
         self.width *= width
         return self
 
@@ -55,7 +67,16 @@ class LSTMState:
         if self.grid is not None and len(rows) < len(self.hidden):
             images = rows.view(-1, self.width)[:, 0] // self.width  # (B',)
             self.grid, self.keys = self.grid[images], self.keys[images]
-        self.hidden, self.cell = self.hidden[rows], self.cell[rows]
+        self._rows(lambda x: x[rows])
+        return self
+
+    def part(self, rows: Tensor) -> "LSTMState":
+        """A new state of these rows alone; not for grids."""
+        return LSTMState(self.hidden, self.cell, self.image)._rows(lambda x: x[rows])
+
+    def _rows(self, change: Callable[[Tensor], Tensor]) -> "LSTMState":
+        self.hidden, self.cell = change(self.hidden), change(self.cell)
+        self.image = None if self.image is None else change(self.image)
         return self
 
 
@@ -71,7 +92,7 @@ class LSTMDecoder(nn.Module):
                 f"tie_weights needs embed_dim and hidden_size to be equal: {config.embed_dim} and {config.hidden_size}"
             )
         self.config = config
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout, self.image_dropout = nn.Dropout(config.dropout), nn.Dropout(config.image_dropout)
         self.image = nn.Linear(config.feature_size, config.embed_dim)
         self.image_norm = nn.LayerNorm(config.embed_dim)  # so that the scale of the features does not matter
         self.embedding = nn.Embedding(config.vocab_size, config.embed_dim)
@@ -83,6 +104,7 @@ class LSTMDecoder(nn.Module):
             self.glimpse = nn.Linear(config.feature_size, config.hidden_size)
         else:
             self.lstm = nn.LSTM(config.embed_dim, config.hidden_size, batch_first=True)
+            self.merge = nn.Linear(config.embed_dim, config.hidden_size) if config.merge else None
         if not config.tie_weights:
             self.output = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.output_bias = nn.Parameter(torch.zeros(config.vocab_size))
@@ -119,8 +141,7 @@ class LSTMDecoder(nn.Module):
         for group in lengths.argsort(descending=True, stable=True).chunk(GROUPS):
             if steps := int(lengths[group[0]]):
                 words = self.dropout(self.embedding(rows[group, :steps]))  # (G, S, E)
-                start = LSTMState(state.hidden[group], state.cell[group])
-                hidden[group, :steps] = self._run(words, start).to(hidden.dtype)
+                hidden[group, :steps] = self._run(words, state.part(group)).to(hidden.dtype)
         return hidden[targets.inside.flatten(0, 1)], 0.0
 
     def _teach_grid(
@@ -167,20 +188,21 @@ class LSTMDecoder(nn.Module):
                 f"features must be {wanted} with D = {self.config.feature_size}, not {tuple(features.shape)}"
             )
         pooled = features.flatten(1, -2).mean(1) if self.config.grid else features  # (B, D)
-        image = self.dropout(self.image_norm(self.image(self.dropout(pooled))))  # (B, E)
+        image = self.image_dropout(self.image_norm(self.image(self.image_dropout(pooled))))  # (B, E)
         if not self.config.grid:
-            state = LSTMState(*image.new_zeros(2, len(image), self.config.hidden_size))
+            merged = self.merge(image) if self.merge else None  # (B, H)
+            state = LSTMState(*image.new_zeros(2, len(image), self.config.hidden_size), merged)
             return self._run(image[:, None], state)[:, 0], None, state
         hidden, cell = torch.tanh(self.start(image)).chunk(2, dim=1)  # (B, H) each
-        grid = self.dropout(features.flatten(1, -2))  # (B, L, D)
-        state = LSTMState(hidden, cell, grid, self.attention.keys(grid))
+        grid = self.image_dropout(features.flatten(1, -2))  # (B, L, D)
+        state = LSTMState(hidden, cell, grid=grid, keys=self.attention.keys(grid))
         return *self._attend(image, state), state
 
     def _run(self, inputs: Tensor, state: LSTMState) -> Tensor:
         """The plain LSTM over a whole sequence: (N, S, E) -> (N, S, H)."""
         outputs, (hidden, cell) = self.lstm(inputs, (state.hidden[None], state.cell[None]))
         state.hidden, state.cell = hidden[0], cell[0]
-        return outputs
+        return outputs if state.image is None else outputs + state.image[:, None]
 
     def _attend(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, Tensor]:
         """One step of the attending LSTM: (N, E) -> its output (N, H) and what it looked at (N, L)."""

@@ -32,8 +32,10 @@ def main() -> None:
         grid=len(store.shape) == 4,
         embed_dim=settings.lstm.embed_dim,
         hidden_size=settings.lstm.hidden_size,
+        merge=settings.lstm.merge,
         attention_dim=settings.lstm.attention_dim,
         dropout=settings.lstm.dropout,
+        image_dropout=settings.lstm.image_dropout,
         tie_weights=settings.lstm.tie_weights,
     )
     decoder = Decoder("lstm", LSTMDecoder(config), text, config.to_dict(), feature_identity(store.attrs))

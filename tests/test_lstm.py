@@ -9,12 +9,13 @@ from models.lstm import LSTMConfig, LSTMDecoder
 
 VOCABULARY, FEATURES, END = 30, 10, 1
 KINDS = pytest.mark.parametrize("grid", [False, True], ids=["pooled", "grid"])
+MERGES = pytest.mark.parametrize("merge", [False, True], ids=["first", "merged"])
 
 
 def small_lstm(grid: bool, dropout: float = 0.0, **changes) -> LSTMDecoder:
     torch.manual_seed(0)
     sizes = dict(embed_dim=16, hidden_size=16, attention_dim=8, attention_penalty=0.0)
-    return LSTMDecoder(LSTMConfig(VOCABULARY, FEATURES, grid=grid, dropout=dropout, **sizes | changes))
+    return LSTMDecoder(LSTMConfig(VOCABULARY, FEATURES, grid=grid, dropout=dropout, image_dropout=dropout, **sizes | changes))
 
 
 def some_features(grid: bool, images: int = 4) -> torch.Tensor:
@@ -47,9 +48,10 @@ def loss_word_by_word(model: LSTMDecoder, features: torch.Tensor, captions: torc
 
 
 @KINDS
+@MERGES
 @pytest.mark.parametrize("tie", [True, False])
-def test_loss_and_gradients_are_those_of_feeding_word_by_word(grid, tie):
-    model, twin = small_lstm(grid, tie_weights=tie), small_lstm(grid, tie_weights=tie)
+def test_loss_and_gradients_are_those_of_feeding_word_by_word(grid, merge, tie):
+    model, twin = (small_lstm(grid, tie_weights=tie, merge=merge) for _ in range(2))
     features, captions = some_features(grid), some_captions()
     loss, expected = model.loss(features, captions), loss_word_by_word(twin, features, captions)
     loss.total.backward()
@@ -58,6 +60,18 @@ def test_loss_and_gradients_are_those_of_feeding_word_by_word(grid, tie):
     torch.testing.assert_close(loss.mean, expected / (captions >= 0).sum())
     for (name, ours), theirs in zip(model.named_parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@MERGES
+def test_beams_are_told_apart_and_images_leave(merge):
+    """Rows that were expanded, reordered and thinned out go on as each alone would."""
+    model, features = small_lstm(False, merge=merge), some_features(False)
+    _, state = model.begin(features)
+    state = state.expand(2).select(torch.tensor([1, 0, 6, 7]))  # images 0 and 3
+    logits, _ = model.step(torch.tensor([4, 5, 6, 7]), state)
+    for row, (image, token) in enumerate([(0, 4), (0, 5), (3, 6), (3, 7)]):
+        _, alone = model.begin(features[image : image + 1])
+        torch.testing.assert_close(model.step(torch.tensor([token]), alone)[0][0], logits[row])
 
 
 @KINDS
