@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain, compress
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -39,8 +40,35 @@ class Text:
     def encode(self, captions: list[str], max_tokens: int | None = None) -> list[list[int]]:
         """Token ids of each caption, cut to `max_tokens - 1` and closed with the end-of-text token."""
         keep = None if max_tokens is None else max_tokens - 1
-        encoded = self.tokenizer.encode_batch_fast(captions, add_special_tokens=False)
-        return [[*caption.ids[:keep], self.eos_id] for caption in encoded]
+        encode = self._encode_words if self._splits_at_blanks() else self._encode
+        return [[*ids[:keep], self.eos_id] for ids in encode(captions)]
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        return [found.ids for found in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def _encode_words(self, captions: list[str]) -> list[list[int]]:
+        """Every distinct word once, with and without the blank before it: captions repeat the same few thousand."""
+        plain = [" ".join(caption.split()) == caption != "" for caption in captions]  # blanks between words alone
+        firsts, others = set(), set()
+        for caption in compress(captions, plain):
+            first, *rest = caption.split(" ")
+            firsts.add(first)
+            others.update(rest)
+        first_ids = dict(zip(firsts, self._encode(list(firsts)), strict=True))
+        other_ids = dict(zip(others, self._encode([f" {word}" for word in others]), strict=True))
+        odd = iter(self._encode([caption for caption, is_plain in zip(captions, plain, strict=True) if not is_plain]))
+
+        def join(caption: str) -> list[int]:
+            first, *rest = caption.split(" ")
+            return [*first_ids[first], *chain.from_iterable(map(other_ids.__getitem__, rest))]
+
+        return [join(caption) if is_plain else next(odd) for caption, is_plain in zip(captions, plain, strict=True)]
+
+    def _splits_at_blanks(self) -> bool:
+        """Whether a word's tokens depend on the word alone, as with GPT-2's own tokenizer and a word vocabulary."""
+        split = self.tokenizer.pre_tokenizer
+        at_blanks = isinstance(split, pre_tokenizers.ByteLevel) and split.use_regex
+        return self.tokenizer.normalizer is None and (at_blanks or isinstance(split, pre_tokenizers.WhitespaceSplit))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of the tokens before the first end-of-text."""

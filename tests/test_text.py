@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from captioning.text import Text, pretrained_bpe, train_bpe, word_vocabulary
 
@@ -62,3 +63,36 @@ def test_gpt2_s_own_tokenizer():
     text = pretrained_bpe(str(GPT2))
     assert (text.size, text.eos_id, text.banned_ids) == (50257, 50256, ())
     assert text.encode(["A man in a red shirt ."])[0] == [32, 582, 287, 257, 2266, 10147, 764, 50256]
+
+
+def without_normalizer() -> Text:
+    """Byte-level BPE as GPT-2's own: no normalizer, no blank before the first word."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([f"{caption} ." for caption in CAPTIONS] + ["it's a dog's 2nd run!!"], trainer)
+    return Text(tokenizer)
+
+
+BY_WORD = {"bpe": without_normalizer(), "words": word_vocabulary(CAPTIONS, 1)}
+if GPT2.is_dir():
+    BY_WORD["gpt2"] = pretrained_bpe(str(GPT2))
+pieces = st.sampled_from(
+    ["a man", "dog's", " ", "  ", "\t", "\u00a0", "2nd", "run!!", "é", "<|endoftext|>", "'s", ". ."]
+)
+
+
+@pytest.mark.parametrize("text", BY_WORD.values(), ids=list(BY_WORD))
+@given(st.lists(st.one_of(st.text(max_size=12), st.lists(pieces, max_size=8).map("".join)), max_size=4))
+def test_words_encoded_once_give_the_captions_tokens(text, captions):
+    encoded = text.tokenizer.encode_batch_fast(captions, add_special_tokens=False)
+    assert text.encode(captions) == [[*caption.ids, text.eos_id] for caption in encoded]
+    assert text.encode(captions, 3) == [[*caption.ids[:2], text.eos_id] for caption in encoded]
+
+
+def test_a_normalizer_is_given_whole_captions():
+    assert not BPE._splits_at_blanks() and all(text._splits_at_blanks() for text in BY_WORD.values())
+    assert BPE.encode(["a dog ."]) == BPE.encode(["a dog"])  # it drops the blank with the full stop
