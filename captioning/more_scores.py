@@ -1,6 +1,8 @@
-"""Scores beside the seven of coco-caption: variety, facts got right, CLIPScore and SPICE, each where it can be had.
+"""Scores beside the seven of coco-caption: variety, mistakes, facts, CLIPScore and SPICE, each where it can be had.
 
 {"systems": {name: {score: number or {value, low, high}}},
+ "diversity": {name: {score: number or {value, low, high}}},   of several captions an image, where they were written
+ "mistakes": {name: {class: {said, precision, contradicted, recall}}},
  "facts": {name: {category: {precision, recall}}},       `scenes` alone
  "notes": {score: why it is absent, or what its numbers are not to be compared with}}
 """
@@ -17,9 +19,12 @@ import numpy as np
 
 from captioning import clipscore, fact_scores, spice
 from captioning.datasets import Data
+from captioning.diversity import Sets, diversity, oracle
 from captioning.errors import UserError
 from captioning.features import FeatureStore
+from captioning.mistakes import mistakes
 from captioning.statistics import ratio
+from captioning.tokens import ptb_tokenize
 from captioning.variety import averaged, variety
 from captioning.yardsticks import humans
 
@@ -35,6 +40,7 @@ class More:
         data: with the test split's references.
         work: {system: folds of (references, candidates)}, tokenized, as `captioning.evaluation.jobs` gives them.
         captions: {captioner: {image id: caption}} as written.
+        sets: {captioner: {image id: several captions}} as written; without those that wrote none.
         official_clip: features/clip.h5 comes from one of OpenAI's own CLIPs.
         count, seed: of the bootstrap.
     """
@@ -42,6 +48,7 @@ class More:
     data: Data
     work: Mapping[str, Folds]
     captions: Mapping[str, Mapping[str, str]]
+    sets: Mapping[str, Sets]
     official_clip: bool
     count: int
     seed: int
@@ -53,10 +60,31 @@ class More:
             varied = averaged([variety(said, train) for _, said in folds])
             systems[name] = {key: round(value, 4) for key, value in varied.items()}
         notes: dict[str, str] = {}
+        wrong = {name: mistakes(folds, self.count, self.seed) for name, folds in self.work.items()}
         facts = self._facts(systems)
         self._clipscore(systems, notes)
         self._spice(systems, notes)
-        return {"systems": systems, "facts": facts, "notes": notes}
+        return {
+            "systems": systems,
+            "diversity": self._diversity(train),
+            "mistakes": wrong,
+            "facts": facts,
+            "notes": notes,
+        }
+
+    def _diversity(self, train: Sets) -> dict:
+        if not self.sets:
+            return {}
+        references = self.data.tokens("test")
+        tokens = iter(ptb_tokenize([text for of in self.sets.values() for texts in of.values() for text in texts]))
+        sets = {name: {i: [next(tokens) for _ in texts] for i, texts in of.items()} for name, of in self.sets.items()}
+        found = {}
+        for name, of_images in (sets | {"humans": references}).items():
+            scores = diversity(of_images, train)
+            found[name] = {key: round(float(value), 4) for key, value in scores.items()}
+        for name, of_images in sets.items():
+            found[name] |= {key: self._mean(values) for key, values in oracle(of_images, references).items()}
+        return found
 
     def _facts(self, systems: dict) -> dict:
         if not FACTS.exists():

@@ -1,7 +1,7 @@
 """Stage evaluate: scores both captioners, with intervals, beside people and simpler ways of captioning.
 
-Reads   data/, captions/lstm.json, captions/clipcap.json, features/*.h5 for the nearest training images, and
-        checkpoints/clip/ for CLIPScore and for what fine-tuning did to retrieval.
+Reads   data/, captions/NAME.json and captions/NAME_diverse.json of lstm and clipcap, features/*.h5 for the nearest
+        training images, and checkpoints/clip/ for CLIPScore and for what fine-tuning did to retrieval.
 Writes  metrics.json (both models' seven scores, the 95% margin of their CIDEr, people's CIDEr), and in results/:
         scores.json (everything, with intervals and the paired test), lstm.csv and clipcap.csv (every image's caption
         and scores), per_image.npz (what `python -m captioning.compare` resamples), and for `dvc plots show` scores.csv,
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from captioning import evaluation, score_tables
 from captioning import settings as schema
-from captioning.caption_files import read_candidates
+from captioning.caption_files import read_candidates, read_json
 from captioning.clipscore import is_official
 from captioning.datasets import load_data
 from captioning.evaluation import FEWER
@@ -40,11 +40,13 @@ def main() -> None:
     count, seed = settings.evaluate.bootstrap, settings.seed
     data = load_data()
     test = data.split("test")
-    captions = {}
+    captions, sets = {}, {}
     for name in MODELS:
         path = f"captions/{name}.json"
         captions[name] = read_candidates(path)
         evaluation.check_images(path, captions[name], test)
+        if several := read_json(f"captions/{name}_diverse.json"):
+            sets[name] = {entry["image_id"]: entry["captions"] for entry in several}
     features = {name: FeatureStore.open(f"features/{name}.h5").load for name in ENCODERS}
 
     with Meteor() as meteor:  # it loads while Python tokenizes and looks for neighbours
@@ -56,7 +58,7 @@ def main() -> None:
 
     official = is_official(settings.clip.weights, settings.finetune_clip.epochs) and not settings.clip.features
     plain = {name: folds for name, folds in work.items() if FEWER not in name}
-    more = More(data, plain, captions, official, count, seed).scores()
+    more = More(data, plain, captions, sets, official, count, seed).scores()
 
     results, own = Path("results"), {name: scores[name][0] for name in MODELS}
     write_json(

@@ -59,6 +59,9 @@ def project(tmp_path_factory):
     for name, entries in said.items():
         (folder / "captions").mkdir(exist_ok=True)
         (folder / f"captions/{name}.json").write_text(json.dumps(entries))
+    several = [{"image_id": one["image_id"], "captions": [one["caption"], "A bird."]} for one in said["clipcap"]]
+    (folder / "captions/clipcap_diverse.json").write_text(json.dumps(several))
+    (folder / "captions/lstm_diverse.json").write_text("[]")
     shutil.copy(ROOT / "params.yaml", folder)
     return folder
 
@@ -125,6 +128,13 @@ def test_results_hold_the_rest(evaluated):
     }
     assert scores["more"]["systems"]["lstm"]["distinct_captions"] == 0.25
     assert scores["more"]["facts"] == {}, "this is no data set of scenes"
+    several = scores["more"]["diversity"]
+    assert list(several) == ["clipcap", "humans"], "the LSTM wrote one caption an image"
+    assert several["clipcap"]["distinct"] == 1 and several["clipcap"]["captions"] == 2
+    assert several["clipcap"]["copied"] == 0.5 and several["humans"]["captions"] == 5
+    assert several["clipcap"]["best_cider"]["value"] == metrics["clipcap"]["cider"], "a bird is never the better one"
+    assert several["clipcap"]["mean_cider"]["value"] < metrics["clipcap"]["cider"]
+    assert scores["more"]["mistakes"]["clipcap"] == {name: {"said": 0} for name in ("colour", "number", "gender")}
 
 
 def test_what_cannot_be_scored_is_told(evaluated):
