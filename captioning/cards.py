@@ -11,6 +11,11 @@ from huggingface_hub import ModelCardData
 from captioning.files import atomic_write
 
 STATISTICS = Path("data/statistics.json")
+WHAT = {
+    "lstm": "An LSTM that writes a caption from VGG16's features of an image.",
+    "clipcap": "ClipCap (Mokady et al. 2021): a mapping network turns CLIP's embedding of an image into a prefix that "
+    "GPT-2 continues.",
+}
 
 
 def write_card(
@@ -20,7 +25,6 @@ def write_card(
     settings: dict[str, Any],
     scores: dict[str, float | None],
     tags: list[str],
-    base_model: str | None = None,
     task: str = "image-to-text",
 ) -> None:
     """Writes `folder`/README.md with the front matter that the Hugging Face hub reads.
@@ -29,18 +33,16 @@ def write_card(
         what: the network in a sentence or two.
         settings: as in params.yaml, those that made the weights.
         scores: on the dev split; empty where nothing was trained.
-        base_model: on the hub, that these weights started from.
     """
-    data = ModelCardData(
-        language="en", license="other", library_name="pytorch", pipeline_tag=task, tags=tags, base_model=base_model
-    )
+    data = ModelCardData(language="en", license="other", library_name="pytorch", pipeline_tag=task, tags=tags)
     scores = {name: value for name, value in scores.items() if value is not None}
     rows = "".join(f"| {name} | {value:.4g} |\n" for name, value in scores.items())
     trained = f"| on dev | |\n| --- | --- |\n{rows}" if rows else "Not trained here: the weights are as they came.\n"
     with atomic_write(folder / "README.md") as file:
         file.write(
             f"---\n{data.to_yaml()}\n---\n\n# {title}\n\n{what}\n\n## Data\n\n{describe_data()}\n\n"
-            f"## Scores\n\n{trained}\nScores of captions on the test split are in `metrics.json` of the project.\n\n"
+            f"## Scores\n\n{trained}\nScores of captions on the test split are in the project's `metrics.json`, "
+            "the captioners' whole cards in its `results/cards/`.\n\n"
             f"## Settings\n\n```json\n{json.dumps(settings, indent=2)}\n```\n\n"
             "This folder is all that is needed to use it. Its licence follows from those of the data and of the "
             "weights that it started from.\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from captioning.batches import CaptionBatches
-from captioning.cards import write_card
+from captioning.cards import WHAT, write_card
 from captioning.checkpoints import Decoder, save_decoder
 from captioning.datasets import Data
 from captioning.decoding import greedy
@@ -18,12 +18,6 @@ from captioning.settings import TrainDecoder
 from captioning.training import Job, fit
 
 SHOWN, SHOWN_TOKENS = 3, 24  # dev images whose captions are printed after every epoch, and how long they may be
-
-WHAT = {
-    "lstm": "An LSTM that writes a caption from VGG16's features of an image.",
-    "clipcap": "ClipCap (Mokady et al. 2021): a mapping network turns CLIP's embedding of an image into a prefix that "
-    "GPT-2 continues.",
-}
 
 
 def train_decoder(
