@@ -1,0 +1,33 @@
+"""Stage cards: a model card for each captioner, with all that is known of it once test is scored.
+
+Reads   data/, checkpoints/NAME/config.json, live/train_NAME/ (curves), captions/NAME_weights.json, results/scores.json,
+        results/NAME.csv.
+Writes  results/cards/lstm.md and results/cards/clipcap.md: Markdown with the front matter of the Hugging Face hub.
+Expect  2 s.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from captioning import settings as schema
+from captioning.captioner_cards import read_captioner
+from captioning.files import atomic_write
+from stages import stage
+
+MODELS = ("lstm", "clipcap")
+
+
+@stage
+def main() -> None:
+    settings = schema.load()
+    for name in MODELS:
+        path = Path("results/cards") / f"{name}.md"
+        text = read_captioner(name, settings).card()
+        with atomic_write(path) as file:
+            file.write(text)
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()
