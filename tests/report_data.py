@@ -89,6 +89,26 @@ def report(count: int = 60, hostile: bool = False) -> dict:
     fact = {"precision": system(0.9)["cider"], "recall": system(0.7)["cider"]}
     more = {
         "systems": {name: varied for name in ("clipcap", "lstm", "humans", "random")},
+        "diversity": {
+            "clipcap": {
+                "captions": 5.0,
+                "distinct": 0.9,
+                "div_1": 0.4,
+                "div_2": 0.6,
+                "mbleu_4": 0.3,
+                "copied": 0.1,
+                "mean_cider": system(0.5)["cider"],
+                "best_cider": system(0.95)["cider"],
+            },
+            "humans": {"captions": 5.0, "distinct": 1.0, "div_1": 0.5, "div_2": 0.8, "mbleu_4": 0.2, "copied": 0.0},
+        },
+        "mistakes": {
+            name: {
+                "colour": {"said": 40.2} | {key: system(0.3)["cider"] for key in ("precision", "contradicted")},
+                "gender": {"said": 0},
+            }
+            for name in ("clipcap", "lstm", "humans", "random")
+        },
         "facts": {
             name: {"all": fact, "kind": fact, "time": {"precision": fact["precision"]}}
             for name in ("clipcap", "lstm", "humans")

@@ -66,6 +66,20 @@ def test_best_come_first_and_worst_when_asked(page):
     assert ids(page)[:3] == ["im0000", "im0001", "im0002"]
 
 
+def test_diversity_and_mistakes_have_their_tables(page):
+    rows = page.value(
+        "Object.fromEntries([...document.querySelectorAll('table')].map((t) => [t.caption.textContent, "
+        "[...t.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent))]))"
+    )
+    captions = rows["Several captions an image"]
+    assert [row[0] for row in captions] == ["ClipCap", "People"] and captions[1][-2:] == ["–", "–"]
+    assert captions[0][1:6] == ["5.0", "0.900", "0.400", "0.600", "0.300"] and captions[0][-1].startswith("0.950")
+    wrong = rows["Colours, numbers and gender against what people say"]
+    assert [row[0] for row in wrong] == [f"{who}, {kind}" for kind in ("colour", "gender") for who in
+                                         ("ClipCap", "LSTM", "People")]  # fmt: skip
+    assert wrong[0][1] == "40" and wrong[-1][1:] == ["0", "–", "–", "–"]
+
+
 def test_the_order_by_difference_is_that_of_the_scores(page):
     choose(page, "of", "difference")  # even images: ClipCap is 0.05 ahead; odd ones: 0.05 behind
     assert ids(page)[:2] == ["im0000", "im0002"]

@@ -57,6 +57,8 @@ function drawScores(place) {
       "alone is no finding."),
     el("h3", {}, "Variety, facts and other scores"), moreTable(),
     ...Object.values(REPORT.scores.more.notes).map((note) => el("p", { class: "note" }, note)));
+  if (Object.keys(REPORT.scores.more.diversity).length) place.append(diversityTable());
+  place.append(mistakesTable());
   if (Object.keys(REPORT.scores.more.facts).length) place.append(factsTable());
 
   const charts = el("div", { class: "charts" });
@@ -121,6 +123,35 @@ function moreTable() {
   return table("Variety, facts and other scores", [{ title: "" }, ...keys.map((key) => ({ title: titles[key], hint: HINTS[key] }))],
     order().filter((name) => systems[name]).map((name) => ({ class: `of-${name}`,
       cells: [nameOf(name), ...keys.map((key) => show(key, systems[name][key]))] })), { class: "numbers" });
+}
+
+/** A number, with its interval where it has one. */
+const withInterval = (one) => (one !== undefined && typeof one === "object"
+  ? [fixed(one.value), el("small", {}, between(one.low, one.high))] : fixed(one));
+
+function diversityTable() {
+  const found = REPORT.scores.more.diversity, names = order().filter((name) => found[name]);
+  const columns = {
+    distinct: ["Different", "different captions of a set / its captions"], div_1: ["Div-1", "different words of a set / its words"],
+    div_2: ["Div-2", "different pairs of words of a set / its words"], mbleu_4: ["mBLEU-4", "BLEU-4 of each caption against its set's others: lower is more diverse"],
+    copied: ["Copied", "share that is a training caption, word for word"], mean_cider: ["CIDEr, mean", "of a set's captions"],
+    best_cider: ["CIDEr, best", "of the best caption of each set, picked by who knows the references"],
+  };
+  return table("Several captions an image", [{ title: "" }, { title: "captions" }, ...Object.values(columns).map(([title, hint]) => ({ title, hint }))],
+    names.map((name) => ({ class: `of-${name}`, cells: [nameOf(name), fixed(found[name].captions, 1),
+      ...Object.keys(columns).map((key) => withInterval(found[name][key]))] })), { class: "numbers" });
+}
+
+function mistakesTable() {
+  const found = REPORT.scores.more.mistakes, names = order().filter((name) => found[name] && ["clipcap", "lstm", "humans"].includes(name));
+  const columns = { precision: ["Supported", "share of what is said that a reference says too"],
+    contradicted: ["Contradicted", "share of what is said that no reference says where two agree on another"],
+    recall: ["Recall", "share of what two references agree on that is said"] };
+  return table("Colours, numbers and gender against what people say", [{ title: "" }, { title: "said" },
+    ...Object.values(columns).map(([title, hint]) => ({ title, hint }))],
+  Object.keys(found[names[0]]).flatMap((kind) => names.map((name) => ({ class: `of-${name}`,
+    cells: [`${nameOf(name)}, ${kind}`, count(Math.round(found[name][kind].said)),
+      ...Object.keys(columns).map((key) => withInterval(found[name][kind][key]))] }))), { class: "numbers" });
 }
 
 function factsTable() {
