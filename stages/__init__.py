@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from captioning.errors import command
+from captioning.memory import keep_freed_memory
 
 TIMES = Path("live/times")  # how long each stage took when it last ran, for the report: no output, as no two are equal
 
@@ -20,6 +21,7 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
     @functools.wraps(main)
     def run() -> None:
         start = time.monotonic()
+        keep_freed_memory()
         main()
         program = Path(sys.argv[0])
         if program.parent.name == "stages":  # not when called from elsewhere

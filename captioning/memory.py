@@ -1,0 +1,21 @@
+"""Memory that is freed stays with the process, for its next step."""
+
+from __future__ import annotations
+
+import ctypes
+
+TRIM_THRESHOLD, MMAP_MAX = -1, -4  # mallopt's names for them, in glibc's malloc.h
+
+
+def keep_freed_memory() -> bool:
+    """Tells the C library to give no memory back to the system while the process lives; False where it cannot.
+
+    By default glibc returns every block of 32 MB or more at once. A training step of GPT-2 then gets 300,000 fresh
+    pages from the system each time, zeroed one by one: a quarter of a step in bf16 on a processor. Peak memory may grow
+    by a tenth. To be called before memory is used; processes forked from this one inherit it.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # not glibc
+        return False
+    return bool(mallopt(MMAP_MAX, 0) and mallopt(TRIM_THRESHOLD, 2**31 - 1))
