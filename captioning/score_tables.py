@@ -7,6 +7,7 @@ import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from captioning.datasets import Data
 from captioning.files import atomic_write
@@ -57,7 +58,26 @@ def more_table(more: Mapping[str, Mapping]) -> list[str]:
         values = [scores[key]["value"] if isinstance(scores.get(key), dict) else scores.get(key) for key in shown]
         cells = ["" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3f}" for value in values]
         lines.append(" ".join([f"{name:<{width}}", *(f"{cell:>9}" for cell in cells)]))
+    lines += [_of_sets(name, found) for name, found in more["diversity"].items()]
+    lines += [_contradicted(name, found) for name, found in more["mistakes"].items()]
     return lines + [line for note in more["notes"].values() for line in textwrap.wrap(f"note: {note}", 118)]
+
+
+def _of_sets(name: str, found: Mapping[str, Any]) -> str:
+    """How several captions of an image differ, in one line."""
+    line = (
+        f"{found['captions']:.3g} captions an image, {name}: div-1 {found['div_1']:.3f}, div-2 {found['div_2']:.3f}, "
+        f"mBLEU-4 {found['mbleu_4']:.3f}"
+    )
+    if "best_cider" not in found:
+        return line
+    return line + f", CIDEr {found['mean_cider']['value']:.3f}, of each set's best {found['best_cider']['value']:.3f}"
+
+
+def _contradicted(name: str, found: Mapping[str, Any]) -> str:
+    """How much of what captions say of each class of words people contradict, in one line."""
+    shares = [f"{kind} {of['contradicted']['value']:.1%}" for kind, of in found.items() if "contradicted" in of]
+    return f"contradicted by people, {name}: {', '.join(shares) or 'nothing of the kind is said'}"
 
 
 def write_csv(path: Path, systems: Mapping[str, System]) -> None:
