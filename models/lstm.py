@@ -104,7 +104,7 @@ class LSTMDecoder(nn.Module):
             self.glimpse = nn.Linear(config.feature_size, config.hidden_size)
         else:
             self.lstm = nn.LSTM(config.embed_dim, config.hidden_size, batch_first=True)
-            self.merge = nn.Linear(config.embed_dim, config.hidden_size) if config.merge else None
+            self.merge = nn.Linear(config.feature_size, config.hidden_size) if config.merge else None
         if not config.tie_weights:
             self.output = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.output_bias = nn.Parameter(torch.zeros(config.vocab_size))
@@ -190,7 +190,7 @@ class LSTMDecoder(nn.Module):
         pooled = features.flatten(1, -2).mean(1) if self.config.grid else features  # (B, D)
         image = self.image_dropout(self.image_norm(self.image(self.image_dropout(pooled))))  # (B, E)
         if not self.config.grid:
-            merged = self.merge(image) if self.merge else None  # (B, H)
+            merged = self.merge(self.image_dropout(features)) if self.merge else None  # (B, H)
             state = LSTMState(*image.new_zeros(2, len(image), self.config.hidden_size), merged)
             return self._run(image[:, None], state)[:, 0], None, state
         hidden, cell = torch.tanh(self.start(image)).chunk(2, dim=1)  # (B, H) each
