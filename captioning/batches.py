@@ -48,19 +48,27 @@ class CaptionBatches:
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return -(-len(self.features) // self.batch_size)
+        return self.steps(self.batch_size)
+
+    def steps(self, batch_size: int) -> int:
+        """Batches of another size in an epoch."""
+        return -(-len(self.features) // batch_size)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images once, in an order that depends on the seed and the epoch's number alone."""
+        for index in self.order(number, self.batch_size):
+            yield self.take(index)
+
+    def order(self, number: int, batch_size: int) -> Iterator[np.ndarray]:
+        """Which images the batches of an epoch have, for batches of any size."""
         rng = np.random.default_rng([self.seed, number])
         order = rng.permutation(len(self.features))
         totals = self.lengths.sum(axis=1)
-        size = self.batch_size * CHUNK
+        size = batch_size * CHUNK
         chunks = [order[i : i + size] for i in range(0, len(order), size)]
         order = np.concatenate([chunk[np.argsort(totals[chunk], kind="stable")] for chunk in chunks])
-        starts = np.arange(0, len(order), self.batch_size)
-        for start in rng.permutation(starts):
-            yield self.take(order[start : start + self.batch_size])
+        for start in rng.permutation(np.arange(0, len(order), batch_size)):
+            yield order[start : start + batch_size]
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         """All images once, in the order given: for scores, not for training."""

@@ -1,9 +1,12 @@
-"""Training either decoder: the same features-and-captions job for the LSTM and for ClipCap."""
+"""Training either decoder, the LSTM or ClipCap, on features and captions: by cross-entropy, then self-critically."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from captioning.batches import CaptionBatches
@@ -14,9 +17,11 @@ from captioning.decoding import greedy
 from captioning.device import pick_device
 from captioning.features import FeatureStore
 from captioning.files import fingerprint
-from captioning.settings import TrainDecoder
-from captioning.training import Job, fit
+from captioning.self_critical import GreedyCider, SelfCritical
+from captioning.settings import TrainDecoder, Training
+from captioning.training import Job, fit_in_phases
 
+EVALUATED = 64  # dev images at once
 SHOWN, SHOWN_TOKENS = 3, 24  # dev images whose captions are printed after every epoch, and how long they may be
 
 
@@ -44,19 +49,21 @@ def train_decoder(
     batches = {
         split: CaptionBatches(
             store.load(data.split(split)), _encode(captions[split], decoder, max_tokens),
-            options.batch_size, seed, device,
+            batch_size, seed, device,
         )
-        for split in ("train", "dev")
+        for split, batch_size in (("train", options.batch_size), ("dev", EVALUATED))
     }  # fmt: skip
     first = next(batches["dev"].in_order())[0][:SHOWN]
     references = [of_image[0] for of_image in captions["dev"][:SHOWN]]
+    cider = GreedyCider(decoder, list(data.tokens("dev").values()))
 
     def loss(features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         return model.loss(features, tokens, options.label_smoothing).mean
 
     def evaluate() -> dict[str, float]:
         losses = [model.loss(*batch) for batch in batches["dev"].in_order()]
-        return {"dev_loss": (sum(one.total for one in losses) / sum(one.tokens for one in losses)).item()}
+        loss = sum(one.total for one in losses) / sum(one.tokens for one in losses)
+        return {"dev_loss": loss.item(), "dev_cider": cider.of(features for features, _ in batches["dev"].in_order())}
 
     def samples() -> list[str]:
         found = greedy(model, first, max_tokens=SHOWN_TOKENS, eos_id=text.eos_id, banned_ids=text.banned_ids)
@@ -66,27 +73,60 @@ def train_decoder(
             lines.append("the same caption for each: the image is not used yet")
         return lines
 
-    job = Job(
+    schedule = Training(**options.model_dump(include=set(Training.model_fields)))
+    inputs = fingerprint(store.attrs, decoder.sizes, captions, text.tokenizer.to_str(), max_tokens, origin)
+    cross_entropy = Job(
         name=name,
         model=model,
         loss=loss,
         batches=batches["train"].epoch,
         steps=len(batches["train"]),
         evaluate=evaluate,
-        monitor="dev_loss",
-        inputs=fingerprint(store.attrs, decoder.sizes, captions, text.tokenizer.to_str(), max_tokens, origin),
+        monitor=f"dev_{options.monitor}",
+        higher_is_better=options.monitor == "cider",
+        inputs=f"{inputs} {options.label_smoothing} {options.monitor} {options.ema}",
         samples=samples,
+        ema=options.ema,
     )
-    history = fit(job, options, seed, folder)
-    best = min((scores["dev_loss"] for scores in history), default=None)
+    phases = [(cross_entropy, schedule)]
+    if options.self_critical.epochs:
+        phases.append(self_critical_phase(cross_entropy, schedule, options, decoder, data, batches["train"]))
+    _, scores = fit_in_phases(phases, seed, folder)
+    dev = {score: (scores or {}).get(score) for score in ("dev_loss", "dev_cider")}
     training = options.model_dump() | {"seed": seed}
-    save_decoder(folder, decoder, training=training, dev_loss=best)
+    save_decoder(folder, decoder, training=training, **dev)
     write_card(
         folder, f"Image captioner: {decoder.kind}", WHAT[decoder.kind],
-        {name: training, "sizes": decoder.sizes, "features": decoder.features}, {"dev_loss": best},
+        {name: training, "sizes": decoder.sizes, "features": decoder.features}, dev,
         ["image-captioning", decoder.kind],
     )  # fmt: skip
     print(f"wrote {folder}: {sum(p.numel() for p in model.parameters()):,} weights, {text.size} tokens of vocabulary")
+
+
+def self_critical_phase(
+    before: Job, schedule: Training, options: TrainDecoder, decoder: Decoder, data: Data, images: CaptionBatches
+) -> tuple[Job, Training]:
+    """The phase that follows the cross-entropy's: the same model, judged on dev by CIDEr, and undone if it harms."""
+    chosen = options.self_critical
+    critic = SelfCritical(decoder, list(data.tokens("train").values()), chosen.samples)
+
+    def batches(epoch: int) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
+        for index in images.order(epoch, chosen.batch_size):
+            yield images.take(index)[0], index
+
+    job = replace(
+        before,
+        name=f"{before.name}.self_critical",
+        loss=critic.loss,
+        curve="negative_reward",
+        batches=batches,
+        steps=images.steps(chosen.batch_size),
+        monitor="dev_cider",
+        higher_is_better=True,
+        or_nothing=True,
+        inputs=f"{chosen!r}",
+    )
+    return job, schedule.model_copy(update={"epochs": chosen.epochs, "batch_size": chosen.batch_size, "lr": chosen.lr})
 
 
 def _encode(captions: list[list[str]], decoder: Decoder, max_tokens: int | None) -> list[list[list[int]]]:

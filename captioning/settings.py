@@ -129,8 +129,18 @@ class LSTM(Group):
         return self
 
 
+class SelfCritical(Group):
+    epochs: Whole
+    batch_size: Positive
+    lr: Rate
+    samples: Annotated[int, Field(ge=2, le=100)]
+
+
 class TrainDecoder(Training):
     label_smoothing: Share
+    monitor: Literal["loss", "cider"]
+    ema: Share
+    self_critical: SelfCritical
 
 
 class GPT2Scratch(Group):

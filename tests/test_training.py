@@ -1,5 +1,6 @@
 """The training loop: a kill costs an epoch and changes nothing, NaN is named, early stopping keeps the best epoch."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from torch import nn
 
 from captioning.errors import UserError
 from captioning.settings import Training
-from captioning.training import Job, fit, learning_rate
+from captioning.training import Job, fit, fit_in_phases, learning_rate
 
 ROOT = Path(__file__).parent.parent
 STEPS = 6
@@ -176,6 +177,116 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path):
     history = fit(one, options(patience=2), 0, tmp_path / "toy")
     assert [epoch["dev_loss"] for epoch in history] == [3.0, 1.0, 2.0, 2.5]
     assert all(torch.equal(a, b) for a, b in zip(weights(one), seen[1], strict=True))
+
+
+# ---- average of the weights
+
+
+def test_the_average_is_judged_and_kept(tmp_path):
+    """Written down beside it: steps 1, 2, ... move it by 0.9, 9/11, ... of the way, and then by 1 - decay."""
+    one, seen = job(), []
+    one.ema, evaluate, loss = 0.5, one.evaluate, one.loss
+
+    def watched(x, y):
+        seen.append(weights(one))
+        return loss(x, y)
+
+    def judged():
+        trained.append(weights(one))
+        return evaluate()
+
+    trained: list[list[torch.Tensor]] = []
+    one.loss, one.evaluate = watched, judged
+    fit(one, options(epochs=1), 0, tmp_path / "toy")
+    plain = job()
+    fit(plain, options(epochs=1), 0, tmp_path / "plain")
+    expected, states = seen[0], [*seen[1:], weights(plain)]  # what each step ended with
+    for step, after in enumerate(states, 1):
+        share = 1 - min(0.5, step / (step + 9))
+        expected = [mean + share * (weight - mean) for mean, weight in zip(expected, after, strict=True)]
+    for mean, judged_with, kept in zip(expected, trained[0], weights(one), strict=True):
+        torch.testing.assert_close(judged_with, mean)
+        assert torch.equal(judged_with, kept)
+
+
+# ---- phases
+
+
+def two_phases(slow: float = 0.0, ema: float = 0.0) -> list:
+    """The same network by two losses, one after the other."""
+    first = job(slow=slow)
+    first.ema = ema
+    second = dataclasses.replace(
+        first, name="toy.second", loss=lambda x, y: F.l1_loss(first.model(x)[:, 0], y), inputs="second",
+        curve="absolute", or_nothing=True,
+    )  # fmt: skip
+    return [(first, options()), (second, options(epochs=4, lr=0.01))]
+
+
+@pytest.mark.parametrize("after", [1, 4, 5, 6, 8])
+@pytest.mark.parametrize("ema", [0.0, 0.8])
+def test_phases_that_are_stopped_go_on_to_the_same_weights(tmp_path, after, ema, capsys):
+    whole = two_phases(ema=ema)
+    expected, kept = fit_in_phases(whole, 0, tmp_path / "whole")
+    assert [*expected[0]] == ["train_loss", "dev_loss"] and [*expected[5]] == ["absolute", "dev_loss"]
+    assert kept["dev_loss"] == whole[0][0].evaluate()["dev_loss"] == min(epoch["dev_loss"] for epoch in expected)
+    seen, part, again = [], two_phases(ema=ema), two_phases(ema=ema)
+
+    def stop() -> list[str]:
+        seen.append(1)
+        if len(seen) > after:
+            raise Stop
+        return []
+
+    for one, _ in part:
+        one.samples = stop
+    with pytest.raises(Stop):
+        fit_in_phases(part, 0, tmp_path / "part")
+    trained = count_batches(again)
+    found = fit_in_phases(again, 0, tmp_path / "part")
+    assert found == (expected, kept)
+    assert trained == [max(5 - after, 0), min(9 - after, 4)], "an epoch was lost, or trained again"
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole[0][0]), weights(again[0][0]), strict=True))
+    assert sorted(path.name for path in (tmp_path / "part").iterdir()) == []
+    curve = (tmp_path / "live/toy/plots/metrics/dev_loss.tsv").read_text().splitlines()
+    assert len(curve) == 10, "the curves of both phases are one"
+
+
+def count_batches(phases: list) -> list[int]:
+    counts = [0] * len(phases)
+
+    def counted(which: int, batches):
+        def epoch(number: int):
+            counts[which] += 1
+            return batches(number)
+
+        return epoch
+
+    for which, (one, _) in enumerate(phases):
+        one.batches = counted(which, one.batches)
+    return counts
+
+
+def test_other_settings_of_the_second_phase_keep_the_first(tmp_path):
+    part, again = two_phases(), two_phases()
+    part[1][0].samples = lambda: (_ for _ in ()).throw(Stop)
+    with pytest.raises(Stop):
+        fit_in_phases(part, 0, tmp_path / "toy")
+    again[1] = (again[1][0], options(epochs=4, lr=0.02))
+    trained = count_batches(again)
+    fit_in_phases(again, 0, tmp_path / "toy")
+    assert trained == [0, 4]
+
+
+def test_a_phase_that_only_harms_is_undone(tmp_path, capsys):
+    phases = two_phases()
+    phases[1][0].loss = lambda x, y: -F.l1_loss(phases[0][0].model(x)[:, 0], y)
+    _, kept = fit_in_phases(phases, 0, tmp_path / "toy")
+    alone = job()
+    history = fit(alone, options(), 0, tmp_path / "alone")
+    assert all(torch.equal(a, b) for a, b in zip(weights(phases[0][0]), weights(alone), strict=True))
+    assert kept["dev_loss"] == pytest.approx(min(epoch["dev_loss"] for epoch in history))
+    assert "toy.second: kept what it began with" in capsys.readouterr().out
 
 
 def test_frozen_weights_stay_and_are_not_in_the_state(tmp_path):

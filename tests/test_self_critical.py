@@ -1,0 +1,121 @@
+"""Self-critical training: its gradient is the policy gradient, and captions score better after it than before."""
+
+import numpy as np
+import pytest
+import torch
+from test_decoding import random_clipcap, random_lstm
+
+from captioning.checkpoints import Decoder
+from captioning.cider_d import CiderD
+from captioning.decoding import Hypothesis
+from captioning.sampling import sample
+from captioning.self_critical import GreedyCider, SelfCritical, as_tensor, words_of
+from captioning.text import word_vocabulary
+from models.lstm import LSTMConfig, LSTMDecoder
+
+FEATURES, IMAGES = 6, 4
+WORDS = ["a dog runs", "two men sit", "a red car", "one cat sleeps"]
+REFERENCES = [[f"{words} here", f"{words} in the park"] for words in WORDS]
+IMAGE_FEATURES = torch.eye(IMAGES, FEATURES) * 3
+
+
+def small_decoder() -> Decoder:
+    torch.manual_seed(0)
+    text = word_vocabulary([caption for of_image in REFERENCES for caption in of_image], 1)
+    model = LSTMDecoder(LSTMConfig(text.size, FEATURES, embed_dim=24, hidden_size=24, dropout=0.0, image_dropout=0.0))
+    return Decoder("lstm", model, text, {}, {})
+
+
+def trained_a_little() -> Decoder:
+    """By cross-entropy, far from its end."""
+    decoder = small_decoder()
+    ids = [decoder.text.encode(of_image) for of_image in REFERENCES]
+    captions = as_tensor([[Hypothesis(one[:-1], 0, [], True) for one in of_image] for of_image in ids], 0)
+    assert captions.tolist()[0][0] == ids[0][0] + [-100] * (captions.shape[2] - len(ids[0][0]))
+    optimizer = torch.optim.AdamW(decoder.model.parameters(), lr=0.01)
+    for _ in range(12):
+        optimizer.zero_grad()
+        decoder.model.loss(IMAGE_FEATURES, captions).mean.backward()
+        optimizer.step()
+    return decoder
+
+
+def test_the_gradient_is_the_policy_gradient():
+    """Written down caption by caption: reward minus the others' mean, times the gradient of the log-probability."""
+    decoder, twin = trained_a_little(), trained_a_little()
+    images, text = np.array([2, 0, 3]), decoder.text
+    critic = SelfCritical(decoder, REFERENCES, samples=4)
+    torch.manual_seed(7)
+    loss = critic.loss(IMAGE_FEATURES[images], images)
+    loss.backward()
+
+    torch.manual_seed(7)
+    limits = dict(max_tokens=40, eos_id=text.eos_id, banned_ids=text.banned_ids)
+    found = sample(twin.model, IMAGE_FEATURES[images], 4, **limits)
+    reward, total, tokens, every = CiderD(REFERENCES, count_end=True), 0.0, 0, []
+    for image, captions in zip(images, found, strict=True):
+        rewards = reward.scores(REFERENCES[image], [words_of(text, one) for one in captions])
+        every += rewards
+        for k, one in enumerate(captions):
+            others = [r for j, r in enumerate(rewards) if j != k]
+            row = torch.tensor([[one.tokens + [text.eos_id] * one.ended]])
+            log_probability = -twin.model.loss(IMAGE_FEATURES[image : image + 1], row).total
+            assert log_probability.item() == pytest.approx(sum(one.log_probs), abs=1e-4)
+            total = total - (rewards[k] - sum(others) / 3) * log_probability
+            tokens += row.shape[2]
+    (total / tokens).backward()
+    assert len(set(every)) > 5
+    assert loss.item() == pytest.approx(-sum(every) / len(every), abs=1e-6)
+    for ours, theirs in zip(decoder.model.parameters(), twin.model.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_captions_score_better_afterwards():
+    decoder = trained_a_little()
+    dev = GreedyCider(decoder, REFERENCES)
+    before = dev.of([IMAGE_FEATURES[:3], IMAGE_FEATURES[3:]])
+    critic, images = SelfCritical(decoder, REFERENCES, samples=5), np.arange(IMAGES)
+    optimizer = torch.optim.AdamW(decoder.model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(90):
+        optimizer.zero_grad()
+        loss = critic.loss(IMAGE_FEATURES, images)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-10:]) < sum(losses[:10])
+    assert dev.of([IMAGE_FEATURES]) > before + 2
+
+
+@pytest.mark.parametrize("kind", ["lstm", "clipcap"])
+def test_autocast_gives_every_weight_its_gradient(kind):
+    """Autocast keeps weights that it has cast; those of the sampling, cast without a gradient, must not be used."""
+    model = random_lstm(0) if kind == "lstm" else random_clipcap(0)
+    text = word_vocabulary([" ".join(f"w{i}" for i in range(22))], 1)
+    assert text.size == 24
+    decoder = Decoder(kind, model, text, {}, {})
+    critic = SelfCritical(decoder, [["w1 w2 w3", "w4 w5"], ["w6 w7"], ["w8"]], samples=6)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = critic.loss(torch.randn(3, 8), np.arange(3))
+    loss.backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in model.parameters())
+    assert all(weight.grad.abs().sum() > 0 for name, weight in model.named_parameters() if "attn.bias" not in name)
+
+
+def test_a_caption_that_was_cut_has_no_end():
+    found = [[Hypothesis([5, 6], 0, [], True), Hypothesis([7, 8, 9], 0, [], False)]]
+    assert as_tensor(found, 1).tolist() == [[[5, 6, 1], [7, 8, 9]]]
+
+
+def test_greedy_cider_is_coco_caption_s():
+    from pycocoevalcap.cider.cider import Cider
+
+    from captioning.decoding import greedy
+
+    decoder = trained_a_little()
+    text = decoder.text
+    found = greedy(decoder.model, IMAGE_FEATURES, max_tokens=40, eos_id=text.eos_id, banned_ids=text.banned_ids)
+    said = {i: [text.decode(captions[0].tokens)] for i, captions in enumerate(found)}
+    expected, _ = Cider().compute_score(dict(enumerate(REFERENCES)), said)
+    assert GreedyCider(decoder, REFERENCES).of([IMAGE_FEATURES]) == pytest.approx(expected)
