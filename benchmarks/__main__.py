@@ -1,6 +1,8 @@
 """Times our paths and the published loops in turn, and prints the README's table: `make bench`, or
 
-    python -m benchmarks [--rounds 3] [--only NAME ...] [--tiny] [--out benchmarks/results.json]
+    python -m benchmarks [--rounds 3] [--only NAME ...] [--tiny] [--out results/benchmarks.json]
+
+The figures go there and into `benchmarks/results.json`, which is in git and keeps the rows that are not run.
 
 Full-size networks with random weights; captions, photographs and GPT-2's tokenizer as `benchmarks.material` finds them:
 in the folders that the variables FLICKR8K, PHOTOGRAPHS and GPT2_TOKENIZER name, else beside the project, else scenes.
@@ -22,6 +24,7 @@ from pathlib import Path
 from captioning.errors import UserError, command
 from captioning.files import write_json
 
+RECORD = Path(__file__).parent / "results.json"
 BENCHMARKS = {  # name -> module and function (rounds, tiny) -> lines of the table
     "step-tuned": ("training_step", "tuned"),
     "step-frozen": ("training_step", "frozen"),
@@ -42,7 +45,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), metavar="NAME",
                         help=f"some of {', '.join(BENCHMARKS)}")  # fmt: skip
     parser.add_argument("--tiny", action="store_true", help="small networks, to see that everything runs; not written")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results.json", help="where results go")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks.json"), help="where results go")
     given = parser.parse_args()
     if given.rounds < 1:
         raise UserError(f"--rounds {given.rounds}: expected 1 or more")
@@ -68,9 +71,10 @@ def main() -> None:
         print(f"  {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     print(markdown(lines))
     if not given.tiny:
-        before = json.loads(given.out.read_text()) if given.out.is_file() else {}
-        write_json(given.out, {name: (before | entries)[name] for name in BENCHMARKS if name in before | entries})
-        print(f"\nwrote {given.out}", file=sys.stderr)
+        known = (json.loads(RECORD.read_text()) if RECORD.is_file() else {}) | entries
+        for path in (given.out, RECORD):
+            write_json(path, {name: known[name] for name in BENCHMARKS if name in known})
+        print(f"\nwrote {given.out} and {RECORD}", file=sys.stderr)
 
 
 def machine() -> dict[str, object]:

@@ -19,6 +19,7 @@ from captioning.batches import CaptionBatches
 from captioning.datasets import load_data
 from captioning.device import pick_device
 from captioning.features import FeatureStore, write_store
+from captioning.memory import keep_freed_memory
 
 IMAGES = 113_287
 
@@ -44,6 +45,7 @@ def coco_setup(rounds: int, tiny: bool) -> list[Line]:
 
 def ours(sizes: dict[str, Any]) -> Run:
     folder = Path(sizes["folder"])
+    keep_freed_memory()  # as every stage
     text = material.gpt2_text()  # the language model and its tokenizer are the model's part
 
     def run(turn: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from benchmarks.training_step import step_of
 from benchmarks.turns import Run, in_turn
 from captioning.batches import CaptionBatches
 from captioning.device import pick_device, pick_dtype
+from captioning.memory import keep_freed_memory
 from captioning.text import word_vocabulary
 
 DECODERS = {"LSTM": 16, "ClipCap": 8}  # images in a batch
@@ -50,6 +51,7 @@ def publishes(sizes: dict[str, Any]) -> Run:
 
 
 def ours(sizes: dict[str, Any]) -> Run:
+    keep_freed_memory()  # as every stage
     captions, features, vocabulary = _data(sizes)
     device = pick_device()
     batches = CaptionBatches(features.numpy(), captions, sizes["images"], 0, device)

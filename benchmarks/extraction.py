@@ -21,6 +21,7 @@ from captioning.encoders import Encoder, load_clip, load_vgg16, open_clip, open_
 from captioning.extraction import extract
 from captioning.features import FeatureStore
 from captioning.images import clip_preprocess, pixel_batches, vgg16_preprocess
+from captioning.memory import keep_freed_memory
 from models import clip as clip_model
 from models import vgg16 as vgg16_model
 
@@ -76,6 +77,7 @@ def publishes(sizes: dict[str, Any]) -> Run:
 
 
 def ours(sizes: dict[str, Any]) -> Run:
+    keep_freed_memory()  # as every stage
     encoder, paths = _encoder(sizes), sizes["paths"]
     ids, sha256s = [Path(path).stem for path in paths], [sha256_of(path) for path in paths]
     size = encoder.preprocess.image_size
@@ -91,6 +93,7 @@ def ours(sizes: dict[str, Any]) -> Run:
 
 def network(sizes: dict[str, Any]) -> Run:
     """The same network on what it takes: normalised images in its own type and memory format, on its device."""
+    keep_freed_memory()
     encoder = _encoder(sizes)
     batches = [
         encoder.preprocess.normalize(pixels.to(encoder.device)).to(encoder.dtype)

@@ -84,10 +84,17 @@ def training_loss(model: ClipCap, batch: tuple[Tensor, Tensor, Tensor]) -> Tenso
     return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), tokens.flatten(), ignore_index=0)
 
 
-def training_step(model: ClipCap, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor, Tensor]) -> float:
+def training_step(
+    model: ClipCap,
+    optimizer: torch.optim.Optimizer,
+    batch: tuple[Tensor, Tensor, Tensor],
+    halfway: Callable[[], None] = lambda: None,
+) -> float:
+    """`halfway` is called between the backward pass and the optimiser."""
     model.zero_grad()
     loss = training_loss(model, batch)
     loss.backward()
+    halfway()
     optimizer.step()
     optimizer.zero_grad()
     return loss.item()

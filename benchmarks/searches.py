@@ -14,6 +14,7 @@ from benchmarks.table import Line, ms
 from benchmarks.turns import Run, Setup, in_turn
 from captioning.decoding import beam_search
 from captioning.device import pick_device
+from captioning.memory import keep_freed_memory
 from captioning.text import word_vocabulary
 
 BEAMS = 5
@@ -82,6 +83,7 @@ def ours_lstm(sizes: dict[str, Any]) -> Run:
 
 def _ours(model: torch.nn.Module, features: torch.Tensor, sizes: dict[str, Any]) -> Run:
     """Batches of 64 images, as stage generate has them."""
+    keep_freed_memory()  # as every stage
 
     def run(turn: int) -> dict[str, Any]:
         found = [

@@ -90,10 +90,10 @@ def _work(pipe, setup: Setup, sizes: dict[str, Any]) -> None:
         while True:
             turn = pipe.recv()
             before = _now()
-            _synchronize()
+            synchronize()
             start = time.perf_counter()
             result = run(turn)
-            _synchronize()
+            synchronize()
             seconds = result.pop("seconds", time.perf_counter() - start)
             pipe.send(("done", (seconds, before, _peak(), result)))
     except EOFError:
@@ -104,7 +104,7 @@ def _work(pipe, setup: Setup, sizes: dict[str, Any]) -> None:
         pipe.send(("error", traceback.format_exc()))
 
 
-def _synchronize() -> None:
+def synchronize() -> None:
     import torch
 
     if torch.cuda.is_available():
