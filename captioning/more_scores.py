@@ -60,7 +60,11 @@ class More:
             varied = averaged([variety(said, train) for _, said in folds])
             systems[name] = {key: round(value, 4) for key, value in varied.items()}
         notes: dict[str, str] = {}
-        wrong = {name: mistakes(folds, self.count, self.seed) for name, folds in self.work.items()}
+        wrong = {
+            name: mistakes(self.work[name], self.count, self.seed)
+            for name in (*self.captions, "humans")
+            if name in self.work
+        }
         facts = self._facts(systems)
         self._clipscore(systems, notes)
         self._spice(systems, notes)

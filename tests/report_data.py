@@ -141,6 +141,8 @@ def report(count: int = 60, hostile: bool = False) -> dict:
         "stages": [{"name": "prepare", "description": word, "command": "python -m stages.prepare", "seconds": 31.2,
                     "ended": "2026-01-01 00:00:00 UTC", "inputs": [],
                     "outputs": [{"path": "data", "hash": "d41d8cd98f00b204e9800998.dir", "bytes": 20_000_000}]}],
+        "weights": {"clipcap": {"checkpoints/clipcap": "ab" * 32},
+                    "lstm": {"checkpoints/lstm": "cd" * 32, f"seeds/{word}": "ef" * 32}},
         "settings": f"seed: 0  # {word}\n" + "model:\n  prefix_len: 10\n" * 12,
         "versions": {"Python": "3.11", "torch": "2.12.0", "system": "Linux"},
         "commit": "3ab73ce0",

@@ -75,6 +75,7 @@ def project(tmp_path):
         write(tmp_path / f"captions/{name}.json", [{"image_id": i, "caption": text} for i, text in CAPTIONS.items()])
         details = [{"image_id": i, "tokens": ["a"], "log_probs": [-0.5, -0.1], "ended": True} for i in CAPTIONS]
         write(tmp_path / f"captions/{name}_details.json", details)
+        write(tmp_path / f"captions/{name}_weights.json", {f"checkpoints/{name}": "ab" * 32})
         rows = [[i, text, *["0.5"] * len(TITLES)] for i, text in CAPTIONS.items()]
         table(tmp_path / f"results/{name}.csv", ["image_id", "caption", *TITLES], rows)
     curve = tmp_path / "live/train_lstm/plots/metrics/dev_loss.tsv"
@@ -113,6 +114,7 @@ def test_everything_is_collected(project):
     assert lstm["seconds"] == 1.5 and lstm["outputs"][0]["hash"] == "0123456789abcdef"
     assert lstm["description"] == "captions of the test images by lstm"
     assert "report" not in [stage["name"] for stage in data["stages"]]
+    assert data["weights"]["lstm"] == {"checkpoints/lstm": "ab" * 32}
     assert data["settings"] == (ROOT / "params.yaml").read_text()
     assert data["versions"]["torch"] and data["commit"] == ""
     assert "a dog runs" in render(data)

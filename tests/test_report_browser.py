@@ -74,6 +74,8 @@ def test_diversity_and_mistakes_have_their_tables(page):
     captions = rows["Several captions an image"]
     assert [row[0] for row in captions] == ["ClipCap", "People"] and captions[1][-2:] == ["–", "–"]
     assert captions[0][1:6] == ["5.0", "0.900", "0.400", "0.600", "0.300"] and captions[0][-1].startswith("0.950")
+    decoders = rows["The decoders that captioned; of several, the probabilities were averaged"]
+    assert [row[:2] for row in decoders][1:] == [["LSTM", "checkpoints/lstm"], ["LSTM", "seeds/scenes"]]
     wrong = rows["Colours, numbers and gender against what people say"]
     assert [row[0] for row in wrong] == [f"{who}, {kind}" for kind in ("colour", "gender") for who in
                                          ("ClipCap", "LSTM", "People")]  # fmt: skip

@@ -48,6 +48,7 @@ def collect(root: Path = Path(".")) -> dict[str, Any]:
         "frequency": rows(plots / "score_by_frequency.csv"),
         "statistics": statistics,
         "stages": stages(root),
+        "weights": {name: read_json(root / f"captions/{name}_weights.json") for name in MODELS},
         "settings": (root / "params.yaml").read_text(encoding="utf-8"),
         "versions": versions(),
         "commit": commit(root),

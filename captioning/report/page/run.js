@@ -52,7 +52,7 @@ function drawData(place) {
 }
 
 function drawRun(place) {
-  const { stages, settings, versions, commit } = REPORT;
+  const { stages, weights, settings, versions, commit } = REPORT;
   const total = stages.reduce((sum, { seconds }) => sum + (seconds || 0), 0);
   place.append(el("p", { class: "lead" }, commit ? ["Code at commit ", el("code", {}, commit), ". "] : "",
     `The stages' last runs on this machine took ${duration(total)} in all. Hashes are DVC's (MD5) from dvc.lock.`));
@@ -64,6 +64,10 @@ function drawRun(place) {
     outputs.length ? [el("ul", { class: "hashes" }, outputs.map(hashed)),
       el("details", {}, el("summary", {}, `made by ${command || name} from ${plural(inputs.length, "file")}`),
         el("ul", { class: "hashes" }, inputs.map(hashed)))] : "not in dvc.lock yet"] })), { class: "stages" }));
+  place.append(table("The decoders that captioned; of several, the probabilities were averaged",
+    [{ title: "" }, { title: "weights" }, { title: "SHA-256" }],
+    Object.entries(weights).flatMap(([name, folders]) => Object.entries(folders).map(([folder, sha]) => (
+      { cells: [NAMES[name], el("code", {}, folder), el("code", { class: "hash", title: sha }, sha.slice(0, 12))] })))));
   place.append(el("h3", {}, "Settings"), el("details", { open: true }, el("summary", {}, "params.yaml"),
     el("pre", { tabindex: 0 }, settings)));
   place.append(el("h3", {}, "Versions"), el("dl", { class: "versions" }, Object.entries(versions).map(([name, version]) =>
