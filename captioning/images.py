@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # none that runs
 MAX_PIXELS = 100_000_000  # a file that would unpack to more is refused: 300 MB of memory from a few bytes
 LONGEST_RATIO = 50  # of an image's sides; of a longer one only the crop is resized, equal to within two levels of 255
 DRAFT = 3  # times the resized side that is left of a large JPEG; pixels then differ by 0.3 of 255 levels on average
+GIVE_WAY = 10  # niceness of the workers: on the network's own cores they would make its threads wait for one another
 STALLED_SECONDS = 600  # without a batch from the workers
 
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -265,6 +267,7 @@ def worker_faults() -> Iterator[None]:
 
 def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
+    os.nice(GIVE_WAY)
 
 
 class PixelStore:
