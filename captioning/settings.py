@@ -159,6 +159,7 @@ class GPT2Scratch(Group):
 
 class ClipCap(Group):
     prefix_len: Annotated[int, Field(ge=1, le=200)]
+    standardize: bool
     mapping: Literal["mlp", "transformer"]
     clip_len: Positive
     mapping_layers: Positive
@@ -166,6 +167,7 @@ class ClipCap(Group):
     freeze_gpt2: bool
     init_from: str | None
     max_caption_tokens: Annotated[int, Field(ge=2, le=512)]
+    captions: Literal["written", "tokens"]
     scratch: GPT2Scratch
 
 

@@ -27,6 +27,7 @@ class ClipCapConfig:
     mapping_layers: int = 8  # transformer: layers
     mapping_heads: int = 8  # transformer: attention heads
     freeze_gpt2: bool = False  # True trains the mapping network alone
+    standardize: bool = False  # features of mean 0 and variance 1 an image; published checkpoints have none of this
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,6 +72,8 @@ class ClipCap(nn.Module):
     def prefix(self, features: Tensor) -> Tensor:
         """Image embeddings (B, D) in any floating type -> prefix embeddings (B, P, E)."""
         features = features.to(self.clip_project.dtype)
+        if self.config.standardize:
+            features = nn.functional.layer_norm(features, features.shape[-1:])
         return self.clip_project(features).view(len(features), self.config.prefix_len, -1)  # (B, P, E)
 
     def loss(

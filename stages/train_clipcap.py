@@ -30,7 +30,8 @@ def main() -> None:
         raise UserError(
             f"features/clip.h5 holds {store.shape[1:]} an image; ClipCap needs one vector: see clip.features"
         )
-    captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
+    read = data.tokens if options.captions == "tokens" else data.references
+    captions = {split: list(read(split).values()) for split in ("train", "dev")}
     seed_everything(settings.seed)
     features = feature_identity(store.attrs)
     if options.init_from:
@@ -50,6 +51,7 @@ def fresh_clipcap(options: schema.ClipCap, captions: list[list[str]], feature_si
         feature_size=feature_size,
         mapping=options.mapping,
         prefix_len=options.prefix_len,
+        standardize=options.standardize,
         clip_len=options.clip_len,
         mapping_layers=options.mapping_layers,
         freeze_gpt2=options.freeze_gpt2,

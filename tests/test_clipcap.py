@@ -212,3 +212,10 @@ def test_logits_are_those_of_the_authors_model(mapping, first, last):
     for tokens in ([3, 8], [9, 24], [27, 1]):
         logits, state = model.step(torch.tensor(tokens), state)
     torch.testing.assert_close(logits[1, -4:], torch.tensor(last), rtol=0, atol=1e-4)
+
+
+def test_standardized_features_lose_their_scale_and_their_mean():
+    torch.manual_seed(0)
+    model = ClipCap(ClipCapConfig(FEATURES, prefix_len=PREFIX, standardize=True), small_gpt())
+    features = torch.randn(3, FEATURES)
+    torch.testing.assert_close(model.prefix(features), model.prefix(features * 30 + 5), rtol=1e-3, atol=1e-4)
