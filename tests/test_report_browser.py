@@ -138,10 +138,11 @@ def test_the_viewer_works_by_keyboard(page):
         "the",
     ]
     page.value("document.querySelector('.answer.of-lstm .token').focus()")
-    assert page.value("document.querySelector('.large canvas').classList.contains('on')")
+    assert page.value("document.querySelector('.look canvas').classList.contains('on')")
     pixels = "[...document.querySelector('canvas').getContext('2d').getImageData(0, 0, 14, 14).data]"
     alpha = page.value(f"{pixels}.filter((_, i) => i % 4 === 3)")
     assert len(alpha) == 196 and alpha[0] == 0 and min(alpha[1:]) > 100, "light where it looked, dark elsewhere"
+    assert page.value("document.querySelector('.looked').textContent") == "“a”: lightest is 6.0 × an even share"
     page.press("Escape", 27)
     assert not page.value("document.querySelector('dialog').open")
 
