@@ -87,17 +87,27 @@ def _draw(
     if banned_ids:
         allowed = logits.index_fill(1, torch.tensor(sorted(banned_ids), device=logits.device), DEAD)
     probabilities = (allowed / temperature).softmax(dim=1)
-    if top_p < 1:
-        probabilities = _nucleus(probabilities, top_p)
-    token = torch.multinomial(probabilities, 1, generator=generator)  # (N, 1); needs no sum of 1
-    return token[:, 0], logits.gather(1, token)[:, 0] - normalizer
+    token = _one_of_each(probabilities, generator)  # (N,)
+    if top_p < 1:  # draws from outside the nucleus are drawn again, which is faster than to sort the vocabulary
+        rows = torch.arange(len(token), device=token.device)
+        while len(rows := rows[_outside(probabilities[rows], token[rows], top_p)]):
+            token[rows] = _one_of_each(probabilities[rows], generator)
+    return token, logits.gather(1, token[:, None])[:, 0] - normalizer
 
 
-def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
-    """Zero for all but the fewest most probable tokens that together reach `top_p`: (N, V) -> (N, V)."""
-    ordered, tokens = probabilities.sort(dim=1, descending=True)
-    before = ordered.cumsum(dim=1) - ordered  # what the more probable ones have together
-    return torch.zeros_like(ordered).scatter(1, tokens, ordered.masked_fill(before >= top_p, 0))
+def _one_of_each(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
+    """A column of each row, (N, V) -> (N,), by inversion: one random number a row, where multinomial takes V."""
+    reached = probabilities.cumsum(dim=1)
+    chance = 1 - torch.rand(
+        len(reached), 1, generator=generator, device=reached.device
+    )  # above 0: no banned first token
+    return torch.searchsorted(reached, chance * reached[:, -1:])[:, 0]
+
+
+def _outside(probabilities: Tensor, token: Tensor, top_p: float) -> Tensor:
+    """(N,) bool: the more probable tokens reach `top_p` without this one."""
+    better = probabilities > probabilities.gather(1, token[:, None])  # (N, V)
+    return (probabilities * better).sum(dim=1) >= top_p
 
 
 def _hypothesis(path: list[int], gains: list[float], eos_id: int) -> Hypothesis:
