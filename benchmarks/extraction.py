@@ -85,7 +85,8 @@ def ours(sizes: dict[str, Any]) -> Run:
 
     def run(turn: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            extract(Path(folder) / "features.h5", encoder, ids, paths, sha256s, _batch(sizes), WORKERS)
+            workers = sizes.get("workers", WORKERS)
+            extract(Path(folder) / "features.h5", encoder, ids, paths, sha256s, _batch(sizes), workers)
             return {"features": FeatureStore.open(Path(folder) / "features.h5").load(ids).astype(np.float32)}
 
     return run
@@ -112,7 +113,7 @@ def network(sizes: dict[str, Any]) -> Run:
 
 
 def _batch(sizes: dict[str, Any]) -> int:
-    return min(BATCH, sizes["images"])
+    return min(sizes.get("batch", BATCH), sizes["images"])
 
 
 def _encoder(sizes: dict[str, Any]) -> Encoder:

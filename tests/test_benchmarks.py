@@ -1,8 +1,11 @@
 """The published loops of the benchmarks compute what ours do, so that times may be compared: on tiny networks."""
 
+import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import networks, published
+from benchmarks.gpu import flops_of
 from benchmarks.material import captions, photographs
 from benchmarks.networks import NEVER
 from benchmarks.turns import in_turn
@@ -62,6 +65,17 @@ def test_published_extraction_sees_our_pixels(tmp_path):
         pixels = torch.tensor(decode(path, ours)).permute(2, 0, 1)[None]  # (1, 3, S, S)
         assert len(theirs) == 2
         assert (theirs[:1] - ours.normalize(pixels)).abs().mean() < 0.02  # JPEG draft: see captioning.images
+
+
+@pytest.mark.parametrize(("mapping", "freeze"), [("mlp", False), ("transformer", True)])
+def test_a_step_s_operations_are_those_that_torch_counts(mapping, freeze):
+    model = networks.clipcap(mapping, 4, freeze, 512, tiny=True)
+    captions = torch.randint(2, 512, (16, 5, 12), generator=torch.Generator().manual_seed(0))
+    with FlopCounterMode(display=False) as counter:
+        model.loss(networks.features(16, networks.CLIP_SIZE), captions).total.backward()
+    counted = counter.get_flop_counts()["Global"]
+    products = sum(count for operation, count in counted.items() if "bmm" not in str(operation))  # bmm: attention
+    assert 0.9 < flops_of(model, captions) / products < 1.02
 
 
 def _doubling(sizes):
