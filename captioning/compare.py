@@ -4,17 +4,22 @@
     python -m captioning.compare fixed-cider exp-b --captioner clipcap
 
 Any two revisions or experiments that DVC knows (`dvc exp show` lists them) whose stage evaluate has run; nothing is run
-or checked out. What the intervals cover is the choice of test images, not the luck of a training's seed: to tell a
-setting from luck, train both with several seeds.
+or checked out, and the settings that differ are named. What the intervals cover is the choice of test images, not the
+luck of a training's seed: to tell a setting from luck, train both with several seeds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from captioning.errors import UserError, command
 from captioning.saved_scores import load
@@ -23,6 +28,7 @@ from captioning.scoring import METRICS, Scores
 from captioning.statistics import Comparison, bootstrap, compare, interval
 
 FILE = "results/per_image.npz"
+PARAMS = "params.yaml"
 WORKSPACE = "workspace"
 ENOUGH = 0.05  # of the p of CIDEr, beside an interval that leaves out 0
 
@@ -55,6 +61,32 @@ def read(revision: str, root: Path = Path(".")) -> tuple[dict[str, Scores], str]
     return load(content, revision)
 
 
+def differing(names: Sequence[str], root: Path = Path(".")) -> dict[str, tuple[Any, Any]] | None:
+    """{dotted key: its two values} of the settings that differ, or None where a params.yaml is not to be had."""
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from dvc.scm import SCMError
+
+    flat = []
+    for name in names:
+        try:
+            revision = None if name == WORKSPACE else name
+            text = DVCFileSystem(str(root), rev=revision).read_text(PARAMS, encoding="utf-8")
+            flat.append(dict(_flat(YAML(typ="safe", pure=True).load(text))))
+        except (OSError, DvcException, SCMError, YAMLError):
+            return None
+    a, b = flat
+    return {key: (a.get(key), b.get(key)) for key in a | b if a.get(key) != b.get(key)}
+
+
+def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(values, dict):
+        yield prefix.removesuffix("."), values
+        return
+    for key, value in values.items():
+        yield from _flat(value, f"{prefix}{key}.")
+
+
 def comparable(a: tuple[dict[str, Scores], str], b: tuple[dict[str, Scores], str], names: Sequence[str]) -> None:
     """Raises UserError unless both were scored on the same images against the same references."""
     ids = [next(iter(scores.values())).ids for scores, _ in (a, b)]
@@ -85,12 +117,15 @@ def table(names: Sequence[str], a: Scores, b: Scores, found: dict[str, Compariso
     return lines
 
 
-def verdict(names: Sequence[str], captioner: str, one: Comparison) -> str:
-    """What the test of CIDEr allows to say."""
+def verdict(names: Sequence[str], captioner: str, one: Comparison, changed: Collection[str] | None = None) -> str:
+    """What the test of CIDEr allows to say, where `changed` are the settings that differ."""
     if one.low <= 0 <= one.high or one.p > ENOUGH:
         return f"{captioner}: no difference in CIDEr that the choice of test images would not explain"
     better, worse = (names[1], names[0]) if one.difference > 0 else (names[0], names[1])
-    return f"{captioner}: {better} is better than {worse} by {abs(one.difference):.3f} CIDEr on these images"
+    said = f"{captioner}: {better} is better than {worse} by {abs(one.difference):.3f} CIDEr on these images"
+    return said + (
+        ", by luck: nothing but the seed differs" if changed is not None and set(changed) == {"seed"} else ""
+    )
 
 
 @command
@@ -124,10 +159,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps({name: {key: asdict(one) for key, one in of.items()} for name, of in found.items()}, indent=2))
         return
     print(f"{len(next(iter(runs[0][0].values())).ids)} images; differences are {given.b} - {given.a}")
+    changed = differing(names)
+    if changed is not None:
+        told = ", ".join(f"{key} {a} -> {b}" for key, (a, b) in changed.items()) or "none"
+        print("\n".join(textwrap.wrap(f"settings that differ: {told}", 100, subsequent_indent="  ")))
     for name in chosen:
         print(f"\n{name}")
         print("\n".join(table(names, runs[0][0][name], runs[1][0][name], found[name], given.resamples, given.seed)))
-        print(verdict(names, name, found[name]["cider"]))
+        print(verdict(names, name, found[name]["cider"], changed))
+    print("\nTested is the choice of images. Another seed trains another model: a small gain needs several seeds.")
 
 
 if __name__ == "__main__":

@@ -25,10 +25,11 @@ from captioning.features import FeatureStore
 from captioning.mistakes import mistakes
 from captioning.statistics import ratio
 from captioning.tokens import ptb_tokenize
-from captioning.variety import averaged, variety
+from captioning.variety import averaged, exact, variety
 from captioning.yardsticks import humans
 
 CLIP, STORE, FACTS = Path("checkpoints/clip"), Path("features/clip.h5"), Path("data/facts.json")
+COPIED, COLLAPSED = 0.5, 0.05  # shares of captions from which on a captioner is suspect
 Folds = Sequence[tuple[Mapping[str, Sequence[str]], Mapping[str, str]]]
 
 
@@ -58,8 +59,9 @@ class More:
         systems: dict[str, dict[str, Any]] = {}
         for name, folds in self.work.items():
             varied = averaged([variety(said, train) for _, said in folds])
+            varied["exact"] = float(np.mean([exact(said, references) for references, said in folds]))
             systems[name] = {key: round(value, 4) for key, value in varied.items()}
-        notes: dict[str, str] = {}
+        notes = {name: note for name in self.captions if (note := suspicion(name, systems[name]))}
         wrong = {
             name: mistakes(self.work[name], self.count, self.seed)
             for name in (*self.captions, "humans")
@@ -134,3 +136,17 @@ class More:
 
     def _mean(self, values: np.ndarray) -> dict[str, float]:
         return ratio(values, np.ones(len(values)), self.count, self.seed)
+
+
+def suspicion(name: str, found: Mapping[str, float]) -> str | None:
+    """What no score says of captions that were copied, or are all alike; None where there is nothing to say."""
+    if found["exact"] > COPIED:
+        return (
+            f"{found['exact']:.0%} of the captions by {name} are a reference of their own image, word for word: such "
+            "scores measure a copy, not a captioner"
+        )
+    if found["distinct_captions"] < COLLAPSED:
+        return (
+            f"{name} says the same of nearly all images: only {found['distinct_captions']:.1%} of its captions differ"
+        )
+    return None

@@ -44,7 +44,7 @@ def verdict(better: str, other: str, found: Mapping[str, Mapping[str, float]]) -
 MORE = {
     "clipscore": "CLIP-S", "refclipscore": "RefCLIP-S", "spice": "SPICE", "facts_precision": "facts P",
     "facts_recall": "facts R", "distinct_1": "dist-1", "distinct_2": "dist-2", "vocabulary": "words",
-    "distinct_captions": "unique", "copied": "copied", "mean_words": "length",
+    "distinct_captions": "unique", "copied": "copied", "exact": "exact", "mean_words": "length",
 }  # fmt: skip
 
 
@@ -53,11 +53,14 @@ def more_table(more: Mapping[str, Mapping]) -> list[str]:
     systems = more["systems"]
     shown = [key for key in MORE if any(key in scores for scores in systems.values())]
     width = max(map(len, systems))
-    lines = [" ".join([" " * width, *(f"{MORE[key]:>9}" for key in shown)])]
+    wide = {key: max(6, len(MORE[key])) for key in shown}
+    lines = [" ".join([" " * width, *(f"{MORE[key]:>{wide[key]}}" for key in shown)])]
     for name, scores in systems.items():
         values = [scores[key]["value"] if isinstance(scores.get(key), dict) else scores.get(key) for key in shown]
         cells = ["" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3f}" for value in values]
-        lines.append(" ".join([f"{name:<{width}}", *(f"{cell:>9}" for cell in cells)]))
+        lines.append(
+            " ".join([f"{name:<{width}}", *(f"{cell:>{wide[key]}}" for key, cell in zip(shown, cells, strict=True))])
+        )
     lines += [_of_sets(name, found) for name, found in more["diversity"].items()]
     lines += [_contradicted(name, found) for name, found in more["mistakes"].items()]
     return lines + [line for note in more["notes"].values() for line in textwrap.wrap(f"note: {note}", 118)]

@@ -35,6 +35,11 @@ def variety(captions: Mapping[str, str], train: Tokens) -> dict[str, float]:
     }
 
 
+def exact(captions: Mapping[str, str], references: Tokens) -> float:
+    """Share of captions that are, word for word, a reference of their own image. People's: a few in a hundred."""
+    return sum(text in references[image] for image, text in captions.items()) / len(captions)
+
+
 def averaged(folds: Sequence[dict[str, float]]) -> dict[str, float]:
     """The mean of several sets of captions, such as people's, each reference in its turn."""
     return {key: float(np.mean([fold[key] for fold in folds])) for key in folds[0]}

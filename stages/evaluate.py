@@ -64,7 +64,7 @@ def main() -> None:
     write_json(
         "metrics.json",
         {name: {metric: systems[name][metric]["value"] for metric in METRICS} for name in MODELS}
-        | {"margin": {name: evaluation.margin(systems[name]["cider"]) for name in MODELS}}  # of CIDEr
+        | {"cider_margin": {name: evaluation.margin(systems[name]["cider"]) for name in MODELS}}
         | ({"humans": {"cider": systems["humans"]["cider"]["value"]}} if "humans" in systems else {}),
     )
     write_json(
@@ -90,8 +90,8 @@ def main() -> None:
     print(score_tables.verdict("clipcap", "lstm", differences))
     for name in MODELS:
         if "humans" in systems:
-            share = systems[name]["cider"]["value"] / systems["humans"]["cider"]["value"]
-            print(f"{name} reaches {share:.0%} of the humans' CIDEr")
+            share = systems[name + FEWER]["cider"]["value"] / systems["humans"]["cider"]["value"]
+            print(f"{name} reaches {share:.0%} of the humans' CIDEr, both with one reference fewer")
     print(f"wrote metrics.json and results/ in {time.monotonic() - start:.0f} s")
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from captioning.compare import differing, verdict
 from captioning.saved_scores import save
 from captioning.scoring import METRICS, Scores
+from captioning.statistics import Comparison
 
 ROOT = Path(__file__).parents[1]
 IMAGES = 60
@@ -93,12 +95,22 @@ def compare(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 def test_an_experiment_that_is_better_and_one_that_is_noise(repository):
     done = compare(repository, "main", "better")
     assert done.returncode == 0, done.stderr
-    assert "clipcap: better is better than main by" in done.stdout
+    assert "settings that differ: skill 0.5 -> 0.9\n" in done.stdout
+    assert "clipcap: better is better than main by" in done.stdout and "by luck" not in done.stdout
     assert "lstm: no difference in CIDEr" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
     done = compare(repository, "main", "noise", "--captioner", "clipcap")
     assert "no difference in CIDEr that the choice of test images would not explain" in done.stdout
     assert "lstm" not in done.stdout
+
+
+def test_what_the_seed_alone_does_is_no_progress(repository):
+    better = Comparison(difference=0.05, low=0.01, high=0.09, p=0.001, effect=0.2, wins=0.6)
+    assert verdict(["a", "b"], "lstm", better, {"seed"}).endswith("by luck: nothing but the seed differs")
+    assert verdict(["a", "b"], "lstm", better, {"seed", "lstm.dropout"}).endswith("CIDEr on these images")
+    assert differing(["main", "noise"], repository) == {"skill": (0.5, 0.501)}
+    assert differing(["main", "workspace"], repository) == {}
+    assert differing(["main", "nonsense"], repository) is None
 
 
 def test_the_workspace_is_the_other_by_default_and_json_is_complete(repository):

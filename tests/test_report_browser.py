@@ -116,6 +116,14 @@ def test_a_view_is_kept_in_the_address(browser, pages):
     assert browser.value("document.querySelector('[name=words]').value") == "cat"
 
 
+def test_copied_captions_are_told_at_the_top(browser, tmp_path):
+    data = report_data.report(4)
+    data["scores"]["more"]["notes"]["lstm"] = "100% of the captions by lstm are a reference of their own image"
+    (tmp_path / "copied.html").write_text(render(data), encoding="utf-8")
+    browser.open(tmp_path / "copied.html")
+    assert browser.value("document.querySelector('.top .warning').textContent").startswith("100% of the captions")
+
+
 def test_all_cards_come_while_scrolling(page):
     more = "document.querySelector('.more').scrollIntoView({behavior: 'instant'})"
     page.wait(f"{more}, document.querySelectorAll('.card').length === 60")

@@ -4,7 +4,7 @@ const SYSTEMS = REPORT.scores.systems;
 const FEWER = " (one reference fewer)";
 
 function drawTop(place) {
-  const { source, images } = REPORT, humans = SYSTEMS.humans;
+  const { source, images } = REPORT, { notes } = REPORT.scores.more, humans = SYSTEMS.humans;
   const tile = (name) => {
     const cider = SYSTEMS[name].cider, fair = SYSTEMS[name + FEWER];
     return el("div", { class: `tile of-${name}` },
@@ -17,6 +17,7 @@ function drawTop(place) {
   place.append(
     el("p", { class: "eyebrow" }, `${source} · ${plural(images.length, "test image")}`),
     el("h1", {}, verdict()),
+    ...REPORT.models.filter((name) => notes[name]).map((name) => el("p", { class: "warning" }, notes[name])),
     el("div", { class: "tiles" }, REPORT.models.map(tile), differenceTile()));
 }
 
@@ -105,7 +106,8 @@ const HINTS = {
   facts_precision: "share of the facts said that are true", facts_recall: "share of the main facts that are said",
   distinct_1: "different words / all words", distinct_2: "different pairs of words / all pairs",
   vocabulary: "different words used", distinct_captions: "share of different captions",
-  copied: "share that is a training caption, word for word", mean_words: "mean number of words",
+  copied: "share that is a training caption, word for word",
+  exact: "share that is a reference of its own image, word for word", mean_words: "mean number of words",
 };
 
 function moreTable() {
@@ -113,11 +115,11 @@ function moreTable() {
   const keys = Object.keys(REPORT.more_metrics).filter((key) => Object.values(systems).some((one) => key in one));
   const titles = { facts_precision: "Facts, precision", facts_recall: "Facts, recall", distinct_1: "Distinct-1",
     distinct_2: "Distinct-2", vocabulary: "Vocabulary", distinct_captions: "Different captions", copied: "Copied",
-    mean_words: "Words", clipscore: "CLIPScore", refclipscore: "RefCLIPScore", spice: "SPICE" };
+    exact: "Exact", mean_words: "Words", clipscore: "CLIPScore", refclipscore: "RefCLIPScore", spice: "SPICE" };
   const show = (key, value) => {
     if (value === undefined) return "–";
     if (typeof value === "object") return [fixed(value.value), el("small", {}, between(value.low, value.high))];
-    return key === "vocabulary" ? count(Math.round(value)) : ["copied", "distinct_captions"].includes(key) ? percent(value)
+    return key === "vocabulary" ? count(Math.round(value)) : ["copied", "exact", "distinct_captions"].includes(key) ? percent(value)
       : fixed(value, key === "mean_words" ? 1 : 3);
   };
   return table("Variety, facts and other scores", [{ title: "" }, ...keys.map((key) => ({ title: titles[key], hint: HINTS[key] }))],
