@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 import torch
@@ -56,8 +57,8 @@ class States:
 
 def _joined(answers: list[tuple[Tensor, object]]) -> tuple[Tensor, States]:
     """The members' (logits (N, V), state) -> log of their mean probability (N, V), and their states."""
-    log_probs = torch.stack([logits.float().log_softmax(dim=1) for logits, _ in answers])  # (M, N, V)
-    return log_probs.logsumexp(dim=0) - math.log(len(answers)), States([state for _, state in answers])
+    total = reduce(torch.logaddexp, (logits.float().log_softmax(dim=1) for logits, _ in answers))  # (N, V)
+    return total - math.log(len(answers)), States([state for _, state in answers])
 
 
 def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
