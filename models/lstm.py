@@ -168,7 +168,11 @@ class LSTMDecoder(nn.Module):
     def step(self, tokens: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """One more token a row: (N,) -> (N, V). `state` is changed in place and returned."""
         words = self.dropout(self.embedding(tokens))  # (N, E)
-        hidden = self._attend(words, state)[0] if self.config.grid else self._run(words[:, None], state)[:, 0]
+        if self.config.grid:
+            hidden, _ = self._attend(words, state)
+        else:  # the LSTM's own weights in one product each, without what it prepares for a sequence
+            state.hidden, state.cell = torch.lstm_cell(words, (state.hidden, state.cell), *self.lstm.all_weights[0])
+            hidden = state.hidden if state.image is None else state.hidden + state.image
         return self._logits(hidden), state
 
     def attention_of(self, features: Tensor, captions: Tensor) -> Tensor:
@@ -200,8 +204,13 @@ class LSTMDecoder(nn.Module):
 
     def _run(self, inputs: Tensor, state: LSTMState) -> Tensor:
         """The plain LSTM over a whole sequence: (N, S, E) -> (N, S, H)."""
-        outputs, (hidden, cell) = self.lstm(inputs, (state.hidden[None], state.cell[None]))
-        state.hidden, state.cell = hidden[0], cell[0]
+        if inputs.shape[1] == 1:  # the kernel for sequences would pack the weights anew for each step
+            start = (state.hidden, state.cell)
+            state.hidden, state.cell = torch.lstm_cell(inputs[:, 0], start, *self.lstm.all_weights[0])
+            outputs = state.hidden[:, None]
+        else:
+            outputs, (hidden, cell) = self.lstm(inputs, (state.hidden[None], state.cell[None]))
+            state.hidden, state.cell = hidden[0], cell[0]
         return outputs if state.image is None else outputs + state.image[:, None]
 
     def _attend(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, Tensor]:
