@@ -93,8 +93,19 @@ class Captioner:
         ]
         return (
             f"{self.scores['images']:,} test images, coco-caption's scorers, 95% bootstrap intervals over images. "
-            f"People: each reference against the image's others.\n\n{table(['', *METRICS.values()], rows)}"
+            f"People: each reference against the image's others.\n\n{table(['', *METRICS.values()], rows)}\n\n"
+            + self._variety()
         )
+
+    def _variety(self) -> str:
+        more = self.scores["more"]
+        own, people = more["systems"][self.name], more["systems"].get("humans")
+        of_people = f" (people: {people['copied']:.1%})" if people else ""
+        text = (
+            f"Different captions / captions: {own['distinct_captions']:.2f}, of {own['vocabulary']:.0f} different words. "
+            f"{own['copied']:.1%} are a training caption, word for word{of_people}."
+        )
+        return f"{text} Suspect: {more['notes'][self.name]}." if self.name in more["notes"] else text
 
     def _diversity(self) -> str:
         found = self.scores["more"]["diversity"]

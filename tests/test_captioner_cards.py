@@ -52,6 +52,11 @@ def project(tmp_path) -> Path:
         "images": COUNT,
         "systems": {"lstm": system(0.5), "humans": system(0.9)},
         "more": {
+            "systems": {
+                "lstm": {"distinct_captions": 0.04, "vocabulary": 31, "copied": 0.125},
+                "humans": {"distinct_captions": 1.0, "vocabulary": 900, "copied": 0.01},
+            },
+            "notes": {"lstm": "lstm says the same of nearly all images"},
             "mistakes": {"lstm": wrong},
             "facts": {},
             "diversity": {"lstm": {"div_1": 0.3125, "best_cider": score(0.77)}, "humans": {"div_1": 0.625}},
@@ -82,6 +87,7 @@ def test_the_card_holds_scores_curves_examples_and_mistakes(project):
         "| lstm | 0.500 (0.400 to 0.600) |", "| people | 0.900", "| div-1 | 0.3125 | 0.625 |",
         "| best CIDEr of each set | 0.770 (0.720 to 0.820) |  |", "| gender, lstm | 7 | 0.750 (0.700 to 0.800) |",
         "| epoch | dev_cider | dev_loss |", "| 1 |  | 3.5 |", "| 2 | 0.4321 | 3.25 |", '"seed": 3', '"beam_size"',
+        "0.04, of 31 different words. 12.5% are a training caption, word for word (people: 1.0%). Suspect: lstm says",
         "several decoders, their probabilities averaged", "cd" * 32,
     ):  # fmt: skip
         assert part in text, part
