@@ -102,8 +102,8 @@ class Captioner:
         own, people = more["systems"][self.name], more["systems"].get("humans")
         of_people = f" (people: {people['copied']:.1%})" if people else ""
         text = (
-            f"Different captions / captions: {own['distinct_captions']:.2f}, of {own['vocabulary']:.0f} different words. "
-            f"{own['copied']:.1%} are a training caption, word for word{of_people}."
+            f"Different captions / captions: {own['distinct_captions']:.2f}, of {own['vocabulary']:.0f} different "
+            f"words. {own['copied']:.1%} are a training caption, word for word{of_people}."
         )
         return f"{text} Suspect: {more['notes'][self.name]}." if self.name in more["notes"] else text
 
