@@ -168,11 +168,7 @@ class LSTMDecoder(nn.Module):
     def step(self, tokens: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """One more token a row: (N,) -> (N, V). `state` is changed in place and returned."""
         words = self.dropout(self.embedding(tokens))  # (N, E)
-        if self.config.grid:
-            hidden, _ = self._attend(words, state)
-        else:  # the LSTM's own weights in one product each, without what it prepares for a sequence
-            state.hidden, state.cell = torch.lstm_cell(words, (state.hidden, state.cell), *self.lstm.all_weights[0])
-            hidden = state.hidden if state.image is None else state.hidden + state.image
+        hidden = self._attend(words, state)[0] if self.config.grid else self._run(words[:, None], state)[:, 0]
         return self._logits(hidden), state
 
     def attention_of(self, features: Tensor, captions: Tensor) -> Tensor:
