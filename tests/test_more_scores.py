@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from captioning import clipscore, spice
+from captioning import clipscore
 from captioning.datasets.scenes import draw
 from captioning.encoders import open_clip, save_clip, sha256_of
 from captioning.fact_scores import fact_scores, wrong
@@ -115,12 +115,3 @@ def test_only_untouched_official_clips_count_as_official():
     assert clipscore.is_official("ViT-B/32", 0)
     assert not clipscore.is_official("ViT-B/32", 3)
     assert not clipscore.is_official("scratch", 0)
-
-
-def test_spice_scores_or_says_what_is_absent():
-    fault = spice.fault()
-    if fault:
-        assert "stanford-corenlp-3.6.0-models.jar" in fault and "385 MB" in fault
-    else:
-        found = spice.spice({"a": ["a red dog runs"], "b": ["a cat"]}, {"a": "a red dog runs", "b": "a house"})
-        assert found[0] == 1 and found[1] == 0
