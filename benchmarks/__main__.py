@@ -1,8 +1,9 @@
 """Times our paths and the published loops in turn, and prints the README's table: `make bench`, or
 
-    python -m benchmarks [--rounds 3] [--only NAME ...] [--tiny] [--out results/benchmarks.json]
+    python -m benchmarks [--rounds 3] [--only NAME ...] [--tiny] [--out FILE.json]
 
-The figures go there and into `benchmarks/results.json`, which is in git and keeps the rows that are not run.
+Without --out the figures go into `results/benchmarks.json` and into `benchmarks/results.json`, which is in git. Rows
+that are not run are kept.
 
 Full-size networks with random weights; captions, photographs and GPT-2's tokenizer as `benchmarks.material` finds them:
 in the folders that the variables FLICKR8K, PHOTOGRAPHS and GPT2_TOKENIZER name, else beside the project, else scenes.
@@ -24,7 +25,7 @@ from pathlib import Path
 from captioning.errors import UserError, command
 from captioning.files import write_json
 
-RECORD = Path(__file__).parent / "results.json"
+RESULTS, RECORD = Path("results/benchmarks.json"), Path(__file__).parent / "results.json"
 BENCHMARKS = {  # name -> module and function (rounds, tiny) -> lines of the table
     "step-tuned": ("training_step", "tuned"),
     "step-frozen": ("training_step", "frozen"),
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), metavar="NAME",
                         help=f"some of {', '.join(BENCHMARKS)}")  # fmt: skip
     parser.add_argument("--tiny", action="store_true", help="small networks, to see that everything runs; not written")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks.json"), help="where results go")
+    parser.add_argument("--out", type=Path, help="where the figures go instead")
     given = parser.parse_args()
     if given.rounds < 1:
         raise UserError(f"--rounds {given.rounds}: expected 1 or more")
@@ -72,9 +73,9 @@ def main() -> None:
     print(markdown(lines))
     if not given.tiny:
         known = (json.loads(RECORD.read_text()) if RECORD.is_file() else {}) | entries
-        for path in (given.out, RECORD):
+        for path in [given.out] if given.out else [RESULTS, RECORD]:
             write_json(path, {name: known[name] for name in BENCHMARKS if name in known})
-        print(f"\nwrote {given.out} and {RECORD}", file=sys.stderr)
+            print(f"wrote {path}", file=sys.stderr)
 
 
 def machine() -> dict[str, object]:
