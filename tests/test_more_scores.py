@@ -1,4 +1,4 @@
-"""Variety, rarity, facts, CLIPScore and SPICE on captions whose scores can be worked out by hand."""
+"""Variety, rarity, facts and CLIPScore on captions whose scores can be worked out by hand."""
 
 from __future__ import annotations
 
