@@ -98,10 +98,9 @@ def _draw(
 def _one_of_each(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
     """A column of each row, (N, V) -> (N,), by inversion: one random number a row, where multinomial takes V."""
     reached = probabilities.cumsum(dim=1)
-    chance = 1 - torch.rand(
-        len(reached), 1, generator=generator, device=reached.device
-    )  # above 0: no banned first token
-    return torch.searchsorted(reached, chance * reached[:, -1:])[:, 0]
+    chance = torch.rand(len(reached), 1, generator=generator, device=reached.device)
+    wanted = (1 - chance) * reached[:, -1:]  # above 0, so that no banned first token is taken
+    return torch.searchsorted(reached, wanted)[:, 0].clamp(max=reached.shape[1] - 1)  # NaN is above all: it shows later
 
 
 def _outside(probabilities: Tensor, token: Tensor, top_p: float) -> Tensor:

@@ -103,6 +103,13 @@ def test_autocast_gives_every_weight_its_gradient(kind):
     assert all(weight.grad.abs().sum() > 0 for name, weight in model.named_parameters() if "attn.bias" not in name)
 
 
+def test_weights_that_are_no_numbers_give_a_loss_that_is_none():
+    """So that training stops with the step's number, and not somewhere in the sampling."""
+    decoder = small_decoder()
+    torch.nn.init.constant_(decoder.model.output_bias, float("nan"))
+    assert SelfCritical(decoder, REFERENCES, samples=2).loss(IMAGE_FEATURES, np.arange(IMAGES)).isnan()
+
+
 def test_a_caption_that_was_cut_has_no_end():
     found = [[Hypothesis([5, 6], 0, [], True), Hypothesis([7, 8, 9], 0, [], False)]]
     assert as_tensor(found, 1).tolist() == [[[5, 6, 1], [7, 8, 9]]]
