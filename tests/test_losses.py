@@ -16,7 +16,7 @@ def drawn(rows: int, targets: int) -> tuple[torch.Tensor, ...]:
     return hidden.requires_grad_(), weight.requires_grad_(), where, tokens
 
 
-@pytest.mark.parametrize("rows", [1, 5, CHUNK, 2 * CHUNK + 3])
+@pytest.mark.parametrize("rows", [1, 5, CHUNK["cpu"], 2 * CHUNK["cpu"] + 3])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_loss_and_gradients_are_those_of_all_logits(rows, smoothing, weighted):
