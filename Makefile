@@ -6,11 +6,15 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-.PHONY: setup fetch repro test bench lint format preset clean
+.PHONY: setup fetch repro experiments test bench lint format preset clean
 
 repro: $(READY)  ## run every stage whose inputs changed, then print the scores
 	dvc repro
 	dvc metrics show
+
+# `dvc exp show` alone has a column for every setting, score and file. Here: what differs between the experiments, and CIDEr.
+experiments: $(READY)  ## what each experiment changed and what that did to CIDEr, in 100 columns
+	dvc exp show --no-pager --hide-workspace --only-changed --drop 'Created|.*/|data$$|.*\.(yaml|json)|.*margin|humans|.*(bleu_|meteor|rouge_l)'
 
 fetch: $(READY)  ## get the weights and data that params.yaml names, and list what is there
 	python -m captioning.fetch

@@ -121,6 +121,17 @@ def test_a_changed_prefix_length_trains_clipcap_alone(project):
     assert all(change["diff"] == 0 for key, change in diff.items() if key.startswith("lstm."))
 
 
+def test_experiments_are_told_apart_in_100_columns(project):
+    recipe = (ROOT / "Makefile").read_text().partition("\nexperiments:")[2].splitlines()[1].replace("$$", "$")
+    output = run(project, "env", "COLUMNS=100", "sh", "-c", recipe).splitlines()
+    assert max(map(len, output)) <= 100
+    [heads] = [line.split() for line in output if "Experiment" in line]
+    assert heads[0] == "Experiment" and heads[-1] == "model.prefix_len"
+    assert set(heads[1:-1]) <= {"clipcap.cider"}, "what changed, and nothing else"
+    [longer] = [line.split() for line in output if "[longer]" in line]
+    assert longer[-1] == "6"
+
+
 def test_a_wrong_value_stops_before_training(project):
     output = run(project, "dvc", "exp", "run", "-S", "model.prefix_len=ten", fails=True)
     assert "model.prefix_len = 'ten': expected a whole number" in output and ran(output) == ["train_clipcap"]
