@@ -105,7 +105,7 @@ def write(path: Path, value) -> None:
 def test_everything_is_collected(project):
     data = collect(project)
     first, second = data["images"]
-    assert (first["width"], first["height"]) == (208, 104) and first["src"].startswith("data:image/jpeg;base64,/9j/")
+    assert (first["width"], first["height"]) == (208, 104) and first["src"].startswith("data:image/webp;base64,UklGR")
     assert "src" not in second, "a damaged file has no picture, and the report its other images"
     assert first["references"] == ["a dog runs, 0", "a dog runs, 1"]
     assert first["said"]["lstm"]["tokens"] == ["a"] and first["said"]["lstm"]["scores"]["cider"] == 0.5
