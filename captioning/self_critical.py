@@ -11,6 +11,7 @@ of its own: see `captioning.cider_d`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from captioning.checkpoints import Decoder
 from captioning.cider_d import CiderD
-from captioning.decoding import Hypothesis, greedy
+from captioning.decoding import Hypothesis, evaluating, greedy
 from captioning.quick_tokens import quick_tokenize
 from captioning.sampling import sample
 from captioning.text import Text
@@ -33,10 +34,13 @@ class SelfCritical:
     Args:
         references: for each training image its references, as PTB tokens separated by blanks.
         samples: captions drawn of each image, 2 or more.
+        dropout: on for the gradient, which is then another network's than that of the samples.
     """
 
-    def __init__(self, decoder: Decoder, references: Sequence[Sequence[str]], samples: int) -> None:
-        self.model, self.text, self.samples = decoder.model, decoder.text, samples
+    def __init__(
+        self, decoder: Decoder, references: Sequence[Sequence[str]], samples: int, dropout: bool = False
+    ) -> None:
+        self.model, self.text, self.samples, self.dropout = decoder.model, decoder.text, samples, dropout
         self.references = references
         self.reward = CiderD(references, count_end=True)
 
@@ -60,7 +64,8 @@ class SelfCritical:
         ).to(features.device)  # (B, C)
         advantages = (rewards - rewards.mean(dim=1, keepdim=True)) * self.samples / (self.samples - 1)
         captions = as_tensor(found, text.eos_id).to(features.device)
-        surrogate = self.model.loss(features, captions, weights=advantages).mean
+        with nullcontext() if self.dropout else evaluating(self.model):
+            surrogate = self.model.loss(features, captions, weights=advantages).mean
         return surrogate + (-rewards.mean() - surrogate).detach()
 
 

@@ -19,10 +19,12 @@ REFERENCES = [[f"{words} here", f"{words} in the park"] for words in WORDS]
 IMAGE_FEATURES = torch.eye(IMAGES, FEATURES) * 3
 
 
-def small_decoder() -> Decoder:
+def small_decoder(dropout: float = 0.0) -> Decoder:
     torch.manual_seed(0)
     text = word_vocabulary([caption for of_image in REFERENCES for caption in of_image], 1)
-    model = LSTMDecoder(LSTMConfig(text.size, FEATURES, embed_dim=24, hidden_size=24, dropout=0.0, image_dropout=0.0))
+    model = LSTMDecoder(
+        LSTMConfig(text.size, FEATURES, embed_dim=24, hidden_size=24, dropout=dropout, image_dropout=dropout)
+    )
     return Decoder("lstm", model, text, {}, {})
 
 
@@ -68,6 +70,21 @@ def test_the_gradient_is_the_policy_gradient():
     assert loss.item() == pytest.approx(-sum(every) / len(every), abs=1e-6)
     for ours, theirs in zip(decoder.model.parameters(), twin.model.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_dropout_is_off_unless_it_is_asked_for():
+    decoder, images = small_decoder(dropout=0.5), np.arange(IMAGES)
+
+    def gradient(dropout: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        decoder.model.train().zero_grad()
+        SelfCritical(decoder, REFERENCES, 4, dropout).loss(IMAGE_FEATURES, images).backward()
+        assert decoder.model.training
+        return decoder.model.image.weight.grad.clone()
+
+    still, noisy = gradient(False), gradient(True)
+    decoder.model.dropout.p = decoder.model.image_dropout.p = 0.0
+    assert torch.equal(gradient(True), still) and not torch.equal(noisy, still)
 
 
 def test_captions_score_better_afterwards():
