@@ -2,7 +2,8 @@
 
 const CURVE_TITLES = { train_clipcap: "ClipCap", train_lstm: "LSTM", finetune_clip: "CLIP, contrastive",
   finetune_vgg16: "VGG16, content words" };
-const SERIES_TITLES = { train_loss: "train loss", dev_loss: "dev loss", mean_recall: "mean recall on dev", dev_map: "mean average precision on dev" };
+const SERIES_TITLES = { train_loss: "train loss", dev_loss: "dev loss", mean_recall: "mean recall on dev", dev_map: "mean average precision on dev",
+  dev_cider: "CIDEr of greedy captions on dev" };
 
 function drawTraining(place) {
   const charts = el("div", { class: "charts" });
@@ -14,7 +15,7 @@ function drawTraining(place) {
     const draw = (keys, title, from) => charts.append(lineChart({ title, x: "epoch", y: "", from,
       series: keys.map((key) => ({ name, label: label(key), dashed: key === "train_loss", points: points(curves[key]) })) }));
     if (losses.length) draw(losses, `${CURVE_TITLES[stage]}: loss`);
-    const main = ["mean_recall", "dev_map"].filter((key) => key in curves);
+    const main = ["mean_recall", "dev_map", "dev_cider"].filter((key) => key in curves);
     if (main.length) draw(main, `${CURVE_TITLES[stage]}: ${label(main[0])}`, 0);
   }
   place.append(charts.childElementCount ? charts : el("p", { class: "note" }, "Nothing was trained in this run."));
