@@ -1,8 +1,8 @@
 """The conventional captioner: an LSTM started by image features, with or without attention to a grid of them.
 
 Pooled features: Show and Tell (Vinyals et al. 2015, https://arxiv.org/abs/1411.4555). The projected image is the LSTM's
-first input; what comes out predicts the first word. With `merge` the image is added to the LSTM's output at every step as
-well (Tanti et al. 2018, https://arxiv.org/abs/1703.09137), so that the LSTM need not carry it through the caption.
+first input; what comes out predicts the first word. With `merge` the image is added to the LSTM's output at every step
+as well (Tanti et al. 2018, https://arxiv.org/abs/1703.09137), so that the LSTM need not carry it through the caption.
 
 Grid features: Show, Attend and Tell (Xu et al. 2015, https://arxiv.org/abs/1502.03044), soft attention. The projected
 mean of the grid sets the LSTM's first state and is its first input; each further input is a word, and each step looks

@@ -15,7 +15,9 @@ MERGES = pytest.mark.parametrize("merge", [False, True], ids=["first", "merged"]
 def small_lstm(grid: bool, dropout: float = 0.0, **changes) -> LSTMDecoder:
     torch.manual_seed(0)
     sizes = dict(embed_dim=16, hidden_size=16, attention_dim=8, attention_penalty=0.0)
-    return LSTMDecoder(LSTMConfig(VOCABULARY, FEATURES, grid=grid, dropout=dropout, image_dropout=dropout, **sizes | changes))
+    return LSTMDecoder(
+        LSTMConfig(VOCABULARY, FEATURES, grid=grid, dropout=dropout, image_dropout=dropout, **sizes | changes)
+    )
 
 
 def some_features(grid: bool, images: int = 4) -> torch.Tensor:
