@@ -57,7 +57,7 @@ function drawScores(place) {
       "Effect: mean difference of an image over its standard deviation. Seven metrics are seven tests: one p of 0.04 ",
       "alone is no finding."),
     el("h3", {}, "Variety, facts and other scores"), moreTable(),
-    ...Object.values(REPORT.scores.more.notes).map((note) => el("p", { class: "note" }, note)));
+    ...Object.entries(REPORT.scores.more.notes).filter(([key]) => !REPORT.models.includes(key)).map(([, note]) => el("p", { class: "note" }, note)));
   if (Object.keys(REPORT.scores.more.diversity).length) place.append(diversityTable());
   place.append(mistakesTable());
   if (Object.keys(REPORT.scores.more.facts).length) place.append(factsTable());
