@@ -108,7 +108,7 @@ def self_critical_phase(
 ) -> tuple[Job, Training]:
     """The phase that follows the cross-entropy's: the same model, judged on dev by CIDEr, and undone if it harms."""
     chosen = options.self_critical
-    critic = SelfCritical(decoder, list(data.tokens("train").values()), chosen.samples, chosen.dropout)
+    critic = SelfCritical(decoder, list(data.tokens("train").values()), chosen.samples)
 
     def batches(epoch: int) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
         for index in images.order(epoch, chosen.batch_size):

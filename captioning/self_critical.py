@@ -4,6 +4,10 @@ Captions are drawn from the decoder, and each is made more probable by as much a
 reaches otherwise (Rennie et al. 2017, https://arxiv.org/abs/1612.00563); that is the mean reward of the image's other
 samples (Luo 2020, https://arxiv.org/abs/2003.09971), so that no further caption has to be decoded for it.
 
+Samples and gradient are those of the network without dropout. A gradient with dropout would be another network's: to it
+some of the samples are improbable, and making those less probable still knows no bound (with it, dev loss went from 2.8
+to 140 in two epochs on Flickr8k, and dev CIDEr fell).
+
 The reward is CIDEr-D, with the document frequencies of the training references, and with the end of a caption as a word
 of its own: see `captioning.cider_d`.
 """
@@ -11,7 +15,6 @@ of its own: see `captioning.cider_d`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -34,13 +37,10 @@ class SelfCritical:
     Args:
         references: for each training image its references, as PTB tokens separated by blanks.
         samples: captions drawn of each image, 2 or more.
-        dropout: on for the gradient, which is then another network's than that of the samples.
     """
 
-    def __init__(
-        self, decoder: Decoder, references: Sequence[Sequence[str]], samples: int, dropout: bool = False
-    ) -> None:
-        self.model, self.text, self.samples, self.dropout = decoder.model, decoder.text, samples, dropout
+    def __init__(self, decoder: Decoder, references: Sequence[Sequence[str]], samples: int) -> None:
+        self.model, self.text, self.samples = decoder.model, decoder.text, samples
         self.references = references
         self.reward = CiderD(references, count_end=True)
 
@@ -64,7 +64,7 @@ class SelfCritical:
         ).to(features.device)  # (B, C)
         advantages = (rewards - rewards.mean(dim=1, keepdim=True)) * self.samples / (self.samples - 1)
         captions = as_tensor(found, text.eos_id).to(features.device)
-        with nullcontext() if self.dropout else evaluating(self.model):
+        with evaluating(self.model):
             surrogate = self.model.loss(features, captions, weights=advantages).mean
         return surrogate + (-rewards.mean() - surrogate).detach()
 

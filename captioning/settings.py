@@ -134,7 +134,6 @@ class SelfCritical(Group):
     batch_size: Positive
     lr: Rate
     samples: Annotated[int, Field(ge=2, le=100)]
-    dropout: bool
 
 
 class TrainDecoder(Training):
