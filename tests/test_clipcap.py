@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from loss_checks import check_caption_weights
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from models.clipcap import ClipCap, ClipCapConfig
@@ -72,17 +73,7 @@ def test_weights_are_of_each_caption_s_share_in_the_sum():
     model, twin = small_model("mlp"), small_model("mlp")
     features, captions = torch.randn(4, FEATURES), some_captions(0)
     weights = torch.randn(captions.shape[:2])
-    loss = model.loss(features, captions, weights=weights)
-    expected = sum(
-        weights[i, j] * twin.loss(features[i : i + 1], captions[i : i + 1, j : j + 1]).total
-        for i, j in (captions[..., 0] >= 0).nonzero().tolist()
-    )
-    loss.total.backward()
-    expected.backward()
-    torch.testing.assert_close(loss.total, expected)
-    assert loss.tokens == (captions >= 0).sum()
-    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+    check_caption_weights(model, twin, features, captions, weights)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 6), (3, 1, 4), (2, 5, 1), (2, 4, 2)])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from loss_checks import check_caption_weights
 
 from models.losses import PAD
 from models.lstm import LSTMConfig, LSTMDecoder
@@ -118,17 +119,7 @@ def test_weights_are_of_each_caption_s_share_in_the_sum(grid):
     model, twin = small_lstm(grid), small_lstm(grid)
     features, captions = some_features(grid), some_captions()
     weights = torch.randn(captions.shape[:2], generator=torch.Generator().manual_seed(3))
-    loss = model.loss(features, captions, weights=weights)
-    expected = sum(
-        weights[i, j] * twin.loss(features[i : i + 1], captions[i : i + 1, j : j + 1]).total
-        for i, j in (captions[..., 0] >= 0).nonzero().tolist()
-    )
-    loss.total.backward()
-    expected.backward()
-    torch.testing.assert_close(loss.total, expected)
-    assert loss.tokens == (captions >= 0).sum()
-    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+    check_caption_weights(model, twin, features, captions, weights)
 
 
 def test_the_scale_of_the_features_does_not_matter():

@@ -1,0 +1,20 @@
+"""A check that both decoders' losses have to pass."""
+
+import torch
+from torch import Tensor, nn
+
+
+def check_caption_weights(model: nn.Module, twin: nn.Module, features: Tensor, captions: Tensor, weights: Tensor):
+    """`weights` (B, C) are of each caption's share in the sum, and in its gradient: `twin`, equal to `model`, is asked
+    for the loss of each caption alone."""
+    loss = model.loss(features, captions, weights=weights)
+    expected = sum(
+        weights[i, j] * twin.loss(features[i : i + 1], captions[i : i + 1, j : j + 1]).total
+        for i, j in (captions[..., 0] >= 0).nonzero().tolist()
+    )
+    loss.total.backward()
+    expected.backward()
+    torch.testing.assert_close(loss.total, expected)
+    assert loss.tokens == (captions >= 0).sum()
+    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
