@@ -160,7 +160,7 @@ def lstm_beam_search(
     finished: list[tuple[float, list[int]]] = []
     for _ in range(max_tokens):
         out, (hidden, cell) = model.lstm(inputs, (hidden, cell))
-        totals = scores[:, None] + F.linear(out[:, 0], weight, bias).log_softmax(dim=1)  # (K, V)
+        totals = scores[:, None] + F.linear(model.norm(out[:, 0]), weight, bias).log_softmax(dim=1)  # (K, V)
         scores, best = totals.flatten().topk(beam_size - len(finished))
         parents, new = best // totals.shape[1], best % totals.shape[1]
         tokens = torch.cat([tokens[parents], new[:, None]], dim=1)

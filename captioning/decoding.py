@@ -268,23 +268,22 @@ def _best_tokens(
     (N, count) each. What is banned keeps its share of the probability, as in transformers' logits processors: the
     others' do not rise.
     """
-    logits = logits.float()
-    normalizer = logits.logsumexp(dim=1, keepdim=True)  # (N, 1)
+    gains = logits.float().log_softmax(dim=1)  # (N, V)
     if banned_ids:
-        logits = logits.index_fill(1, torch.tensor(sorted(banned_ids), device=logits.device), DEAD)
+        gains = gains.index_fill(1, torch.tensor(sorted(banned_ids), device=gains.device), DEAD)
     if no_repeat_ngram and paths.shape[1] >= no_repeat_ngram:
         windows = paths.unfold(1, no_repeat_ngram, 1)  # (N, length - n + 1, n): all n-grams so far
         newest = paths[:, paths.shape[1] + 1 - no_repeat_ngram :]  # (N, n-1): what the next token would complete
         repeats = (windows[..., :-1] == newest[:, None]).all(dim=2)  # (N, length - n + 1)
-        limit = torch.full(repeats.shape, float("inf"), device=logits.device).masked_fill(repeats, DEAD)
-        logits = logits.scatter_reduce(1, windows[..., -1], limit, "amin")
-    count = min(count, logits.shape[1])
+        limit = torch.full(repeats.shape, float("inf"), device=gains.device).masked_fill(repeats, DEAD)
+        gains = gains.scatter_reduce(1, windows[..., -1], limit, "amin")
+    count = min(count, gains.shape[1])
     if handicap is None:
-        best, tokens = logits.topk(count, dim=1)
-        return best - normalizer, best - normalizer, tokens
-    worth = logits - handicap.repeat_interleave(len(logits) // len(handicap), dim=0)
+        best, tokens = gains.topk(count, dim=1)
+        return best, best, tokens
+    worth = gains - handicap.repeat_interleave(len(gains) // len(handicap), dim=0)
     worth, tokens = worth.topk(count, dim=1)
-    return logits.gather(1, tokens) - normalizer, worth - normalizer, tokens
+    return gains.gather(1, tokens), worth, tokens
 
 
 def _best_continuations(

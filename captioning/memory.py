@@ -1,4 +1,4 @@
-"""Memory that is freed stays with the process, for its next step."""
+"""Memory that is freed stays with the process, for its next step, until it is told otherwise."""
 
 from __future__ import annotations
 
@@ -19,3 +19,15 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):  # not glibc
         return False
     return bool(mallopt(MMAP_MAX, 0) and mallopt(TRIM_THRESHOLD, 2**31 - 1))
+
+
+def return_freed_memory() -> bool:
+    """Gives back, once, what is free now; False where that cannot be told.
+
+    After the first step of a training: the optimiser's moments came to lie among what the step had freed, and the
+    second step, not finding room for its larger blocks there, would take as much again.
+    """
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (AttributeError, OSError, TypeError):  # not glibc
+        return False

@@ -4,8 +4,9 @@ Captions are drawn from the decoder, and each is made more probable by as much a
 reaches otherwise (Rennie et al. 2017, https://arxiv.org/abs/1612.00563); that is the mean reward of the image's other
 samples (Luo 2020, https://arxiv.org/abs/2003.09971), so that no further caption has to be decoded for it.
 
-Samples and gradient are those of the network without dropout. A gradient with dropout would be another network's: to it
-some of the samples are improbable, and making those less probable still knows no bound.
+Samples and gradient are those of one network: without dropout, but for that of the image's features, which is drawn
+once for both. A gradient with other dropout would be another network's: to it some of the samples are improbable, and
+making those less probable still knows no bound.
 
 The reward is CIDEr-D, with the document frequencies of the training references, and with the end of a caption as a word
 of its own: see `captioning.cider_d`.
@@ -50,7 +51,7 @@ class SelfCritical:
             features: (B, ...) of the images.
             images: (B,) where they stand in `references`.
         """
-        text = self.text
+        text, features = self.text, self.model.image_dropout(features)
         found = sample(
             self.model, features, self.samples, max_tokens=LONGEST, eos_id=text.eos_id, banned_ids=text.banned_ids
         )

@@ -27,7 +27,7 @@ class ClipCapConfig:
     mapping_layers: int = 8  # transformer: layers
     mapping_heads: int = 8  # transformer: attention heads
     freeze_gpt2: bool = False  # True trains the mapping network alone
-    standardize: bool = False  # features of mean 0 and variance 1 an image; published checkpoints have none of this
+    image_dropout: float = 0.0  # of features; the authors have none, but more images and an encoder that saw still more
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -47,6 +47,7 @@ class ClipCap(nn.Module):
             raise ValueError(f"mapping must be mlp or transformer, not {config.mapping}")
         self.config = config
         self.gpt = gpt
+        self.image_dropout = nn.Dropout(config.image_dropout)
         width, length = gpt.config.n_embd, config.prefix_len
         if config.mapping == "mlp":
             self.clip_project = MLP(config.feature_size, width * length // 2, width * length)
@@ -71,9 +72,7 @@ class ClipCap(nn.Module):
 
     def prefix(self, features: Tensor) -> Tensor:
         """Image embeddings (B, D) in any floating type -> prefix embeddings (B, P, E)."""
-        features = features.to(self.clip_project.dtype)
-        if self.config.standardize:
-            features = nn.functional.layer_norm(features, features.shape[-1:])
+        features = self.image_dropout(features.to(self.clip_project.dtype))
         return self.clip_project(features).view(len(features), self.config.prefix_len, -1)  # (B, P, E)
 
     def loss(

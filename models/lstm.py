@@ -105,6 +105,7 @@ class LSTMDecoder(nn.Module):
         else:
             self.lstm = nn.LSTM(config.embed_dim, config.hidden_size, batch_first=True)
             self.merge = nn.Linear(config.feature_size, config.hidden_size) if config.merge else None
+        self.norm = nn.LayerNorm(config.hidden_size)  # or what is merged moves all words' logits at once
         if not config.tie_weights:
             self.output = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.output_bias = nn.Parameter(torch.zeros(config.vocab_size))
@@ -167,9 +168,10 @@ class LSTMDecoder(nn.Module):
 
     def step(self, tokens: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """One more token a row: (N,) -> (N, V). `state` is changed in place and returned."""
-        words = self.dropout(self.embedding(tokens))  # (N, E)
-        hidden = self._attend(words, state)[0] if self.config.grid else self._run(words[:, None], state)[:, 0]
-        return self._logits(hidden), state
+        if self.config.grid:
+            return self._logits(self._attend(self.embedding(tokens), state)[0]), state
+        words, of_row = tokens.unique(return_inverse=True)  # beams often agree on the next word
+        return self._logits(self._advance(self.embedding(words), state, of_row)), state
 
     def attention_of(self, features: Tensor, captions: Tensor) -> Tensor:
         """What each token of a caption was chosen by looking at: (B, H, W, D), (B, T) -> (B, T, H*W), rows sum to 1."""
@@ -200,14 +202,18 @@ class LSTMDecoder(nn.Module):
 
     def _run(self, inputs: Tensor, state: LSTMState) -> Tensor:
         """The plain LSTM over a whole sequence: (N, S, E) -> (N, S, H)."""
-        if inputs.shape[1] == 1:  # the kernel for sequences would pack the weights anew for each step
-            start = (state.hidden, state.cell)
-            state.hidden, state.cell = torch.lstm_cell(inputs[:, 0], start, *self.lstm.all_weights[0])
-            outputs = state.hidden[:, None]
-        else:
-            outputs, (hidden, cell) = self.lstm(inputs, (state.hidden[None], state.cell[None]))
-            state.hidden, state.cell = hidden[0], cell[0]
+        outputs, (hidden, cell) = self.lstm(inputs, (state.hidden[None], state.cell[None]))
+        state.hidden, state.cell = hidden[0], cell[0]
         return outputs if state.image is None else outputs + state.image[:, None]
+
+    def _advance(self, inputs: Tensor, state: LSTMState, of_row: Tensor) -> Tensor:
+        """One step of the plain LSTM: inputs (U, E), which of them each row gets (N,) -> (N, H)."""
+        into, again, *biases = self.lstm.all_weights[0]
+        gates = torch.addmm(F.linear(inputs, into, sum(biases))[of_row], state.hidden, again.T)  # (N, 4H)
+        enter, keep, new, show = gates.chunk(4, dim=1)
+        state.cell = torch.sigmoid(keep) * state.cell + torch.sigmoid(enter) * torch.tanh(new)
+        state.hidden = torch.sigmoid(show) * torch.tanh(state.cell)
+        return state.hidden if state.image is None else state.hidden + state.image
 
     def _attend(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, Tensor]:
         """One step of the attending LSTM: (N, E) -> its output (N, H) and what it looked at (N, L)."""
@@ -217,7 +223,7 @@ class LSTMDecoder(nn.Module):
 
     def _logits(self, hidden: Tensor) -> Tensor:
         weight = self.embedding.weight if self.config.tie_weights else self.output.weight
-        return F.linear(self.dropout(hidden), weight, self.output_bias)  # (M, V)
+        return F.linear(self.dropout(self.norm(hidden)), weight, self.output_bias)  # (M, V)
 
 
 class SoftAttention(nn.Module):

@@ -51,7 +51,7 @@ def fresh_clipcap(options: schema.ClipCap, captions: list[list[str]], feature_si
         feature_size=feature_size,
         mapping=options.mapping,
         prefix_len=options.prefix_len,
-        standardize=options.standardize,
+        image_dropout=options.image_dropout,
         clip_len=options.clip_len,
         mapping_layers=options.mapping_layers,
         freeze_gpt2=options.freeze_gpt2,

@@ -205,8 +205,11 @@ def test_logits_are_those_of_the_authors_model(mapping, first, last):
     torch.testing.assert_close(logits[1, -4:], torch.tensor(last), rtol=0, atol=1e-4)
 
 
-def test_standardized_features_lose_their_scale_and_their_mean():
+def test_dropout_of_features_is_for_training_alone():
     torch.manual_seed(0)
-    model = ClipCap(ClipCapConfig(FEATURES, prefix_len=PREFIX, standardize=True), small_gpt())
+    model = ClipCap(ClipCapConfig(FEATURES, prefix_len=PREFIX, image_dropout=0.5), small_gpt())
+    plain = ClipCap(ClipCapConfig(FEATURES, prefix_len=PREFIX), model.gpt)
+    plain.load_state_dict(model.state_dict())
     features = torch.randn(3, FEATURES)
-    torch.testing.assert_close(model.prefix(features), model.prefix(features * 30 + 5), rtol=1e-3, atol=1e-4)
+    assert not torch.equal(model.prefix(features), plain.prefix(features))
+    assert torch.equal(model.eval().prefix(features), plain.prefix(features))

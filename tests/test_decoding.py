@@ -30,8 +30,9 @@ def random_lstm(seed: int, grid: bool = False) -> LSTMDecoder:
     sizes = dict(embed_dim=16, hidden_size=16, attention_dim=8)
     model = LSTMDecoder(LSTMConfig(VOCABULARY, FEATURES, grid=grid, **sizes))
     with torch.no_grad():
-        for weight in model.parameters():
-            weight.copy_(torch.randn_like(weight) * 0.8)
+        for name, weight in model.named_parameters():
+            if not name.startswith("norm"):
+                weight.copy_(torch.randn_like(weight) * 0.8)
         model.output_bias[END] = 1.0
     return model.eval()
 
