@@ -34,7 +34,7 @@ from captioning.settings import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("prepare", "finetune_vgg16", "finetune_clip", "extract_vgg16", "extract_clip", "train_lstm", "train_clipcap",
-          "generate lstm", "generate clipcap", "evaluate")  # fmt: skip
+          "generate lstm", "generate clipcap", "filter_paraphrases", "evaluate")  # fmt: skip
 # Runs a stage as `python -m` does, and leaves its peak of GPU memory in a file.
 RUN = """
 import runpy, sys

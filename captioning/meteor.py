@@ -1,21 +1,22 @@
 """METEOR 1.5 (Denkowski and Lavie, 2014), as coco-caption runs it: pycocoevalcap's jar in a conversation with Java.
 
-The jar takes 5.5 s to load its paraphrase table and 1 ms a caption after that, so one process serves all the captions
-of an evaluation. What comes back for an image are sums (lengths, matches by stage, chunks); a corpus's METEOR is
-computed from the sums over its images, not from the mean of their scores. `from_sums` does the same in NumPy, for
-resampling.
+The jar takes 5.5 s to load its paraphrase table, or 0.7 s to load what `captioning.paraphrases` leaves of it for given
+references, and 1 ms a caption after that, so one process serves all the captions of an evaluation. What comes back for
+an image are sums (lengths, matches by stage, chunks); a corpus's METEOR is computed from the sums over its images, not
+from the mean of their scores. `from_sums` does the same in NumPy, for resampling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from captioning.errors import UserError
 from captioning.java import Conversation, package_folder
 
-JAR = "meteor-1.5.jar"
+JAR, WHOLE_TABLE = "meteor-1.5.jar", "data/paraphrase-en.gz"  # in pycocoevalcap's folder meteor
 PATIENCE = 300.0  # seconds without an answer; a cold disk and a busy machine take a tenth of it
 
 # METEOR's parameters for English, and the weights of its four stages: exact, stem, synonym, paraphrase.
@@ -25,11 +26,19 @@ WIDTH = 23  # statistics an image, in the order of METEOR's MeteorStats.toString
 
 
 class Meteor:
-    """One METEOR process. Starting it returns at once; the first question waits for the table to load."""
+    """One METEOR process. Starting it returns at once; the first question waits for the table to load.
 
-    def __init__(self, patience: float = PATIENCE):
+    `table` is what `captioning.paraphrases` wrote for the references that are going to be asked about, each of them;
+    without it METEOR reads the whole one. Raises UserError when it is not there.
+    """
+
+    def __init__(self, table: Path | None = None, patience: float = PATIENCE):
         folder = package_folder() / "meteor"
         arguments = ["-Xms512m", "-jar", JAR, "-", "-", "-stdio", "-l", "en", "-norm"]
+        if table is not None:
+            if not table.is_file():
+                raise UserError(f"{table} is missing: run `dvc repro filter_paraphrases` first")
+            arguments += ["-a", str(table.resolve())]
         self._java = Conversation(arguments, what="METEOR", patience=patience, cwd=folder)
 
     @property
@@ -92,7 +101,13 @@ def from_sums(sums: np.ndarray) -> np.ndarray:
     return np.maximum(np.nan_to_num(score, nan=0.0), 0.0)
 
 
+def field(text: str) -> str:
+    """A text without `|||`, which parts METEOR's fields.
+
+    pycocoevalcap takes it out of candidates alone; a reference with it would become two.
+    """
+    return text.replace("|||", "")
+
+
 def _question(references: Sequence[str], candidate: str) -> str:
-    # `|||` parts METEOR's fields. pycocoevalcap takes it out of candidates alone; a reference with it would become two.
-    references = [reference.replace("|||", "") for reference in references]
-    return " ||| ".join(["SCORE", *references, candidate.replace("|||", "").replace("  ", " ")])
+    return " ||| ".join(["SCORE", *map(field, references), field(candidate).replace("  ", " ")])

@@ -1,7 +1,8 @@
 """Stage evaluate: scores both captioners, with intervals, beside people and simpler ways of captioning.
 
 Reads   data/, captions/NAME.json and captions/NAME_diverse.json of lstm and clipcap, features/*.h5 for the nearest
-        training images, and checkpoints/clip/ for CLIPScore and for what fine-tuning did to retrieval.
+        training images, features/paraphrases.gz for METEOR, and checkpoints/clip/ for CLIPScore and for what
+        fine-tuning did to retrieval.
 Writes  metrics.json (both models' seven scores, the 95% margin of their CIDEr, people's CIDEr), and in results/:
         scores.json (everything, with intervals and the paired test), lstm.csv and clipcap.csv (every image's caption
         and scores), per_image.npz (what `python -m captioning.compare` resamples), and for `dvc plots show` scores.csv,
@@ -26,6 +27,7 @@ from captioning.features import FeatureStore
 from captioning.files import write_json
 from captioning.meteor import Meteor
 from captioning.more_scores import More
+from captioning.paraphrases import TABLE
 from captioning.saved_scores import save
 from captioning.scoring import METRICS, write_per_image
 from stages import stage
@@ -49,7 +51,7 @@ def main() -> None:
             sets[name] = {entry["image_id"]: entry["captions"] for entry in several}
     features = {name: FeatureStore.open(f"features/{name}.h5").load for name in ENCODERS}
 
-    with Meteor() as meteor:  # it loads while Python tokenizes and looks for neighbours
+    with Meteor(TABLE) as meteor:  # it loads while Python tokenizes and looks for neighbours
         work = evaluation.jobs(data, captions, features, seed)
         print(f"scoring {sum(map(len, work.values()))} sets of captions of {len(test)} images", flush=True)
         scores = evaluation.run(work, meteor)

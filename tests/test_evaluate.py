@@ -63,6 +63,9 @@ def project(tmp_path_factory):
     (folder / "captions/clipcap_diverse.json").write_text(json.dumps(several))
     (folder / "captions/lstm_diverse.json").write_text("[]")
     shutil.copy(ROOT / "params.yaml", folder)
+    done = run(folder, "filter_paraphrases")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("features/paraphrases.gz: the ")
     return folder
 
 
@@ -72,15 +75,15 @@ def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
         csv.writer(file).writerows([header, *rows])
 
 
-def evaluate(folder: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "stages.evaluate"]
+def run(folder: Path, stage: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", f"stages.{stage}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="module")
 def evaluated(project):
-    done = evaluate(project)
+    done = run(project, "evaluate")
     assert done.returncode == 0, done.stderr
     return project, done.stdout
 
@@ -194,7 +197,7 @@ def test_a_second_run_writes_the_same_bytes(evaluated):
     folder, _ = evaluated
     paths = [folder / "metrics.json", *sorted(p for p in (folder / "results").rglob("*") if p.is_file())]
     before = [path.read_bytes() for path in paths]
-    assert evaluate(folder).returncode == 0
+    assert run(folder, "evaluate").returncode == 0
     assert [path.read_bytes() for path in paths] == before
 
 
@@ -202,11 +205,11 @@ def test_captions_of_other_images_are_told_at_once(project, tmp_path):
     shutil.copytree(project, tmp_path / "other")
     path = tmp_path / "other/captions/lstm.json"
     path.write_text(json.dumps(json.loads(path.read_text())[1:]))
-    done = evaluate(tmp_path / "other")
+    done = run(tmp_path / "other", "evaluate")
     assert done.returncode == 1
     assert done.stderr.startswith("error: captions/lstm.json does not fit the test split: 1 of its 20 images have no")
     path.unlink()
-    assert evaluate(tmp_path / "other").stderr.startswith("error: captions/lstm.json cannot be read")
+    assert run(tmp_path / "other", "evaluate").stderr.startswith("error: captions/lstm.json cannot be read")
 
 
 def test_humans_leave_each_reference_out_once():

@@ -1,0 +1,114 @@
+"""METEOR with the part of its paraphrase table that the references can use says what it says with the whole table."""
+
+import gzip
+import json
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import material
+from captioning import java
+from captioning.errors import UserError
+from captioning.meteor import WHOLE_TABLE, Meteor
+from captioning.paraphrases import write_table
+from captioning.tokens import ptb_tokenize
+
+ROOT = Path(__file__).parents[1]
+PARAPHRASES = slice(
+    7, 20, 4
+)  # of an image's statistics: the candidate's content words that the last stage matched, ...
+ODD = ["Don't stop-and-go, U.S. mail!", "naïve café 日本", "it's 3,000.5 ||| or 1990's", "--", "", "zzyzx wug"]
+
+
+@pytest.fixture(scope="module")
+def whole():
+    with Meteor() as running:
+        yield running
+
+
+def entries_of_the_table(count: int) -> list[tuple[str, str]]:
+    """Phrases and their paraphrases from all over the table."""
+    found = []
+    with gzip.open(java.package_folder() / "meteor" / WHOLE_TABLE) as file:
+        while block := file.read(1 << 20):
+            lines = block[: 200 * count].decode(errors="ignore").split("\n")[1:-1]
+            first = next(n for n, line in enumerate(lines) if re.fullmatch(r"0\.\d{6,}", line))
+            found += list(zip(lines[first + 1 :: 3], lines[first + 2 :: 3], strict=False))[:count]
+    return found
+
+
+def made_up() -> tuple[list[list[str]], list[str]]:
+    """References and candidates of phrases of the table, paraphrased or not, among odd words and loose ones."""
+    draw = random.Random(0)
+    entries = entries_of_the_table(8)
+    loose = [word for phrase, _ in entries for word in phrase.split()] + ODD
+    references, candidates = [], []
+    for _ in range(600):
+        pairs = draw.sample(entries, 3)
+        sides = [draw.choice([pair, pair[::-1]]) for pair in pairs]
+        fill = lambda: " ".join(draw.choices(loose, k=draw.randint(0, 4)))  # noqa: E731
+        references.append(
+            [" ".join(f"{fill()} {a}" for a, _ in sides), " ".join(f"{a} {fill()}" for a, _ in sides[1:])]
+        )
+        candidates.append(" ".join(f"{draw.choice(side)} {fill()}" for side in sides).title())
+    return references, candidates
+
+
+def captions_of_scenes() -> tuple[list[list[str]], list[str]]:
+    """People's captions of drawings, each against the others, and against those of the next drawing."""
+    texts = material._scenes_captions(150)
+    shifted = [texts[(n + 1) % len(texts)][0] for n in range(len(texts))]
+    return [of[1:] for of in texts] * 2, [of[0] for of in texts] + shifted
+
+
+def equal_statistics(whole: Meteor, table: Path, references: list[list[str]], candidates: list[str]) -> np.ndarray:
+    with Meteor(table) as meteor:
+        corpus, images, statistics = meteor.score(references, candidates)
+    expected = whole.score(references, candidates)
+    np.testing.assert_array_equal(statistics, expected[2])
+    np.testing.assert_array_equal(images, expected[1])
+    assert corpus == expected[0]
+    return statistics
+
+
+def test_phrases_of_the_table_score_as_with_the_whole_table(whole, tmp_path):
+    references, candidates = made_up()
+    written = write_table((text for texts in references for text in texts), tmp_path / "table.gz")
+    statistics = equal_statistics(whole, tmp_path / "table.gz", references, candidates)
+    assert (statistics[:, PARAPHRASES].sum(axis=1) > 0).mean() > 0.8, "they are there to be matched by paraphrases"
+    assert 10_000 < written < 2_000_000, "of 5.3 million"
+
+
+def test_people_s_captions_score_as_with_the_whole_table(whole, tmp_path):
+    references, candidates = captions_of_scenes()
+    written = write_table((text for texts in references for text in texts), tmp_path / "table.gz")
+    statistics = equal_statistics(whole, tmp_path / "table.gz", references, candidates)
+    assert statistics[:, PARAPHRASES].any() and 0 < written < 300_000
+    data = (tmp_path / "table.gz").read_bytes()
+    assert data[4:8] == bytes(4), "the time of writing is in the file, which DVC would take for a change"
+    lines = gzip.decompress(data).decode().splitlines()
+    assert len(lines) == 3 * written
+
+
+def test_flickr8k_s_captions_score_as_with_the_whole_table(whole, tmp_path):
+    root = material.locate(material.FLICKR8K)
+    if root is None:
+        pytest.skip("needs Flickr8k's captions (../shared/flickr8k)")
+    reading = material.flickr8k.read(material.SimpleNamespace(root=str(root), annotations=None), seed=0)
+    test = {item.id: item.captions for item in reading.items if item.split == "test"}
+    tokens = iter(ptb_tokenize([text for texts in test.values() for text in texts]))
+    references = {i: [next(tokens) for _ in texts] for i, texts in test.items()}
+    write_table((text for texts in references.values() for text in texts), tmp_path / "table.gz")
+    for path in sorted((ROOT / "benchmarks/flickr8k").glob("*.json")):
+        said = {entry["image_id"]: entry["caption"] for entry in json.loads(path.read_text())}
+        candidates = ptb_tokenize([said[i] for i in references])
+        statistics = equal_statistics(whole, tmp_path / "table.gz", list(references.values()), candidates)
+        assert len(statistics) == 1000 and statistics[:, PARAPHRASES].any()
+
+
+def test_a_table_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"table\.gz is missing: run `dvc repro filter_paraphrases` first"):
+        Meteor(tmp_path / "table.gz")
