@@ -20,7 +20,7 @@ from captioning.device import pick_device
 from captioning.encoders import Encoder, load_clip, load_vgg16, open_clip, open_vgg16, save_clip, save_vgg16, sha256_of
 from captioning.extraction import extract
 from captioning.features import FeatureStore
-from captioning.images import clip_preprocess, pixel_batches, vgg16_preprocess
+from captioning.images import ImageFiles, clip_preprocess, pixel_batches, vgg16_preprocess
 from captioning.memory import keep_freed_memory
 from models import clip as clip_model
 from models import vgg16 as vgg16_model
@@ -30,12 +30,12 @@ BATCH, WORKERS = 32, 2
 
 
 def vgg16(rounds: int, tiny: bool) -> list[Line]:
-    sizes = {"tiny": tiny, "kind": "vgg16", "images": 6 if tiny else 96, "some": 1 if tiny else 4}
+    sizes = {"tiny": tiny, "kind": "vgg16", "images": 6 if tiny else 300, "some": 1 if tiny else 4}
     return _measure("Extraction, VGG16 fc7", sizes, rounds, goal="10 times, 90% of the network's rate")
 
 
 def clip(rounds: int, tiny: bool) -> list[Line]:
-    sizes = {"tiny": tiny, "kind": "clip", "images": 6 if tiny else 288, "some": 1 if tiny else 6}
+    sizes = {"tiny": tiny, "kind": "clip", "images": 6 if tiny else 300, "some": 1 if tiny else 6}
     return _measure("Extraction, CLIP ViT-B/32", sizes, rounds, goal="20 times, 90% of the network's rate")
 
 
@@ -98,7 +98,7 @@ def network(sizes: dict[str, Any]) -> Run:
     encoder = _encoder(sizes)
     batches = [
         encoder.preprocess.normalize(pixels.to(encoder.device)).to(encoder.dtype)
-        for pixels in pixel_batches(sizes["paths"], encoder.preprocess, _batch(sizes), WORKERS)
+        for pixels in pixel_batches(ImageFiles(sizes["paths"], encoder.preprocess), _batch(sizes), WORKERS)
     ]
 
     @torch.inference_mode()

@@ -41,7 +41,7 @@ EPOCHS = 10
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.partition("\n")[0])
     parser.add_argument("--images", type=int, default=4096, help="files to extract features from (default 4096)")
-    parser.add_argument("--workers", type=int, default=16, help="processes that decode them (default 16)")
+    parser.add_argument("--workers", type=int, default=16, help="threads that decode them (default 16)")
     parser.add_argument("--rounds", type=int, default=3, help="times that an extraction runs (default 3)")
     parser.add_argument("--tiny", action="store_true", help="small networks")
     asked = parser.parse_args()

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from captioning.encoders import Encoder
+from captioning.encoding import encode, images_at_once
 from captioning.errors import UserError
 from captioning.features import FeatureStore, identity, some, write_store
-from captioning.images import ImageFault, pixel_batches, worker_faults
+from captioning.images import ImageFault, ImageFiles
 from captioning.journal import Journal
 from captioning.locks import only_writer
 from captioning.progress import track
@@ -47,35 +47,21 @@ def extract(
     batch_size: int,
     workers: int,
 ) -> Written:
-    """Brings the store at `path` up to date with a list of images, and prints what it took.
-
-    Every batch has `batch_size` images, the last one filled up with black: a network may round differently in a smaller
-    one, and a feature shall not depend on what else was computed with it.
-    """
+    """Brings the store at `path` up to date with a list of images, and prints what it took."""
     started, busy = time.perf_counter(), 0.0
 
     def compute(needed: list[int]) -> Iterator[np.ndarray]:
         nonlocal busy
-        pixels = pixel_batches(
-            [paths[i] for i in needed],
-            encoder.preprocess,
-            batch_size,
-            workers,
-            [sha256s[i] for i in needed],
-            pin_memory=encoder.device.type == "cuda",
-        )
-        total = -(-len(needed) // batch_size)
-        for batch in track(pixels, f"{Path(path).stem}: encoding", total, f"batch of {batch_size}"):
-            before = time.perf_counter()
-            full = torch.cat([batch, batch.new_zeros(batch_size - len(batch), *batch.shape[1:])])
-            features = encoder(full.contiguous(memory_format=torch.channels_last))[: len(batch)].cpu().numpy()
-            busy += time.perf_counter() - before
+        files = ImageFiles([paths[i] for i in needed], encoder.preprocess, [sha256s[i] for i in needed])
+        encoded, size = encode(encoder, files, batch_size, workers), images_at_once(encoder, batch_size)
+        total = -(-len(needed) // size)
+        for features, seconds in track(encoded, f"{Path(path).stem}: encoding", total, f"batch of {size}"):
+            busy += seconds
             yield features
 
     print(f"{path}: {encoder.attributes['encoder']} on {encoder.device}, {encoder.attributes['precision']}", flush=True)
     try:
-        with worker_faults():
-            written = write_features(path, ids, sha256s, encoder.attributes, compute)
+        written = write_features(path, ids, sha256s, encoder.attributes, compute)
     except ImageFault as fault:
         raise UserError(
             f"{fault}. Restore or remove the file, run `dvc repro -f prepare` and then `dvc repro`; "

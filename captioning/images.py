@@ -1,4 +1,4 @@
-"""From image files to pixel batches: decoding in worker processes, and the encoders' own resizing and cropping.
+"""From image files to pixel batches: decoding in threads, and the encoders' own resizing and cropping.
 
 Pixels travel as bytes, (B, 3, S, S) uint8, a quarter of what floats take; `Preprocess.normalize` turns them into what a
 network wants, on its device. For an upright RGB file the outcome is exactly that of its library (torchvision's
@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,8 +21,8 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
+from captioning.ahead import in_order
 from captioning.errors import UserError
 from captioning.progress import track
 
@@ -32,8 +30,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # none that runs
 MAX_PIXELS = 100_000_000  # a file that would unpack to more is refused: 300 MB of memory from a few bytes
 LONGEST_RATIO = 50  # of an image's sides; of a longer one only the crop is resized, equal to within two levels of 255
 DRAFT = 3  # times the resized side that is left of a large JPEG; pixels then differ by 0.3 of 255 levels on average
-GIVE_WAY = 10  # niceness of the workers: on the network's own cores they would make its threads wait for one another
-STALLED_SECONDS = 600  # without a batch from the workers
+GROUP = 8  # images that a thread decodes in one go
+
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata, which does not matter here; for all threads
 
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -95,13 +94,10 @@ def open_rgb(source: str | Path | bytes, name: str = "", enough: int | None = No
     """
     name = name or str(source if not isinstance(source, bytes) else "image")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about odd metadata, which does not matter here
-            content = source if isinstance(source, bytes) else _content(source)
-            image = _parse(content, name)
-            if enough:
-                _shrink(image, enough)
-            return _to_rgb(image)
+        image = _parse(source if isinstance(source, bytes) else _content(source), name)
+        if enough:
+            _shrink(image, enough)
+        return _to_rgb(image)
     except ImageFault:
         raise
     except Exception as error:  # decoders raise nearly anything on hostile files; none of it may stop the others
@@ -182,27 +178,23 @@ def decode(source: str | Path | bytes, preprocess: Preprocess, name: str = "") -
     return transform(open_rgb(source, name, DRAFT * preprocess.resize), preprocess)
 
 
-class _Batches(Dataset):
-    """Item i is batch i, decoded: its pixels, and the fault that stopped it. Runs in the worker processes."""
+class ImageFiles:
+    """A list of image files and what the network shall see of each.
 
-    def __init__(self, paths: list[str], batch_size: int, preprocess: Preprocess, sha256s: list[str] | None) -> None:
-        self.paths, self.batch_size, self.preprocess, self.sha256s = paths, batch_size, preprocess, sha256s
+    Args:
+        sha256s: of each file's bytes; a file that differs is a fault.
+    """
+
+    def __init__(
+        self, paths: Sequence[str | Path], preprocess: Preprocess, sha256s: Sequence[str] | None = None
+    ) -> None:
+        self.paths, self.preprocess, self.sha256s = [str(path) for path in paths], preprocess, sha256s
 
     def __len__(self) -> int:
-        return -(-len(self.paths) // self.batch_size)
+        return len(self.paths)
 
-    def __getitem__(self, batch: int) -> tuple[Tensor, str | None]:
-        rows = range(batch * self.batch_size, min((batch + 1) * self.batch_size, len(self.paths)))
-        size = self.preprocess.image_size
-        pixels = np.empty((len(rows), size, size, 3), dtype=np.uint8)  # (B, S, S, 3)
-        try:
-            for position, row in enumerate(rows):
-                pixels[position] = self.read(row)
-        except ImageFault as fault:  # as a value: an exception would cross with the worker's traceback in its message
-            return torch.from_numpy(pixels[:position]), str(fault)
-        return torch.from_numpy(pixels), None
-
-    def read(self, row: int) -> np.ndarray:
+    def pixels(self, row: int) -> np.ndarray:
+        """One image, (S, S, 3) uint8. Raises ImageFault."""
         path = self.paths[row]
         if self.sha256s is None:
             return decode(path, self.preprocess)
@@ -211,20 +203,26 @@ class _Batches(Dataset):
             raise ImageFault(f"{path} has changed since stage prepare read it; run `dvc repro -f prepare`")
         return decode(content, self.preprocess, path)
 
+    def read(self, rows: Iterable[int], out: np.ndarray) -> tuple[int, ImageFault | None]:
+        """Decodes these rows into `out` (B, S, S, 3) until one is no usable image: how many, and that one's fault."""
+        count = 0
+        try:
+            for row in rows:
+                out[count] = self.pixels(row)
+                count += 1
+        except ImageFault as fault:
+            return count, fault
+        return count, None
+
 
 def pixel_batches(
-    paths: Sequence[str | Path],
-    preprocess: Preprocess,
-    batch_size: int = 64,
-    workers: int = 0,
-    sha256s: Sequence[str] | None = None,
-    pin_memory: bool = False,
+    files: ImageFiles, batch_size: int = 64, workers: int = 0, pin_memory: bool = False
 ) -> Iterator[Tensor]:
     """Decodes files, in order, in batches of `batch_size` (the last may be shorter).
 
     Args:
-        workers: processes that decode; 0 decodes in this one.
-        sha256s: of each file's bytes; a file that differs is a fault.
+        workers: threads that decode, up to two batches ahead; 0 decodes in the caller's own.
+        pin_memory: pixels lie where a GPU can fetch them by itself.
 
     Yields:
         pixels (B, 3, S, S) uint8, in channels_last memory.
@@ -232,42 +230,27 @@ def pixel_batches(
     Raises:
         ImageFault: at the first file that is no usable image, after all images before it have been yielded.
     """
-    dataset = _Batches([str(p) for p in paths], batch_size, preprocess, None if sha256s is None else list(sha256s))
-    workers = min(workers, len(dataset))
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        num_workers=workers,
-        timeout=STALLED_SECONDS if workers else 0,
-        worker_init_fn=_start_worker,
-        pin_memory=pin_memory,
-    )
-    with worker_faults():
-        for pixels, fault in loader:
-            if len(pixels):
-                yield pixels.permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)
-            if fault:
-                raise ImageFault(fault)
+    size = files.preprocess.image_size
 
+    def groups() -> Iterator[tuple[int, Tensor, int]]:
+        """A few images at a time: where they begin in their batch, the batch, and its first row."""
+        for first in range(0, len(files), batch_size):
+            count = min(batch_size, len(files) - first)
+            batch = torch.empty(count, size, size, 3, dtype=torch.uint8, pin_memory=pin_memory)
+            for start in range(0, count, GROUP):
+                yield start, batch, first
 
-@contextmanager
-def worker_faults() -> Iterator[None]:
-    """Makes a UserError of a decoding process's death or standstill, which torch raises wherever the code just is."""
-    try:
-        yield
-    except (RuntimeError, EOFError, ConnectionError) as error:  # the last two: it died while handing pixels over
-        if isinstance(error, RuntimeError) and "DataLoader" not in str(error):
-            raise
-        fault = str(error).partition("\n")[0].strip() or type(error).__name__
-        raise UserError(
-            f"a process that decodes images stopped ({fault}): is memory or /dev/shm "
-            "full, or a file system away? Try fewer `workers`; 0 decodes without such processes"
-        ) from None
+    def read(group: tuple[int, Tensor, int]) -> tuple[Tensor, int, ImageFault | None]:
+        start, batch, first = group
+        part = batch[start : start + GROUP].numpy()
+        count, fault = files.read(range(first + start, first + start + len(part)), part)
+        return batch, start + count, fault
 
-
-def _start_worker(_: int) -> None:
-    torch.set_num_threads(1)
-    os.nice(GIVE_WAY)
+    for batch, done, fault in in_order(read, groups(), workers, 2 * -(-batch_size // GROUP)):
+        if done == len(batch) or (fault and done):
+            yield batch[:done].permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)
+        if fault:
+            raise fault
 
 
 class PixelStore:
@@ -284,27 +267,27 @@ class PixelStore:
         max_bytes: int = 8 * 2**30,
         desc: str = "decoding images",
     ) -> None:
-        self.paths, self.preprocess = [str(path) for path in paths], preprocess
+        self.files = ImageFiles(paths, preprocess)
         size = preprocess.image_size
-        self.nbytes = len(self.paths) * 3 * size * size
+        self.nbytes = len(paths) * 3 * size * size
         self.pixels: Tensor | None = None  # (N, S, S, 3) uint8
         self.threads: ThreadPoolExecutor | None = None
         if self.nbytes > max_bytes:
             self.threads = ThreadPoolExecutor(max(1, workers))
             return
-        self.pixels = torch.empty(len(self.paths), size, size, 3, dtype=torch.uint8)
+        self.pixels = torch.empty(len(paths), size, size, 3, dtype=torch.uint8)
         row, step = 0, 64
-        batches = pixel_batches(self.paths, preprocess, step, workers)
-        for batch in track(batches, desc, total=-(-len(self.paths) // step), unit="batch"):
+        batches = pixel_batches(self.files, step, workers)
+        for batch in track(batches, desc, total=-(-len(paths) // step), unit="batch"):
             self.pixels[row : row + len(batch)] = batch.permute(0, 2, 3, 1)  # (B, 3, S, S) -> (B, S, S, 3)
             row += len(batch)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.files)
 
     def batch(self, indices: Sequence[int] | Tensor) -> Tensor:
         """Pixels (B, 3, S, S) uint8, in channels_last memory, of the images at these positions, in this order."""
         if self.pixels is not None:
             return self.pixels[torch.as_tensor(indices)].permute(0, 3, 1, 2)
-        decoded = self.threads.map(lambda i: decode(self.paths[i], self.preprocess), [int(i) for i in indices])
+        decoded = self.threads.map(self.files.pixels, [int(i) for i in indices])
         return torch.from_numpy(np.stack(list(decoded))).permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from captioning.encoders import load_clip, load_vgg16, save_clip, save_vgg16
 from captioning.features import FeatureStore
-from captioning.images import clip_preprocess, pixel_batches, vgg16_preprocess
+from captioning.images import ImageFiles, clip_preprocess, pixel_batches, vgg16_preprocess
 from models import clip, vgg16
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,7 +162,7 @@ def test_the_store_holds_what_the_encoders_say(tmp_path):
         ("vgg16", load_vgg16(tmp_path / "a/checkpoints/vgg16", "conv5_3", "auto", torch.device("cpu"))),
         ("clip", load_clip(tmp_path / "a/checkpoints/clip", True, "auto", torch.device("cpu"))),
     ]:
-        (pixels,) = pixel_batches(images, encoder.preprocess, 11)
+        (pixels,) = pixel_batches(ImageFiles(images, encoder.preprocess), 11)
         store = FeatureStore.open(project.store(name), expect=encoder.attributes)
         features = store.load([path.stem for path in images])
         np.testing.assert_allclose(features, encoder(pixels).numpy(), rtol=2e-2, atol=2e-2)
