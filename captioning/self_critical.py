@@ -51,7 +51,7 @@ class SelfCritical:
             features: (B, ...) of the images.
             images: (B,) where they stand in `references`.
         """
-        text, features = self.text, self.model.image_dropout(features)
+        text, features = self.text, self.model.standardize.drop(features)
         found = sample(
             self.model, features, self.samples, max_tokens=LONGEST, eos_id=text.eos_id, banned_ids=text.banned_ids
         )

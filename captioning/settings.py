@@ -159,6 +159,7 @@ class GPT2Scratch(Group):
 
 class ClipCap(Group):
     prefix_len: Annotated[int, Field(ge=1, le=200)]
+    standardize: bool
     image_dropout: Share
     mapping: Literal["mlp", "transformer"]
     clip_len: Positive

@@ -14,6 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from models import gpt2
 from models.losses import Loss, linear_cross_entropy
 from models.packing import pack
+from models.standardize import Standardize
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class ClipCapConfig:
     mapping_layers: int = 8  # transformer: layers
     mapping_heads: int = 8  # transformer: attention heads
     freeze_gpt2: bool = False  # True trains the mapping network alone
-    image_dropout: float = 0.0  # of features; the authors have none, but more images and an encoder that saw still more
+    standardize: bool = False  # features of mean 0 and variance 1; published checkpoints have none of this
+    image_dropout: float = 0.0  # of features
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -47,7 +49,7 @@ class ClipCap(nn.Module):
             raise ValueError(f"mapping must be mlp or transformer, not {config.mapping}")
         self.config = config
         self.gpt = gpt
-        self.image_dropout = nn.Dropout(config.image_dropout)
+        self.standardize = Standardize(config.feature_size, config.image_dropout, stored=config.standardize)
         width, length = gpt.config.n_embd, config.prefix_len
         if config.mapping == "mlp":
             self.clip_project = MLP(config.feature_size, width * length // 2, width * length)
@@ -72,7 +74,7 @@ class ClipCap(nn.Module):
 
     def prefix(self, features: Tensor) -> Tensor:
         """Image embeddings (B, D) in any floating type -> prefix embeddings (B, P, E)."""
-        features = self.image_dropout(features.to(self.clip_project.dtype))
+        features = self.standardize(features)
         return self.clip_project(features).view(len(features), self.config.prefix_len, -1)  # (B, P, E)
 
     def loss(

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.losses import Loss, Targets, cross_entropy, targets_of
+from models.standardize import Standardize
 
 GROUPS = 4  # captions of a batch are sorted by length into so many runs of the LSTM
 
@@ -93,8 +94,9 @@ class LSTMDecoder(nn.Module):
             )
         self.config = config
         self.dropout, self.image_dropout = nn.Dropout(config.dropout), nn.Dropout(config.image_dropout)
+        self.standardize = Standardize(config.feature_size, config.image_dropout)
         self.image = nn.Linear(config.feature_size, config.embed_dim)
-        self.image_norm = nn.LayerNorm(config.embed_dim)  # so that the scale of the features does not matter
+        self.image_norm = nn.LayerNorm(config.embed_dim)
         self.embedding = nn.Embedding(config.vocab_size, config.embed_dim)
         nn.init.normal_(self.embedding.weight, std=0.1)
         if config.grid:
@@ -105,7 +107,9 @@ class LSTMDecoder(nn.Module):
         else:
             self.lstm = nn.LSTM(config.embed_dim, config.hidden_size, batch_first=True)
             self.merge = nn.Linear(config.feature_size, config.hidden_size) if config.merge else None
-        self.norm = nn.LayerNorm(config.hidden_size)  # or what is merged moves all words' logits at once
+            if self.merge:  # nothing is merged at first, and features of length 1 keep each step small
+                nn.init.zeros_(self.merge.weight)
+        self.norm = nn.LayerNorm(config.hidden_size)
         if not config.tie_weights:
             self.output = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.output_bias = nn.Parameter(torch.zeros(config.vocab_size))
@@ -183,20 +187,20 @@ class LSTMDecoder(nn.Module):
 
     def _begin(self, features: Tensor) -> tuple[Tensor, Tensor | None, LSTMState]:
         """The output that predicts the first token (B, H), the attention paid to the grid (B, L), and the state."""
-        features = features.to(self.image.weight.dtype)
         wanted, sizes = ("(B, H, W, D)", 4) if self.config.grid else ("(B, D)", 2)
         if features.ndim != sizes or features.shape[-1] != self.config.feature_size:
             raise ValueError(
                 f"features must be {wanted} with D = {self.config.feature_size}, not {tuple(features.shape)}"
             )
+        features = self.standardize(features)
         pooled = features.flatten(1, -2).mean(1) if self.config.grid else features  # (B, D)
-        image = self.image_dropout(self.image_norm(self.image(self.image_dropout(pooled))))  # (B, E)
+        image = self.image_dropout(self.image_norm(self.image(pooled)))  # (B, E)
         if not self.config.grid:
-            merged = self.merge(self.image_dropout(features)) if self.merge else None  # (B, H)
+            merged = self.merge(features * features.shape[1] ** -0.5) if self.merge else None  # (B, H)
             state = LSTMState(*image.new_zeros(2, len(image), self.config.hidden_size), merged)
             return self._run(image[:, None], state)[:, 0], None, state
         hidden, cell = torch.tanh(self.start(image)).chunk(2, dim=1)  # (B, H) each
-        grid = self.image_dropout(features.flatten(1, -2))  # (B, L, D)
+        grid = features.flatten(1, -2)  # (B, L, D)
         state = LSTMState(hidden, cell, grid=grid, keys=self.attention.keys(grid))
         return *self._attend(image, state), state
 

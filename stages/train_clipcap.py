@@ -8,6 +8,8 @@ Expect  on `scenes`, with a small GPT-2 from scratch, about a minute on 2 cores.
 
 from __future__ import annotations
 
+import torch
+
 from captioning import settings as schema
 from captioning.checkpoints import Decoder, feature_identity
 from captioning.datasets import load_data
@@ -38,6 +40,8 @@ def main() -> None:
         decoder = initial_clipcap(settings, store.shape[-1], features)
     else:
         decoder = fresh_clipcap(options, captions["train"], store.shape[-1], features)
+        if options.standardize:
+            decoder.model.standardize.fit(torch.from_numpy(store.load(data.split("train"))))
     train_decoder(
         "train_clipcap", decoder, store, captions, data, settings.train_clipcap, settings.seed, folder_of("clipcap"),
         options.max_caption_tokens, origin=f"{options.gpt2} {options.init_from}",
@@ -51,6 +55,7 @@ def fresh_clipcap(options: schema.ClipCap, captions: list[list[str]], feature_si
         feature_size=feature_size,
         mapping=options.mapping,
         prefix_len=options.prefix_len,
+        standardize=options.standardize,
         image_dropout=options.image_dropout,
         clip_len=options.clip_len,
         mapping_layers=options.mapping_layers,

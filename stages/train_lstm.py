@@ -8,6 +8,8 @@ Expect  on `scenes` well under a minute on 2 cores. A grid of features (`vgg16.l
 
 from __future__ import annotations
 
+import torch
+
 from captioning import settings as schema
 from captioning.checkpoints import Decoder, feature_identity
 from captioning.datasets import load_data
@@ -38,7 +40,9 @@ def main() -> None:
         image_dropout=settings.lstm.image_dropout,
         tie_weights=settings.lstm.tie_weights,
     )
-    decoder = Decoder("lstm", LSTMDecoder(config), text, config.to_dict(), feature_identity(store.attrs))
+    model = LSTMDecoder(config)
+    model.standardize.fit(torch.from_numpy(store.load(data.split("train"))))
+    decoder = Decoder("lstm", model, text, config.to_dict(), feature_identity(store.attrs))
     train_decoder("train_lstm", decoder, store, captions, data, settings.train_lstm, settings.seed, folder_of("lstm"))
 
 

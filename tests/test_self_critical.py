@@ -83,9 +83,9 @@ def test_no_dropout_but_the_features_own():
         return decoder.model.image.weight.grad.clone()
 
     with_dropout = gradient()
-    decoder.model.dropout.p = 0.0
+    decoder.model.dropout.p = decoder.model.image_dropout.p = 0.0
     assert torch.equal(gradient(), with_dropout) and with_dropout.any()
-    decoder.model.image_dropout.p = 0.0
+    decoder.model.standardize.dropout.p = 0.0
     assert not torch.equal(gradient(), with_dropout)
 
 
