@@ -25,7 +25,7 @@ def in_order(
         ahead: items taken beyond the one that the caller gets, at most: a bound on memory.
         start: run once in every thread before its first item.
 
-    When the caller stops or fails, items not begun are dropped; those under way are waited for.
+    When the caller stops or fails, items not begun are dropped; those under way are waited for, however long.
     """
     if threads == 0:
         yield from map(work, items)

@@ -83,5 +83,7 @@ def read_decoder(folder: str | Path, builders: Mapping[str, Callable[[dict[str, 
         raise UserError(f"{error.filename or folder} is missing: `dvc repro` trains and writes it") from None
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         fault = str(error).splitlines()[-1].strip()
-        raise UserError(f"{folder} is no captioner's checkpoint, or is damaged: {fault}") from None
+        raise UserError(
+            f"{folder} is no captioner's checkpoint, or is damaged or of another version: {fault}"
+        ) from None
     return Decoder(kind, model.eval(), Text.load(folder), sizes, features)

@@ -74,7 +74,8 @@ def train_decoder(
         return lines
 
     schedule = Training(**options.model_dump(include=set(Training.model_fields)))
-    inputs = fingerprint(store.attrs, decoder.sizes, captions, text.tokenizer.to_str(), max_tokens, origin)
+    shapes = {name: list(weight.shape) for name, weight in model.state_dict().items()}
+    inputs = fingerprint(store.attrs, decoder.sizes, shapes, captions, text.tokenizer.to_str(), max_tokens, origin)
     cross_entropy = Job(
         name=name,
         model=model,

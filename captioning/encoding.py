@@ -17,6 +17,7 @@ from captioning.ahead import in_order
 from captioning.encoders import Encoder
 from captioning.images import ImageFault, ImageFiles, pixel_batches
 
+MOST_CORES = 16  # VGG16 in float32 takes .2 GB on each
 AT_ONCE = 8  # images, on a core: more take as long each, more memory, and leave cores idle at the end
 
 
@@ -44,7 +45,8 @@ def encode(encoder: Encoder, files: ImageFiles, batch_size: int, workers: int) -
 
 def on_cores(encoder: Encoder, files: ImageFiles, size: int) -> Iterator[tuple[np.ndarray, float]]:
     """As `encode`, each core by itself; results do not depend on the number of cores. Seconds are divided by it."""
-    cores, side = torch.get_num_threads(), files.preprocess.image_size
+    threads, side = torch.get_num_threads(), files.preprocess.image_size
+    cores = min(threads, MOST_CORES)
 
     def work(first: int) -> tuple[np.ndarray, ImageFault | None, float]:
         pixels = np.zeros((size, side, side, 3), np.uint8)
@@ -61,26 +63,14 @@ def on_cores(encoder: Encoder, files: ImageFiles, size: int) -> Iterator[tuple[n
             if fault:
                 raise fault
     finally:
-        torch.set_num_threads(cores)  # what new threads take over; this one still has it
+        torch.set_num_threads(threads)  # what new threads take over; this one still has it
 
 
 def on_device(encoder: Encoder, files: ImageFiles, size: int, workers: int) -> Iterator[tuple[np.ndarray, float]]:
-    """As `encode`: the network works on one batch while the features of the one before it are taken and stored."""
-    last, fault, before = None, None, time.perf_counter()
-    try:
-        for batch in pixel_batches(files, size, workers, pin_memory=encoder.device.type == "cuda"):
-            count, before = len(batch), time.perf_counter()
-            if count < size:
-                batch = torch.cat([batch, batch.new_zeros(size - count, *batch.shape[1:])])
-            features = encoder(batch.contiguous(memory_format=torch.channels_last))
-            if last is not None:
-                taken = last.cpu().numpy()
-                yield taken, time.perf_counter() - before
-            last = features[:count]
-    except ImageFault as error:
-        fault = error
-    if last is not None:
-        before = time.perf_counter()
-        yield last.cpu().numpy(), time.perf_counter() - before
-    if fault:
-        raise fault
+    """As `encode`: while the network works on one batch, threads decode those after it."""
+    for batch in pixel_batches(files, size, workers, pin_memory=encoder.device.type == "cuda"):
+        count, before = len(batch), time.perf_counter()
+        if count < size:
+            batch = torch.cat([batch, batch.new_zeros(size - count, *batch.shape[1:])])
+        features = encoder(batch.contiguous(memory_format=torch.channels_last))[:count].cpu().numpy()
+        yield features, time.perf_counter() - before

@@ -3,8 +3,8 @@
 Rows go to a journal beside the store, `vgg16.h5.partial`, a batch at a time; at the end the store is written anew, in
 order, and takes the old one's place. So a kill at any moment loses one batch, the bytes do not depend on what was
 computed when, and no reader ever sees half a file. Rows are found again by their image's hash: a new or changed image
-is computed, a removed or renamed one costs nothing. (The size of a batch and the number of threads can change a last
-digit and are no reason to compute all anew: bytes are equal for equal settings on one machine.)
+is computed, a removed or renamed one costs nothing. (The size of a batch can change a last digit and is no
+reason to compute all anew: bytes are equal for equal settings on one machine.)
 """
 
 from __future__ import annotations

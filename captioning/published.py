@@ -65,10 +65,11 @@ def _own(folder: Path, features: dict[str, str], settings: Settings) -> Decoder:
             f"model.init_from = {folder} was trained on features with {', '.join(differing)}, and features/clip.h5 has "
             "others: set train_clipcap.epochs to train it further on these"
         )
-    frozen = settings.model.freeze_gpt2
-    decoder.sizes["freeze_gpt2"] = frozen
-    decoder.model.config = replace(decoder.model.config, freeze_gpt2=frozen)
+    frozen, dropout = settings.model.freeze_gpt2, settings.model.image_dropout
+    decoder.sizes |= {"freeze_gpt2": frozen, "image_dropout": dropout}
+    decoder.model.config = replace(decoder.model.config, freeze_gpt2=frozen, image_dropout=dropout)
     decoder.model.gpt.requires_grad_(not frozen)
+    decoder.model.standardize.dropout.p = dropout
     return decoder
 
 
@@ -92,7 +93,8 @@ def _published(path: Path, settings: Settings) -> Decoder:
         raise UserError(f"model.init_from = {path} needs GPT-2's tokenizer: set model.gpt2 to gpt2, or to its folder")
     text = open_tokenizer(source.get())
     try:
-        sizes = sizes_of(weights, text.eos_id) | {"freeze_gpt2": settings.model.freeze_gpt2}
+        chosen = {"freeze_gpt2": settings.model.freeze_gpt2, "image_dropout": settings.model.image_dropout}
+        sizes = sizes_of(weights, text.eos_id) | chosen
         model = from_sizes(sizes)
         weights.setdefault("gpt.lm_head.weight", weights["gpt.transformer.wte.weight"])  # one tensor, two names
         model.load_state_dict(weights)

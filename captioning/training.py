@@ -184,7 +184,7 @@ def _epoch(
         optimizer.zero_grad(set_to_none=True)
         average.update()
         losses.append(loss.detach())
-        if step == 0:
+        if epoch == step == 0:
             return_freed_memory()
         if len(losses) % CHECK_EVERY == 0 or step == job.steps - 1:
             _check_finite(job, epoch, losses, norms)

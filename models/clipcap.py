@@ -121,10 +121,6 @@ class MLP(nn.Module):
         super().__init__()
         self.model = nn.Sequential(nn.Linear(size, hidden), nn.Tanh(), nn.Linear(hidden, out))
 
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.model[0].weight.dtype
-
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)
 
@@ -140,10 +136,6 @@ class TransformerMapper(nn.Module):
         self.linear = nn.Linear(size, clip_len * width)
         self.prefix_const = nn.Parameter(torch.randn(prefix_len, width))
         self.transformer = Transformer(width, layers, heads)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.linear.weight.dtype
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) -> (B, P, E)"""

@@ -107,7 +107,7 @@ class LSTMDecoder(nn.Module):
         else:
             self.lstm = nn.LSTM(config.embed_dim, config.hidden_size, batch_first=True)
             self.merge = nn.Linear(config.feature_size, config.hidden_size) if config.merge else None
-            if self.merge:  # nothing is merged at first, and features of length 1 keep each step small
+            if self.merge:  # no image is merged at first, and features of length 1 keep each step small
                 nn.init.zeros_(self.merge.weight)
         self.norm = nn.LayerNorm(config.hidden_size)
         if not config.tie_weights:
@@ -182,7 +182,7 @@ class LSTMDecoder(nn.Module):
         _, weights, state = self._begin(features)
         looked = [weights]
         for tokens in captions[:, :-1].unbind(1):
-            looked.append(self._attend(self.dropout(self.embedding(tokens)), state)[1])
+            looked.append(self._attend(self.embedding(tokens), state)[1])
         return torch.stack(looked, dim=1)
 
     def _begin(self, features: Tensor) -> tuple[Tensor, Tensor | None, LSTMState]:

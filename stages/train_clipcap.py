@@ -40,8 +40,8 @@ def main() -> None:
         decoder = initial_clipcap(settings, store.shape[-1], features)
     else:
         decoder = fresh_clipcap(options, captions["train"], store.shape[-1], features)
-        if options.standardize:
-            decoder.model.standardize.fit(torch.from_numpy(store.load(data.split("train"))))
+    if decoder.model.config.standardize and (settings.train_clipcap.epochs or not options.init_from):
+        decoder.model.standardize.fit(torch.from_numpy(store.load(data.split("train"))))
     train_decoder(
         "train_clipcap", decoder, store, captions, data, settings.train_clipcap, settings.seed, folder_of("clipcap"),
         options.max_caption_tokens, origin=f"{options.gpt2} {options.init_from}",

@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
+from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parent.parent
 TINY = {
@@ -105,6 +109,19 @@ def test_a_misspelt_setting_stops_before_any_work(project):
     assert ran(output) == ["prepare"]
     (project / "params.yaml").write_text(before)
     run(project, "dvc", "checkout", "--force")
+
+
+@pytest.mark.parametrize("decoder, features", [("lstm", "vgg16"), ("clipcap", "clip")])
+def test_decoders_know_mean_and_deviation_of_the_training_features(project, decoder, features):
+    images = pd.read_csv(project / "data/images.csv")
+    with h5py.File(project / f"features/{features}.h5") as file:
+        rows = dict(zip(file["ids"].asstr()[:], file["features"][:].astype("float64"), strict=True))
+    train = np.stack([rows[i] for i in images.id[images.split == "train"]])
+    weights = load_file(project / f"checkpoints/{decoder}/model.safetensors")
+    np.testing.assert_allclose(weights["standardize.mean"], train.mean(0), rtol=1e-4, atol=1e-6)
+    varies = train.std(0) > 0.2 * train.std(0).mean()
+    assert varies.sum() > 10
+    np.testing.assert_allclose(weights["standardize.std"][varies], train.std(0)[varies], rtol=1e-4)
 
 
 def test_a_changed_prefix_length_trains_clipcap_alone(project):
