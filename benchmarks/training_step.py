@@ -18,7 +18,7 @@ from benchmarks.table import Line, factor, ms
 from benchmarks.turns import Run, Timed, in_turn, synchronize
 from captioning.batches import CaptionBatches
 from captioning.device import has_fast_bf16, pick_device
-from captioning.memory import keep_freed_memory, return_freed_memory
+from captioning.memory import keep_freed_memory
 from models.clipcap import ClipCap
 
 TUNED = {"title": "ClipCap training step, GPT-2 tuned, MLP, prefix 10", "mapping": "mlp", "prefix": 10, "freeze": False}
@@ -128,7 +128,6 @@ def ours(sizes: dict[str, Any], dtype: torch.dtype) -> Run:
     loss.backward()
     checked = {"loss": loss.item(), "gradient": _norm(model)}
     step(*batches.take(_images(sizes, 0)))
-    return_freed_memory()  # as training does after its first step
     model.train()
 
     def run(turn: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import torch
 from captioning.ahead import in_order
 from captioning.encoders import Encoder
 from captioning.images import ImageFault, ImageFiles, pixel_batches
+from captioning.memory import share_memory_among_threads
 
 MOST_CORES = 16  # VGG16 in float32 takes .2 GB on each
 AT_ONCE = 8  # images, on a core: more take as long each, more memory, and leave cores idle at the end
@@ -47,6 +48,7 @@ def on_cores(encoder: Encoder, files: ImageFiles, size: int) -> Iterator[tuple[n
     """As `encode`, each core by itself; results do not depend on the number of cores. Seconds are divided by it."""
     threads, side = torch.get_num_threads(), files.preprocess.image_size
     cores = min(threads, MOST_CORES)
+    share_memory_among_threads()
 
     def work(first: int) -> tuple[np.ndarray, ImageFault | None, float]:
         pixels = np.zeros((size, side, side, 3), np.uint8)

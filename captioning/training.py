@@ -23,7 +23,6 @@ from captioning.device import describe, pick_device, pick_dtype, seed_everything
 from captioning.errors import UserError
 from captioning.files import atomic_write
 from captioning.locks import only_writer
-from captioning.memory import return_freed_memory
 from captioning.progress import track
 from captioning.settings import Training
 
@@ -184,8 +183,6 @@ def _epoch(
         optimizer.zero_grad(set_to_none=True)
         average.update()
         losses.append(loss.detach())
-        if epoch == step == 0:
-            return_freed_memory()
         if len(losses) % CHECK_EVERY == 0 or step == job.steps - 1:
             _check_finite(job, epoch, losses, norms)
     return torch.stack(losses).float().mean().item()
