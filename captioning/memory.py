@@ -20,7 +20,7 @@ def keep_freed_memory() -> bool:
 def share_memory_among_threads() -> bool:
     """Tells the C library that threads begun from now on get memory where the first one does; False if it cannot.
 
-    A thread's own place holds no more than 64 MB, and what is larger would come fresh each time. Not for training, which
+    A thread's own place holds no more than 64 MB; what is larger would come fresh each time. Not for training, which
     is slower by half with it (a step of a frozen GPT-2 in bf16: 1.7 against 1.1 s).
     """
     return _set(ARENA_MAX, 1)
