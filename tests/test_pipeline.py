@@ -113,7 +113,7 @@ def test_a_misspelt_setting_stops_before_any_work(project):
 
 @pytest.mark.parametrize("decoder, features", [("lstm", "vgg16"), ("clipcap", "clip")])
 def test_decoders_know_mean_and_deviation_of_the_training_features(project, decoder, features):
-    images = pd.read_csv(project / "data/images.csv")
+    images = pd.read_csv(project / "data/images.csv", dtype=str)
     with h5py.File(project / f"features/{features}.h5") as file:
         rows = dict(zip(file["ids"].asstr()[:], file["features"][:].astype("float64"), strict=True))
     train = np.stack([rows[i] for i in images.id[images.split == "train"]])
