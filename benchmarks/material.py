@@ -30,7 +30,7 @@ def locate(place: tuple[str, tuple[Path, ...]]) -> Path | None:
 
 def captions(count: int) -> list[list[str]]:
     """Five captions for each of `count` images: Flickr8k's training images, or scenes; repeated if need be."""
-    found = _flickr8k_captions() or _scenes_captions(min(count, 600))
+    found = _flickr8k_captions() or scenes_captions(min(count, 600))
     return [found[i % len(found)] for i in range(count)]
 
 
@@ -46,7 +46,7 @@ def _flickr8k_captions() -> list[list[str]]:
 
 
 @cache
-def _scenes_captions(count: int) -> list[list[str]]:
+def scenes_captions(count: int) -> list[list[str]]:
     facts = (sample(np.random.default_rng([0, index, 0])) for index in range(count))
     return [write_captions(f, np.random.default_rng([0, index, 1]))[:5] for index, f in enumerate(facts)]
 
