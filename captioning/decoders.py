@@ -36,6 +36,7 @@ def train_decoder(
     folder: Path,
     max_tokens: int | None = None,
     origin: str = "",
+    standardize: bool = False,
 ) -> None:
     """Trains a decoder on cached features and writes its checkpoint folder.
 
@@ -44,6 +45,7 @@ def train_decoder(
         captions: for "train" and "dev", for each image of the split its captions, as the decoder's text wants them.
         max_tokens: longer captions are cut to this, end-of-text counted.
         origin: where the decoder's first weights come from; a state of training with another one is not resumed.
+        standardize: the model's mean and standard deviation of a feature become those of the training images.
     """
     device, model, text = pick_device(), decoder.model, decoder.text
     batches = {
@@ -53,6 +55,8 @@ def train_decoder(
         )
         for split, batch_size in (("train", options.batch_size), ("dev", EVALUATED))
     }  # fmt: skip
+    if standardize:
+        model.standardize.fit(batches["train"].features)
     first = next(batches["dev"].in_order())[0][:SHOWN]
     references = [of_image[0] for of_image in captions["dev"][:SHOWN]]
     cider = GreedyCider(decoder, list(data.tokens("dev").values()))

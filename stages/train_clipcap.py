@@ -8,8 +8,6 @@ Expect  on `scenes`, with a small GPT-2 from scratch, about a minute on 2 cores.
 
 from __future__ import annotations
 
-import torch
-
 from captioning import settings as schema
 from captioning.checkpoints import Decoder, feature_identity
 from captioning.datasets import load_data
@@ -40,11 +38,11 @@ def main() -> None:
         decoder = initial_clipcap(settings, store.shape[-1], features)
     else:
         decoder = fresh_clipcap(options, captions["train"], store.shape[-1], features)
-    if decoder.model.config.standardize and (settings.train_clipcap.epochs or not options.init_from):
-        decoder.model.standardize.fit(torch.from_numpy(store.load(data.split("train"))))
+    untouched = options.init_from and not settings.train_clipcap.epochs
     train_decoder(
         "train_clipcap", decoder, store, captions, data, settings.train_clipcap, settings.seed, folder_of("clipcap"),
         options.max_caption_tokens, origin=f"{options.gpt2} {options.init_from}",
+        standardize=decoder.model.config.standardize and not untouched,
     )  # fmt: skip
 
 

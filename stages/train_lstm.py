@@ -8,8 +8,6 @@ Expect  on `scenes` well under a minute on 2 cores. A grid of features (`vgg16.l
 
 from __future__ import annotations
 
-import torch
-
 from captioning import settings as schema
 from captioning.checkpoints import Decoder, feature_identity
 from captioning.datasets import load_data
@@ -40,10 +38,11 @@ def main() -> None:
         image_dropout=settings.lstm.image_dropout,
         tie_weights=settings.lstm.tie_weights,
     )
-    model = LSTMDecoder(config)
-    model.standardize.fit(torch.from_numpy(store.load(data.split("train"))))
-    decoder = Decoder("lstm", model, text, config.to_dict(), feature_identity(store.attrs))
-    train_decoder("train_lstm", decoder, store, captions, data, settings.train_lstm, settings.seed, folder_of("lstm"))
+    decoder = Decoder("lstm", LSTMDecoder(config), text, config.to_dict(), feature_identity(store.attrs))
+    train_decoder(
+        "train_lstm", decoder, store, captions, data, settings.train_lstm, settings.seed, folder_of("lstm"),
+        standardize=True,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
