@@ -15,11 +15,10 @@ import torch
 
 from captioning.ahead import in_order
 from captioning.encoders import Encoder
-from captioning.images import ImageFault, ImageFiles, pixel_batches
+from captioning.images import AT_ONCE, ImageFault, ImageFiles, pixel_batches
 from captioning.memory import share_memory_among_threads
 
 MOST_CORES = 16  # VGG16 in float32 takes .2 GB on each
-AT_ONCE = 8  # images, on a core: more take as long each, more memory, and leave cores idle at the end
 
 
 def images_at_once(encoder: Encoder, batch_size: int) -> int:

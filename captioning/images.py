@@ -30,7 +30,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # none that runs
 MAX_PIXELS = 100_000_000  # a file that would unpack to more is refused: 300 MB of memory from a few bytes
 LONGEST_RATIO = 50  # of an image's sides; of a longer one only the crop is resized, equal to within two levels of 255
 DRAFT = 3  # times the resized side that is left of a large JPEG; pixels then differ by 0.3 of 255 levels on average
-GROUP = 8  # images that a thread decodes in one go
+AT_ONCE = 8  # images that a thread takes: more leave some idle at the end, and take a core more memory to encode
 
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata, which does not matter here; for all threads
 
@@ -237,16 +237,16 @@ def pixel_batches(
         for first in range(0, len(files), batch_size):
             count = min(batch_size, len(files) - first)
             batch = torch.empty(count, size, size, 3, dtype=torch.uint8, pin_memory=pin_memory)
-            for start in range(0, count, GROUP):
+            for start in range(0, count, AT_ONCE):
                 yield start, batch, first
 
     def read(group: tuple[int, Tensor, int]) -> tuple[Tensor, int, ImageFault | None]:
         start, batch, first = group
-        part = batch[start : start + GROUP].numpy()
+        part = batch[start : start + AT_ONCE].numpy()
         count, fault = files.read(range(first + start, first + start + len(part)), part)
         return batch, start + count, fault
 
-    for batch, done, fault in in_order(read, groups(), workers, 2 * -(-batch_size // GROUP)):
+    for batch, done, fault in in_order(read, groups(), workers, 2 * -(-batch_size // AT_ONCE)):
         if done == len(batch) or (fault and done):
             yield batch[:done].permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)
         if fault:
