@@ -168,7 +168,6 @@ class ClipCap(Group):
     freeze_gpt2: bool
     init_from: str | None
     max_caption_tokens: Annotated[int, Field(ge=2, le=512)]
-    captions: Literal["written", "tokens"]
     scratch: GPT2Scratch
 
 

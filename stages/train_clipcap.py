@@ -30,8 +30,7 @@ def main() -> None:
         raise UserError(
             f"features/clip.h5 holds {store.shape[1:]} an image; ClipCap needs one vector: see clip.features"
         )
-    read = data.tokens if options.captions == "tokens" else data.references
-    captions = {split: list(read(split).values()) for split in ("train", "dev")}
+    captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
     seed_everything(settings.seed)
     features = feature_identity(store.attrs)
     if options.init_from:
