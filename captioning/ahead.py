@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+SILENCE = 60  # seconds of waiting for one item after which a line on stderr names it, and again after as many
 
 
 def in_order(
@@ -17,6 +19,7 @@ def in_order(
     threads: int,
     ahead: int,
     start: Callable[[], None] | None = None,
+    name: Callable[[Item], str] = str,
 ) -> Iterator[Result]:
     """Yields `work(item)` of every item, in the items' order. What `work` raises is raised in its item's place.
 
@@ -24,6 +27,7 @@ def in_order(
         threads: that work; 0 does each item when it is asked for, in the caller's thread.
         ahead: items taken beyond the one that the caller gets, at most: a bound on memory.
         start: run once in every thread before its first item.
+        name: of an item, for the line that says what is waited for: a file system may never answer.
 
     When the caller stops or fails, items not begun are dropped; those under way are waited for, however long.
     """
@@ -31,14 +35,21 @@ def in_order(
         yield from map(work, items)
         return
     with ThreadPoolExecutor(threads, initializer=start) as pool:
-        waiting = deque()
+        waiting: deque[tuple[Item, Future[Result]]] = deque()
+
+        def first() -> Result:
+            item, future = waiting.popleft()
+            while wait([future], SILENCE).not_done:
+                print(f"nothing came in {SILENCE} s from {name(item)} on: still waiting", file=sys.stderr, flush=True)
+            return future.result()
+
         try:
             for item in items:
-                waiting.append(pool.submit(work, item))
+                waiting.append((item, pool.submit(work, item)))
                 if len(waiting) > ahead:
-                    yield waiting.popleft().result()
+                    yield first()
             while waiting:
-                yield waiting.popleft().result()
+                yield first()
         finally:
-            for one in waiting:
-                one.cancel()
+            for _, future in waiting:
+                future.cancel()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -57,8 +58,8 @@ def on_cores(encoder: Encoder, files: ImageFiles, size: int) -> Iterator[tuple[n
         return features[:count].numpy(), fault, (time.perf_counter() - before) / cores
 
     try:
-        starts = range(0, len(files), size)
-        for features, fault, seconds in in_order(work, starts, cores, 2 * cores, lambda: torch.set_num_threads(1)):
+        starts, alone = range(0, len(files), size), partial(torch.set_num_threads, 1)
+        for features, fault, seconds in in_order(work, starts, cores, 2 * cores, alone, files.paths.__getitem__):
             if len(features):
                 yield features, seconds
             if fault:

@@ -246,7 +246,10 @@ def pixel_batches(
         count, fault = files.read(range(first + start, first + start + len(part)), part)
         return batch, start + count, fault
 
-    for batch, done, fault in in_order(read, groups(), workers, 2 * -(-batch_size // AT_ONCE)):
+    def name(group: tuple[int, Tensor, int]) -> str:
+        return files.paths[group[2] + group[0]]
+
+    for batch, done, fault in in_order(read, groups(), workers, 2 * -(-batch_size // AT_ONCE), name=name):
         if done == len(batch) or (fault and done):
             yield batch[:done].permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)
         if fault:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from captioning import ahead
 from captioning.ahead import in_order
 
 
@@ -53,6 +54,16 @@ def test_what_waits_is_dropped_when_the_caller_stops():
     threading.Timer(0.2, go.set).start()  # after the caller has dropped the rest
     results.close()
     assert began in ([0], [0, 1])
+
+
+def test_who_waits_long_is_told_for_what(monkeypatch, capsys):
+    monkeypatch.setattr(ahead, "SILENCE", 0.05)
+    go = threading.Event()
+    threading.Timer(0.2, go.set).start()
+    results = in_order(lambda item: item == 1 and go.wait(20), range(3), 2, 4, name=lambda item: f"file {item}.jpg")
+    assert list(results) == [False, True, False]
+    said = capsys.readouterr().err.splitlines()
+    assert said and set(said) == {"nothing came in 0.05 s from file 1.jpg on: still waiting"}
 
 
 def test_every_thread_begins_with_start():
