@@ -25,7 +25,7 @@ from benchmarks.table import ms
 from benchmarks.training_step import step_of
 from benchmarks.turns import in_turn, synchronize
 from captioning.batches import CaptionBatches
-from captioning.decoding import beam_search
+from captioning.beams import beam_search
 from captioning.device import describe, pick_device, pick_dtype
 from captioning.errors import UserError, command
 from captioning.memory import keep_freed_memory

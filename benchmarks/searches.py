@@ -12,7 +12,7 @@ from benchmarks import material, networks, published
 from benchmarks.networks import NEVER
 from benchmarks.table import Line, ms
 from benchmarks.turns import Run, Setup, in_turn
-from captioning.decoding import beam_search
+from captioning.beams import beam_search
 from captioning.device import pick_device
 from captioning.memory import keep_freed_memory
 from captioning.text import word_vocabulary

@@ -1,4 +1,4 @@
-"""Greedy and beam search over image features, for every decoder through one implementation.
+"""Captions from image features, by every decoder through one implementation: what searches share, and the greedy one.
 
 A decoder offers three things (`models.lstm.LSTMDecoder` and `models.clipcap.ClipCap` do):
 
@@ -7,18 +7,15 @@ A decoder offers three things (`models.lstm.LSTMDecoder` and `models.clipcap.Cli
     state.expand(K), state.select(rows)       K rows an image from one; rows in a new order, images may leave
     max_tokens                                the longest caption that it can say, end-of-text token counted, or None
 
-The search keeps to the meaning of transformers' `generate(num_beams=K, early_stopping=False)`, token by token: the best
-2K continuations of an image are taken, those among the best K that end are finished, the best K that do not go on; an
-image is done when K are finished and its best live beam, were it to end here, would not beat the worst of them.
+Further searches: `captioning.beams`, `captioning.diverse`, `captioning.sampling`.
 """
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 DEAD = float("-inf")  # score of what may not or cannot be said
@@ -50,212 +47,78 @@ class Hypothesis:
     ended: bool
 
 
-@torch.inference_mode()
-def beam_search(
-    model: Decoder,
-    features: Tensor,
-    *,
-    beam_size: int,
-    max_tokens: int,
-    eos_id: int,
-    length_penalty: float = 1.0,
-    banned_ids: Collection[int] = (),
-    no_repeat_ngram: int = 0,
-) -> list[list[Hypothesis]]:
-    """The `beam_size` best captions of each image, best first; a beam of one is `greedy`.
+class Batch:
+    """The images that still get tokens, each with W rows in the decoder, and the captions of those that are done.
 
-    Args:
-        model: a decoder; its dropout is off during the search.
-        features: (B, ...) what `model.begin` takes.
-        max_tokens: longest caption, the end-of-text token counted; the model's own limit where that is lower.
-        length_penalty: a score is the log-probability / length ** length_penalty: 0 favours short captions, 1 takes the
-            mean per token, more than 1 favours long ones.
-        banned_ids: never generated.
-        no_repeat_ngram: no sequence of this many tokens occurs twice in a caption; 0 for no such rule.
+    Attributes:
+        found: for each image the captions that it ended with.
+        images: (n,) which ones are still in the batch.
     """
-    max_tokens = longest_caption(model, beam_size, max_tokens)
-    if beam_size == 1:
-        return greedy(
-            model,
-            features,
-            max_tokens=max_tokens,
-            eos_id=eos_id,
-            length_penalty=length_penalty,
-            banned_ids=banned_ids,
-            no_repeat_ngram=no_repeat_ngram,
-        )
-    found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
-    if not found:
-        return found
-    rules = Rules(beam_size, max_tokens, eos_id, length_penalty, banned_ids, no_repeat_ngram)
-    with evaluating(model):
-        logits, state = model.begin(features)
-        images = torch.arange(len(features), device=logits.device)  # (n,) those still in the batch
-        beams = LiveBeams.start(len(images), rules, logits.device)
-        for length in range(1, max_tokens + 1):
-            beams, parents = beams.advance(logits, rules)
-            stay = beams.going.nonzero()[:, 0]
-            if len(stay) < len(images):
-                leave = (~beams.going).nonzero()[:, 0]
-                for image, captions in zip(images[leave].tolist(), beams.ended.at(leave).hypotheses(), strict=True):
-                    found[image] = captions
-                if len(stay) == 0:
-                    break
-            if length == 1:
-                state = state.expand(beam_size)
-            rows = torch.arange(len(images), device=parents.device)[:, None] * beam_size + parents  # (n, K)
-            images, beams = images[stay], beams.at(stay)
-            logits, state = model.step(beams.paths[..., -1].flatten(), state.select(rows[stay].flatten()))
-    return found
 
+    def __init__(self, model: Decoder, features: Tensor, width: int) -> None:
+        self.model, self.width = model, width
+        self.found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
+        self.images = torch.arange(len(features), device=features.device)
+        if self.found:
+            self.logits, state = model.begin(features)
+            self.state = state.expand(width)
 
-@torch.inference_mode()
-def greedy(
-    model: Decoder,
-    features: Tensor,
-    *,
-    max_tokens: int,
-    eos_id: int,
-    length_penalty: float = 1.0,
-    banned_ids: Collection[int] = (),
-    no_repeat_ngram: int = 0,
-) -> list[list[Hypothesis]]:
-    """The most probable next token, again and again: one caption an image. Arguments as in `beam_search`."""
-    max_tokens = longest_caption(model, 1, max_tokens)
-    found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
-    if not found:
-        return found
-    with evaluating(model):
-        logits, state = model.begin(features)
-        images = torch.arange(len(features), device=logits.device)  # (n,) those still in the batch
-        paths = images.new_zeros(len(images), 0)  # (n, length)
-        gains = logits.new_zeros(paths.shape, dtype=torch.float32)  # (n, length)
-        for length in range(1, max_tokens + 1):
-            gain, _, token = _best_tokens(logits, 1, paths, banned_ids, no_repeat_ngram)  # (n, 1) each
-            paths, gains = torch.cat([paths, token], dim=1), torch.cat([gains, gain], dim=1)
-            going = (token[:, 0] != eos_id) & (length < max_tokens)
-            stay, leave = going.nonzero()[:, 0], (~going).nonzero()[:, 0]
-            for image, path, gain_path in zip(
-                images[leave].tolist(), paths[leave].tolist(), gains[leave].tolist(), strict=True
-            ):
-                found[image] = [_hypothesis(path, gain_path, sum(gain_path) / length**length_penalty, eos_id)]
-            if len(stay) == 0:
-                break
-            if len(stay) < len(images):
-                state = state.select(stay)
-            logits, state = model.step(token[stay, 0], state)
-            images, paths, gains = images[stay], paths[stay], gains[stay]
-    return found
+    def steps(self) -> Iterator[tuple[int, Tensor]]:
+        """While there are images: the length that their captions get, and the next token's logits.
 
+        The first token's are (n, V), one row an image; the others' (n * W, V).
+        """
+        length = 0
+        while len(self.images):
+            length += 1
+            yield length, self.logits
 
-@dataclass(frozen=True)
-class Rules:
-    """What a beam search keeps to: the arguments of `beam_search`."""
+    def end(self, leave: Tensor, captions: list[list[Hypothesis]]) -> None:
+        """The images at these positions, (m,), are done."""
+        for image, of_image in zip(self.images[leave].tolist(), captions, strict=True):
+            self.found[image] = of_image
 
-    beam_size: int
-    max_tokens: int
-    eos_id: int
-    length_penalty: float = 1.0
-    banned_ids: Collection[int] = ()
-    no_repeat_ngram: int = 0
-
-
-class LiveBeams(NamedTuple):
-    """The W live beams of each image, one before the first token and then K, and its finished captions."""
-
-    paths: Tensor  # (n, W, length) tokens
-    gains: Tensor  # (n, W, length) their log-probabilities
-    scores: Tensor  # (n, W) their sums, less any handicap
-    ended: "Ended"
-
-    @classmethod
-    def start(cls, images: int, rules: Rules, device: torch.device) -> "LiveBeams":
-        scores = torch.zeros(images, 1, device=device)
-        paths = torch.zeros(images, 1, 0, dtype=torch.int64, device=device)
-        return cls(paths, paths.float(), scores, Ended.empty(images, rules.beam_size, rules.max_tokens, device))
-
-    def at(self, images: Tensor) -> "LiveBeams":
-        return LiveBeams(self.paths[images], self.gains[images], self.scores[images], self.ended.at(images))
-
-    @property
-    def going(self) -> Tensor:
-        """(n,) bool: the image is not done."""
-        return self.scores[:, 0].isfinite()
-
-    def advance(self, logits: Tensor, rules: Rules, handicap: Tensor | None = None) -> tuple["LiveBeams", Tensor]:
-        """One token more: the K beams of each image that go on, and from which beam each descends, (n, K).
-
-        An image that is done has beams with a score of minus infinity, then and in every further step.
+    def go_on(self, stay: Tensor, tokens: Tensor, parents: Tensor | None = None) -> None:
+        """The images at the other positions, (n',), get one token more.
 
         Args:
-            logits: (n * W, V) of the next token.
-            handicap: (n, V) by how much a token is worse than its log-probability says, for all beams of an image.
+            tokens: (n, W) the newest.
+            parents: (n, W) which row of its image each one continues; None: every row goes on as it is.
         """
-        size, length = rules.beam_size, self.paths.shape[2] + 1
-        paths, bans = self.paths.flatten(0, 1), (rules.banned_ids, rules.no_repeat_ngram)
-        gain, worth, token = _best_tokens(logits, 2 * size, paths, *bans, handicap)
-        total, parent, gain, token = _best_continuations(self.scores, gain, worth, token, 2 * size)  # (n, 2K) each
-        paths, gains = _extend(self.paths, parent, token), _extend(self.gains, parent, gain)  # (n, 2K, length)
-
-        # Those that end here; the lower half of the 2K is there only to keep K beams alive.
-        ends = (token == rules.eos_id) if length < rules.max_tokens else torch.ones_like(token, dtype=torch.bool)
-        best_half = torch.arange(2 * size, device=total.device) < size
-        final = (total / length**rules.length_penalty).masked_fill(~(ends & best_half), DEAD)
-        ended = self.ended.merged(final, paths, gains, token == rules.eos_id)
-
-        # Those that go on.
-        scores, picked = total.masked_fill(ends, DEAD).topk(size, dim=1)  # (n, K)
-        paths, gains = (x.take_along_dim(picked[..., None], dim=1) for x in (paths, gains))  # (n, K, length)
-        best = scores[:, :1] / length**rules.length_penalty
-        done = best <= ended.scores[:, -1:]  # the worst of K; minus infinity until there are K
-        return LiveBeams(paths, gains, scores.masked_fill(done, DEAD), ended), parent.gather(1, picked)
+        before, self.images = self.images, self.images[stay]
+        if len(stay) == 0:
+            return
+        if parents is not None or len(stay) < len(before):
+            rows = torch.arange(len(before) * self.width, device=stay.device).view(-1, self.width)  # (n, W)
+            rows = rows if parents is None else rows[:, :1] + parents
+            self.state = self.state.select(rows[stay].flatten())
+        self.logits, self.state = self.model.step(tokens[stay].flatten(), self.state)
 
 
-class Ended(NamedTuple):
-    """The K best finished captions of each image, best first; a score of minus infinity marks an empty place."""
-
-    scores: Tensor  # (n, K)
-    paths: Tensor  # (n, K, max_tokens), zeros after the end
-    gains: Tensor  # (n, K, max_tokens)
-    lengths: Tensor  # (n, K) tokens, end-of-text counted
-    complete: Tensor  # (n, K) bool: ended by itself
-
-    @classmethod
-    def empty(cls, images: int, beams: int, max_tokens: int, device: torch.device) -> "Ended":
-        scores = torch.full((images, beams), DEAD, device=device)
-        paths = torch.zeros(images, beams, max_tokens, dtype=torch.int64, device=device)
-        return cls(scores, paths, paths.float(), paths[..., 0], paths[..., 0].bool())
-
-    def at(self, images: Tensor) -> "Ended":
-        return Ended(*(x[images] for x in self))
-
-    def merged(self, scores: Tensor, paths: Tensor, gains: Tensor, complete: Tensor) -> "Ended":
-        """The best K of these and the candidates: scores (n, M), paths and gains (n, M, length), complete (n, M)."""
-        length = paths.shape[2]
-        pad = self.paths.shape[2] - length
-        scores, best = torch.cat([self.scores, scores], dim=1).topk(self.scores.shape[1], dim=1)  # (n, K)
-        return Ended(
-            scores,
-            torch.cat([self.paths, F.pad(paths, (0, pad))], dim=1).take_along_dim(best[..., None], dim=1),
-            torch.cat([self.gains, F.pad(gains, (0, pad))], dim=1).take_along_dim(best[..., None], dim=1),
-            torch.cat([self.lengths, torch.full_like(complete, length, dtype=torch.int64)], dim=1).gather(1, best),
-            torch.cat([self.complete, complete], dim=1).gather(1, best),
-        )
-
-    def hypotheses(self) -> list[list[Hypothesis]]:
-        """As Python objects, an image at a time."""
-        rows = zip(*(x.tolist() for x in self), strict=True)
-        return [
-            [
-                Hypothesis(path[: length - complete], score, gains[:length], complete)
-                for score, path, gains, length, complete in zip(*row, strict=True)
-                if score > DEAD
-            ]
-            for row in rows
-        ]
+def parted(going: Tensor) -> tuple[Tensor, Tensor]:
+    """Where (n,) booleans hold, and where they do not."""
+    return going.nonzero()[:, 0], (~going).nonzero()[:, 0]
 
 
-def _best_tokens(
+def longest_caption(model: Decoder, beam_size: int, max_tokens: int) -> int:
+    """`max_tokens`, or what the model can say at most."""
+    if beam_size < 1 or max_tokens < 1:
+        raise ValueError(f"beam_size and max_tokens must be 1 or more, not {beam_size} and {max_tokens}")
+    return max_tokens if model.max_tokens is None else min(max_tokens, model.max_tokens)
+
+
+@contextmanager
+def evaluating(model: Decoder) -> Iterator[None]:
+    """Dropout off, and afterwards as it was."""
+    training = model.training
+    model.train(False)
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def best_tokens(
     logits: Tensor,
     count: int,
     paths: Tensor,
@@ -286,49 +149,34 @@ def _best_tokens(
     return gains.gather(1, tokens), worth, tokens
 
 
-def _best_continuations(
-    scores: Tensor, gains: Tensor, worths: Tensor, tokens: Tensor, count: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The `count` best of an image's beams' continuations, best first: totals, parents, gains, tokens, (n, count) each.
+@torch.inference_mode()
+def greedy(
+    model: Decoder,
+    features: Tensor,
+    *,
+    max_tokens: int,
+    eos_id: int,
+    length_penalty: float = 1.0,
+    banned_ids: Collection[int] = (),
+    no_repeat_ngram: int = 0,
+) -> list[list[Hypothesis]]:
+    """The most probable next token, again and again: one caption an image. Arguments as in `beams.beam_search`."""
+    max_tokens = longest_caption(model, 1, max_tokens)
+    paths = torch.zeros(len(features), 0, dtype=torch.int64, device=features.device)  # (n, length)
+    gains = paths.float()  # (n, length)
+    with evaluating(model):
+        batch = Batch(model, features, 1)
+        for length, logits in batch.steps():
+            gain, _, token = best_tokens(logits, 1, paths, banned_ids, no_repeat_ngram)  # (n, 1) each
+            paths, gains = torch.cat([paths, token], dim=1), torch.cat([gains, gain], dim=1)
+            stay, leave = parted((token[:, 0] != eos_id) & (length < max_tokens))
+            ended = zip(paths[leave].tolist(), gains[leave].tolist(), strict=True)
+            batch.end(leave, [[_hypothesis(*one, length**length_penalty, eos_id)] for one in ended])
+            batch.go_on(stay, token)
+            paths, gains = paths[stay], gains[stay]
+    return batch.found
 
-    Args:
-        scores: (n, W) of the beams so far.
-        gains, worths, tokens: (n * W, M) of each beam's best next tokens; totals are of `scores` and `worths`.
-    """
-    images, width = scores.shape
-    gains, worths, tokens = (x.view(images, -1) for x in (gains, worths, tokens))  # (n, W * M)
-    choices = gains.shape[1] // width
-    totals = scores.repeat_interleave(choices, dim=1) + worths
-    if totals.shape[1] < count:  # a vocabulary of fewer than `count` tokens
-        missing = (0, count - totals.shape[1])
-        totals, gains, tokens = F.pad(totals, missing, value=DEAD), F.pad(gains, missing), F.pad(tokens, missing)
-    totals, best = totals.topk(count, dim=1)
-    return totals, (best // choices).clamp(max=width - 1), gains.gather(1, best), tokens.gather(1, best)
 
-
-def _extend(history: Tensor, parents: Tensor, new: Tensor) -> Tensor:
-    """(n, W, length) of the parents, one longer: (n, M, length + 1)."""
-    return torch.cat([history.take_along_dim(parents[..., None], dim=1), new[..., None]], dim=2)
-
-
-def _hypothesis(path: list[int], gains: list[float], score: float, eos_id: int) -> Hypothesis:
+def _hypothesis(path: list[int], gains: list[float], divisor: float, eos_id: int) -> Hypothesis:
     ended = path[-1] == eos_id
-    return Hypothesis(path[: len(path) - ended], score, gains, ended)
-
-
-def longest_caption(model: Decoder, beam_size: int, max_tokens: int) -> int:
-    """`max_tokens`, or what the model can say at most."""
-    if beam_size < 1 or max_tokens < 1:
-        raise ValueError(f"beam_size and max_tokens must be 1 or more, not {beam_size} and {max_tokens}")
-    return max_tokens if model.max_tokens is None else min(max_tokens, model.max_tokens)
-
-
-@contextmanager
-def evaluating(model: Decoder) -> Iterator[None]:
-    """Dropout off, and afterwards as it was."""
-    training = model.training
-    model.train(False)
-    try:
-        yield
-    finally:
-        model.train(training)
+    return Hypothesis(path[: len(path) - ended], sum(gains) / divisor, gains, ended)

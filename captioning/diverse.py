@@ -10,7 +10,8 @@ from collections.abc import Collection
 
 import torch
 
-from captioning.decoding import Decoder, Hypothesis, LiveBeams, Rules, evaluating, longest_caption
+from captioning.beams import LiveBeams, Rules
+from captioning.decoding import Batch, Decoder, Hypothesis, evaluating, longest_caption, parted
 
 
 @torch.inference_mode()
@@ -32,7 +33,7 @@ def diverse_beam_search(
     Args:
         groups: captions an image.
         strength: of the diversity, in nats; 0 gives every group the same captions.
-        beam_size: of each group; the rest as in `captioning.decoding.beam_search`.
+        beam_size: of each group; the rest as in `captioning.beams.beam_search`.
 
     Returns:
         hypotheses whose `log_probs` are the model's own; `score`, by which a group chose, has the charges in it.
@@ -41,33 +42,21 @@ def diverse_beam_search(
         raise ValueError(f"groups must be 1 or more, not {groups}")
     max_tokens = longest_caption(model, beam_size, max_tokens)
     rules = Rules(beam_size, max_tokens, eos_id, length_penalty, banned_ids, no_repeat_ngram)
-    found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
-    if not found:
-        return found
+    each = [LiveBeams.start(len(features), rules, features.device) for _ in range(groups)]
     with evaluating(model):
-        logits, state = model.begin(features)  # (n, V), then (n * G * K, V)
-        images = torch.arange(len(features), device=logits.device)  # (n,) those still in the batch
-        each = [LiveBeams.start(len(images), rules, logits.device) for _ in range(groups)]
-        for length in range(1, max_tokens + 1):
-            taken = logits.new_zeros(len(images), logits.shape[1], dtype=torch.float32)  # (n, V) by earlier groups
-            parents = []
+        batch = Batch(model, features, groups * beam_size)
+        for length, logits in batch.steps():
+            size = len(batch.images), logits.shape[1]
+            parents, taken = [], logits.new_zeros(size, dtype=torch.float32)  # (n, V) by earlier groups
             for group, beams in enumerate(each):
                 own = logits if length == 1 else logits.unflatten(0, (-1, groups, beam_size))[:, group].flatten(0, 1)
                 each[group], parent = beams.advance(own, rules, strength * taken)
                 parents.append(parent + group * beam_size)
                 taken.scatter_add_(1, each[group].paths[..., -1], each[group].scores.isfinite().float())
-            going = torch.stack([beams.going for beams in each]).any(dim=0)  # (n,)
-            stay, leave = going.nonzero()[:, 0], (~going).nonzero()[:, 0]
+            stay, leave = parted(torch.stack([beams.going for beams in each]).any(dim=0))
             done = [beams.ended.at(leave).hypotheses() for beams in each]
-            for image, *of_groups in zip(images[leave].tolist(), *done, strict=True):
-                found[image] = [captions[0] for captions in of_groups]
-            if len(stay) == 0:
-                break
-            if length == 1:
-                state = state.expand(groups * beam_size)
-            first = torch.arange(len(images), device=images.device)[:, None] * groups * beam_size  # (n, 1)
-            rows = first + torch.cat(parents, dim=1)  # (n, G * K)
-            images, each = images[stay], [beams.at(stay) for beams in each]
-            tokens = torch.cat([beams.paths[..., -1] for beams in each], dim=1)  # (n', G * K)
-            logits, state = model.step(tokens.flatten(), state.select(rows[stay].flatten()))
-    return found
+            batch.end(leave, [[captions[0] for captions in of_groups] for of_groups in zip(*done, strict=True)])
+            tokens = torch.cat([beams.paths[..., -1] for beams in each], dim=1)  # (n, G * K)
+            batch.go_on(stay, tokens, torch.cat(parents, dim=1))
+            each = [beams.at(stay) for beams in each]
+    return batch.found

@@ -9,7 +9,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from captioning.decoding import DEAD, Decoder, Hypothesis, evaluating, longest_caption
+from captioning.decoding import DEAD, Batch, Decoder, Hypothesis, evaluating, longest_caption, parted
 
 
 @torch.inference_mode()
@@ -46,35 +46,24 @@ def sample(
             f"sample needs count >= 1, 0 < top_p <= 1 and temperature > 0, not {count}, {top_p} and {temperature}"
         )
     max_tokens = longest_caption(model, 1, max_tokens)
-    found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
-    if not found:
-        return found
+    paths = torch.zeros(len(features), count, 0, dtype=torch.int64, device=features.device)  # (n, count, length)
+    gains, over = paths.float(), paths.any(dim=2)  # (n, count, length), (n, count): the end has been drawn
     with evaluating(model):
-        logits, state = model.begin(features)
-        logits, state = logits.repeat_interleave(count, dim=0), state.expand(count)
-        images = torch.arange(len(features), device=logits.device)  # (n,) those still in the batch
-        paths = images.new_zeros(len(images), count, 0)  # (n, count, length)
-        gains = logits.new_zeros(paths.shape, dtype=torch.float32)  # (n, count, length)
-        over = images.new_zeros(len(images), count, dtype=torch.bool)  # (n, count): the end has been drawn
-        for length in range(1, max_tokens + 1):
+        batch = Batch(model, features, count)
+        for length, logits in batch.steps():
+            if length == 1:
+                logits = logits.repeat_interleave(count, dim=0)
             token, gain = _draw(logits, banned_ids, top_p, temperature, generator)  # (n * count,) each
             token = token.view(over.shape).masked_fill(over, eos_id)  # what follows an end is not looked at
             paths = torch.cat([paths, token[..., None]], dim=2)
             gains = torch.cat([gains, gain.view(over.shape)[..., None]], dim=2)
             over = over | (token == eos_id)
-            going = ~over.all(dim=1) & (length < max_tokens)  # (n,)
-            stay, leave = going.nonzero()[:, 0], (~going).nonzero()[:, 0]
-            leaving = zip(images[leave].tolist(), paths[leave].tolist(), gains[leave].tolist(), strict=True)
-            for image, of_image, gains_of in leaving:
-                found[image] = [_hypothesis(*one, eos_id) for one in zip(of_image, gains_of, strict=True)]
-            if len(stay) == 0:
-                break
-            if len(stay) < len(images):
-                rows = stay[:, None] * count + torch.arange(count, device=stay.device)  # (n', count)
-                state = state.select(rows.flatten())
-            images, paths, gains, over = images[stay], paths[stay], gains[stay], over[stay]
-            logits, state = model.step(paths[..., -1].flatten(), state)
-    return found
+            stay, leave = parted(~over.all(dim=1) & (length < max_tokens))
+            ended = zip(paths[leave].tolist(), gains[leave].tolist(), strict=True)
+            batch.end(leave, [[_hypothesis(*one, eos_id) for one in zip(*image, strict=True)] for image in ended])
+            batch.go_on(stay, token)
+            paths, gains, over = paths[stay], gains[stay], over[stay]
+    return batch.found
 
 
 def _draw(

@@ -17,9 +17,10 @@ import time
 import torch
 
 from captioning import settings as schema
+from captioning.beams import beam_search
 from captioning.captioners import load
 from captioning.datasets import load_data
-from captioning.decoding import Decoder, Hypothesis, beam_search
+from captioning.decoding import Decoder, Hypothesis
 from captioning.details import details
 from captioning.device import pick_device
 from captioning.diverse import diverse_beam_search

@@ -9,7 +9,7 @@ from benchmarks.gpu import flops_of
 from benchmarks.material import captions, photographs
 from benchmarks.networks import NEVER
 from benchmarks.turns import in_turn
-from captioning.decoding import beam_search
+from captioning.beams import beam_search
 from captioning.images import clip_preprocess, decode, vgg16_preprocess
 from models.clipcap import ClipCap
 from models.losses import PAD

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from captioning.beams import beam_search
 from captioning.checkpoints import Decoder
-from captioning.decoding import beam_search
 from captioning.details import details, pieces
 from captioning.text import train_bpe, word_vocabulary
 from models.clipcap import ClipCap, ClipCapConfig

@@ -6,9 +6,10 @@ import pytest
 import torch
 from test_decoding import END, MODELS, log_probs_after, random_clipcap, random_features, random_lstm
 
+from captioning.beams import beam_search
 from captioning.captioners import load
 from captioning.checkpoints import Decoder, save_decoder
-from captioning.decoding import beam_search, greedy
+from captioning.decoding import greedy
 from captioning.ensemble import Ensemble, weights_of, with_others
 from captioning.errors import UserError
 from captioning.text import word_vocabulary
