@@ -97,7 +97,8 @@ def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, captions: Tensor, packed
     mask = torch.zeros(seen.shape, dtype=prefix.dtype, device=device).masked_fill(~seen, float("-inf"))
 
     def attend(layer: int, qkv: Tensor) -> Tensor:
-        padded = qkv.new_zeros(images * rows, 3 * width).index_copy(0, cells, qkv[: len(cells)])
+        padded = qkv.new_zeros(images * rows, 3 * width)
+        padded[cells] = qkv[: len(cells)]  # by `index_copy`, what is put there would be kept for the backward pass
         q, k, v = split_heads(gpt, padded.view(images, rows, 3 * width))  # (B, H, S, d)
         dropout = gpt.transformer.h[layer].attn.attn_dropout
         out = F.scaled_dot_product_attention(

@@ -116,6 +116,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     torch.mm(slopes, matrix, out=gradient[part])
                 if kept is not None:
                     kept[part] = slopes
+                del logs, slopes  # before the next ones are made
         ctx.save_for_backward(gradient, kept, x if kept is not None else None)
         ctx.dtypes = hidden.dtype, weight.dtype
         return total
