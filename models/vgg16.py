@@ -62,10 +62,6 @@ class VGG16(nn.Module):
         )
         self.apply(initialise)
 
-    @property
-    def fc7_dim(self) -> int:
-        return self.classifier[3].out_features
-
     def forward(self, images: Tensor) -> Tensor:
         """Label logits (B, num_labels) of images (B, 3, S, S)."""
         return self.classifier[5:](self.fc7(images))

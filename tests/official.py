@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from captioning.text import Text, train_bpe
@@ -21,10 +21,6 @@ def wave(name: str, shape: tuple[int, ...]) -> Tensor:
     values = 0.2 * torch.sin(torch.arange(count, dtype=torch.float64) * (0.7 + 0.001 * (seed % 97)) + seed)
     norms = ("ln_1.weight", "ln_2.weight", "ln_f.weight", "norm1.weight", "norm2.weight")
     return (values + name.endswith(norms)).view(shape).float()
-
-
-def wave_state(network: nn.Module) -> dict[str, Tensor]:
-    return {name: wave(name, tuple(tensor.shape)) for name, tensor in network.state_dict().items()}
 
 
 def gpt2_tokenizer(folder: Path, tokens: int = 300) -> Text:

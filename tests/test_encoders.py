@@ -56,7 +56,7 @@ def test_vgg16_sizes_follow_the_weights_and_foreign_weights_are_refused():
     ]:
         network = vgg16.VGG16(config)
         assert vgg16.from_state_dict(network.state_dict()).config == config
-        assert network.fc7_dim == config.channels(4096)
+        assert network.classifier[3].out_features == config.channels(4096)
     for change in ({"features.0.weight": None}, {"extra": torch.zeros(1)}, {"features.2.bias": torch.zeros(3)}):
         weights = {n: t for n, t in {**network.state_dict(), **change}.items() if t is not None}
         with pytest.raises(ValueError, match="not a VGG16"):

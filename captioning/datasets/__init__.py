@@ -35,9 +35,6 @@ class Data:
             raise ValueError(f"split {name!r}: expected one of {', '.join(SPLITS)}")
         return self.images.loc[self.images["split"] == name, "id"].tolist()
 
-    def captions_of(self, image_id: str) -> list[str]:
-        return self._by_image["caption"][image_id]
-
     def references(self, split: str) -> dict[str, list[str]]:
         """Image id -> its captions, in the order of `self.split(split)`."""
         return {image_id: self._by_image["caption"][image_id] for image_id in self.split(split)}

@@ -92,7 +92,7 @@ def read(data, seed: int) -> Reading:
     layout = locate(data.root)
     reading = Reading([], "")
     captions = _read_token_file(layout, reading) if layout.official else _read_captions_file(layout, reading)
-    listed = _read_splits(layout.splits, reading) if layout.splits else _draw_splits(captions, seed)
+    listed = _read_splits(layout.splits) if layout.splits else _draw_splits(captions, seed)
     kind = "official" if layout.official else "Kaggle's"
     reading.splits_from = "the official split files" if layout.splits else f"a hash of the ids, seed {seed}"
     files = f"{layout.images} and {layout.captions}"
@@ -150,7 +150,7 @@ def _read_captions_file(layout: Layout, reading: Reading) -> dict[str, list[str]
     return captions
 
 
-def _read_splits(files: dict[str, Path], reading: Reading) -> dict[str, list[str]]:
+def _read_splits(files: dict[str, Path]) -> dict[str, list[str]]:
     """Image name -> the splits that list it, in the order of the files."""
     listed: dict[str, list[str]] = {}
     for split, path in files.items():

@@ -36,7 +36,6 @@ COATS = {
     "balloon": ("red", "yellow", "blue", "green", "orange"),
 }
 TIMES = ("day", "sunset", "night", "rain")
-DRESSED = ("walk", "run", "wave", "jump", "hold", "fly", "lead", "kick")  # actions that one may do in a dress
 ALONE, FEW, MANY = (1.0, 0.0, 0.0), (0.68, 0.20, 0.12), (0.40, 0.33, 0.27)  # chances of one, two, three
 POOR = {
     ("white", "snow"),

@@ -144,7 +144,7 @@ def draw_cat(pen: Pen, colour: str, action: str) -> None:
         pen.blob(path("-.48,.02 -.52,.18 -.3,.36 .02,.36 .26,.26 .34,.02"), coat)
         for k in range(3):
             pen.limb([(-0.30 + k * 0.15, 0.33), (-0.28 + k * 0.15, 0.22)], 0.035, stripe, outline=False)
-        _cat_head(pen, 0.30, 0.18, coat, stripe, asleep=True)
+        _cat_head(pen, 0.30, 0.18, coat, asleep=True)
         pen.curve(path("-.44,.08 -.4,.04 -.1,.055 .14,.05"), 0.085, stripe)
         return
     if action == "sit":
@@ -161,7 +161,7 @@ def draw_cat(pen: Pen, colour: str, action: str) -> None:
                 stripe,
                 outline=False,
             )
-        _cat_head(pen, 0.12, 0.74, coat, stripe)
+        _cat_head(pen, 0.12, 0.74, coat)
         return
     legs = {"walk": WALK, "run": GALLOP}.get(action, STAND)
     fore, hind = (0.24, 0.36), (-0.28, 0.36)
@@ -173,10 +173,10 @@ def draw_cat(pen: Pen, colour: str, action: str) -> None:
         pen.limb([(-0.22 + k * 0.14, 0.51), (-0.20 + k * 0.14, 0.42)], 0.035, stripe, outline=False)
     _legs(pen, legs, fore, hind, 0.07, coat, "near", length)
     pen.limb(path(".26,.46 .36,.58"), [0.20, 0.17], coat)
-    _cat_head(pen, 0.40, 0.64, coat, stripe)
+    _cat_head(pen, 0.40, 0.64, coat)
 
 
-def _cat_head(pen: Pen, x: float, y: float, coat: Colour, stripe: Colour, asleep: bool = False) -> None:
+def _cat_head(pen: Pen, x: float, y: float, coat: Colour, asleep: bool = False) -> None:
     for sign in (-1, 1):
         pen.polygon([(x + sign * 0.03, y + 0.11), (x + sign * 0.145, y + 0.06), (x + sign * 0.135, y + 0.24)], coat)
         pen.polygon(

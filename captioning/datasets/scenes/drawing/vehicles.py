@@ -131,7 +131,7 @@ def draw_rowboat(pen: Pen, colour: str) -> None:
     pen.curve(path("-.49,.19 0,.145 .5,.205"), 0.03, shade(paint, -0.35), outline=False)
 
 
-def draw_balloon_ship(pen: Pen, colour: str, second: str = "white") -> None:
+def draw_balloon_ship(pen: Pen, colour: str) -> None:
     """A hot air balloon, 1 unit wide; basket at the bottom, y = 0."""
     paint, other = PAINT[colour], shade(PAINT[colour], 0.42)
     pen.limb(path("-.09,.14 -.24,.42"), 0.014, (90, 66, 52))
