@@ -315,11 +315,20 @@ def test_zero_epochs_change_nothing(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(before, weights(one), strict=True))
 
 
+SECOND = """
+import time
+while not (Path("toy.lock").exists() and Path("toy.lock").read_text()):
+    time.sleep(0.01)
+"""
+
+
 def test_a_second_run_waits_for_the_first(tmp_path, capfd):
     (tmp_path / "both").mkdir()
-    script = SCRIPT.format(tests=str(ROOT / "tests"), root=str(ROOT), slow=0.05)
-    runs = [subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path / "both") for _ in range(2)]
+    first = SCRIPT.format(tests=str(ROOT / "tests"), root=str(ROOT), slow=0.05)
+    second = first.replace("\nfit(", f"\n{SECOND}fit(")
+    assert second != first
+    runs = [subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path / "both") for script in (first, second)]
     assert [run.wait() for run in runs] == [0, 0]
     printed = capfd.readouterr().out
     assert printed.count("waiting: process") == 1
-    assert any(f"process {run.pid} is writing toy" in printed for run in runs)
+    assert f"process {runs[0].pid} is writing toy" in printed
