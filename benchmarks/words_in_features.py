@@ -6,7 +6,8 @@ For each content word it predicts the share of an image's captions that contain 
 are (linear) and by a Gaussian kernel, from a quarter, half and all of the training images. Printed are the explained
 share of the words' variance and the mean average precision of the 400 most frequent, both on dev, at the best of a few
 strengths of the penalty. Where twice the images gain little, more captions would not help a decoder of these features
-much; where the kernel gains little over the line, a larger network would not either. Under a minute for 6,000 images on two cores.
+much; where the kernel gains little over the line, a larger network would not either. Under a minute for
+6,000 images on two cores.
 """
 
 from __future__ import annotations
