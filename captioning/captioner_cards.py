@@ -42,7 +42,7 @@ class Captioner:
         weights: {checkpoint folder: sha256}, several for an ensemble.
         curves: {score: {epoch, from 0: its value}}.
         scores: what stage evaluate found.
-        images: (image id, caption, references, CIDEr) of each test image.
+        images: (image id, caption, references, CIDEr) of each image scored.
     """
 
     name: str
@@ -69,11 +69,11 @@ class Captioner:
         return f"---\n{self._front_matter()}\n---\n\n# Image captioner: {self.name}\n\n{WHAT[self.name]}\n\n{body}\n"
 
     def _front_matter(self) -> str:
-        source, test = self.settings.data.source, self.scores["systems"][self.name]
+        source, found = self.settings.data.source, self.scores["systems"][self.name]
         results = [
             EvalResult(
-                task_type="image-to-text", dataset_type=source, dataset_name=source, dataset_split="test",
-                metric_type=key, metric_name=title, metric_value=test[key]["value"],
+                task_type="image-to-text", dataset_type=source, dataset_name=source, dataset_split=self.scores["split"],
+                metric_type=key, metric_name=title, metric_value=found[key]["value"],
             )
             for key, title in METRICS.items()
         ]  # fmt: skip
@@ -92,9 +92,9 @@ class Captioner:
             if system
         ]
         return (
-            f"{self.scores['images']:,} test images, coco-caption's scorers, 95% bootstrap intervals over images. "
-            f"People: each reference against the image's others.\n\n{table(['', *METRICS.values()], rows)}\n\n"
-            + self._variety()
+            f"{self.scores['images']:,} {self.scores['split']} images, coco-caption's scorers, 95% bootstrap intervals "
+            f"over images. People: each reference against the image's others."
+            f"\n\n{table(['', *METRICS.values()], rows)}\n\n{self._variety()}"
         )
 
     def _variety(self) -> str:
@@ -165,7 +165,8 @@ class Captioner:
 
 def read_captioner(name: str, settings: Settings, root: Path = Path(".")) -> Captioner:
     """Reads what the stages before have left."""
-    references = load_data(root / "data").references("test")
+    scores = _json(root / "results/scores.json")
+    references = load_data(root / "data").references(scores["split"])
     with open(root / f"results/{name}.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return Captioner(
@@ -174,7 +175,7 @@ def read_captioner(name: str, settings: Settings, root: Path = Path(".")) -> Cap
         config=_json(root / f"checkpoints/{name}/config.json"),
         weights=_json(root / f"captions/{name}_weights.json"),
         curves=curves(root / f"live/train_{name}/plots/metrics"),
-        scores=_json(root / "results/scores.json"),
+        scores=scores,
         images=[(row["image_id"], row["caption"], references[row["image_id"]], float(row["cider"])) for row in rows],
     )
 

@@ -93,7 +93,7 @@ def comparable(a: tuple[dict[str, Scores], str], b: tuple[dict[str, Scores], str
     if ids[0] != ids[1]:
         raise UserError(
             f"{names[0]} was scored on {len(ids[0])} images and {names[1]} on {len(ids[1])}, of which "
-            f"{len({*ids[0]} & {*ids[1]})} are the same: a paired test needs the same test split"
+            f"{len({*ids[0]} & {*ids[1]})} are the same: a paired test needs the same ones"
         )
     if a[1] != b[1]:
         raise UserError(f"{names[0]} and {names[1]} were scored against different references: their data differ")

@@ -20,20 +20,20 @@ FEWER = " (one reference fewer)"
 
 
 def jobs(
-    data: Data, captions: Mapping[str, Mapping[str, str]], features: Mapping[str, Callable], seed: int
+    data: Data, split: str, captions: Mapping[str, Mapping[str, str]], features: Mapping[str, Callable], seed: int
 ) -> dict[str, list[tuple[dict, dict]]]:
     """What to score: a list of (references, candidates) a system, several where folds are averaged.
 
-    captions: {captioner: {image id: caption}} for all test images; features: {encoder: ids -> features}.
+    captions: {captioner: {image id: caption}} for all images of the split; features: {encoder: ids -> features}.
     """
-    references, train = data.tokens("test"), data.tokens("train")
-    test = list(references)
-    texts = ptb_tokenize([said[i] for said in captions.values() for i in test])
-    models = {name: dict(zip(test, texts[n * len(test) :], strict=False)) for n, name in enumerate(captions)}
+    references, train = data.tokens(split), data.tokens("train")
+    images = list(references)
+    texts = ptb_tokenize([said[i] for said in captions.values() for i in images])
+    models = {name: dict(zip(images, texts[n * len(images) :], strict=False)) for n, name in enumerate(captions)}
     simple = {
-        **{f"nearest_{name}": yardsticks.nearest(train, test, load, seed) for name, load in features.items()},
-        "most_common": yardsticks.most_common(train, test),
-        "random": yardsticks.random(train, test, seed),
+        **{f"nearest_{name}": yardsticks.nearest(train, images, load, seed) for name, load in features.items()},
+        "most_common": yardsticks.most_common(train, images),
+        "random": yardsticks.random(train, images, seed),
     }
     folds = yardsticks.humans(references)
     result = {"humans": folds} if folds else {}
@@ -72,12 +72,12 @@ def margin(score: Mapping[str, float]) -> float:
     return round((score["high"] - score["low"]) / 2, DIGITS)
 
 
-def check_images(path: str, captions: Mapping[str, str], test: list[str]) -> None:
-    """Raises UserError when a captions file is of other images than the test split."""
-    missing, strange = [i for i in test if i not in captions], captions.keys() - set(test)
+def check_images(path: str, captions: Mapping[str, str], images: list[str], split: str) -> None:
+    """Raises UserError when a captions file is of other images than the split that is scored."""
+    missing, strange = [i for i in images if i not in captions], captions.keys() - set(images)
     if missing or strange:
         example = missing[0] if missing else sorted(strange)[0]
         raise UserError(
-            f"{path} does not fit the test split: {len(missing)} of its {len(test)} images have no caption and "
+            f"{path} does not fit the {split} split: {len(missing)} of its {len(images)} images have no caption and "
             f"{len(strange)} captions are of other images, such as {example!r}; run `dvc repro` to caption them anew"
         )

@@ -21,7 +21,7 @@ def only_writer(path: str | Path) -> Iterator[None]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_name(path.name + ".lock"), "a+") as file:
-        told = False
+        tries = 0
         while True:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -29,11 +29,11 @@ def only_writer(path: str | Path) -> Iterator[None]:
             except OSError as error:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     raise
-            if not told:
+            tries += 1
+            if tries == 2:  # at the first the holder may not have written its number yet
                 file.seek(0)
                 holder = file.read().strip()
                 print(f"waiting: process {holder} is writing {path} (`kill {holder}` stops it)", flush=True)
-                told = True
             time.sleep(0.2)
         file.truncate(0)
         file.write(str(os.getpid()))

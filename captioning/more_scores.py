@@ -38,7 +38,7 @@ class More:
     """What the scores are computed from.
 
     Attributes:
-        data: with the test split's references.
+        data, split: with the references of the images that are scored.
         work: {system: folds of (references, candidates)}, tokenized, as `captioning.evaluation.jobs` gives them.
         captions: {captioner: {image id: caption}} as written.
         sets: {captioner: {image id: several captions}} as written; without those that wrote none.
@@ -47,6 +47,7 @@ class More:
     """
 
     data: Data
+    split: str
     work: Mapping[str, Folds]
     captions: Mapping[str, Mapping[str, str]]
     sets: Mapping[str, Sets]
@@ -81,7 +82,7 @@ class More:
     def _diversity(self, train: Sets) -> dict:
         if not self.sets:
             return {}
-        references = self.data.tokens("test")
+        references = self.data.tokens(self.split)
         tokens = iter(ptb_tokenize([text for of in self.sets.values() for texts in of.values() for text in texts]))
         sets = {name: {i: [next(tokens) for _ in texts] for i, texts in of.items()} for name, of in self.sets.items()}
         found = {}
@@ -114,7 +115,7 @@ class More:
                 "CLIPScore is by this run's own CLIP, which learned from this data set: it compares captioners of one "
                 "run, and not with the literature"
             )
-        scorer, references = clipscore.CLIPScorer(CLIP, store, self.official_clip), self.data.references("test")
+        scorer, references = clipscore.CLIPScorer(CLIP, store, self.official_clip), self.data.references(self.split)
         folds = {name: [(references, said)] for name, said in self.captions.items()} | {"humans": humans(references)}
         for name, parts in folds.items():
             if not parts:  # no image has two references

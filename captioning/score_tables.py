@@ -94,7 +94,7 @@ def write_csv(path: Path, systems: Mapping[str, System]) -> None:
                 writer.writerow([name, TITLES[metric], *(f"{one[key]:.4f}" for key in ("value", "low", "high"))])
 
 
-def write_plot(path: Path, systems: Mapping[str, System]) -> None:
+def write_plot(path: Path, systems: Mapping[str, System], split: str) -> None:
     """A panel a metric, a bar a system with its 95% interval."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -113,19 +113,19 @@ def write_plot(path: Path, systems: Mapping[str, System]) -> None:
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
-    figure.suptitle("Scores of the test images, with 95% bootstrap intervals over images", fontsize=10)
+    figure.suptitle(f"Scores of the {split} images, with 95% bootstrap intervals over images", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(path)
 
 
 def write_more_plots(
-    folder: Path, data: Data, said: Mapping[str, Mapping[str, str]], scores: Mapping[str, Scores]
+    folder: Path, data: Data, split: str, said: Mapping[str, Mapping[str, str]], scores: Mapping[str, Scores]
 ) -> None:
     """Caption lengths, score against frequency of what is shown, and CLIP's retrieval before and after fine-tuning.
 
     said: {captioner: {image id: tokens}}.
     """
-    references = data.tokens("test")
+    references = data.tokens(split)
     people = [text for texts in references.values() for text in texts]
     texts = {name: list(captions.values()) for name, captions in said.items()} | {"people": people}
     write_rows(folder / "caption_lengths.csv", lengths(texts))

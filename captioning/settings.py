@@ -195,6 +195,7 @@ class Generate(Group):
 
 
 class Evaluate(Group):
+    split: Literal["test", "dev"]
     bootstrap: Annotated[int, Field(ge=100)]
 
 

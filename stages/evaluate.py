@@ -39,28 +39,28 @@ ENCODERS = ("vgg16", "clip")
 @stage
 def main() -> None:
     start, settings = time.monotonic(), schema.load()
-    count, seed = settings.evaluate.bootstrap, settings.seed
+    split, count, seed = settings.evaluate.split, settings.evaluate.bootstrap, settings.seed
     data = load_data()
-    test = data.split("test")
+    images = data.split(split)
     captions, sets = {}, {}
     for name in MODELS:
         path = f"captions/{name}.json"
         captions[name] = read_candidates(path)
-        evaluation.check_images(path, captions[name], test)
+        evaluation.check_images(path, captions[name], images, split)
         if several := read_json(f"captions/{name}_diverse.json"):
             sets[name] = {entry["image_id"]: entry["captions"] for entry in several}
     features = {name: FeatureStore.open(f"features/{name}.h5").load for name in ENCODERS}
 
     with Meteor(TABLE) as meteor:  # it loads while Python tokenizes and looks for neighbours
-        work = evaluation.jobs(data, captions, features, seed)
-        print(f"scoring {sum(map(len, work.values()))} sets of captions of {len(test)} images", flush=True)
+        work = evaluation.jobs(data, split, captions, features, seed)
+        print(f"scoring {sum(map(len, work.values()))} sets of captions of {len(images)} {split} images", flush=True)
         scores = evaluation.run(work, meteor)
     systems = {name: evaluation.summary(folds, count, seed) for name, folds in scores.items()}
     differences = evaluation.difference(scores["clipcap"][0], scores["lstm"][0], count, seed)
 
     official = is_official(settings.clip.weights, settings.finetune_clip.epochs) and not settings.clip.features
     plain = {name: folds for name, folds in work.items() if FEWER not in name}
-    more = More(data, plain, captions, sets, official, count, seed).scores()
+    more = More(data, split, plain, captions, sets, official, count, seed).scores()
 
     results, own = Path("results"), {name: scores[name][0] for name in MODELS}
     write_json(
@@ -72,19 +72,21 @@ def main() -> None:
     write_json(
         results / "scores.json",
         {
-            "images": len(test),
+            "split": split,
+            "images": len(images),
             "resamples": count,
             "systems": systems,
             "clipcap_minus_lstm": differences,
             "more": more,
         },
     )
-    save(results / "per_image.npz", own, data.tokens("test"))
+    save(results / "per_image.npz", own, data.tokens(split))
     for name in MODELS:
         write_per_image(results / f"{name}.csv", own[name], captions[name])
     score_tables.write_csv(results / "scores.csv", systems)
-    score_tables.write_plot(results / "scores.png", systems)
-    score_tables.write_more_plots(results / "plots", data, {name: work[name][0][1] for name in MODELS}, own)
+    score_tables.write_plot(results / "scores.png", systems, split)
+    said = {name: work[name][0][1] for name in MODELS}
+    score_tables.write_more_plots(results / "plots", data, split, said, own)
 
     print(score_tables.table(systems))
     for line in score_tables.more_table(more):

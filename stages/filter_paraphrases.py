@@ -1,4 +1,4 @@
-"""Stage filter_paraphrases: what METEOR's paraphrase table holds for the test images' references.
+"""Stage filter_paraphrases: what METEOR's paraphrase table holds for the references that captions are scored by.
 
 Reads   data/
 Writes  features/paraphrases.gz: every entry of the table that can match there; no score depends on the others.
@@ -8,6 +8,7 @@ Expect  one line. The stage stands alone because nothing but stage evaluate need
 
 from __future__ import annotations
 
+from captioning import settings as schema
 from captioning.datasets import load_data
 from captioning.paraphrases import TABLE, write_table
 from stages import stage
@@ -15,9 +16,9 @@ from stages import stage
 
 @stage
 def main() -> None:
-    references = load_data().tokens("test")
+    references = load_data().tokens(schema.load().evaluate.split)
     entries = write_table((text for texts in references.values() for text in texts), TABLE)
-    print(f"{TABLE}: the {entries} entries of METEOR's paraphrase table that can match the test images' references")
+    print(f"{TABLE}: the {entries} entries of METEOR's paraphrase table that can match the references")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Stage generate: captions the test images with one of the trained decoders (`generate@lstm`, `generate@clipcap`).
+"""Stage generate: captions the test (or dev) images with a trained decoder (`generate@lstm`, `generate@clipcap`).
 
-Reads   data/ (the test split), features/vgg16.h5 or features/clip.h5, checkpoints/lstm/ or checkpoints/clipcap/, and
+Reads   data/, features/vgg16.h5 or features/clip.h5, checkpoints/lstm/ or checkpoints/clipcap/, and
         the folders of `generate.ensemble`, which DVC does not watch: after a change in one, `dvc repro -f -s
         generate@lstm`.
 Writes  in captions/, where NAME is lstm or clipcap: NAME.json as COCO results, one caption an image by beam search;
@@ -38,7 +38,7 @@ FEATURES = {"lstm": "features/vgg16.h5", "clipcap": "features/clip.h5"}
 
 @stage
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Captions the test images with a trained decoder.")
+    parser = argparse.ArgumentParser(description="Captions the test (or dev) images with a trained decoder.")
     parser.add_argument("decoder", choices=FEATURES)
     name = parser.parse_args().decoder
     settings, device = schema.load(), pick_device()
@@ -50,7 +50,7 @@ def main() -> None:
     if others:
         print("\n".join([f"{len(weights)} decoders as one:", *(f"  {where}: {sha}" for where, sha in weights.items())]))
     generator = torch.Generator(device).manual_seed(settings.seed)
-    ids, start = load_data().split("test"), time.monotonic()
+    ids, start = load_data().split(settings.evaluate.split), time.monotonic()
     captions, sets, entries = [], [], []
     for i in track(range(0, len(ids), options.batch_size), f"captions by {name}", unit="batch"):
         part = ids[i : i + options.batch_size]

@@ -121,7 +121,7 @@ def report(count: int = 60, hostile: bool = False) -> dict:
         "models": ("clipcap", "lstm"),
         "metrics": TITLES,
         "more_metrics": MORE,
-        "scores": {"images": count, "resamples": 1000, "systems": systems, "more": more,
+        "scores": {"split": "test", "images": count, "resamples": 1000, "systems": systems, "more": more,
                    "clipcap_minus_lstm": dict.fromkeys(TITLES, difference)},
         "images": images,
         "curves": {"train_clipcap": losses, "train_lstm": losses,

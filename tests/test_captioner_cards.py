@@ -49,6 +49,7 @@ def project(tmp_path) -> Path:
         kind: {"said": 7, "precision": score(0.75), "recall": score(0.5)} for kind in ("colour", "number", "gender")
     }
     scores = {
+        "split": "test",
         "images": COUNT,
         "systems": {"lstm": system(0.5), "humans": system(0.9)},
         "more": {

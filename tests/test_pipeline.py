@@ -152,3 +152,17 @@ def test_experiments_are_told_apart_in_100_columns(project):
 def test_a_wrong_value_stops_before_training(project):
     output = run(project, "dvc", "exp", "run", "-S", "model.prefix_len=ten", fails=True)
     assert "model.prefix_len = 'ten': expected a whole number" in output and ran(output) == ["train_clipcap"]
+
+
+def test_a_recipe_can_be_chosen_by_dev(project):
+    output = run(project, "dvc", "exp", "run", "--name", "by-dev", "-S", "evaluate.split=dev", "-S", "seed=0")
+    assert not [name for name in ran(output) if name.startswith(("train", "extract", "finetune"))]
+    images = pd.read_csv(project / "data/images.csv", dtype=str)
+    for name in ("lstm", "clipcap"):
+        captions = json.loads((project / f"captions/{name}.json").read_text())
+        assert [one["image_id"] for one in captions] == list(images.id[images.split == "dev"])
+    assert json.loads((project / "results/scores.json").read_text())["split"] == "dev"
+    assert "dataset_split" not in (card := (project / "results/cards/lstm.md").read_text()) and "split: dev" in card
+    assert " dev images" in card
+    refusal = run(project, "python", "-m", "captioning.compare", "HEAD", "by-dev", fails=True)
+    assert "0 are the same" in " ".join(refusal.split())

@@ -112,7 +112,7 @@ def test_everything_is_collected(project):
     assert data["curves"] == {"train_lstm": {"dev_loss": [3.5, 2.25]}}
     [lstm] = [stage for stage in data["stages"] if stage["name"] == "generate@lstm"]
     assert lstm["seconds"] == 1.5 and lstm["outputs"][0]["hash"] == "0123456789abcdef"
-    assert lstm["description"] == "captions of the test images by lstm"
+    assert lstm["description"] == "captions of the test (or dev) images by lstm"
     assert "report" not in [stage["name"] for stage in data["stages"]]
     assert data["weights"]["lstm"] == {"checkpoints/lstm": "ab" * 32}
     assert data["settings"] == (ROOT / "params.yaml").read_text()

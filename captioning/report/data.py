@@ -41,7 +41,7 @@ def collect(root: Path = Path(".")) -> dict[str, Any]:
         "metrics": TITLES,
         "more_metrics": MORE,
         "scores": scores,
-        "images": images(root, data),
+        "images": images(root, data, scores["split"]),
         "curves": {name: found for name in TRAINED if (found := curves(root / "live" / name / "plots/metrics"))},
         "retrieval": rows(plots / "clip_retrieval.csv"),
         "lengths": rows(plots / "caption_lengths.csv"),
@@ -55,12 +55,12 @@ def collect(root: Path = Path(".")) -> dict[str, Any]:
     }
 
 
-def images(root: Path, data: Data) -> list[dict[str, Any]]:
-    """One entry a test image: a small WebP, the references, and what each captioner said, with scores and details."""
+def images(root: Path, data: Data, split: str) -> list[dict[str, Any]]:
+    """One entry an image: a small WebP, the references, and what each captioner said, with scores and details."""
     paths = dict(zip(data.images["id"], data.images["path"], strict=True))
     said = {name: answers(root, name) for name in MODELS}
     result = []
-    for image, references in track(data.references("test").items(), "thumbnails", len(data.split("test"))):
+    for image, references in track(data.references(split).items(), "thumbnails", len(data.split(split))):
         entry: dict[str, Any] = {"id": image, "file": Path(paths[image]).name, "references": references}
         entry |= thumbnail(root / paths[image])
         entry["said"] = {name: found[image] for name, found in said.items()}

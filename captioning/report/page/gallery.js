@@ -1,4 +1,4 @@
-// All test images: searched, sorted, filtered; drawn a few at a time; one of them at a time in the viewer.
+// All images that were scored: searched, sorted, filtered; drawn a few at a time; one of them at a time in the viewer.
 // What is shown stands in the address (#gallery?words=dog&order=low), so that a view can be kept and sent.
 
 const AT_ONCE = 24;
@@ -39,7 +39,7 @@ class Gallery {
     const usual = shapes[Math.floor(shapes.length / 2)] || 1;
     this.grid = el("div", { class: "grid", style: { "--shape": Math.min(1.5, Math.max(1, usual)).toFixed(2) } });
     this.more = el("button", { type: "button", class: "more", onclick: () => this.drawMore() }, "Show more");
-    place.append(el("p", { class: "lead" }, "Every test image with both captions. A word is shaded the more, the less sure its captioner was of it; ",
+    place.append(el("p", { class: "lead" }, "Every image that was scored, with both captions. A word is shaded the more, the less sure its captioner was of it; ",
       "open an image for probabilities, references and what the networks looked at."),
     this.views(), this.controls(), this.count, this.grid, this.more);
     const near = new IntersectionObserver((seen) => {

@@ -4,7 +4,7 @@ const SYSTEMS = REPORT.scores.systems;
 const FEWER = " (one reference fewer)";
 
 function drawTop(place) {
-  const { source, images } = REPORT, { notes } = REPORT.scores.more, humans = SYSTEMS.humans;
+  const { source, images } = REPORT, { split } = REPORT.scores, { notes } = REPORT.scores.more, humans = SYSTEMS.humans;
   const tile = (name) => {
     const cider = SYSTEMS[name].cider, fair = SYSTEMS[name + FEWER];
     return el("div", { class: `tile of-${name}` },
@@ -15,7 +15,7 @@ function drawTop(place) {
         `${percent(fair.cider.value / humans.cider.value)} of people's, with as many references`) : null);
   };
   place.append(
-    el("p", { class: "eyebrow" }, `${source} · ${plural(images.length, "test image")}`),
+    el("p", { class: "eyebrow" }, `${source} · ${plural(images.length, `${split} image`)}`),
     el("h1", {}, verdict()),
     ...REPORT.models.filter((name) => notes[name]).map((name) => el("p", { class: "warning" }, notes[name])),
     el("div", { class: "tiles" }, REPORT.models.map(tile), differenceTile()));
@@ -40,7 +40,7 @@ function differenceTile() {
 
 function drawScores(place) {
   place.append(el("p", { class: "lead" },
-    "Dots are scores of all test images, lines their 95% intervals: what another draw of as many images would give. ",
+    `Dots are scores of all ${REPORT.scores.split} images, lines their 95% intervals: what another draw of as many would give. `,
     "They say nothing about another training run. People are each reference against the image's others, and so have one ",
     "reference fewer; the captioners are shown with one fewer, too, to be put beside them."));
   const chart = el("div", {});
