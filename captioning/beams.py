@@ -130,7 +130,7 @@ class LiveBeams(NamedTuple):
 
         # Those that go on.
         scores, picked = total.masked_fill(ends, DEAD).topk(size, dim=1)  # (n, K)
-        paths, gains = (x.take_along_dim(picked[..., None], dim=1) for x in (paths, gains))  # (n, K, length)
+        paths, gains = (_picked(x, picked) for x in (paths, gains))  # (n, K, length)
         best = scores[:, :1] / length**rules.length_penalty
         done = best <= ended.scores[:, -1:]  # the worst of K; minus infinity until there are K
         return LiveBeams(paths, gains, scores.masked_fill(done, DEAD), ended), parent.gather(1, picked)
@@ -161,8 +161,8 @@ class Ended(NamedTuple):
         scores, best = torch.cat([self.scores, scores], dim=1).topk(self.scores.shape[1], dim=1)  # (n, K)
         return Ended(
             scores,
-            torch.cat([self.paths, F.pad(paths, (0, pad))], dim=1).take_along_dim(best[..., None], dim=1),
-            torch.cat([self.gains, F.pad(gains, (0, pad))], dim=1).take_along_dim(best[..., None], dim=1),
+            _picked(torch.cat([self.paths, F.pad(paths, (0, pad))], dim=1), best),
+            _picked(torch.cat([self.gains, F.pad(gains, (0, pad))], dim=1), best),
             torch.cat([self.lengths, torch.full_like(complete, length, dtype=torch.int64)], dim=1).gather(1, best),
             torch.cat([self.complete, complete], dim=1).gather(1, best),
         )
@@ -202,4 +202,9 @@ def _best_continuations(
 
 def _extend(history: Tensor, parents: Tensor, new: Tensor) -> Tensor:
     """(n, W, length) of the parents, one longer: (n, M, length + 1)."""
-    return torch.cat([history.take_along_dim(parents[..., None], dim=1), new[..., None]], dim=2)
+    return torch.cat([_picked(history, parents), new[..., None]], dim=2)
+
+
+def _picked(histories: Tensor, beams: Tensor) -> Tensor:
+    """(n, W, length), (n, M) -> (n, M, length)."""
+    return histories.gather(1, beams[..., None].expand(-1, -1, histories.shape[2]))

@@ -9,7 +9,6 @@ mean of the grid sets the LSTM's first state and is its first input; each furthe
 at the grid, cell by cell.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,7 +41,16 @@ class LSTMConfig:
 
 
 class LSTMState:
-    """One row a caption or beam; row `b * K + k` is the k-th of image b. A grid is kept once an image."""
+    """One row a caption or beam; row `b * K + k` is the k-th of image b. Images are kept once, and so is what several
+    rows have behind them, as beams do that descend from the same one.
+
+    Attributes:
+        hidden, cell: (P, H) each.
+        past: (N,) which of them each row continues; None: row i the i-th.
+        image: (B, H) what is added to each output, where images are merged.
+        grid, keys: (B, L, D) and (B, L, A), where there is attention.
+        width: K.
+    """
 
     def __init__(
         self,
@@ -52,33 +60,39 @@ class LSTMState:
         grid: Tensor | None = None,
         keys: Tensor | None = None,
     ) -> None:
-        self.hidden, self.cell = hidden, cell  # (N, H) each
-        self.image = image  # (N, H), what is added to each output, where images are merged
-        self.grid, self.keys = grid, keys  # (B, L, D) and (B, L, A), where there is attention
-        self.width = 1  # K
+        self.hidden, self.cell, self.past = hidden, cell, None
+        self.image, self.grid, self.keys = image, grid, keys
+        self.width = 1
+
+    def of_rows(self, values: Tensor) -> Tensor:
+        """(P, ...) -> (N, ...)."""
+        return values if self.past is None else values.index_select(0, self.past)
 
     def expand(self, width: int) -> "LSTMState":
         """From one row an image to `width` equal rows an image."""
-        self._rows(lambda x: x.repeat_interleave(width, dim=0))
-        self.width *= width
+        self.past = torch.arange(len(self.hidden), device=self.hidden.device).repeat_interleave(width)
+        self.width = width
         return self
 
     def select(self, rows: Tensor) -> "LSTMState":
         """Keeps `rows` (B' * K,), in that order: K rows of one image each time; images may leave, not change places."""
-        if self.grid is not None and len(rows) < len(self.hidden):
+        if len(rows) < len(self.hidden if self.past is None else self.past):
             images = rows.view(-1, self.width)[:, 0] // self.width  # (B',)
-            self.grid, self.keys = self.grid[images], self.keys[images]
-        self._rows(lambda x: x[rows])
+            self.image, self.grid, self.keys = (
+                x if x is None else x[images] for x in (self.image, self.grid, self.keys)
+            )
+        kept, self.past = (rows if self.past is None else self.past[rows]).unique(return_inverse=True)
+        self.hidden, self.cell = self.hidden[kept], self.cell[kept]
         return self
 
     def part(self, rows: Tensor) -> "LSTMState":
-        """A new state of these rows alone; not for grids."""
-        return LSTMState(self.hidden, self.cell, self.image)._rows(lambda x: x[rows])
+        """A new state of these rows alone, as of so many images; not for grids."""
+        image = None if self.image is None else self.image[rows // self.width]
+        return LSTMState(self.of_rows(self.hidden)[rows], self.of_rows(self.cell)[rows], image)
 
-    def _rows(self, change: Callable[[Tensor], Tensor]) -> "LSTMState":
-        self.hidden, self.cell = change(self.hidden), change(self.cell)
-        self.image = None if self.image is None else change(self.image)
-        return self
+    def go_on(self, hidden: Tensor, cell: Tensor) -> None:
+        """After a step: (N, H) each, different in every row."""
+        self.hidden, self.cell, self.past = hidden, cell, None
 
 
 class LSTMDecoder(nn.Module):
@@ -175,7 +189,7 @@ class LSTMDecoder(nn.Module):
         if self.config.grid:
             return self._logits(self._attend(self.embedding(tokens), state)[0]), state
         words, of_row = tokens.unique(return_inverse=True)  # beams often agree on the next word
-        return self._logits(self._advance(self.embedding(words), state, of_row)), state
+        return self._logits(self._advance(self.embedding(words), of_row, state)), state
 
     def attention_of(self, features: Tensor, captions: Tensor) -> Tensor:
         """What each token of a caption was chosen by looking at: (B, H, W, D), (B, T) -> (B, T, H*W), rows sum to 1."""
@@ -207,22 +221,29 @@ class LSTMDecoder(nn.Module):
     def _run(self, inputs: Tensor, state: LSTMState) -> Tensor:
         """The plain LSTM over a whole sequence: (N, S, E) -> (N, S, H)."""
         outputs, (hidden, cell) = self.lstm(inputs, (state.hidden[None], state.cell[None]))
-        state.hidden, state.cell = hidden[0], cell[0]
+        state.go_on(hidden[0], cell[0])
         return outputs if state.image is None else outputs + state.image[:, None]
 
-    def _advance(self, inputs: Tensor, state: LSTMState, of_row: Tensor) -> Tensor:
-        """One step of the plain LSTM: inputs (U, E), which of them each row gets (N,) -> (N, H)."""
+    def _advance(self, words: Tensor, of_row: Tensor, state: LSTMState) -> Tensor:
+        """One step of the plain LSTM: words (U, E), which of them each row gets (N,) -> (N, H).
+
+        Equal words, and equal pasts, have their share of the gates computed once.
+        """
         into, again, *biases = self.lstm.all_weights[0]
-        gates = torch.addmm(F.linear(inputs, into, sum(biases))[of_row], state.hidden, again.T)  # (N, 4H)
+        gates = F.linear(words, into, sum(biases)).index_select(0, of_row)  # (N, 4H)
+        gates += state.of_rows(F.linear(state.hidden, again))
         enter, keep, new, show = gates.chunk(4, dim=1)
-        state.cell = torch.sigmoid(keep) * state.cell + torch.sigmoid(enter) * torch.tanh(new)
-        state.hidden = torch.sigmoid(show) * torch.tanh(state.cell)
-        return state.hidden if state.image is None else state.hidden + state.image
+        cell = torch.sigmoid(keep) * state.of_rows(state.cell) + torch.sigmoid(enter) * torch.tanh(new)
+        state.go_on(torch.sigmoid(show) * torch.tanh(cell), cell)
+        if state.image is None:
+            return state.hidden
+        return (state.hidden.unflatten(0, (len(state.image), -1)) + state.image[:, None]).flatten(0, 1)
 
     def _attend(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, Tensor]:
         """One step of the attending LSTM: (N, E) -> its output (N, H) and what it looked at (N, L)."""
-        context, weights = self.attention(state.hidden, state.grid, state.keys)  # (N, D), (N, L)
-        state.hidden, state.cell = self.lstm(torch.cat([inputs, context], dim=1), (state.hidden, state.cell))
+        hidden, cell = state.of_rows(state.hidden), state.of_rows(state.cell)
+        context, weights = self.attention(hidden, state.grid, state.keys)  # (N, D), (N, L)
+        state.go_on(*self.lstm(torch.cat([inputs, context], dim=1), (hidden, cell)))
         return state.hidden + self.glimpse(context), weights
 
     def _logits(self, hidden: Tensor) -> Tensor:
