@@ -32,6 +32,7 @@ def apply(name: str, params: Path = Path("params.yaml"), folder: Path = Path("pr
         raise UserError(f"no preset {name!r} in {folder}/; {hint}")
     yaml = YAML()  # keeps comments and order
     yaml.preserve_quotes, yaml.width = True, 120
+    yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
     values = yaml.load(params.read_text(encoding="utf-8"))
     changed: dict[str, tuple] = {}
     for overlay in dict.fromkeys([BASE, name]):
@@ -49,7 +50,8 @@ def _lay(values: dict, overlay: dict, prefix: str, changed: dict[str, tuple]) ->
         else:
             before = changed.get(prefix + key, (values.get(key),))[0]
             changed[prefix + key] = (before, value)
-            values[key] = value
+            if key not in values or values[key] != value:  # what stays keeps its spelling
+                values[key] = value
 
 
 @command

@@ -130,6 +130,12 @@ def test_scenes_after_any_preset_is_the_committed_file(params, name):
     assert settings.read_yaml(params) == VALUES
 
 
+def test_a_preset_that_is_laid_already_leaves_every_byte(params):
+    before = params.read_text()
+    assert presets.apply("scenes", params, ROOT / "presets") == []
+    assert params.read_text() == before
+
+
 def test_an_unknown_preset_names_its_neighbour(params):
     with pytest.raises(UserError, match=r"did you mean scenes\?"):
         presets.apply("scene", params, ROOT / "presets")
