@@ -17,9 +17,10 @@ from benchmarks import material, published
 from benchmarks.table import Line
 from benchmarks.turns import Run, in_turn
 from captioning.device import pick_device
-from captioning.encoders import Encoder, load_clip, load_vgg16, open_clip, open_vgg16, save_clip, save_vgg16, sha256_of
+from captioning.encoders import Encoder, load_clip, load_vgg16, open_clip, open_vgg16, save_clip, save_vgg16
 from captioning.extraction import extract
 from captioning.features import FeatureStore
+from captioning.files import sha256_of
 from captioning.images import ImageFiles, clip_preprocess, pixel_batches, vgg16_preprocess
 from captioning.memory import keep_freed_memory
 from models import clip as clip_model

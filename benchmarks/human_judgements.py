@@ -25,8 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from captioning.errors import UserError, command
-from captioning.score_tables import TITLES
-from captioning.scoring import METRICS, score
+from captioning.scoring import METRICS, TITLES, score
 from captioning.tokens import ptb_tokenize
 
 EXPERT, CROWD = "ExpertAnnotations.txt", "CrowdFlowerAnnotations.txt"

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from captioning.datasets import flickr8k, scenes
+from captioning.datasets import flickr8k
+from captioning.datasets.scenes import making
 from captioning.datasets.scenes.captions import write_captions
 from captioning.datasets.scenes.facts import sample
 from captioning.text import Text, train_bpe
@@ -82,7 +83,7 @@ def photographs(count: int, folder: Path) -> list[str]:
         paths = sorted(map(str, found.glob("*.jpg")))[:count]
         if paths:
             return paths
-    return [str(folder / name) for _, name, *_ in scenes.write(folder, min(count, 64), seed=0, size=448)]
+    return [str(folder / name) for _, name, *_ in making.write(folder, min(count, 64), seed=0, size=448)]
 
 
 def described() -> dict[str, str]:

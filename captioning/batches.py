@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-IGNORE = -100  # the target that torch's cross-entropy leaves out
+from models.losses import PAD
+
 CHUNK = 16  # batches that are sorted by length together
 
 
@@ -33,12 +34,12 @@ class CaptionBatches:
         assert len(features) == len(captions)
         rows = max(len(of_image) for of_image in captions)
         longest = max(len(caption) for of_image in captions for caption in of_image)
-        tokens = np.full((len(captions), rows, longest), IGNORE, np.int32)
+        tokens = np.full((len(captions), rows, longest), PAD, np.int32)
         for i, of_image in enumerate(captions):
             for j, caption in enumerate(of_image):
                 tokens[i, j, : len(caption)] = caption
         self.features, self.tokens = torch.from_numpy(features), torch.from_numpy(tokens)
-        self.lengths = (tokens != IGNORE).sum(axis=2)  # (N, C)
+        self.lengths = (tokens != PAD).sum(axis=2)  # (N, C)
         self.batch_size, self.seed, self.device = batch_size, seed, device
         if (
             device.type == "cuda"

@@ -16,15 +16,12 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from captioning import mistakes
-from captioning.cards import WHAT, describe_data
+from captioning.cards import describe_captioner, describe_data
 from captioning.datasets import load_data
 from captioning.pretrained import GPT2_REPOSITORIES
+from captioning.scoring import TITLES
 from captioning.settings import Settings
 
-METRICS = {
-    "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "meteor": "METEOR",
-    "rouge_l": "ROUGE-L", "cider": "CIDEr",
-}  # fmt: skip
 EXAMPLES = 10  # of the best, and of the worst
 VGG16_HUB = {"imagenet": "timm/vgg16.tv_in1k"}  # a network's setting: its repository on the hub
 CLIP_HUB = {
@@ -65,8 +62,9 @@ class Captioner:
             "Training": self._training(),
             "Settings": self._settings(),
         }
+        what = describe_captioner(self.name, self.config["features"])
         body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items() if text)
-        return f"---\n{self._front_matter()}\n---\n\n# Image captioner: {self.name}\n\n{WHAT[self.name]}\n\n{body}\n"
+        return f"---\n{self._front_matter()}\n---\n\n# Image captioner: {self.name}\n\n{what}\n\n{body}\n"
 
     def _front_matter(self) -> str:
         source, found = self.settings.data.source, self.scores["systems"][self.name]
@@ -75,7 +73,7 @@ class Captioner:
                 task_type="image-to-text", dataset_type=source, dataset_name=source, dataset_split=self.scores["split"],
                 metric_type=key, metric_name=title, metric_value=found[key]["value"],
             )
-            for key, title in METRICS.items()
+            for key, title in TITLES.items()
         ]  # fmt: skip
         return ModelCardData(
             language="en", license="other", library_name="pytorch", pipeline_tag="image-to-text",
@@ -87,14 +85,14 @@ class Captioner:
         shown = {key: self.scores["systems"].get(key) for key in (self.name, "humans", f"nearest_{self._encoder}")}
         titles = dict(zip(shown, (self.name, "people", "nearest training image's caption"), strict=True))
         rows = [
-            [titles[key], *(with_interval(system[metric]) for metric in METRICS)]
+            [titles[key], *(with_interval(system[metric]) for metric in TITLES)]
             for key, system in shown.items()
             if system
         ]
         return (
             f"{self.scores['images']:,} {self.scores['split']} images, coco-caption's scorers, 95% bootstrap intervals "
             f"over images. People: each reference against the image's others."
-            f"\n\n{table(['', *METRICS.values()], rows)}\n\n{self._variety()}"
+            f"\n\n{table(['', *TITLES.values()], rows)}\n\n{self._variety()}"
         )
 
     def _variety(self) -> str:

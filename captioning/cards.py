@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from captioning.files import atomic_write
 
 STATISTICS = Path("data/statistics.json")
 WHAT = {
-    "lstm": "An LSTM that writes a caption from VGG16's features of an image.",
-    "clipcap": "ClipCap (Mokady et al. 2021): a mapping network turns CLIP's embedding of an image into a prefix that "
-    "GPT-2 continues.",
+    "lstm": "An LSTM that writes a caption from an image's features",
+    "clipcap": "ClipCap (Mokady et al. 2021): a mapping network turns an image's features into a prefix that GPT-2 "
+    "continues",
 }
 
 
@@ -47,6 +48,11 @@ def write_card(
             "This folder is all that is needed to use it. Its licence follows from those of the data and of the "
             "weights that it started from.\n"
         )
+
+
+def describe_captioner(kind: str, features: Mapping[str, str]) -> str:
+    """The network in a sentence, and whose features it reads."""
+    return f"{WHAT[kind]}. Features: {features.get('encoder', 'of an unknown network')}."
 
 
 def describe_data() -> str:

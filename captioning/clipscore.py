@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from captioning.clip_text import tokenize
-from captioning.encoders import open_clip, sha256_of
+from captioning.encoders import open_clip
 from captioning.features import FeatureStore
+from captioning.files import sha256_of
 from captioning.progress import track
 
 WEIGHT = 2.5

@@ -23,8 +23,7 @@ from ruamel.yaml.error import YAMLError
 
 from captioning.errors import UserError, command
 from captioning.saved_scores import load
-from captioning.score_tables import TITLES
-from captioning.scoring import METRICS, Scores
+from captioning.scoring import METRICS, TITLES, Scores
 from captioning.statistics import Comparison, bootstrap, compare, interval
 
 FILE = "results/per_image.npz"

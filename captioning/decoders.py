@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from captioning.batches import CaptionBatches
-from captioning.cards import WHAT, write_card
+from captioning.cards import describe_captioner, write_card
 from captioning.checkpoints import Decoder, save_decoder
 from captioning.datasets import Data
 from captioning.decoding import greedy
@@ -101,7 +101,7 @@ def train_decoder(
     training = options.model_dump() | {"seed": seed}
     save_decoder(folder, decoder, training=training, **dev)
     write_card(
-        folder, f"Image captioner: {decoder.kind}", WHAT[decoder.kind],
+        folder, f"Image captioner: {decoder.kind}", describe_captioner(decoder.kind, decoder.features),
         {name: training, "sizes": decoder.sizes, "features": decoder.features}, dev,
         ["image-captioning", decoder.kind],
     )  # fmt: skip

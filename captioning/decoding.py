@@ -1,6 +1,6 @@
 """Captions from image features, by every decoder through one implementation: what searches share, and the greedy one.
 
-A decoder offers three things (`models.lstm.LSTMDecoder` and `models.clipcap.ClipCap` do):
+A decoder offers (`models.lstm.LSTMDecoder` and `models.clipcap.ClipCap` do):
 
     begin(features) -> (logits (B, V), state)      the first token's logits, and a state with one row an image
     step(tokens (N,), state) -> (logits (N, V), state)          one more token a row; N = B * K, row b * K + k is beam k

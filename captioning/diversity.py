@@ -7,7 +7,7 @@ mbleu_4: BLEU-4 of each caption of a set against the set's others: 1 where all a
 vocabulary: different words in all sets. copied: share of the captions that are a training caption, word for word.
 mean_cider, best_cider: CIDEr of a set's captions, and of its best, which somebody who knew the references would pick.
 
-All but the last three depend on how many captions a set has, and best_cider does: compare sets of one size.
+All but copied and mean_cider depend on how many captions a set has: compare sets of one size.
 """
 
 from __future__ import annotations

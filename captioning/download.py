@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import http.client
 import threading
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from captioning.errors import UserError
+from captioning.files import sha256_of
 from captioning.progress import track
 
 FIRST_ANSWER = 10  # seconds until a server must have answered; looking up its name included
@@ -56,11 +56,11 @@ def download(url: str, path: Path, sha256: str = "", attempts: int = ATTEMPTS) -
             if file.tell() == 0:
                 part.unlink()
             raise
-        if sha256 and not _digest(part).startswith(sha256) and resumed:
+        if sha256 and not sha256_of(part).startswith(sha256) and resumed:
             print(f"{part} was not the beginning of {url}: starting over", flush=True)
             file.truncate(0)
             _fill(url, file, attempts)
-        if sha256 and not (found := _digest(part)).startswith(sha256):
+        if sha256 and not (found := sha256_of(part)).startswith(sha256):
             part.unlink()
             raise DownloadFault(f"{url} has the checksum {found[:16]}..., and {sha256[:16]}... is expected")
         part.replace(path)
@@ -131,11 +131,6 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         if not chunk:
             return
         yield chunk
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def within(seconds: float, function: Callable[[], T]) -> T:

@@ -1,14 +1,12 @@
 """Image encoders as the pipeline uses them: checkpoint folders, and networks that turn pixels into features.
 
 A checkpoint is a folder with `config.json` (sizes and preprocessing) and `model.safetensors`. The fine-tuning stages
-write `checkpoints/vgg16` and `checkpoints/clip`; the extraction stages and the app read them.
+write `checkpoints/vgg16` and `checkpoints/clip`; the extraction stages read them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -22,7 +20,7 @@ from torch import Tensor, nn
 
 from captioning.device import pick_device, pick_dtype
 from captioning.errors import UserError
-from captioning.files import write_json
+from captioning.files import atomic_write, sha256_of, write_json
 from captioning.images import Preprocess
 from models import clip, vgg16
 from models.empty import no_weights
@@ -150,10 +148,8 @@ def open_clip(folder: str | Path) -> tuple[clip.CLIP, Preprocess, dict]:
 def _save(folder, kind: str, network: nn.Module, sizes: dict, preprocess: Preprocess, extra: dict) -> None:
     folder = Path(folder)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / ".model.safetensors.tmp"
-    save_file(weights, temporary, metadata={"format": "pt"})
-    os.replace(temporary, folder / "model.safetensors")
+    with atomic_write(folder / "model.safetensors", "wb") as file:
+        save_file(weights, file.name, metadata={"format": "pt"})
     write_json(folder / "config.json", {"network": kind, **sizes, "preprocess": preprocess.to_dict(), **extra})
 
 
@@ -197,8 +193,3 @@ def _fit(load: Callable, folder: str | Path):
     except (ValueError, RuntimeError) as error:
         fault = str(error).splitlines()[-1].strip()
         raise UserError(f"{folder}: model.safetensors does not fit config.json: {fault}") from None
-
-
-def sha256_of(path: str | Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

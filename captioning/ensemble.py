@@ -6,7 +6,6 @@ https://arxiv.org/abs/1609.06647, section 4.2.3).
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from functools import reduce
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from captioning.captioners import load
 from captioning.checkpoints import Decoder
 from captioning.errors import UserError
+from captioning.files import sha256_of
 
 
 class Ensemble(nn.Module):
@@ -89,8 +89,4 @@ def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
 
 def weights_of(folders: Sequence[str | Path]) -> dict[str, str]:
     """{checkpoint folder: sha256 of its weights}: which networks wrote a file of captions."""
-    hashes = {}
-    for folder in folders:
-        with open(Path(folder) / "model.safetensors", "rb") as file:
-            hashes[str(folder)] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
+    return {str(folder): sha256_of(Path(folder) / "model.safetensors") for folder in folders}

@@ -41,6 +41,12 @@ def write_lines(path: str | Path, entries: Sequence[Any]) -> None:
         file.write("[\n" + ",\n".join(lines) + "\n]\n")
 
 
+def sha256_of(path: str | Path) -> str:
+    """Of the file's bytes, as hexadecimal text."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def fingerprint(*values: Any) -> str:
     """A short hash of JSON-able values: equal values, equal hash, whatever the order of their keys."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=False)

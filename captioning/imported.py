@@ -10,10 +10,10 @@ from zipfile import BadZipFile
 import h5py
 import numpy as np
 
-from captioning.encoders import sha256_of
 from captioning.errors import UserError
 from captioning.extraction import Written, reusable, to_float16, writing
 from captioning.features import some, write_store
+from captioning.files import sha256_of
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 

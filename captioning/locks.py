@@ -15,8 +15,8 @@ from pathlib import Path
 def only_writer(path: str | Path) -> Iterator[None]:
     """Waits until no other process writes `path`, a file or a folder, and keeps others waiting meanwhile.
 
-    A POSIX lock on a neighbour, `path.lock`: the system drops it when the process ends, in whatever way, and forked
-    decoders do not inherit it.
+    A POSIX lock on a neighbour, `path.lock`: the system drops it when the process ends, in whatever way, and
+    processes forked from this one do not inherit it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

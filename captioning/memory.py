@@ -11,8 +11,8 @@ def keep_freed_memory() -> bool:
     """Tells the C library to give no memory back to the system while the process lives; False where it cannot.
 
     By default glibc returns every block of 32 MB or more at once. A training step of GPT-2 then gets 300,000 fresh
-    pages from the system each time, zeroed one by one: a quarter of a step in bf16 on a processor. Peak memory may grow
-    by a tenth. To be called before memory is used; processes forked from this one inherit it.
+    pages from the system each time, zeroed one by one: a quarter of a step in bf16 on a processor. To be called
+    before memory is used; processes forked from this one inherit it.
     """
     return _set(MMAP_MAX, 0) and _set(TRIM_THRESHOLD, 2**31 - 1)
 

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from captioning.datasets import Data
 from captioning.diversity import Sets, diversity, oracle
 from captioning.errors import UserError
 from captioning.features import FeatureStore
-from captioning.mistakes import mistakes
+from captioning.mistakes import Folds, mistakes
 from captioning.statistics import ratio
 from captioning.tokens import ptb_tokenize
 from captioning.variety import averaged, exact, variety
@@ -30,7 +30,6 @@ from captioning.yardsticks import humans
 
 CLIP, STORE, FACTS = Path("checkpoints/clip"), Path("features/clip.h5"), Path("data/facts.json")
 COPIED, COLLAPSED = 0.5, 0.05  # shares of captions from which on a captioner is suspect
-Folds = Sequence[tuple[Mapping[str, Sequence[str]], Mapping[str, str]]]
 
 
 @dataclass

@@ -11,10 +11,9 @@ from typing import Any
 
 from captioning.datasets import Data
 from captioning.files import atomic_write
-from captioning.scoring import METRICS, Scores
+from captioning.scoring import METRICS, TITLES, Scores
 from captioning.variety import by_rarity, lengths, rarity
 
-TITLES = dict(zip(METRICS, ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"), strict=True))
 System = Mapping[str, Mapping[str, float]]  # {metric: {value, low, high}}
 
 
@@ -114,8 +113,8 @@ def write_plot(path: Path, systems: Mapping[str, System], split: str) -> None:
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
     figure.suptitle(f"Scores of the {split} images, with 95% bootstrap intervals over images", fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(path)
+    with atomic_write(path, "wb") as file:
+        FigureCanvasAgg(figure).print_png(file)
 
 
 def write_more_plots(

@@ -29,7 +29,11 @@ from captioning.files import atomic_write
 from captioning.meteor import Meteor
 from captioning.tokens import ptb_tokenize
 
-METRICS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider")
+TITLES = {
+    "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "meteor": "METEOR",
+    "rouge_l": "ROUGE-L", "cider": "CIDEr",
+}  # fmt: skip
+METRICS = tuple(TITLES)
 Jobs = Mapping[str, tuple[Mapping[str, Sequence[str]], Mapping[str, str]]]
 
 

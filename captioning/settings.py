@@ -37,6 +37,7 @@ class Data(Group):
     source: Literal["scenes", "flickr8k", "karpathy", "folder"]
     root: str | None
     annotations: str | None
+    seed: Whole
     max_words: Positive
     max_dropped: Share
     dev_share: Share

@@ -25,8 +25,8 @@ from captioning.clip_text import tokenize
 from captioning.clip_training import check_chunks, embed, parameter_groups, recompute_blocks
 from captioning.datasets import load_data
 from captioning.device import pick_device, seed_everything
-from captioning.encoders import save_clip, sha256_of
-from captioning.files import fingerprint
+from captioning.encoders import save_clip
+from captioning.files import fingerprint, sha256_of
 from captioning.finetuning import pixels_of, retrieval, shift, shuffled, steps
 from captioning.training import Job, fit
 from captioning.weights import initial_clip

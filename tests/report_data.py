@@ -8,7 +8,8 @@ import math
 
 from PIL import Image
 
-from captioning.score_tables import MORE, TITLES
+from captioning.score_tables import MORE
+from captioning.scoring import TITLES
 
 HOSTILE = (
     "</script><script>document.body.dataset.hacked = 1</script>",

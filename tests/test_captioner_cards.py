@@ -8,7 +8,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from captioning import settings
-from captioning.captioner_cards import METRICS, Captioner, base_models, curves, examples, read_captioner, table
+from captioning.captioner_cards import Captioner, base_models, curves, examples, read_captioner, table
+from captioning.scoring import TITLES
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = settings.load(ROOT / "params.yaml")
@@ -16,7 +17,7 @@ COUNT = 25
 
 
 def system(value: float) -> dict:
-    return {metric: {"value": value, "low": value - 0.1, "high": value + 0.1} for metric in METRICS}
+    return {metric: {"value": value, "low": value - 0.1, "high": value + 0.1} for metric in TITLES}
 
 
 def score(value: float) -> dict[str, float]:
@@ -36,7 +37,7 @@ def project(tmp_path) -> Path:
         ),
         (
             "results/lstm.csv",
-            ["image_id", "caption", *METRICS],
+            ["image_id", "caption", *TITLES],
             [[f"im{n}", said[n], *[0] * 6, n / 10] for n in range(COUNT)],
         ),
         ("live/train_lstm/plots/metrics/dev_loss.tsv", ["step", "dev_loss"], [[0, 3.5], [1, 3.25]]),

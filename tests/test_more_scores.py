@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from captioning import clipscore
-from captioning.datasets.scenes import draw
-from captioning.encoders import open_clip, save_clip, sha256_of
+from captioning.datasets.scenes.making import draw
+from captioning.encoders import open_clip, save_clip
 from captioning.fact_scores import fact_scores, wrong
 from captioning.features import FeatureStore, write_store
+from captioning.files import sha256_of
 from captioning.images import clip_preprocess
 from captioning.statistics import ratio
 from captioning.variety import by_rarity, lengths, rarity, variety

@@ -17,7 +17,7 @@ from PIL import Image
 from captioning.errors import UserError
 from captioning.report import escape, render
 from captioning.report.data import collect
-from captioning.score_tables import TITLES
+from captioning.scoring import TITLES
 
 ROOT = Path(__file__).parents[1]
 CAPTIONS = {"a": "a dog runs", "b": "two red birds"}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioning.datasets.scenes import draw, split_of, write
 from captioning.datasets.scenes.captions import write_captions
 from captioning.datasets.scenes.drawing.pen import SUPERSAMPLE, Pen
 from captioning.datasets.scenes.facts import check, mentioned, sample, true_of
+from captioning.datasets.scenes.making import draw, split_of, write
 
 MANY = 600
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from captioning.datasets.source import SPLITS, Dropped, Item, Reading, count_reasons
+from captioning.datasets import SPLITS
+from captioning.datasets.source import Dropped, Item, Reading, count_reasons
 from captioning.errors import UserError
 from captioning.progress import track
 from captioning.tokens import ptb_tokenize

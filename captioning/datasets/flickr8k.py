@@ -17,8 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from captioning.datasets import SPLITS
 from captioning.datasets.source import (
-    SPLITS,
     Dropped,
     Item,
     Reading,

@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from captioning.datasets import SPLITS
 from captioning.errors import UserError
 
-SPLITS = ("train", "dev", "test")
 OTHER_NAMES = {
     "training": "train",
     "restval": "train",

@@ -20,7 +20,8 @@ from captioning.datasets import Data, load_data
 from captioning.errors import UserError
 from captioning.images import ImageFault, open_rgb
 from captioning.progress import track
-from captioning.score_tables import MORE, TITLES
+from captioning.score_tables import MORE
+from captioning.scoring import TITLES
 from captioning.settings import read_yaml
 
 MODELS = ("clipcap", "lstm")
