@@ -1,10 +1,11 @@
 #!/bin/sh
-# The experiments of the README's table of recipes: Flickr8k's dev split, six epochs, one setting changed in each.
+# The experiments of the table of single settings in README.md: Flickr8k's dev split, six epochs, one setting changed in each.
 # After `make preset NAME=flickr8k-features` and a commit: trains the recipe as it is, and queues the others for
 # `dvc queue start -j 2` (on two cores with OMP_NUM_THREADS=1); `make experiments` shows what they came to.
 set -e
 
 SHORT="-S evaluate.split=dev -S train_lstm.epochs=6 -S train_clipcap.epochs=6 -S generate.beam_size=3 -S generate.no_repeat_ngram=0"
+SHORT="$SHORT -S model.scratch.layers=4 -S model.scratch.width=256"
 
 try() {
     name=$1
