@@ -49,7 +49,7 @@ def main() -> None:
     if device.type == "cpu" and not asked.tiny:
         raise UserError("no GPU here: `make bench` measures processors, and --tiny shows that this runs")
     keep_freed_memory()
-    dtype = pick_dtype("bf16", device)
+    dtype = pick_dtype("auto", device)
     plain = product_rate(device, 256 if asked.tiny else 8192)
     peak = next((rate for name, rate in PEAKS.items() if name in describe(device, dtype)), None)
     print(f"{describe(device, dtype)}: a plain bf16 product reaches {plain / 1e12:.3g} TFLOP/s, "

@@ -7,7 +7,7 @@ image is done when K are finished and its best live beam, were it to end here, w
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,20 @@ from captioning.decoding import (
     longest_caption,
     parted,
 )
+from captioning.settings import Generate
+from captioning.text import Text
+
+
+def rules_of(options: Generate, text: Text) -> dict[str, Any]:
+    """What the settings `generate` and a decoder's tokens ask of every search, as its keyword arguments."""
+    return {
+        "beam_size": options.beam_size,
+        "max_tokens": options.max_tokens,
+        "eos_id": text.eos_id,
+        "length_penalty": options.length_penalty,
+        "banned_ids": text.banned_ids,
+        "no_repeat_ngram": options.no_repeat_ngram,
+    }
 
 
 @torch.inference_mode()

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from captioning.clip_text import tokenize
+from captioning.device import pick_device
 from captioning.encoders import open_clip
 from captioning.features import FeatureStore
 from captioning.files import sha256_of
@@ -38,8 +39,8 @@ class CLIPScorer:
     """
 
     def __init__(self, folder: Path, store: FeatureStore, official: bool) -> None:
-        self.model, _, _ = open_clip(folder)
-        self.model.eval()
+        self.device = pick_device()
+        self.model = open_clip(folder)[0].eval().to(self.device)
         self.store, self.prompt = store, PROMPT if official else ""
         self._embedded: dict[str, Tensor] = {}
 
@@ -50,7 +51,8 @@ class CLIPScorer:
             tokens = tokenize([self.prompt + text for text in new], self.model.context_length)  # (M, L)
             parts = track(range(0, len(new), BATCH), "CLIP's text tower", unit="batch")
             with torch.inference_mode():
-                rows = torch.cat([self.model.encode_text(tokens[i : i + BATCH]).float() for i in parts])
+                batches = (tokens[i : i + BATCH].to(self.device) for i in parts)
+                rows = torch.cat([self.model.encode_text(batch).float().cpu() for batch in batches])
             self._embedded |= dict(zip(new, F.normalize(rows, dim=1), strict=True))
         return torch.stack([self._embedded[text] for text in captions])
 

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import os
 import random
+import sys
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from captioning.errors import UserError
 
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+
 
 def pick_device() -> torch.device:
-    """The GPU where there is one. `CUDA_VISIBLE_DEVICES` chooses among several, or hides them."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU where there is one. `CUDA_VISIBLE_DEVICES` chooses among several, or hides them.
+
+    A GPU that torch cannot use is told once, on standard error.
+    """
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if NVIDIA_DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1"):
+        _tell_of_unused_gpu()
+    return torch.device("cpu")
+
+
+@cache
+def _tell_of_unused_gpu() -> None:
+    print(
+        f"warning: this machine has an NVIDIA driver, but torch {torch.__version__} (CUDA {torch.version.cuda}) finds "
+        "no GPU to use: computing on the processor. The driver may be too old for this torch",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -26,11 +48,15 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of autocast for a `precision` of params.yaml (fp32 | bf16 | auto)."""
-    if precision == "fp32" or (precision == "auto" and not has_fast_bf16(device)):
+    if precision not in ("fp32", "bf16", "auto"):
+        raise UserError(f"precision = {precision!r}: expected fp32, bf16 or auto")
+    if precision == "fp32":
         return torch.float32
-    if precision in ("bf16", "auto"):
+    if has_fast_bf16(device):
         return torch.bfloat16
-    raise UserError(f"precision = {precision!r}: expected fp32, bf16 or auto")
+    if precision == "bf16":  # emulated, hundreds of times slower than float32, and not at all for an LSTM
+        raise UserError("precision = 'bf16', which this processor or GPU does not have: set fp32 or auto")
+    return torch.float32
 
 
 def seed_everything(*numbers: int) -> None:

@@ -1,23 +1,27 @@
-"""Captions of one image that differ: diverse beam search (Vijayakumar et al. 2018, https://arxiv.org/abs/1610.02424).
+"""Captions of one image that differ: drawn (`captioning.sampling`), or by diverse beam search.
 
-Groups of beams take each step one after the other. A token costs a group `strength` for each beam of an earlier group
-that has just taken it at the same place (Hamming diversity), so the first group's captions are those of beam search and
-each further group's move away from what has been said. As in the authors' code, what a caption has been charged stays
-charged when it is ranked.
+Diverse beam search (Vijayakumar et al. 2018, https://arxiv.org/abs/1610.02424): groups of beams take each step one
+after the other. A token costs a group `strength` for each beam of an earlier group that has just taken it at the same
+place (Hamming diversity), so the first group's captions are those of beam search and each further group's move away
+from what has been said. As in the authors' code, what a caption has been charged stays charged when it is ranked.
 """
 
 from collections.abc import Collection
 
 import torch
+from torch import Tensor
 
-from captioning.beams import LiveBeams, Rules
+from captioning.beams import LiveBeams, Rules, rules_of
 from captioning.decoding import Batch, Decoder, Hypothesis, evaluating, longest_caption, parted
+from captioning.sampling import sample
+from captioning.settings import Generate
+from captioning.text import Text
 
 
 @torch.inference_mode()
 def diverse_beam_search(
     model: Decoder,
-    features: torch.Tensor,
+    features: Tensor,
     *,
     groups: int,
     strength: float,
@@ -60,3 +64,25 @@ def diverse_beam_search(
             batch.go_on(stay, tokens, torch.cat(parents, dim=1))
             each = [beams.at(stay) for beams in each]
     return batch.found
+
+
+def several(
+    model: Decoder, features: Tensor, options: Generate, text: Text, generator: torch.Generator | None
+) -> list[list[Hypothesis]]:
+    """Captions that differ, `options.diverse.captions` of each image (0: none), drawn or by diverse beam search.
+
+    Args:
+        features: (B, ...) what `model.begin` takes.
+        generator: of the draws, on the model's device.
+    """
+    wanted = options.diverse
+    if wanted.captions == 0:
+        return [[] for _ in features]
+    if wanted.method == "beams":
+        return diverse_beam_search(
+            model, features, groups=wanted.captions, strength=wanted.strength, **rules_of(options, text)
+        )
+    return sample(
+        model, features, wanted.captions, max_tokens=options.max_tokens, eos_id=text.eos_id,
+        banned_ids=text.banned_ids, top_p=wanted.top_p, temperature=wanted.temperature, generator=generator,
+    )  # fmt: skip

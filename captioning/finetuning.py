@@ -51,14 +51,17 @@ def retrieval(images: Tensor, texts: Tensor, owner: Tensor) -> dict[str, float]:
 
     Returns:
         `image_to_text_r1`, ... (an image finds one of its captions among the k nearest), `text_to_image_r1`, ...
-        (a caption finds its image), and `mean_recall` of the six.
+        (a caption finds its image), and `mean_recall` of the six. Who stands level shares a mean rank, and what is no
+        number comes last, so that embeddings which are all alike, or NaN, find nothing.
     """
-    similarity = F.normalize(images.float(), dim=-1) @ F.normalize(texts.float(), dim=-1).T  # (N, M)
+    with torch.autocast(images.device.type, enabled=False):  # bf16 would put many level that are not
+        similarity = F.normalize(images.float(), dim=-1) @ F.normalize(texts.float(), dim=-1).T  # (N, M)
     own = owner == torch.arange(len(images), device=owner.device)[:, None]  # (N, M)
     best = similarity.masked_fill(~own, -torch.inf).max(dim=1, keepdim=True).values
-    image_rank = (similarity > best).sum(dim=1)  # (N,) texts that come before an image's best caption
+    level = (similarity == best) & ~own
+    image_rank = (~(similarity <= best)).sum(dim=1) + level.sum(dim=1) / 2  # (N,) texts before an image's best caption
     right = similarity[owner, torch.arange(len(texts), device=owner.device)]  # (M,)
-    text_rank = (similarity > right).sum(dim=0)  # (M,)
+    text_rank = (~(similarity <= right)).sum(dim=0) + ((similarity == right).sum(dim=0) - 1) / 2  # (M,)
     found = {}
     for name, rank in (("image_to_text", image_rank), ("text_to_image", text_rank)):
         found |= {f"{name}_r{k}": (rank < k).float().mean().item() for k in (1, 5, 10)}

@@ -82,17 +82,6 @@ def _contradicted(name: str, found: Mapping[str, Any]) -> str:
     return f"contradicted by people, {name}: {', '.join(shares) or 'nothing of the kind is said'}"
 
 
-def write_csv(path: Path, systems: Mapping[str, System]) -> None:
-    """Columns system, metric, value, low, high: a row for each bar of the plot."""
-    with atomic_write(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["system", "metric", "value", "low", "high"])
-        for name, scores in systems.items():
-            for metric in METRICS:
-                one = scores[metric]
-                writer.writerow([name, TITLES[metric], *(f"{one[key]:.4f}" for key in ("value", "low", "high"))])
-
-
 def write_plot(path: Path, systems: Mapping[str, System], split: str) -> None:
     """A panel a metric, a bar a system with its 95% interval."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -94,9 +94,14 @@ def fit_in_phases(
             states.append(_Resume(folder / ("resume.pt" if number == 1 else f"resume_{number}.pt"), fingerprint))
             epochs, kept_scores = _fit(job, options, seed, states[-1], live)
             history, kept = history + epochs, kept_scores or kept
-        for state in states:
-            state.path.unlink(missing_ok=True)
+        forget_states(folder)
     return history, kept
+
+
+def forget_states(folder: Path) -> None:
+    """Removes what a killed run, of these settings or of others, left for the next one to resume from."""
+    for path in folder.glob("resume*.pt"):
+        path.unlink()
 
 
 def _fit(
@@ -133,6 +138,8 @@ def _fit(
         with average.in_place():
             scores = {job.curve: train_loss} | _evaluate(job, model, accelerator)
             score = scores[job.monitor]
+            if not math.isfinite(score):
+                raise UserError(f"{job.name}: {job.monitor} of dev is {score} after epoch {epoch + 1}; {_remedy(job)}")
             held = best and best["scores"][job.monitor]
             better = best is None or (score > held if job.higher_is_better else score < held)
             if better:
@@ -196,9 +203,12 @@ def _check_finite(job: Job, epoch: int, losses: list[Tensor], norms: list[Tensor
         at = int(bad.nonzero()[0])
         raise UserError(
             f"{job.name}: epoch {epoch + 1}, step {first + at + 1} of {job.steps}: loss {recent[0, at]:.4g}, "
-            f"gradient norm {recent[1, at]:.4g}; lower {job.name}.lr, raise {job.name}.warmup or set "
-            f"{job.name}.precision to fp32"
+            f"gradient norm {recent[1, at]:.4g}; {_remedy(job)}"
         )
+
+
+def _remedy(job: Job) -> str:
+    return f"lower {job.name}.lr, raise {job.name}.warmup or set {job.name}.precision to fp32"
 
 
 @torch.no_grad()

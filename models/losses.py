@@ -60,7 +60,7 @@ def cross_entropy(logits: Tensor, targets: Targets, smoothing: float = 0.0) -> L
     return Loss(total, torch.tensor(targets.count, device=logits.device))
 
 
-# ---- without ever holding all logits -------------------------------------------------------------------------------
+# ---- without holding more than one copy of all logits ----------------------------------------------------------------
 
 CHUNK = {"cpu": 64, "cuda": 2048}  # rows whose logits are in memory at once; 64 are 13 MB of GPT-2's, in float32
 

@@ -128,6 +128,12 @@ class LSTMDecoder(nn.Module):
             self.output = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.output_bias = nn.Parameter(torch.zeros(config.vocab_size))
 
+    def train(self, mode: bool = True) -> "LSTMDecoder":
+        """As of any module, but `lstm`, which drops nothing, stays in training: cuDNN gives no gradient otherwise."""
+        super().train(mode)
+        self.lstm.train()
+        return self
+
     def loss(
         self, features: Tensor, captions: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
     ) -> Loss:

@@ -5,8 +5,8 @@ Reads   data/, captions/NAME.json and captions/NAME_diverse.json of lstm and cli
         fine-tuning did to retrieval.
 Writes  metrics.json (both models' seven scores, the 95% margin of their CIDEr, people's CIDEr), and in results/:
         scores.json (everything, with intervals and the paired test), lstm.csv and clipcap.csv (every image's caption
-        and scores), per_image.npz (what `python -m captioning.compare` resamples), and for `dvc plots show` scores.csv,
-        scores.png and plots/.
+        and scores), per_image.npz (what `python -m captioning.compare` resamples), and for `dvc plots show` scores.png
+        and plots/.
 Expect  18 s for the 1,000 test images of Flickr8k on 2 cores, most of it pycocoevalcap's counting of n-grams; SPICE,
         where its parts are present, takes minutes. CIDEr on `scenes` is above the literature's: its captions share a
         small vocabulary.
@@ -83,7 +83,6 @@ def main() -> None:
     save(results / "per_image.npz", own, data.tokens(split))
     for name in MODELS:
         write_per_image(results / f"{name}.csv", own[name], captions[name])
-    score_tables.write_csv(results / "scores.csv", systems)
     score_tables.write_plot(results / "scores.png", systems, split)
     said = {name: work[name][0][1] for name in MODELS}
     score_tables.write_more_plots(results / "plots", data, split, said, own)

@@ -24,11 +24,11 @@ from captioning.cards import write_card
 from captioning.clip_text import tokenize
 from captioning.clip_training import check_chunks, embed, parameter_groups, recompute_blocks
 from captioning.datasets import load_data
-from captioning.device import pick_device, seed_everything
+from captioning.device import pick_device, pick_dtype, seed_everything
 from captioning.encoders import save_clip
 from captioning.files import fingerprint, sha256_of
 from captioning.finetuning import pixels_of, retrieval, shift, shuffled, steps
-from captioning.training import Job, fit
+from captioning.training import Job, fit, forget_states
 from captioning.weights import initial_clip
 from models.contrastive import contrastive_loss
 from stages import folder_of, stage
@@ -44,10 +44,13 @@ def main() -> None:
     extra: dict = {}
     if options.epochs and not settings.clip.features:
         extra = train(settings, model, preprocess)
+    else:
+        forget_states(folder)
     save_clip(folder, model.cpu(), preprocess, **extra)
     write_card(
         folder, "CLIP", "CLIP (Radford et al. 2021): images and captions in one space.",
-        {"seed": settings.seed, "clip": settings.clip.model_dump(), "finetune_clip": options.model_dump()},
+        {"seed": settings.seed, "clip": settings.clip.model_dump()}
+        | {"finetune_clip": options.model_dump(exclude={"workers"})},
         extra.get("retrieval", {}).get("after", {}), ["clip"], task="zero-shot-image-classification",
     )  # fmt: skip
     print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
@@ -70,7 +73,7 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
         rng = np.random.default_rng([settings.seed, epoch, 1])
         chosen = torch.stack([of_image[rng.integers(len(of_image))] for of_image in tokens["train"]])  # (N, L)
         for index in shuffled(len(chosen), options.batch_size, settings.seed, epoch):
-            yield shift(pixels["train"].batch(index), most), chosen[index]
+            yield shift(pixels["train"].batch(index).to(device), most), chosen[index]
 
     def encode_pixels(images: Tensor) -> Tensor:
         return model.encode_image(preprocess.normalize(images))
@@ -78,7 +81,7 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
     def loss(images: Tensor, texts: Tensor) -> Tensor:
         texts = texts.to(device)
         same = (texts[:, None] == texts[None]).all(dim=-1)  # (B, B)
-        image_embeddings = embed(encode_pixels, images.to(device), options.chunk_size)
+        image_embeddings = embed(encode_pixels, images, options.chunk_size)
         text_embeddings = embed(model.encode_text, texts, options.chunk_size)
         return contrastive_loss(image_embeddings, text_embeddings, model.logit_scale, same)
 
@@ -89,8 +92,10 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
         texts = [model.encode_text(part.to(device)) for part in torch.cat(tokens["dev"]).split(size)]
         return retrieval(torch.cat(images), torch.cat(texts), owner)
 
-    with torch.no_grad():
-        before = model.to(device).eval() and evaluate()
+    dtype = pick_dtype(options.precision, device)
+    model.to(device).eval()
+    with torch.no_grad(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):  # as in training
+        before = evaluate()
     print("before: " + "  ".join(f"{name} {value:.3f}" for name, value in before.items()))
     job = Job(
         name="finetune_clip",

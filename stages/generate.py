@@ -17,20 +17,16 @@ import time
 import torch
 
 from captioning import settings as schema
-from captioning.beams import beam_search
+from captioning.beams import beam_search, rules_of
 from captioning.captioners import load
 from captioning.datasets import load_data
-from captioning.decoding import Decoder, Hypothesis
 from captioning.details import details
 from captioning.device import pick_device
-from captioning.diverse import diverse_beam_search
+from captioning.diverse import several
 from captioning.ensemble import weights_of, with_others
 from captioning.features import FeatureStore
 from captioning.files import write_json, write_lines
 from captioning.progress import track
-from captioning.sampling import sample
-from captioning.settings import Generate
-from captioning.text import Text
 from stages import folder_of, stage
 
 FEATURES = {"lstm": "features/vgg16.h5", "clipcap": "features/clip.h5"}
@@ -55,13 +51,12 @@ def main() -> None:
     for i in track(range(0, len(ids), options.batch_size), f"captions by {name}", unit="batch"):
         part = ids[i : i + options.batch_size]
         features = torch.from_numpy(store.load(part)).to(device, torch.float32)
-        best = [found[0] for found in beam_search(model, features, **rules(options, text))]
+        best = [found[0] for found in beam_search(model, features, **rules_of(options, text))]
         entries += details(decoder, part, features, best)
-        for image, hypothesis, several in zip(
-            part, best, diverse(model, features, options, text, generator), strict=True
-        ):
+        differing = several(model, features, options, text, generator)
+        for image, hypothesis, others in zip(part, best, differing, strict=True):
             captions.append({"image_id": image, "caption": text.decode(hypothesis.tokens)})
-            sets.append({"image_id": image, "captions": [text.decode(one.tokens) for one in several]})
+            sets.append({"image_id": image, "captions": [text.decode(one.tokens) for one in others]})
     write_json(f"captions/{name}.json", captions)
     write_lines(f"captions/{name}_diverse.json", sets if options.diverse.captions else [])
     write_lines(f"captions/{name}_details.json", entries)
@@ -70,35 +65,6 @@ def main() -> None:
     print(
         f"wrote captions/{name}.json: {len(captions)} captions, {distinct} of them distinct, {rate:.0f} images a second"
     )
-
-
-def rules(options: Generate, text: Text) -> dict:
-    """What every search keeps to."""
-    return {
-        "beam_size": options.beam_size,
-        "max_tokens": options.max_tokens,
-        "eos_id": text.eos_id,
-        "length_penalty": options.length_penalty,
-        "banned_ids": text.banned_ids,
-        "no_repeat_ngram": options.no_repeat_ngram,
-    }
-
-
-def diverse(
-    model: Decoder, features: torch.Tensor, options: Generate, text: Text, generator: torch.Generator
-) -> list[list[Hypothesis]]:
-    """Several captions an image that differ; for each image none, where none are asked for."""
-    wanted = options.diverse
-    if wanted.captions == 0:
-        return [[] for _ in features]
-    if wanted.method == "beams":
-        return diverse_beam_search(
-            model, features, groups=wanted.captions, strength=wanted.strength, **rules(options, text)
-        )
-    return sample(
-        model, features, wanted.captions, max_tokens=options.max_tokens, eos_id=text.eos_id,
-        banned_ids=text.banned_ids, top_p=wanted.top_p, temperature=wanted.temperature, generator=generator,
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

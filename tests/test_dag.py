@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from captioning import settings
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("stages", "captioning", "models", "benchmarks")
+PACKAGES = ("stages", "captioning", "models", "app", "benchmarks")
 DAG = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
 
 

@@ -179,9 +179,6 @@ def test_every_image_has_its_row(evaluated):
 def test_plots_are_drawn(evaluated):
     folder, _ = evaluated
     assert (folder / "results/scores.png").read_bytes().startswith(b"\x89PNG")
-    header, *rows = (folder / "results/scores.csv").read_text().splitlines()
-    assert header == "system,metric,value,low,high"
-    assert len(rows) == 9 * len(METRICS)
 
 
 def test_the_table_puts_models_beside_people(evaluated):

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from loss_checks import check_caption_weights
+from processor import needs_bf16
 
 from models.losses import PAD
 from models.lstm import LSTMConfig, LSTMDecoder
@@ -168,6 +169,7 @@ def test_the_regulariser_wants_every_cell_to_receive_one():
     torch.testing.assert_close(model.eval().loss(features, captions).total, plain.loss(features, captions).total)
 
 
+@needs_bf16
 @KINDS
 def test_bf16_autocast_stays_near_fp32(grid):
     model, features, captions = small_lstm(grid), some_features(grid), some_captions()
@@ -200,3 +202,9 @@ def test_what_does_not_fit_is_said():
         small_lstm(False).loss(some_features(True), some_captions())
     with pytest.raises(ValueError, match=r"\(B, H, W, D\)"):
         small_lstm(True).begin(some_features(False))
+
+
+def test_the_recurrent_layer_is_never_in_eval_mode():
+    model = LSTMDecoder(LSTMConfig(20, 8, embed_dim=16, hidden_size=16)).eval()
+    assert not model.training and not model.dropout.training
+    assert model.lstm.training, "cuDNN gives self-critical training, which has dropout off, no gradient otherwise"

@@ -90,11 +90,31 @@ def project(first_run) -> Path:
     return first_run
 
 
-def test_the_metrics_are_those_of_the_readme(project):
+def test_metrics_has_the_seven_scores_of_both_captioners(project):
     metrics = json.loads((project / "metrics.json").read_text())
     scores = {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider"}
     assert set(metrics["lstm"]) == set(metrics["clipcap"]) == scores
     assert all(0 <= value <= 10 for model in ("lstm", "clipcap") for value in metrics[model].values())
+
+
+@pytest.mark.parametrize("decoder", ["lstm", "clipcap"])
+def test_the_app_captions_a_picture_as_the_pipeline_does(project, decoder):
+    images = pd.read_csv(project / "data/images.csv", dtype=str, index_col="id")
+    entries = json.loads((project / f"captions/{decoder}.json").read_text())[:3]
+    pictures = [images.path[entry["image_id"]] for entry in entries]
+    output = run(project, sys.executable, "-m", "app", "--captioner", decoder, *pictures)
+    wanted = [f"{picture}: {entry['caption']}" for picture, entry in zip(pictures, entries, strict=True)]
+    assert output.splitlines() == wanted
+    several = run(project, sys.executable, "-m", "app", "--captioner", decoder, "--captions", "4", pictures[0])
+    assert len(several.splitlines()) == 4
+
+
+def test_the_app_captions_what_it_can_read_and_names_the_rest(project):
+    picture = pd.read_csv(project / "data/images.csv", dtype=str).path[0]
+    output = run(project, sys.executable, "-m", "app", "README.md", picture, "absent.jpg", fails=True)
+    assert f"{picture}: " in output
+    assert "error: README.md is not an image" in output and "error: absent.jpg does not exist" in output
+    assert "error: 2 of 3 pictures cannot be read" in output
 
 
 def test_git_sees_nothing_but_metrics_and_lock(project):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from processor import needs_bf16
 from test_decoding import random_clipcap, random_lstm
 
 from captioning.checkpoints import Decoder
@@ -106,6 +107,7 @@ def test_captions_score_better_afterwards():
     assert dev.of([IMAGE_FEATURES]) > before + 2
 
 
+@needs_bf16
 @pytest.mark.parametrize("kind", ["lstm", "clipcap"])
 def test_autocast_gives_every_weight_its_gradient(kind):
     """Autocast keeps weights that it has cast; those of the sampling, cast without a gradient, must not be used."""

@@ -164,6 +164,22 @@ def test_nan_is_an_error_that_names_the_step(tmp_path):
         fit(one, options(), 0, tmp_path / "toy")
 
 
+@pytest.mark.parametrize("when", [0, 2])
+def test_a_dev_score_that_is_no_number_is_an_error(tmp_path, when):
+    scores = iter([1.0] * when + [float("nan")] * 5)
+    one = dataclasses.replace(job(), evaluate=lambda: {"dev_loss": next(scores)})
+    with pytest.raises(UserError, match=rf"toy: dev_loss of dev is nan after epoch {when + 1}; lower toy.lr"):
+        fit(one, options(), 0, tmp_path / "toy")
+
+
+def test_states_of_a_killed_run_with_other_phases_are_removed(tmp_path):
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    (folder / "resume_2.pt").write_bytes(b"of a second phase")
+    fit(job(), options(epochs=1), 0, folder)
+    assert not list(folder.glob("resume*"))
+
+
 def test_early_stopping_keeps_the_best_epoch(tmp_path):
     one = job()
     scores = iter([3.0, 1.0, 2.0, 2.5, 0.5])

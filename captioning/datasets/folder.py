@@ -5,7 +5,8 @@
 
 One row a caption (a JSON record may hold a list of them); image names are relative to `data.root`. Without a split
 column an image's split follows from a seeded hash of its id and from data.dev_share and data.test_share: adding an
-image moves no other. An id is the image's name without its ending (`beach/1`).
+image moves no other, but among so few that a split would have none by chance. An id is the image's name without its
+ending (`beach/1`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Captions for your own pictures, by what the pipeline has trained."""
