@@ -80,9 +80,10 @@ class CaptionBatches:
         """Features (B, ...) float32 and captions (B, C, T) int64 of the images at `index`."""
         lengths = self.lengths[index]
         rows, longest = int((lengths > 0).sum(axis=1).max()), int(lengths.max())
-        where = torch.from_numpy(index).to(self.features.device)
+        where = torch.from_numpy(index).to(self.features.device, non_blocking=True)
         features, tokens = self.features[where], self.tokens[where, :rows, :longest]
-        return features.to(self.device, torch.float32), tokens.to(self.device, torch.int64)
+        features, tokens = (x.to(self.device, non_blocking=True) for x in (features, tokens))
+        return features.float(), tokens.long()  # widened where they are wanted
 
 
 def _size(tensor: Tensor) -> int:

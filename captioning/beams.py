@@ -81,7 +81,8 @@ def beam_search(
         for _, logits in batch.steps():
             beams, parents = beams.advance(logits, rules)
             stay, leave = parted(beams.going)
-            batch.end(leave, beams.ended.at(leave).hypotheses())
+            if len(leave):
+                batch.end(leave, beams.ended.at(leave).hypotheses())
             batch.go_on(stay, beams.paths[..., -1], parents)
             beams = beams.at(stay)
     return batch.found

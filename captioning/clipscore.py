@@ -61,6 +61,7 @@ class CLIPScorer:
     ) -> tuple[np.ndarray, np.ndarray]:
         """CLIPScore and RefCLIPScore of each image, (N,) each, in the order of `captions`."""
         images = F.normalize(torch.from_numpy(self.store.load(list(captions))).float(), dim=1)  # (N, D)
+        self.embed([text for i in captions for text in references[i]])  # at once; below an image at a time
         said = self.embed(list(captions.values()))  # (N, D)
         plain = WEIGHT * (images * said).sum(dim=1).clamp(min=0)  # (N,)
         best = torch.stack([(self.embed(references[i]) @ row).max() for i, row in zip(captions, said, strict=True)])

@@ -1,8 +1,8 @@
 """One training loop for every network of the pipeline.
 
 AdamW with warm-up and a cosine decay, gradient clipping, mixed precision, early stopping on a dev score, an average of
-the weights, live curves, sample captions, and a state on disk from which a killed run goes on to the very weights of a
-run that was not killed. The device, autocast and gradient scaling are accelerate's.
+the weights, live curves, sample captions, and a state on disk from which a killed run goes on, on a processor to the
+very weights of a run that was not killed (a GPU may add in another order). The device and autocast are accelerate's.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class ClipCap(nn.Module):
             self.gpt.transformer.ln_f(hidden), self.gpt.lm_head.weight, packed.rows, packed.tokens, packed.weights,
             label_smoothing,
         )  # fmt: skip
-        return Loss(total, torch.tensor(len(packed.tokens), device=total.device))
+        return Loss(total, torch.full((), len(packed.tokens), device=total.device))
 
     def begin(self, features: Tensor) -> tuple[Tensor, gpt2.Beams]:
         """Features (B, D) -> the first token's logits (B, V), and a state with one row an image."""

@@ -19,7 +19,8 @@ def contrastive_loss(images: Tensor, texts: Tensor, log_scale: Tensor, same: Ten
         log_scale: () logarithm of the inverse temperature, clamped to 100.
         same: (B, B) bool, pairs that describe the same image or in the same words: left out as negatives.
     """
-    similarity = F.normalize(images.float(), dim=-1) @ F.normalize(texts.float(), dim=-1).T  # (B, B)
+    with torch.autocast(images.device.type, enabled=False):  # bf16 would be off by up to 0.1 in a logit
+        similarity = F.normalize(images.float(), dim=-1) @ F.normalize(texts.float(), dim=-1).T  # (B, B)
     logits = similarity * log_scale.float().clamp(max=MAX_SCALE).exp()
     own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     if same is not None:

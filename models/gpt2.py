@@ -161,8 +161,9 @@ class Beams:
         if seen.shape[2] > self.keys[0].shape[2]:
             self.keys = [self._grown(keys) for keys in self.keys]
             self.values = [self._grown(values) for values in self.values]
-        mask = torch.zeros(seen.shape, dtype=self.keys[0].dtype, device=seen.device)
-        return mask.masked_fill_(~seen, float("-inf"))[:, None]
+        images, beams, cells = seen.shape
+        mask = torch.zeros(images, beams, cells + -cells % 8, dtype=self.keys[0].dtype, device=seen.device)
+        return mask[..., :cells].masked_fill_(~seen, float("-inf"))[:, None]  # rows aligned, or each layer copies it
 
     def _grown(self, stored: Tensor) -> Tensor:
         images, heads, _, size = stored.shape

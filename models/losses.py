@@ -57,11 +57,12 @@ def cross_entropy(logits: Tensor, targets: Targets, smoothing: float = 0.0) -> L
     )
     if targets.weights is not None:
         total = (total * targets.weights).sum()
-    return Loss(total, torch.tensor(targets.count, device=logits.device))
+    return Loss(total, torch.full((), targets.count, device=logits.device))
 
 
 # ---- without holding more than one copy of all logits ----------------------------------------------------------------
 
+COLUMNS = {"cpu": 1, "cuda": 64}  # logits have a multiple of so many: tensor cores want aligned rows, and 50257 is odd
 CHUNK = {"cpu": 64, "cuda": 2048}  # rows whose logits are in memory at once; 64 are 13 MB of GPT-2's, in float32
 
 
@@ -92,14 +93,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
         with torch.autocast(kind, enabled=False):
             x, matrix, size = hidden.to(dtype), weight.to(dtype), len(weight)
+            if spare := -size % COLUMNS.get(kind, 1):
+                matrix = F.pad(matrix, (0, 0, 0, spare))  # (V + spare, E)
             weights = weights.float()
             share = weights.new_zeros(len(x)).index_add_(0, rows, weights)  # (R,) that each row counts for
             gradient = torch.empty_like(x) if training and ctx.needs_input_grad[0] else None  # (R, E)
-            kept = x.new_empty(len(x), size) if training and ctx.needs_input_grad[1] else None  # (R, V)
+            kept = x.new_empty(len(x), len(matrix)) if training and ctx.needs_input_grad[1] else None
             total, chunk = weights.new_zeros(()), CHUNK.get(kind, 64)
             for start in range(0, len(x), chunk):
                 part = slice(start, start + chunk)
-                logs = (x[part] @ matrix.T).float().log_softmax(1)  # (r, V)
+                logs = (x[part] @ matrix.T)[:, :size].float().log_softmax(1)  # (r, V)
                 here = (rows >= start) & (rows < start + len(logs))
                 row, counts = (rows - start).clamp(0, len(logs) - 1), weights * here  # (M,) each
                 total -= (1 - smoothing) * (logs[row, tokens] * counts).sum()
@@ -111,14 +114,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 if smoothing:
                     slopes.sub_(smoothing / size)
                 slopes.mul_(share[part, None]).index_put_((row, tokens), (smoothing - 1) * counts, accumulate=True)
-                slopes = slopes.to(dtype)
+                slopes = F.pad(slopes.to(dtype), (0, spare)) if spare else slopes.to(dtype)  # (r, V + spare)
                 if gradient is not None:
                     torch.mm(slopes, matrix, out=gradient[part])
                 if kept is not None:
                     kept[part] = slopes
                 del logs, slopes  # before the next ones are made
         ctx.save_for_backward(gradient, kept, x if kept is not None else None)
-        ctx.dtypes = hidden.dtype, weight.dtype
+        ctx.dtypes, ctx.size = (hidden.dtype, weight.dtype), size
         return total
 
     @staticmethod
@@ -126,5 +129,5 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx, outer):
         gradient, kept, x = ctx.saved_tensors
         of_hidden = None if gradient is None else (gradient * outer).to(ctx.dtypes[0])
-        of_weight = None if kept is None else (kept.T @ (x * outer).to(x.dtype)).to(ctx.dtypes[1])
+        of_weight = None if kept is None else (kept.T @ (x * outer).to(x.dtype))[: ctx.size].to(ctx.dtypes[1])
         return of_hidden, of_weight, None, None, None, None, None

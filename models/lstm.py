@@ -163,8 +163,9 @@ class LSTMDecoder(nn.Module):
         rows = captions[..., :-1].clamp(min=0).flatten(0, 1)  # (B*C, T-1)
         lengths = targets.inside.sum(2).flatten()
         hidden = state.hidden.new_zeros(*rows.shape, self.config.hidden_size)  # (B*C, T-1, H)
-        for group in lengths.argsort(descending=True, stable=True).chunk(GROUPS):
-            if steps := int(lengths[group[0]]):
+        groups = lengths.argsort(descending=True, stable=True).chunk(GROUPS)
+        for group, steps in zip(groups, lengths[torch.stack([one[0] for one in groups])].tolist(), strict=True):
+            if steps:
                 words = self.dropout(self.embedding(rows[group, :steps]))  # (G, S, E)
                 hidden[group, :steps] = self._run(words, state.part(group)).to(hidden.dtype)
         return hidden[targets.inside.flatten(0, 1)], 0.0

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test never waits for the network
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tests are of the processor's numbers, on a machine with a GPU too
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import captioning  # noqa: F401

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.losses import CHUNK, linear_cross_entropy
+from models.losses import CHUNK, COLUMNS, linear_cross_entropy
 
 VOCABULARY, WIDTH = 37, 16
 
@@ -19,7 +19,9 @@ def drawn(rows: int, targets: int) -> tuple[torch.Tensor, ...]:
 @pytest.mark.parametrize("rows", [1, 5, CHUNK["cpu"], 2 * CHUNK["cpu"] + 3])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_loss_and_gradients_are_those_of_all_logits(rows, smoothing, weighted):
+@pytest.mark.parametrize("columns", [1, 8])
+def test_loss_and_gradients_are_those_of_all_logits(rows, smoothing, weighted, columns, monkeypatch):
+    monkeypatch.setitem(COLUMNS, "cpu", columns)
     hidden, weight, where, tokens = drawn(rows, rows + 7)
     weights = torch.randn(len(where)) if weighted else None
     logits = hidden @ weight.T
