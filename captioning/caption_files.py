@@ -51,6 +51,8 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError(f"{path} cannot be read: {error}") from None
     except RecursionError:
         raise UserError(f"{path} is not a caption file: it is nested too deeply") from None
 

@@ -142,6 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.resamples < 100:
         raise UserError(f"--resamples {given.resamples}: expected 100 or more, for a 95% interval")
+    if given.seed < 0:
+        raise UserError(f"--seed {given.seed}: expected 0 or more")
     names = (given.a, given.b)
     runs = [read(name) for name in names]
     comparable(*runs, names)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
 from collections.abc import Callable
+
+FAULTS_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class UserError(Exception):
@@ -23,5 +26,18 @@ def command(main: Callable[..., None]) -> Callable[..., None]:
             sys.exit(f"error: {error}")
         except BrokenPipeError:  # `... | head` closed our standard output: nothing is wrong
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except Exception as error:
+            if fault := _of_disk(error):
+                sys.exit(f"error: {fault}; free some space or change its permissions, and run this again")
+            raise
 
     return run
+
+
+def _of_disk(error: BaseException | None) -> str | None:
+    """The full disk or missing permission that is behind an error, however libraries put it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FAULTS_OF_DISKS:
+            return f"{error.filename or 'writing a file'}: {error.strerror}"
+        error = error.__cause__ or error.__context__
+    return None

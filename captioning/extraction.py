@@ -168,8 +168,11 @@ def reusable(path: Path, attrs: dict[str, str]) -> FeatureStore | None:
     return old
 
 
-def to_float16(features: np.ndarray, ids: Sequence[str]) -> np.ndarray:
-    """Rows as they are stored. UserError naming the first image whose features float16 cannot hold."""
+WRONG_WEIGHTS = "are these the network's right weights? If so, try `precision: fp32`"
+
+
+def to_float16(features: np.ndarray, ids: Sequence[str], remedy: str = WRONG_WEIGHTS) -> np.ndarray:
+    """Rows as they are stored. UserError naming the first image whose features float16 cannot hold, and the remedy."""
     features = np.asarray(features)
     with np.errstate(over="ignore", invalid="ignore"):
         rows = features.astype(np.float16)
@@ -181,7 +184,6 @@ def to_float16(features: np.ndarray, ids: Sequence[str]) -> np.ndarray:
         else:
             fault = "are not finite (NaN or infinite)"
         raise UserError(
-            f"the features of image {ids[row]} {fault} ({bad.sum()} such in its batch of {len(rows)}): "
-            "are these the network's right weights? If so, try `precision: fp32`"
+            f"the features of image {ids[row]} {fault} ({bad.sum()} such in its batch of {len(rows)}): {remedy}"
         )
     return rows

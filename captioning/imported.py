@@ -54,11 +54,11 @@ def import_features(
         def rows(block: range) -> np.ndarray:
             at = np.array(wanted[block.start : block.stop])
             order = np.argsort(at)  # HDF5 reads increasing positions only
-            batch = np.empty((len(at), *features.shape[1:]), np.float32)
+            batch = np.empty((len(at), *features.shape[1:]))  # float64: the square of a large float32 is no float32
             batch[order] = features[at[order]]
             if normalize:
                 batch /= np.maximum(np.linalg.norm(batch, axis=-1, keepdims=True), 1e-12)
-            return to_float16(batch, ids[block.start : block.stop])
+            return to_float16(batch, ids[block.start : block.stop], remedy=f"mend {source}")
 
         write_store(path, ids, sha256s, attrs, features.shape[1:], rows)
     shape = " x ".join(map(str, features.shape[1:]))
@@ -70,26 +70,32 @@ def import_features(
 def _arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]]:
     """The ids and features of a file; `features` of an .h5 are read as needed."""
     try:
-        if source.suffix == ".npz":
+        if source.suffix.lower() == ".npz":
             with np.load(source, allow_pickle=False) as file:
                 ids, features = file["ids"], file["features"]
-        elif source.suffix in (".h5", ".hdf5"):
+        elif source.suffix.lower() in (".h5", ".hdf5"):
             file = h5py.File(source, "r")
-            ids, features = file["ids"][:], file["features"]
+            ids, features = file["ids"][()], file["features"]
+            if not isinstance(features, h5py.Dataset):
+                raise TypeError("`features` is a group")
         else:
             raise UserError(f"{source}: features are imported from .npz or .h5 files")
+        names = [item.decode() if isinstance(item, bytes) else str(item) for item in ids.reshape(-1).tolist()]
     except KeyError as error:
         raise UserError(f"{source} must hold `ids` and `features`: {error}") from None
-    except (OSError, ValueError, BadZipFile) as error:  # ValueError: numpy refuses pickled objects
-        raise UserError(f"{source} cannot be read: {error}") from None
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, BadZipFile) as error:
+        fault = str(error)
+        if "pickle" in fault:  # numpy's own advice is to open them, which runs whatever code they hold
+            fault = "it holds Python objects, which are not opened; save ids as np.array(ids, dtype=str)"
+        raise UserError(f"{source} cannot be read: {fault or type(error).__name__}") from None
     try:
-        yield [item.decode() if isinstance(item, bytes) else str(item) for item in ids.reshape(-1).tolist()], features
+        yield names, features
     finally:
         file.close()
 
 
 def _check(source: Path, names: list[str], features: np.ndarray | h5py.Dataset) -> None:
-    if features.ndim not in (2, 4) or len(features) != len(names):
+    if features.ndim not in (2, 4) or len(features) != len(names) or 0 in features.shape:
         raise UserError(
             f"{source}: features of shape {features.shape} for {len(names)} ids; "
             "expected (N, D), or (N, H, W, C) for a grid"
@@ -99,18 +105,24 @@ def _check(source: Path, names: list[str], features: np.ndarray | h5py.Dataset) 
 
 
 def _rows(source: Path, names: list[str], ids: Sequence[str]) -> list[int]:
-    """For each image its row in the file."""
-    row: dict[str, int] = {}
-    for position, name in enumerate(names):
-        if row.setdefault(_stem(name), position) != position:
+    """For each image its row in the file: that of its very id, or the only one that is equal but for a suffix."""
+    exact = {name: row for row, name in enumerate(names)}
+    alike: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        if exact[name] != row:
             raise UserError(f"{source}: id {name!r} occurs twice")
-    missing = [image_id for image_id in ids if _stem(image_id) not in row]
+        alike.setdefault(_stem(name), []).append(row)
+    found = {image_id: exact.get(image_id, alike.get(_stem(image_id), [])) for image_id in ids}
+    missing = [image_id for image_id, rows in found.items() if rows == []]
     if missing:
         raise UserError(
             f"{source} has no features of {len(missing)} of {len(ids)} images, such as {some(missing)}; "
             f"its own ids look like {some(names)}"
         )
-    return [row[_stem(image_id)] for image_id in ids]
+    for image_id, rows in found.items():
+        if isinstance(rows, list) and len(rows) > 1:
+            raise UserError(f"{source} has {some([names[row] for row in rows])} for image {image_id}: which one is it?")
+    return [rows if isinstance(rows, int) else rows[0] for rows in found.values()]
 
 
 def _stem(name: str) -> str:

@@ -212,7 +212,7 @@ def gpt2(name: str, key: str = "model.gpt2") -> Needed | None:
         return HubFolder(setting, GPT2_REPOSITORIES[name])
     if not Path(name).expanduser().is_dir() and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
         return HubFolder(setting, (name,))
-    if not Path(name).expanduser().is_dir():
+    if not name or not Path(name).expanduser().is_dir():
         known = ", ".join(GPT2_REPOSITORIES)
         raise UserError(f"{setting}: neither a folder nor one of {known} nor an owner/name of the Hugging Face hub")
     return OwnFile(setting, name, "folder")

@@ -58,7 +58,10 @@ def initial_clipcap(settings: Settings, feature_size: int, features: dict[str, s
 
 
 def _own(folder: Path, features: dict[str, str], settings: Settings) -> Decoder:
-    decoder = read_decoder(folder, {"clipcap": from_sizes})
+    try:
+        decoder = read_decoder(folder, {"clipcap": from_sizes})
+    except UserError as error:
+        raise UserError(f"model.init_from = {folder} is no ClipCap to start from: {error}") from None
     differing = [f"{key} = {value!r}" for key, value in decoder.features.items() if features.get(key) != value]
     if differing and settings.train_clipcap.epochs == 0:
         raise UserError(

@@ -184,9 +184,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     given = parser.parse_args(arguments)
     scores, captions = score_files(given.references, given.candidates, need_all=given.all)
+    print(json.dumps({**scores.corpus, "images": len(scores.ids)}, indent=2), flush=True)
     if given.per_image:
-        write_per_image(given.per_image, scores, captions)
-    print(json.dumps({**scores.corpus, "images": len(scores.ids)}, indent=2))
+        try:
+            write_per_image(given.per_image, scores, captions)
+        except OSError as error:
+            raise UserError(f"--per-image {given.per_image} cannot be written: {error.strerror or error}") from None
 
 
 if __name__ == "__main__":

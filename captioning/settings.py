@@ -103,6 +103,7 @@ class FinetuneVGG16(Training):
 
 
 class FinetuneCLIP(Training):
+    batch_size: Annotated[int, Field(ge=2)]  # a pair alone has nothing to be told from
     workers: Whole
     trains: Literal["all", "last", "projections"]
     blocks: Positive
@@ -187,7 +188,7 @@ class Diverse(Group):
 
 class Generate(Group):
     beam_size: Positive
-    length_penalty: float
+    length_penalty: Annotated[float, Field(ge=-10, le=10)]
     no_repeat_ngram: Whole
     max_tokens: Annotated[int, Field(ge=1, le=512)]
     batch_size: Positive

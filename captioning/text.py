@@ -103,6 +103,9 @@ def word_vocabulary(captions: Iterable[str], min_count: int) -> Text:
     words = sorted(
         (word for word, count in counts.items() if count >= min_count), key=lambda word: (-counts[word], word)
     )
+    if not words:
+        most = max(counts.values(), default=0)
+        raise UserError(f"lstm.min_count = {min_count}: no word of the training captions occurs more than {most} times")
     vocabulary = {word: index for index, word in enumerate(dict.fromkeys([END, UNKNOWN, *words]))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -238,3 +238,9 @@ def test_whatever_a_file_holds_it_is_read_or_refused_in_words(tmp_path_factory, 
             assert "any" in str(error)
         else:
             assert len({item.id for item in reading.items}) == len(reading.items)
+
+
+def test_names_with_blanks_at_their_ends_are_found_as_they_are(tmp_path):
+    photos(tmp_path, [" lead.jpg", "plain.jpg"])
+    reading = read(tmp_path, ["image,caption", " lead.jpg,a dog", " plain.jpg ,a cat"])
+    assert [item.path.name for item in reading.items] == [" lead.jpg", "plain.jpg"]

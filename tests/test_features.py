@@ -282,9 +282,26 @@ def test_import_of_grids_numbers_as_ids_and_image_names_as_ids(tmp_path):
     assert FeatureStore.open(tmp_path / "f.h5").ids == ["9.png", "42.png"]
 
 
+def test_images_whose_names_differ_in_their_suffix_alone(tmp_path):
+    ids = ["twin.jpg", "twin.png", "single"]
+    features = np.arange(8, dtype=np.float32).reshape(4, 2)
+    source = features_file(tmp_path / "a.npz", ["twin.png", "other.jpg", "single.jpg", "twin.jpg"], features)
+    import_features(tmp_path / "f.h5", source, ids, SHA256S[:3])
+    assert np.array_equal(FeatureStore.open(tmp_path / "f.h5").load(ids), features[[3, 0, 2]])
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+def test_large_features_are_normalised_without_an_overflow(tmp_path, kind):
+    features = np.ones((9, 4), np.float32)
+    features[3] = [3e30, 4e30, 0, 0]
+    source = features_file(tmp_path / f"large.{kind}", IDS, features)
+    import_features(tmp_path / "f.h5", source, IDS, SHA256S, normalize=True)
+    np.testing.assert_allclose(FeatureStore.open(tmp_path / "f.h5").load(IDS[3:4]), [[0.6, 0.8, 0, 0]], rtol=1e-3)
+
+
 def test_import_names_what_is_wrong(tmp_path):
     good = np.ones((9, 4), np.float32)
-    bad = good.copy()
+    bad, more = good.copy(), np.ones((10, 4), np.float32)
     bad[3, 1] = np.nan
     cases = [
         (features_file(tmp_path / "missing.npz", IDS[:6], good[:6]), "no features of 3 of 9 images, such as 6_photo"),
@@ -293,17 +310,25 @@ def test_import_names_what_is_wrong(tmp_path):
         (features_file(tmp_path / "shape.npz", IDS, good[:, 0]), "expected \\(N, D\\)"),
         (features_file(tmp_path / "count.h5", IDS, good[:5]), "expected \\(N, D\\)"),
         (features_file(tmp_path / "integers.npz", IDS, good.astype(int)), "expected floats"),
-        (features_file(tmp_path / "twice.npz", [*IDS[:8], "0_photo.jpg"], good), "'0_photo.jpg' occurs twice"),
+        (features_file(tmp_path / "twice.npz", [*IDS[:8], IDS[0]], good), "'0_photo' occurs twice"),
+        (features_file(tmp_path / "which.npz", ["0_photo.png", *(f"{i}.jpg" for i in IDS)], more), "which one is it"),
+        (features_file(tmp_path / "none.h5", IDS, good[:, :0]), "expected \\(N, D\\)"),
+        (tmp_path / "group.h5", "`features` is a group"),
+        (tmp_path / "empty.npz", "cannot be read"),
         (tmp_path / "none.npz", "no features file at"),
         (tmp_path / "theirs.csv", "from .npz or .h5"),
         (tmp_path / "text.npz", "cannot be read"),
         (tmp_path / "text.h5", "cannot be read"),
-        (tmp_path / "pickled.npz", "cannot be read"),
+        (tmp_path / "pickled.npz", "cannot be read: it holds Python objects, which are not opened; save ids as"),
         (tmp_path / "names.npz", "must hold `ids` and `features`"),
     ]
     for name in ("theirs.csv", "text.npz", "text.h5"):
         (tmp_path / name).write_text("no features")
     np.savez(tmp_path / "pickled.npz", ids=np.array(IDS, dtype=object), features=good)
+    (tmp_path / "empty.npz").touch()
+    with h5py.File(tmp_path / "group.h5", "w") as file:
+        file["ids"] = IDS
+        file.create_group("features")
     np.savez(tmp_path / "names.npz", id=np.array(IDS), features=good)
     for source, fault in cases:
         with pytest.raises(UserError, match=fault):

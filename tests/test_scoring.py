@@ -196,3 +196,9 @@ def test_many_captions():
     captions = [f"A dog number {i} runs." for i in range(100_000)]
     tokens = ptb_tokenize(captions)
     assert tokens[::33_333] == [f"a dog number {i} runs" for i in range(0, 100_000, 33_333)]
+
+
+def test_scores_are_printed_even_where_the_table_cannot_be_written(files, tmp_path, capsys):
+    with pytest.raises(SystemExit, match=r"--per-image .* cannot be written"):
+        main([str(files / "references.json"), str(files / "candidates.json"), "--per-image", str(tmp_path)])
+    assert json.loads(capsys.readouterr().out)["images"] == 66

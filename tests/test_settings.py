@@ -53,6 +53,8 @@ def test_the_file_loads():
         ("model.prefx_len", 20, ["model.prefx_len = 20", "no such setting", "did you mean model.prefix_len?"]),
         ("trian_lstm", {}, ["did you mean train_lstm?"]),
         ("lstm.hidden_size", 300, ["lstm:", "tie_weights"]),
+        ("finetune_clip.batch_size", 1, ["finetune_clip.batch_size = 1", "2 or more"]),
+        ("generate.length_penalty", 1e300, ["generate.length_penalty = 1e+300", "10.0 or less"]),
         ("generate.max_tokens", 500, ["generate.max_tokens = 500", "model.max_caption_tokens"]),
     ],
 )

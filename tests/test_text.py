@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from captioning.errors import UserError
 from captioning.text import Text, pretrained_bpe, train_bpe, word_vocabulary
 
 CAPTIONS = ["a man in a red shirt runs", "a dog runs on the beach", "two dogs , one black , run"] * 3
@@ -96,3 +97,8 @@ def test_words_encoded_once_give_the_captions_tokens(text, captions):
 def test_a_normalizer_is_given_whole_captions():
     assert not BPE._splits_at_blanks() and all(text._splits_at_blanks() for text in BY_WORD.values())
     assert BPE.encode(["a dog ."]) == BPE.encode(["a dog"])  # it drops the blank with the full stop
+
+
+def test_a_vocabulary_without_a_word_is_an_error():
+    with pytest.raises(UserError, match=r"lstm\.min_count = 9: no word of .* occurs more than 3 times"):
+        word_vocabulary(["a dog", "a cat", "a bird"], min_count=9)

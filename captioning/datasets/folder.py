@@ -77,7 +77,7 @@ def read(data, seed: int) -> Reading:
     captions: dict[Path, list[str]] = {}
     splits: dict[Path, list[str | None]] = {}
     for row in rows:
-        name = row["image"].strip()
+        name = row["image"] if os.path.isfile(folder / row["image"]) else row["image"].strip()
         path = inside(folder, name)
         if path is None:
             reason = "path leads out of data.root" if name else "row without an image's name"

@@ -36,8 +36,8 @@ def read_csv(path: Path, required: tuple[str, ...]) -> tuple[list[dict[str, str]
             for cell in cells:
                 if "\n" in cell and SWALLOWED_ROW.search(cell):
                     raise UserError(
-                        f"{path}: a quote before line {reader.line_num} is opened and not closed, near "
-                        f"{cell[:60]!r}; close it, or double it if it is part of the caption"
+                        f"{path}: a quote before line {reader.line_num} is opened and not closed, "
+                        f"near {cell[:60]!r}; close it, double it inside a caption, or write the cell in one line"
                     )
             if len(cells) > len(columns) and columns[-1] == "caption":
                 cells[len(columns) - 1 :] = [delimiter.join(cells[len(columns) - 1 :])]
