@@ -1,5 +1,5 @@
 #!/bin/sh
-# The experiments of the table of single settings in README.md: Flickr8k's dev split, six epochs, one setting changed in each.
+# The experiments of the README's table of single settings: Flickr8k's dev split, six epochs, one setting changed in each.
 # After `make preset NAME=flickr8k-features` and a commit: trains the recipe as it is, and queues the others for
 # `dvc queue start -j 2` (on two cores with OMP_NUM_THREADS=1); `make experiments` shows what they came to.
 set -e
