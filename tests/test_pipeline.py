@@ -131,7 +131,7 @@ def test_a_second_repro_has_nothing_to_do(project):
 
 
 def test_a_misspelt_setting_stops_before_any_work(project):
-    output = run(project, "dvc", "exp", "run", "-S", "+model.prefx_len=20", "-S", "seed=1", fails=True)
+    output = run(project, "dvc", "exp", "run", "-S", "+model.prefx_len=20", "-S", "data.seed=1", fails=True)
     assert "model.prefx_len = 20: no such setting; did you mean model.prefix_len?" in output
     assert ran(output) == ["prepare"]
 
