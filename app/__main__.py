@@ -68,6 +68,8 @@ def readable(path: Path) -> bool:
 def encoder_of(decoder: Decoder, settings: schema.Settings) -> tuple[Encoder, schema.Extract]:
     """The encoder in checkpoints/ whose features a captioner learned from, and its settings. Raises UserError."""
     learned = decoder.features
+    if (source := learned.get("encoder", "")).startswith("imported from"):
+        raise UserError(f"{CHECKPOINTS / decoder.kind} learned from features {source}: no encoder here makes them")
     if decoder.kind == "clipcap":
         options = settings.extract_clip
         encoder = load_clip(CHECKPOINTS / "clip", learned.get("normalization") == "l2", options.precision)
@@ -79,7 +81,7 @@ def encoder_of(decoder: Decoder, settings: schema.Settings) -> tuple[Encoder, sc
         if learned.get(key) != made.get(key):
             raise UserError(
                 f"{CHECKPOINTS / decoder.kind} learned from features whose {key} is {learned.get(key)!r}; the encoder "
-                f"in {CHECKPOINTS}/ gives {made.get(key)!r}. `dvc repro` makes them fit; imported features have none"
+                f"in {CHECKPOINTS}/ gives {made.get(key)!r}. `dvc repro` makes them fit"
             )
     return encoder, options
 

@@ -112,17 +112,17 @@ def _rows(source: Path, names: list[str], ids: Sequence[str]) -> list[int]:
         if exact[name] != row:
             raise UserError(f"{source}: id {name!r} occurs twice")
         alike.setdefault(_stem(name), []).append(row)
-    found = {image_id: exact.get(image_id, alike.get(_stem(image_id), [])) for image_id in ids}
-    missing = [image_id for image_id, rows in found.items() if rows == []]
+    found = {name: [exact[name]] if name in exact else alike.get(_stem(name), []) for name in ids}
+    missing = [image_id for image_id, rows in found.items() if not rows]
     if missing:
         raise UserError(
             f"{source} has no features of {len(missing)} of {len(ids)} images, such as {some(missing)}; "
             f"its own ids look like {some(names)}"
         )
     for image_id, rows in found.items():
-        if isinstance(rows, list) and len(rows) > 1:
+        if len(rows) > 1:
             raise UserError(f"{source} has {some([names[row] for row in rows])} for image {image_id}: which one is it?")
-    return [rows if isinstance(rows, int) else rows[0] for rows in found.values()]
+    return [rows[0] for rows in found.values()]
 
 
 def _stem(name: str) -> str:

@@ -19,6 +19,7 @@ from PIL import Image
 from captioning.datasets.scenes.captions import write_captions
 from captioning.datasets.scenes.drawing.compose import paint
 from captioning.datasets.scenes.facts import sample
+from captioning.progress import track
 
 JPEG_QUALITY = 92
 
@@ -58,20 +59,12 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     job = partial(_write_one, folder, seed, size)
     if workers <= 1:
-        return [job(index) for index in _track(range(images), images)]
+        return [job(index) for index in track(range(images), "drawing scenes")]
     with ProcessPoolExecutor(workers) as pool:
-        return list(_track(pool.map(job, range(images), chunksize=16), images))
+        return list(track(pool.map(job, range(images), chunksize=16), "drawing scenes", total=images))
 
 
 def _write_one(folder: Path, seed: int, size: int, index: int) -> tuple[str, str, str, list[str], dict]:
     scene, name = draw(index, seed, size), f"{index:05d}"
     scene.image.save(folder / f"{name}.jpg", quality=JPEG_QUALITY, subsampling=0)
     return name, f"{name}.jpg", split_of(index), scene.captions, scene.facts
-
-
-def _track(items, total: int):
-    try:
-        from captioning.progress import track
-    except ImportError:
-        return items
-    return track(items, "drawing scenes", total=total)
