@@ -44,11 +44,11 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
 
-    def open(self, path: Path, fragment: str = "") -> float:
-        """Loads a file and returns the seconds until it said that it was ready."""
+    def open(self, page: Path | str, fragment: str = "") -> float:
+        """Loads a file or an address and returns the seconds until it said that it was ready."""
         start = time.monotonic()
         self.send("Page.navigate", url="about:blank")
-        self.send("Page.navigate", url=path.as_uri() + fragment)
+        self.send("Page.navigate", url=(page.as_uri() if isinstance(page, Path) else page) + fragment)
         self.wait("document.documentElement?.dataset.ready === 'yes'")
         return time.monotonic() - start
 
@@ -75,6 +75,12 @@ class Browser:
         )
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=point[0], y=point[1], button="left", clickCount=1)
+
+    def choose(self, selector: str, *files: Path) -> None:
+        """Puts files into an upload field, as its dialog does."""
+        root = self.send("DOM.getDocument")["root"]["nodeId"]
+        node = self.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.send("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
 
     def type(self, text: str) -> None:
         self.send("Input.insertText", text=text)

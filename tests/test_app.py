@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.__main__ import encoder_of
+from app.captioner import encoder_of
 from captioning import settings
 from captioning.checkpoints import Decoder
 from captioning.errors import UserError

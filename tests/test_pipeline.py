@@ -3,14 +3,18 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from browser import Browser, chromium
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
@@ -115,6 +119,75 @@ def test_the_app_captions_what_it_can_read_and_names_the_rest(project):
     assert f"{picture}: " in output
     assert "error: README.md is not an image" in output and "error: absent.jpg does not exist" in output
     assert "error: 2 of 3 pictures cannot be read" in output
+
+
+@pytest.fixture
+def page(project):
+    """The address of the app's page."""
+    command = [sys.executable, "-u", "-m", "app", "--web", "--port", "0"]
+    server = subprocess.Popen(command, cwd=project, env=ENV, stdout=subprocess.PIPE, text=True)
+    try:
+        line = server.stdout.readline()
+        assert "http://127.0.0.1:" in line
+        yield next(word for word in line.split() if word.startswith("http"))
+    finally:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(60) == 0  # as a user ends it
+
+
+def asked(address: str, content: bytes, **headers: str) -> tuple[int, dict]:
+    headers = {"Content-Type": "application/octet-stream"} | {name.replace("_", "-"): headers[name] for name in headers}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, content, headers)) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_the_page_answers_with_the_pipelines_captions_and_refuses_the_rest(project, page):
+    images = pd.read_csv(project / "data/images.csv", dtype=str, index_col="id")
+    for decoder in ("lstm", "clipcap"):
+        entry = json.loads((project / f"captions/{decoder}.json").read_text())[0]
+        picture = (project / images.path[entry["image_id"]]).read_bytes()
+        answer = asked(f"{page}/captions?captioner={decoder}", picture)
+        assert answer == (200, {"captions": [entry["caption"]]})
+    assert len(asked(f"{page}/captions?captioner=lstm&captions=4", picture)[1]["captions"]) == 4
+    for address, content, headers, status, told in [
+        ("captions", b"no picture", {}, 422, "not an image of a known format"),
+        ("captions", b"", {}, 422, "is empty"),
+        ("captions?captioner=gpt", picture, {}, 400, "one of clipcap, lstm"),
+        ("captions?captions=0", picture, {}, 400, "from 1 to 20"),
+        ("captions?captions=x", picture, {}, 400, "from 1 to 20"),
+        (
+            "captions",
+            picture,
+            {"Content_Type": "text/plain"},
+            415,
+            "application/octet-stream",
+        ),  # what any site may send
+        ("captions", picture, {"Host": "example.org"}, 403, "open this page at"),  # by another name
+        ("captions", bytes(65 * 2**20), {}, 413, "more than 64 MB"),
+    ]:
+        found, answer = asked(f"{page}/{address}", content, **headers)
+        assert found == status and told in answer["error"]
+
+
+@pytest.mark.skipif(chromium() is None, reason="no chromium: `apt install chromium`")
+def test_the_page_shows_pictures_with_their_captions(project, page, tmp_path):
+    images = pd.read_csv(project / "data/images.csv", dtype=str, index_col="id")
+    entry = json.loads((project / "captions/clipcap.json").read_text())[0]
+    browser = Browser(tmp_path / "profile")
+    try:
+        browser.open(page)
+        browser.choose("#pictures", project / images.path[entry["image_id"]], project / "README.md")
+        browser.wait("document.querySelectorAll('figure[aria-busy=false]').length === 2")
+        assert browser.value("document.querySelector('figcaption li').textContent") == entry["caption"]
+        assert browser.value("document.querySelector('figcaption .by').textContent").startswith("ClipCap on README.md")
+        assert "not an image" in browser.value("document.querySelector('.fault').textContent")
+        assert browser.value("document.querySelectorAll('img')[1].naturalWidth") == 64
+        assert [error for error in browser.errors if "422" not in error and "blob:" not in error] == []
+    finally:
+        browser.close()
 
 
 def test_git_sees_nothing_but_metrics_and_lock(project):

@@ -1,0 +1,76 @@
+"""A trained captioner behind the encoder whose features it learned from: pictures in, captions out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from captioning import settings as schema
+from captioning.beams import beam_search, rules_of
+from captioning.captioners import load
+from captioning.checkpoints import Decoder, feature_identity
+from captioning.device import seed_everything
+from captioning.diverse import several
+from captioning.encoders import Encoder, load_clip, load_vgg16
+from captioning.encoding import encode
+from captioning.errors import UserError
+from captioning.images import ImageFiles
+
+CHECKPOINTS = Path("checkpoints")
+KINDS = {"clipcap": "ClipCap", "lstm": "LSTM"}  # and what people call them
+
+
+class PictureCaptioner:
+    """What checkpoints/ holds of one kind of captioner. How captions are searched and drawn is `settings.generate`.
+
+    Raises:
+        UserError: nothing is trained, or by other features than the encoder in checkpoints/ makes.
+    """
+
+    def __init__(self, kind: str, settings: schema.Settings) -> None:
+        self.settings, self.decoder = settings, load(CHECKPOINTS / kind)
+        self.encoder, self.options = encoder_of(self.decoder, settings)
+        self.decoder.model.to(self.encoder.device)
+
+    def __call__(self, files: ImageFiles, count: int = 1) -> Iterator[list[str]]:
+        """Of each picture, in order, the best caption by beam search, or `count` that differ.
+
+        Raises ImageFault at the first that is no usable image, after the captions of all before it.
+        """
+        seed_everything(self.settings.seed)
+        for rows, _ in encode(self.encoder, files, self.options.batch_size, self.options.workers):
+            features = torch.from_numpy(rows).half().float()  # (B, ...), as a feature store holds them
+            yield from self._captions(features.to(self.encoder.device), count)
+
+    def _captions(self, features: Tensor, count: int) -> list[list[str]]:
+        model, text, options = self.decoder.model, self.decoder.text, self.settings.generate
+        if count == 1:
+            found = [best[:1] for best in beam_search(model, features, **rules_of(options, text))]
+        else:
+            options = options.model_copy(update={"diverse": options.diverse.model_copy(update={"captions": count})})
+            found = several(model, features, options, text, None)
+        return [[text.decode(one.tokens) for one in of_image] for of_image in found]
+
+
+def encoder_of(decoder: Decoder, settings: schema.Settings) -> tuple[Encoder, schema.Extract]:
+    """The encoder in checkpoints/ whose features a captioner learned from, and its settings. Raises UserError."""
+    learned = decoder.features
+    if (source := learned.get("encoder", "")).startswith("imported from"):
+        raise UserError(f"{CHECKPOINTS / decoder.kind} learned from features {source}: no encoder here makes them")
+    if decoder.kind == "clipcap":
+        options = settings.extract_clip
+        encoder = load_clip(CHECKPOINTS / "clip", learned.get("normalization") == "l2", options.precision)
+    else:
+        options = settings.extract_vgg16
+        encoder = load_vgg16(CHECKPOINTS / "vgg16", learned.get("layer", "fc7"), options.precision)
+    made = feature_identity(encoder.attributes)
+    for key in sorted({*learned, *made}):
+        if learned.get(key) != made.get(key):
+            raise UserError(
+                f"{CHECKPOINTS / decoder.kind} learned from features whose {key} is {learned.get(key)!r}; the encoder "
+                f"in {CHECKPOINTS}/ gives {made.get(key)!r}. `dvc repro` makes them fit"
+            )
+    return encoder, options
