@@ -31,6 +31,8 @@ def main() -> None:
     asked, settings = parser.parse_args(), schema.load()
     if asked.captions < 1:
         parser.error("--captions must be 1 or more")
+    if not 0 <= asked.port <= 65535:
+        parser.error("--port must be from 0 to 65535")
     if asked.web == bool(asked.pictures):
         parser.error("name pictures, or --web")
     if asked.web:
