@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from captioning import settings as schema
-from captioning.beams import beam_search, rules_of
-from captioning.captioners import load
+from captioning.captioners import FEATURES, load
 from captioning.checkpoints import Decoder, feature_identity
+from captioning.consensus import best_captions, consensus_of
+from captioning.datasets import load_data
 from captioning.device import seed_everything
 from captioning.diverse import several
 from captioning.encoders import Encoder, load_clip, load_vgg16
 from captioning.encoding import encode
 from captioning.errors import UserError
+from captioning.features import FeatureStore
 from captioning.images import ImageFiles
 
 CHECKPOINTS = Path("checkpoints")
@@ -34,9 +36,13 @@ class PictureCaptioner:
         self.settings, self.decoder = settings, load(CHECKPOINTS / kind)
         self.encoder, self.options = encoder_of(self.decoder, settings)
         self.decoder.model.to(self.encoder.device)
+        self.consensus = None
+        if settings.generate.consensus.neighbours:
+            store = FeatureStore.open(FEATURES[kind], expect=self.decoder.features)
+            self.consensus = consensus_of(settings.generate, store, load_data(), self.decoder.text)
 
     def __call__(self, files: ImageFiles, count: int = 1) -> Iterator[list[str]]:
-        """Of each picture, in order, the best caption by beam search, or `count` that differ.
+        """Of each picture, in order, the best caption by beam search and consensus, or `count` that differ.
 
         Raises ImageFault at the first that is no usable image, after the captions of all before it.
         """
@@ -48,7 +54,7 @@ class PictureCaptioner:
     def _captions(self, features: Tensor, count: int) -> list[list[str]]:
         model, text, options = self.decoder.model, self.decoder.text, self.settings.generate
         if count == 1:
-            found = [best[:1] for best in beam_search(model, features, **rules_of(options, text))]
+            found = [[best] for best in best_captions(model, features, options, text, self.consensus)]
         else:
             options = options.model_copy(update={"diverse": options.diverse.model_copy(update={"captions": count})})
             found = several(model, features, options, text, None)

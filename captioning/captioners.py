@@ -9,6 +9,8 @@ from captioning.checkpoints import Decoder, read_decoder
 from models import clipcap
 from models.lstm import LSTMConfig, LSTMDecoder
 
+FEATURES = {"lstm": Path("features/vgg16.h5"), "clipcap": Path("features/clip.h5")}  # what each kind sees
+
 
 def load(folder: str | Path) -> Decoder:
     """The captioner in a checkpoint folder, in fp32 on the CPU, in eval mode. UserError when there is none."""

@@ -1,7 +1,7 @@
 """Image encoders as the pipeline uses them: checkpoint folders, and networks that turn pixels into features.
 
 A checkpoint is a folder with `config.json` (sizes and preprocessing) and `model.safetensors`. The fine-tuning stages
-write `checkpoints/vgg16` and `checkpoints/clip`; the extraction stages read them.
+write `checkpoints/vgg16` and `checkpoints/clip`; the extraction stages and the app read them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Reads   data/, features/vgg16.h5 or features/clip.h5, checkpoints/lstm/ or checkpoints/clipcap/, and
         the folders of `generate.ensemble`, which DVC does not watch: after a change in one, `dvc repro -f -s
         generate@lstm`.
-Writes  in captions/, where NAME is lstm or clipcap: NAME.json as COCO results, one caption an image by beam search;
+Writes  in captions/, where NAME is lstm or clipcap: NAME.json as COCO results, one caption an image by beam search,
+        and by the consensus of training captions where `generate.consensus` asks for it;
         NAME_diverse.json with several that differ; NAME_details.json for the report: each token's probability, the
         attending LSTM's maps, the words nearest to ClipCap's prefix; NAME_weights.json: the weights' hashes.
 Expect  a few seconds for 240 images on 2 cores with the small networks.
@@ -17,8 +18,8 @@ import time
 import torch
 
 from captioning import settings as schema
-from captioning.beams import beam_search, rules_of
-from captioning.captioners import load
+from captioning.captioners import FEATURES, load
+from captioning.consensus import best_captions, consensus_of
 from captioning.datasets import load_data
 from captioning.details import details
 from captioning.device import pick_device
@@ -28,8 +29,6 @@ from captioning.features import FeatureStore
 from captioning.files import write_json, write_lines
 from captioning.progress import track
 from stages import folder_of, stage
-
-FEATURES = {"lstm": "features/vgg16.h5", "clipcap": "features/clip.h5"}
 
 
 @stage
@@ -46,12 +45,14 @@ def main() -> None:
     if others:
         print("\n".join([f"{len(weights)} decoders as one:", *(f"  {where}: {sha}" for where, sha in weights.items())]))
     generator = torch.Generator(device).manual_seed(settings.seed)
-    ids, start = load_data().split(settings.evaluate.split), time.monotonic()
+    data = load_data()
+    consensus = consensus_of(options, store, data, text)
+    ids, start = data.split(settings.evaluate.split), time.monotonic()
     captions, sets, entries = [], [], []
     for i in track(range(0, len(ids), options.batch_size), f"captions by {name}", unit="batch"):
         part = ids[i : i + options.batch_size]
         features = torch.from_numpy(store.load(part)).to(device, torch.float32)
-        best = [found[0] for found in beam_search(model, features, **rules_of(options, text))]
+        best = best_captions(model, features, options, text, consensus)
         entries += details(decoder, part, features, best)
         differing = several(model, features, options, text, generator)
         for image, hypothesis, others in zip(part, best, differing, strict=True):

@@ -88,6 +88,23 @@ def test_an_ensemble_is_used_and_named(project, monkeypatch, capsys):
         caption(project, monkeypatch, ensemble={"lstm": ["nowhere"], "clipcap": []})
 
 
+def test_consensus_chooses_among_the_beams_captions(project, monkeypatch):
+    with open(project / "data/images.csv", "a") as file:
+        file.writelines(f"im1{n},x,train,0\n" for n in range(3))
+    with open(project / "data/captions.csv", "a") as file:
+        file.writelines(f"im1{n},{caption},{caption}\n" for n, caption in enumerate(CAPTIONS))
+    ids, features = [*IMAGES, "im10", "im11", "im12"], np.random.default_rng(0).normal(size=(13, 8)).astype(np.float16)
+    write_store(project / "features/vgg16.h5", ids, ["1" * 64] * 13, ATTRIBUTES, (8,), lambda rows: features[rows])
+    search = {"max_tokens": 4, "no_repeat_ngram": 1, "beam_size": 8}
+    alone = caption(project, monkeypatch, **search)
+    asked = caption(project, monkeypatch, **search, consensus={"neighbours": 2, "weight": 100.0})
+    weightless = caption(project, monkeypatch, **search, consensus={"neighbours": 2, "weight": 0.0})
+    assert weightless == alone and asked["lstm"] != alone["lstm"]
+    assert asked["lstm_diverse"] == alone["lstm_diverse"]
+    for entry, told in zip(asked["lstm"], asked["lstm_details"], strict=True):
+        assert "".join(told["tokens"]).strip() == entry["caption"], "the details are of the chosen caption"
+
+
 def test_no_repeat_ngram_reaches_the_search(project, monkeypatch):
     for entry in caption(project, monkeypatch, no_repeat_ngram=1)["lstm"]:
         words = entry["caption"].split()

@@ -113,6 +113,19 @@ def test_the_app_captions_a_picture_as_the_pipeline_does(project, decoder):
     assert len(several.splitlines()) == 4
 
 
+def test_consensus_is_a_setting_of_generate_alone_and_the_app_follows_it(project):
+    beams = json.loads((project / "captions/clipcap.json").read_text())
+    output = run(project, "dvc", "exp", "run", "-S", "generate.consensus.neighbours=5", "-S", "generate.beam_size=4")
+    assert sorted(set(ran(output)) - {"evaluate", "cards", "report"}) == ["generate@clipcap", "generate@lstm"]
+    images = pd.read_csv(project / "data/images.csv", dtype=str, index_col="id")
+    entries = json.loads((project / "captions/clipcap.json").read_text())
+    assert entries != beams
+    pictures = [images.path[entry["image_id"]] for entry in entries]
+    output = run(project, sys.executable, "-m", "app", *pictures)
+    wanted = [f"{picture}: {entry['caption']}" for picture, entry in zip(pictures, entries, strict=True)]
+    assert output.splitlines() == wanted
+
+
 def test_the_app_captions_what_it_can_read_and_names_the_rest(project):
     picture = pd.read_csv(project / "data/images.csv", dtype=str).path[0]
     output = run(project, sys.executable, "-m", "app", "README.md", picture, "absent.jpg", fails=True)
