@@ -149,9 +149,16 @@ class Captioner:
         joined = (
             "The captions are of several decoders, their probabilities averaged.\n\n" if len(self.weights) > 1 else ""
         )
+        asked = self.settings.generate.consensus.neighbours
+        agreed = (
+            f"Each is the caption of a beam that the {asked} nearest training images' captions agree on most "
+            "(`generate.consensus`).\n\n"
+            if asked
+            else ""
+        )
         told = {key: self.config[key] for key in ("training", "sizes", "features")}
         told["generate"] = self.settings.generate.model_dump()
-        return f"{joined}SHA-256 of the weights:\n\n{weights}\n\n```json\n{json.dumps(told, indent=2)}\n```"
+        return f"{joined}{agreed}SHA-256 of the weights:\n\n{weights}\n\n```json\n{json.dumps(told, indent=2)}\n```"
 
     def _ranked(self) -> list[tuple[str, str, Sequence[str], float]]:
         return sorted(self.images, key=lambda image: (-image[3], image[0]))

@@ -98,6 +98,14 @@ def test_the_card_holds_scores_curves_examples_and_mistakes(project):
     assert [f"`im{n}`" in worst.split("##")[0] for n in range(COUNT)] == [n < 10 for n in range(COUNT)]
 
 
+def test_consensus_is_told(project):
+    chosen = SETTINGS.generate.consensus.model_copy(update={"neighbours": 20})
+    asked = SETTINGS.model_copy(update={"generate": SETTINGS.generate.model_copy(update={"consensus": chosen})})
+    sentence = "the 20 nearest training images' captions agree on most"
+    assert sentence in read_captioner("lstm", asked, project).card()
+    assert "agree on most" not in read_captioner("lstm", SETTINGS, project).card()
+
+
 def test_what_people_contradict_stands_beside_the_caption():
     lines = examples([("a", "A man in red", ["A woman | in red.", "a woman", "she"], 0.5)]).splitlines()
     assert lines[2] == "| `a` | A man in red | A woman \\| in red. | 0.50 | male |"
