@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import urllib.error
@@ -144,8 +143,8 @@ def page(project):
         assert "http://127.0.0.1:" in line
         yield next(word for word in line.split() if word.startswith("http"))
     finally:
-        server.send_signal(signal.SIGINT)
-        assert server.wait(60) == 0  # as a user ends it
+        server.terminate()
+        server.wait(60)
 
 
 def asked(address: str, content: bytes, **headers: str) -> tuple[int, dict]:
