@@ -14,12 +14,13 @@ import errno
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from aiohttp import web
 
 from app.captioner import KINDS, PictureCaptioner
 from captioning import settings as schema
 from captioning.errors import UserError
-from captioning.images import ImageFault, ImageFiles, decode
+from captioning.images import ImageFault, ImageFiles, Preprocess, decode
 
 HOST, HOSTS = "127.0.0.1", ("127.0.0.1", "localhost")
 PAGE = Path(__file__).parent / "page"
@@ -36,11 +37,11 @@ HEADERS = {
 class Sent(ImageFiles):
     """A picture that came as bytes."""
 
-    def __init__(self, content: bytes, preprocess) -> None:
+    def __init__(self, content: bytes, preprocess: Preprocess) -> None:
         super().__init__(["the picture"], preprocess)
         self.content = content
 
-    def pixels(self, row: int):
+    def pixels(self, row: int) -> np.ndarray:
         return decode(self.content, self.preprocess, self.paths[row])
 
 

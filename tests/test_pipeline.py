@@ -114,8 +114,8 @@ def test_the_app_captions_a_picture_as_the_pipeline_does(project, decoder):
 
 def test_consensus_is_a_setting_of_generate_alone_and_the_app_follows_it(project):
     beams = json.loads((project / "captions/clipcap.json").read_text())
-    asked = ("-S", "generate.consensus.neighbours=5", "-S", "generate.beam_size=4")
-    output = run(project, "dvc", "exp", "run", "--name", "agreed", *asked)
+    settings = ("-S", "generate.consensus.neighbours=5", "-S", "generate.beam_size=4")
+    output = run(project, "dvc", "exp", "run", "--name", "agreed", *settings)
     run(project, "dvc", "exp", "remove", "agreed")  # its files stay; later tests count experiments
     assert sorted(set(ran(output)) - {"evaluate", "cards", "report"}) == ["generate@clipcap", "generate@lstm"]
     images = pd.read_csv(project / "data/images.csv", dtype=str, index_col="id")
@@ -172,13 +172,7 @@ def test_the_page_answers_with_the_pipelines_captions_and_refuses_the_rest(proje
         ("captions?captioner=gpt", picture, {}, 400, "one of clipcap, lstm"),
         ("captions?captions=0", picture, {}, 400, "from 1 to 20"),
         ("captions?captions=x", picture, {}, 400, "from 1 to 20"),
-        (
-            "captions",
-            picture,
-            {"Content_Type": "text/plain"},
-            415,
-            "application/octet-stream",
-        ),  # what any site may send
+        ("captions", picture, {"Content_Type": "text/plain"}, 415, "application/octet-stream"),  # as any site may
         ("captions", picture, {"Host": "example.org"}, 403, "open this page at"),  # by another name
         ("captions", bytes(65 * 2**20), {}, 413, "more than 64 MB"),
     ]:
