@@ -37,7 +37,7 @@ class PictureCaptioner:
         self.encoder, self.options = encoder_of(self.decoder, settings)
         self.decoder.model.to(self.encoder.device)
         self.consensus = None
-        if settings.generate.consensus.neighbours:
+        if settings.generate.consensus:
             store = FeatureStore.open(FEATURES[kind], expect=self.decoder.features)
             self.consensus = consensus_of(settings.generate, store, load_data(), self.decoder.text)
 

@@ -149,11 +149,10 @@ class Captioner:
         joined = (
             "The captions are of several decoders, their probabilities averaged.\n\n" if len(self.weights) > 1 else ""
         )
-        asked = self.settings.generate.consensus.neighbours
         agreed = (
-            f"Each is the caption of a beam that the {asked} nearest training images' captions agree on most "
+            "Each is the caption of a beam that the training images' captions lead one to expect most "
             "(`generate.consensus`).\n\n"
-            if asked
+            if self.settings.generate.consensus
             else ""
         )
         told = {key: self.config[key] for key in ("training", "sizes", "features")}

@@ -186,25 +186,20 @@ class Diverse(Group):
     strength: NonNegative
 
 
-class Consensus(Group):
-    neighbours: Whole
-    weight: NonNegative
-
-
 class Generate(Group):
     beam_size: Positive
     length_penalty: Annotated[float, Field(ge=-10, le=10)]
     no_repeat_ngram: Whole
     max_tokens: Annotated[int, Field(ge=1, le=512)]
     batch_size: Positive
-    consensus: Consensus
+    consensus: NonNegative
     ensemble: Ensemble
     diverse: Diverse
 
     @model_validator(mode="after")
     def _something_to_choose_from(self):
-        if self.consensus.neighbours and self.beam_size == 1:
-            raise ValueError("consensus.neighbours chooses among a beam's captions: expected beam_size 2 or more")
+        if self.consensus and self.beam_size == 1:
+            raise ValueError("consensus chooses among a beam's captions: expected beam_size 2 or more")
         return self
 
 

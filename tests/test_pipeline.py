@@ -114,7 +114,7 @@ def test_the_app_captions_a_picture_as_the_pipeline_does(project, decoder):
 
 def test_consensus_is_a_setting_of_generate_alone_and_the_app_follows_it(project):
     beams = json.loads((project / "captions/clipcap.json").read_text())
-    settings = ("-S", "generate.consensus.neighbours=5", "-S", "generate.beam_size=4")
+    settings = ("-S", "generate.consensus=8", "-S", "generate.beam_size=4")
     output = run(project, "dvc", "exp", "run", "--name", "agreed", *settings)
     run(project, "dvc", "exp", "remove", "agreed")  # its files stay; later tests count experiments
     assert sorted(set(ran(output)) - {"evaluate", "cards", "report"}) == ["generate@clipcap", "generate@lstm"]

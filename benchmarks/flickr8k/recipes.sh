@@ -5,7 +5,7 @@
 set -e
 
 SHORT="-S evaluate.split=dev -S train_lstm.epochs=6 -S train_clipcap.epochs=6 -S generate.beam_size=3 -S generate.no_repeat_ngram=0"
-SHORT="$SHORT -S generate.consensus.neighbours=0 -S model.scratch.layers=4 -S model.scratch.width=256"
+SHORT="$SHORT -S generate.consensus=0 -S model.scratch.layers=4 -S model.scratch.width=256"
 
 try() {
     name=$1
