@@ -60,7 +60,7 @@ def test_a_grid_is_as_its_mean():
 @pytest.mark.parametrize("images", [1, 4])
 def test_images_that_are_all_alike_count_alike(images):
     alike = Consensus(np.full((images, 3), 7, np.float16), REFERENCES[:images], TEXT, 1.0)
-    assert alike.shares(torch.tensor([[7.0, 7, 7]])) == pytest.approx(1 / images)
+    assert alike.shares(torch.tensor([[7.0, 7, 7], [0, 1, 9]])) == pytest.approx(1 / images)
 
 
 def test_captions_are_ranked_by_score_and_expected_cider_d():
