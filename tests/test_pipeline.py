@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -139,14 +140,17 @@ def test_the_app_captions_what_it_can_read_and_names_the_rest(project):
 def page(project):
     """The address of the app's page."""
     command = [sys.executable, "-u", "-m", "app", "--web", "--port", "0"]
-    server = subprocess.Popen(command, cwd=project, env=ENV, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        command, cwd=project, env=ENV, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell's children ignore it
+    )  # fmt: skip
     try:
         line = server.stdout.readline()
         assert "http://127.0.0.1:" in line
         yield next(word for word in line.split() if word.startswith("http"))
     finally:
-        server.terminate()
-        server.wait(60)
+        server.send_signal(signal.SIGINT)
+        assert server.wait(60) == 0  # as a user ends it
 
 
 def asked(address: str, content: bytes, **headers: str) -> tuple[int, dict]:
