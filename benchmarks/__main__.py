@@ -33,6 +33,7 @@ BENCHMARKS = {  # name -> module and function (rounds, tiny) -> lines of the tab
     "beam-lstm": ("searches", "lstm"),
     "extract-vgg16": ("extraction", "vgg16"),
     "extract-clip": ("extraction", "clip"),
+    "decoding": ("extraction", "decoding"),
     "scoring": ("scoring", "scoring"),
     "input": ("decoder_input", "decoder_input"),
     "coco": ("coco_setup", "coco_setup"),

@@ -2,26 +2,30 @@
 
 Ours is `captioning.extraction.extract` as the stages call it, from files to the finished store. The published loop
 encodes an image once for each of its five captions; it runs on a few images and is compared by captions a second.
+`decoding` is the part before any network, each image once on both sides.
 """
 
 import contextlib
 import io
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from benchmarks import material, published
-from benchmarks.table import Line
+from benchmarks.table import Line, factor, ms
 from benchmarks.turns import Run, in_turn
 from captioning.device import pick_device
 from captioning.encoders import Encoder, load_clip, load_vgg16, open_clip, open_vgg16, save_clip, save_vgg16
 from captioning.extraction import extract
 from captioning.features import FeatureStore
 from captioning.files import sha256_of
-from captioning.images import ImageFiles, clip_preprocess, pixel_batches, vgg16_preprocess
+from captioning.images import ImageFiles, Preprocess, clip_preprocess, pixel_batches, vgg16_preprocess
 from captioning.memory import keep_freed_memory
 from models import clip as clip_model
 from models import vgg16 as vgg16_model
@@ -38,6 +42,55 @@ def vgg16(rounds: int, tiny: bool) -> list[Line]:
 def clip(rounds: int, tiny: bool) -> list[Line]:
     sizes = {"tiny": tiny, "kind": "clip", "images": 6 if tiny else 300, "some": 1 if tiny else 6}
     return _measure("Extraction, CLIP ViT-B/32", sizes, rounds, goal="20 times, 90% of the network's rate")
+
+
+def decoding(rounds: int, tiny: bool) -> list[Line]:
+    with tempfile.TemporaryDirectory() as folder:
+        paths = material.photographs(6 if tiny else 300, Path(folder))
+        found = in_turn({"published": unpacks, "ours": unpack}, {"paths": paths}, rounds)
+        some = {"paths": paths[:20]}
+        apart = (unpacks(some)(0)["pixels"] - unpack(some)(0)["pixels"]).abs()  # (20, 3, S, S)
+    for side in found.values():
+        side.results.clear()
+    theirs, mine = found["published"], found["ours"]
+    line = Line(
+        path=f"{len(paths)} JPEGs to CLIP's pixels, each once, one thread",
+        published=f"{ms(theirs.median / len(paths))} an image",
+        ours=f"{ms(mine.median / len(paths))} an image",
+        factor=factor(theirs, mine),
+        goal="",
+        check=f"{apart.gt(0.01).float().mean():.2%} of the values are not equal, by {apart.max():.3f} at most",
+        figures={**found, "images": len(paths)},
+    )
+    return [line]
+
+
+def unpacks(sizes: dict[str, Any]) -> Run:
+    transform = _published(clip_preprocess())
+    return _pixels(lambda: published.extract(lambda pixels: pixels, transform, sizes["paths"], "cpu"))
+
+
+def unpack(sizes: dict[str, Any]) -> Run:
+    keep_freed_memory()  # as every stage
+    files = ImageFiles(sizes["paths"], clip_preprocess())
+    return _pixels(lambda: torch.cat([files.preprocess.normalize(batch) for batch in pixel_batches(files)]))
+
+
+def _published(ours: Preprocess) -> Callable[[Image.Image], torch.Tensor]:
+    return published.preprocess(ours.image_size, ours.resize, ours.interpolation, ours.mean, ours.std)
+
+
+def _pixels(work: Callable[[], torch.Tensor]) -> Run:
+    def run(turn: int) -> dict[str, Any]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        begun = time.perf_counter()
+        pixels = work()  # (B, 3, S, S)
+        seconds = time.perf_counter() - begun
+        torch.set_num_threads(threads)
+        return {"seconds": seconds, "pixels": pixels[:20]}
+
+    return run
 
 
 def _measure(title: str, sizes: dict[str, Any], rounds: int, goal: str) -> list[Line]:
@@ -69,9 +122,7 @@ def publishes(sizes: dict[str, Any]) -> Run:
         opened, preprocess, _ = open_vgg16(folder) if sizes["kind"] == "vgg16" else open_clip(folder)
     model = opened.eval().to(pick_device())
     forward = model.fc7 if sizes["kind"] == "vgg16" else model.encode_image
-    transform = published.preprocess(
-        preprocess.image_size, preprocess.resize, preprocess.interpolation, preprocess.mean, preprocess.std
-    )
+    transform = _published(preprocess)
     paths = [path for path in sizes["paths"][: sizes["some"]] for _ in range(CAPTIONS)]
     published.extract(forward, transform, paths[:2], str(pick_device()))
     return lambda turn: {"features": published.extract(forward, transform, paths, str(pick_device())).numpy()}

@@ -8,7 +8,7 @@ references in a millisecond.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -37,7 +37,8 @@ class ExpectedCiderD:
         words, caption = self._numbers(captions)
         self.length = _bigrams(caption, len(captions))  # (C,)
         self.known: list[np.ndarray] = []  # an order's n-grams, from 2 on, as sorted keys
-        self.postings = [self._post(*counted) for counted in self._counted(words, caption, len(captions))]
+        counted = _counted(words, caption, len(captions), self._found)
+        self.postings = [self._post(*of_order) for of_order in counted]
 
     def scores(self, shares: np.ndarray, candidates: Sequence[str]) -> np.ndarray:
         """Each candidate's CIDEr-D against every image's references, (B,), summed as the shares say.
@@ -53,7 +54,8 @@ class ExpectedCiderD:
         lengths = np.arange(self.length.max() + 1)  # (L,)
         fading = np.exp(-((length[:, None] - lengths) ** 2) / (2 * SIGMA**2))  # (B, L)
         total = np.zeros(len(candidates))
-        for order, (gram, caption_of, count) in enumerate(self._counted(words, caption, len(candidates))):
+        counted = _counted(words, caption, len(candidates), self._place)
+        for order, (gram, caption_of, count) in enumerate(counted):
             posting, known = self.postings[order], gram < len(self.postings[order].rarity)
             rarity = np.full(len(gram), self.rarest)
             rarity[known] = posting.rarity[gram[known]]
@@ -75,26 +77,18 @@ class ExpectedCiderD:
         ]
         return np.array(words, dtype=np.int64), np.repeat(np.arange(len(texts)), [len(text) for text in texts])
 
-    def _counted(
-        self, words: np.ndarray, caption: np.ndarray, captions: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Order after order (n-gram, caption, how often it has it), sorted by n-gram, then by caption.
+    def _found(self, order: int, keys: np.ndarray) -> np.ndarray:
+        """Takes these n-grams of an order for those that the corpus has. Their numbers."""
+        self.known.append(np.append(np.unique(keys), NEVER))
+        return self._place(order, keys)
 
-        An n-gram is the number of its first words, and its last word, as one key; its own number is that key's place
-        among the corpus's. Others have the numbers after these. The corpus itself comes first, and founds them.
-        """
-        start, gram = np.arange(len(words)), words
-        for order in range(ORDERS):
-            if order:
-                last = start + order
-                whole = last < len(words)
-                whole[whole] = caption[start[whole]] == caption[last[whole]]
-                start, keys = start[whole], gram[whole] * BASE + words[last[whole]]
-                if len(self.known) < order:
-                    self.known.append(np.append(np.unique(keys), NEVER))
-                gram = _places(keys, self.known[order - 1])
-            pairs, count = np.unique(gram * captions + caption[start], return_counts=True)
-            yield pairs // captions, pairs % captions, count
+    def _place(self, order: int, keys: np.ndarray) -> np.ndarray:
+        """The numbers of n-grams: a key's place among the corpus's; of others their place among others, after these."""
+        known = self.known[order - 2]
+        places = np.searchsorted(known, keys)
+        other = known[places] != keys
+        places[other] = len(known) + np.unique(keys[other], return_inverse=True)[1]
+        return places
 
     def _post(self, gram: np.ndarray, caption: np.ndarray, count: np.ndarray) -> _Postings:
         image = self.image[caption]
@@ -125,12 +119,27 @@ class _Postings:
         return np.bincount(length[caption], added, lengths)
 
 
-def _places(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Of each key its place among the sorted known ones; of any other its place among the others, after them."""
-    places = np.searchsorted(known, keys)
-    other = known[places] != keys
-    places[other] = len(known) + np.unique(keys[other], return_inverse=True)[1]
-    return places
+def _counted(
+    words: np.ndarray, caption: np.ndarray, captions: int, place: Callable[[int, np.ndarray], np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Order after order (n-gram, caption, how often it has it), sorted by n-gram, then by caption.
+
+    Args:
+        words: of all captions, one after another, as numbers.
+        caption: of each word.
+        captions: how many there are.
+        place: gives the n-grams of an order, 2 or more, their numbers; each comes as one key of the number of its first
+            words, and its last word.
+    """
+    start, gram = np.arange(len(words)), words
+    for order in range(1, ORDERS + 1):
+        if order > 1:
+            last = start + order - 1
+            whole = last < len(words)
+            whole[whole] = caption[start[whole]] == caption[last[whole]]
+            start, gram = start[whole], place(order, gram[whole] * BASE + words[last[whole]])
+        pairs, count = np.unique(gram * captions + caption[start], return_counts=True)
+        yield pairs // captions, pairs % captions, count
 
 
 def _bigrams(caption: np.ndarray, captions: int) -> np.ndarray:
