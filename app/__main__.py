@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m app", description="Captions pictures, a line a caption.")
     parser.add_argument("pictures", nargs="*", type=Path)
     parser.add_argument("--captioner", choices=KINDS, default="clipcap")
-    parser.add_argument("--captions", type=int, default=1, help="of each picture; several differ: generate.diverse")
+    parser.add_argument("--captions", type=int, default=1, help="of each picture; several by generate.diverse")
     parser.add_argument("--web", action="store_true", help="a page for it, which this machine alone can open")
     parser.add_argument("--port", type=int, default=8000, help="of the page; 0 takes any that is free")
     asked, settings = parser.parse_args(), schema.load()

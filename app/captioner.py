@@ -42,7 +42,7 @@ class PictureCaptioner:
             self.consensus = consensus_of(settings.generate, store, load_data(), self.decoder.text)
 
     def __call__(self, files: ImageFiles, count: int = 1) -> Iterator[list[str]]:
-        """Of each picture, in order, the best caption by beam search and consensus, or `count` that differ.
+        """Of each picture, in order, the best caption by beam search and consensus, or `count` by `generate.diverse`.
 
         Raises ImageFault at the first that is no usable image, after the captions of all before it.
         """
