@@ -17,6 +17,7 @@ from captioning.errors import UserError
 from captioning.files import atomic_write, write_json
 
 END, UNKNOWN = "<|endoftext|>", "<unk>"
+AT_ONCE = 10_000  # captions whose words are in memory together, many times as large as tokens
 
 
 class Text:
@@ -39,30 +40,37 @@ class Text:
 
     def encode(self, captions: list[str], max_tokens: int | None = None) -> list[list[int]]:
         """Token ids of each caption, cut to `max_tokens - 1` and closed with the end-of-text token."""
-        keep = None if max_tokens is None else max_tokens - 1
-        encode = self._encode_words if self._splits_at_blanks() else self._encode
-        return [[*ids[:keep], self.eos_id] for ids in encode(captions)]
+        encoded = self._encode_words(captions) if self._splits_at_blanks() else self._encode(captions)
+        for ids in encoded:
+            if max_tokens is not None:
+                del ids[max_tokens - 1 :]
+            ids.append(self.eos_id)
+        return encoded
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         return [found.ids for found in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _encode_words(self, captions: list[str]) -> list[list[int]]:
         """Every distinct word once, with and without the blank before it: captions repeat the same few thousand."""
-        plain = [" ".join(caption.split()) == caption != "" for caption in captions]  # blanks between words alone
-        firsts, others = set(), set()
-        for caption in compress(captions, plain):
-            first, *rest = caption.split(" ")
-            firsts.add(first)
-            others.update(rest)
-        first_ids = dict(zip(firsts, self._encode(list(firsts)), strict=True))
-        other_ids = dict(zip(others, self._encode([f" {word}" for word in others]), strict=True))
-        odd = iter(self._encode([caption for caption, is_plain in zip(captions, plain, strict=True) if not is_plain]))
+        firsts: dict[str, list[int]] = {}
+        others: dict[str, list[int]] = {}
+        encoded = []
+        for start in range(0, len(captions), AT_ONCE):
+            block = captions[start : start + AT_ONCE]
+            texts = [caption.split(" ") for caption in block]
+            plain = [caption.split() == words for caption, words in zip(block, texts, strict=True)]  # no other blanks
+            odd = iter(self._encode([caption for caption, is_plain in zip(block, plain, strict=True) if not is_plain]))
+            usual = list(compress(texts, plain))
+            new = list({words[0] for words in usual} - firsts.keys())
+            firsts.update(zip(new, self._encode(new), strict=True))
+            new = list(set().union(*usual) - others.keys())
+            others.update(zip(new, self._encode([f" {word}" for word in new]), strict=True))
 
-        def join(caption: str) -> list[int]:
-            first, *rest = caption.split(" ")
-            return [*first_ids[first], *chain.from_iterable(map(other_ids.__getitem__, rest))]
+            def join(words: list[str]) -> list[int]:
+                return [*firsts[words[0]], *chain.from_iterable(map(others.__getitem__, words[1:]))]
 
-        return [join(caption) if is_plain else next(odd) for caption, is_plain in zip(captions, plain, strict=True)]
+            encoded += [join(words) if is_plain else next(odd) for words, is_plain in zip(texts, plain, strict=True)]
+        return encoded
 
     def _splits_at_blanks(self) -> bool:
         """Whether a word's tokens depend on the word alone, as with GPT-2's own tokenizer and a word vocabulary."""

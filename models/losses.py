@@ -86,6 +86,33 @@ def linear_cross_entropy(
     return _LinearCrossEntropy.apply(hidden, weight, rows, tokens, weights, smoothing, torch.is_grad_enabled())
 
 
+def _with_aligned_rows(x: Tensor, columns: int) -> Tensor:
+    """Room for (R, `columns`) of x's kind. Each row begins a line of memory: products into it are a third faster."""
+    return x.new_empty(len(x), columns + -columns % 64)[:, :columns]
+
+
+def _cross_entropy_(
+    logits: Tensor, row: Tensor, tokens: Tensor, counts: Tensor, share: Tensor, smoothing: float, training: bool
+) -> Tensor:
+    """Summed cross-entropy of logits (r, V), whose gradient takes their place when training; in float32 between.
+
+    Args:
+        row, tokens, counts: (M,) which row predicts which target, and what that counts for.
+        share: (r, 1) the sum of what a row's targets count for.
+    """
+    logs = logits.float().log_softmax(1)  # (r, V)
+    total = (smoothing - 1) * (logs[row, tokens] * counts).sum()
+    if smoothing:
+        total -= smoothing * (logs.mean(1, keepdim=True) * share).sum()
+    if training:
+        slopes = logs.exp_()
+        if smoothing:
+            slopes.sub_(smoothing / logits.shape[1])
+        slopes.mul_(share).index_put_((row, tokens), (smoothing - 1) * counts, accumulate=True)
+        logits.copy_(slopes)
+    return total
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, rows, tokens, weights, smoothing, training):
@@ -97,29 +124,26 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 matrix = F.pad(matrix, (0, 0, 0, spare))  # (V + spare, E)
             weights = weights.float()
             share = weights.new_zeros(len(x)).index_add_(0, rows, weights)  # (R,) that each row counts for
-            gradient = torch.empty_like(x) if training and ctx.needs_input_grad[0] else None  # (R, E)
-            kept = x.new_empty(len(x), len(matrix)) if training and ctx.needs_input_grad[1] else None
-            total, chunk = weights.new_zeros(()), CHUNK.get(kind, 64)
-            for start in range(0, len(x), chunk):
-                part = slice(start, start + chunk)
-                logs = (x[part] @ matrix.T)[:, :size].float().log_softmax(1)  # (r, V)
-                here = (rows >= start) & (rows < start + len(logs))
-                row, counts = (rows - start).clamp(0, len(logs) - 1), weights * here  # (M,) each
-                total -= (1 - smoothing) * (logs[row, tokens] * counts).sum()
-                if smoothing:
-                    total -= smoothing * (logs.mean(1) * share[part]).sum()
-                if gradient is None and kept is None:
-                    continue
-                slopes = logs.exp_()  # (r, V): of the logits
-                if smoothing:
-                    slopes.sub_(smoothing / size)
-                slopes.mul_(share[part, None]).index_put_((row, tokens), (smoothing - 1) * counts, accumulate=True)
-                slopes = F.pad(slopes.to(dtype), (0, spare)) if spare else slopes.to(dtype)  # (r, V + spare)
+            of_hidden, of_weight = (training and wanted for wanted in ctx.needs_input_grad[:2])
+            gradient = torch.empty_like(x) if of_hidden else None  # (R, E)
+            total, chunk, kept = weights.new_zeros(()), CHUNK.get(kind, 64), None
+            at_once = len(x) or 1 if of_weight else chunk  # what is kept to the end may as well be made at once
+            for start in range(0, len(x), at_once):
+                block = slice(start, start + at_once)
+                logits = _with_aligned_rows(x[block], len(matrix))  # (r, V + spare)
+                torch.mm(x[block], matrix.T, out=logits)
+                for first in range(start, start + len(logits), chunk):  # logits become their gradient
+                    part = logits[first - start : first - start + chunk]
+                    here = (rows >= first) & (rows < first + len(part))
+                    row, counts = (rows - first).clamp(0, len(part) - 1), weights * here  # (M,) each
+                    of_row = share[first : first + len(part), None]  # (r, 1)
+                    total += _cross_entropy_(
+                        part[:, :size], row, tokens, counts, of_row, smoothing, of_hidden or of_weight
+                    )
+                    part[:, size:] = 0
                 if gradient is not None:
-                    torch.mm(slopes, matrix, out=gradient[part])
-                if kept is not None:
-                    kept[part] = slopes
-                del logs, slopes  # before the next ones are made
+                    torch.mm(logits, matrix, out=gradient[block])
+                kept = logits if of_weight else None
         ctx.save_for_backward(gradient, kept, x if kept is not None else None)
         ctx.dtypes, ctx.size = (hidden.dtype, weight.dtype), size
         return total

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+import captioning.text
 from captioning.errors import UserError
 from captioning.text import Text, pretrained_bpe, train_bpe, word_vocabulary
 
@@ -102,3 +103,10 @@ def test_a_normalizer_is_given_whole_captions():
 def test_a_vocabulary_without_a_word_is_an_error():
     with pytest.raises(UserError, match=r"lstm\.min_count = 9: no word of .* occurs more than 3 times"):
         word_vocabulary(["a dog", "a cat", "a bird"], min_count=9)
+
+
+def test_captions_are_encoded_alike_in_blocks(monkeypatch):
+    captions = [*CAPTIONS, "a\tman", "", "  two", *CAPTIONS[::-1]]
+    whole = [text.encode(captions) for text in BY_WORD.values()]
+    monkeypatch.setattr(captioning.text, "AT_ONCE", 2)
+    assert [text.encode(captions) for text in BY_WORD.values()] == whole
