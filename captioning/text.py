@@ -5,9 +5,11 @@ Both are `tokenizers` objects and are saved as `tokenizer.json` + `tokenizer_con
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain, compress
 from pathlib import Path
 
@@ -18,6 +20,18 @@ from captioning.files import atomic_write, write_json
 
 END, UNKNOWN = "<|endoftext|>", "<unk>"
 AT_ONCE = 10_000  # captions whose words are in memory together, many times as large as tokens
+
+
+@contextmanager
+def without_garbage_collector() -> Iterator[None]:
+    """For making very many lists: the collector of cycles would look through all of them again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Text:
@@ -40,7 +54,8 @@ class Text:
 
     def encode(self, captions: list[str], max_tokens: int | None = None) -> list[list[int]]:
         """Token ids of each caption, cut to `max_tokens - 1` and closed with the end-of-text token."""
-        encoded = self._encode_words(captions) if self._splits_at_blanks() else self._encode(captions)
+        with without_garbage_collector():
+            encoded = self._encode_words(captions) if self._splits_at_blanks() else self._encode(captions)
         for ids in encoded:
             if max_tokens is not None:
                 del ids[max_tokens - 1 :]

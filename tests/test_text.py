@@ -1,5 +1,6 @@
 """Vocabularies: what goes in comes out, the end is a token, the unknown is never said."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,9 @@ def test_captions_are_encoded_alike_in_blocks(monkeypatch):
     whole = [text.encode(captions) for text in BY_WORD.values()]
     monkeypatch.setattr(captioning.text, "AT_ONCE", 2)
     assert [text.encode(captions) for text in BY_WORD.values()] == whole
+
+
+def test_garbage_is_collected_again_after_encoding():
+    with pytest.raises(TypeError):
+        BPE.encode([None])
+    assert gc.isenabled()
