@@ -63,7 +63,7 @@ def cross_entropy(logits: Tensor, targets: Targets, smoothing: float = 0.0) -> L
 # ---- without holding more than one copy of all logits ----------------------------------------------------------------
 
 COLUMNS = {"cpu": 1, "cuda": 64}  # logits have a multiple of so many: tensor cores want aligned rows, and 50257 is odd
-CHUNK = {"cpu": 64, "cuda": 2048}  # rows whose logits are in memory at once; 64 are 13 MB of GPT-2's, in float32
+CHUNK = {"cpu": 64, "cuda": 2048}  # rows whose softmax is in memory at once; 64 are 13 MB of GPT-2's, in float32
 
 
 def linear_cross_entropy(
