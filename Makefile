@@ -17,7 +17,7 @@ experiments: $(READY)  ## what each experiment changed and what that did to CIDE
 	dvc exp show --no-pager --hide-workspace --only-changed --drop 'Created|.*/|data$$|.*\.(yaml|json)|.*margin|humans|.*(bleu_|meteor|rouge_l)'
 
 fetch: $(READY)  ## get the weights and data that params.yaml names, and list what is there
-	python -m captioning.fetch
+	python -m commands.fetch
 
 test: $(READY)  ## all tests
 	python -m pytest
@@ -34,7 +34,7 @@ format: $(READY)  ## rewrite the code in the project's style
 	ruff format .
 
 preset: $(READY)  ## rewrite params.yaml for another data set: make preset NAME=flickr8k
-	python -m captioning.presets $(NAME)
+	python -m commands.preset $(NAME)
 
 clean:  ## remove what the pipeline wrote (DVC's cache and .venv stay)
 	rm -rf data features checkpoints captions results live

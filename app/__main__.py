@@ -15,9 +15,10 @@ import sys
 from pathlib import Path
 
 from app.captioner import KINDS, PictureCaptioner
-from captioning import settings as schema
-from captioning.errors import UserError, command
-from captioning.images import ImageFault, ImageFiles, open_rgb
+from captioning.core import settings as schema
+from captioning.core.errors import UserError, command
+from captioning.features.images import ImageFault, open_rgb
+from captioning.features.pixels import ImageFiles
 
 
 @command

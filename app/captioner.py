@@ -8,18 +8,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from captioning import settings as schema
-from captioning.captioners import FEATURES, load
-from captioning.checkpoints import Decoder, feature_identity
-from captioning.consensus import best_captions, consensus_of
-from captioning.datasets import load_data
-from captioning.device import seed_everything
-from captioning.diverse import several
-from captioning.encoders import Encoder, load_clip, load_vgg16
-from captioning.encoding import encode
-from captioning.errors import UserError
-from captioning.features import FeatureStore
-from captioning.images import ImageFiles
+from captioning.core import settings as schema
+from captioning.core.device import seed_everything
+from captioning.core.errors import UserError
+from captioning.data.dataset import load_data
+from captioning.decoders.checkpoint import FEATURES, Decoder, feature_identity, load
+from captioning.features.encode import encode
+from captioning.features.encoders import Encoder, load_clip, load_vgg16
+from captioning.features.pixels import ImageFiles
+from captioning.features.store import FeatureStore
+from captioning.search.consensus import best_captions, consensus_of
+from captioning.search.diverse import several
 
 CHECKPOINTS = Path("checkpoints")
 KINDS = {"clipcap": "ClipCap", "lstm": "LSTM"}  # and what people call them

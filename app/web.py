@@ -18,9 +18,10 @@ import numpy as np
 from aiohttp import web
 
 from app.captioner import KINDS, PictureCaptioner
-from captioning import settings as schema
-from captioning.errors import UserError
-from captioning.images import ImageFault, ImageFiles, Preprocess, decode
+from captioning.core import settings as schema
+from captioning.core.errors import UserError
+from captioning.features.images import ImageFault, Preprocess, decode
+from captioning.features.pixels import ImageFiles
 
 HOST, HOSTS = "127.0.0.1", ("127.0.0.1", "localhost")
 PAGE = Path(__file__).parent / "page"

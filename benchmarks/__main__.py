@@ -22,8 +22,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from captioning.errors import UserError, command
-from captioning.files import write_json
+from captioning.core.errors import UserError, command
+from captioning.core.files import write_json
 
 RESULTS, RECORD = Path("results/benchmarks.json"), Path(__file__).parent / "results.json"
 BENCHMARKS = {  # name -> module and function (rounds, tiny) -> lines of the table

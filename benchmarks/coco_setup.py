@@ -15,11 +15,11 @@ import pandas as pd
 from benchmarks import material, networks
 from benchmarks.table import Line, ms
 from benchmarks.turns import Run, in_turn
-from captioning.batches import CaptionBatches
-from captioning.datasets import load_data
-from captioning.device import pick_device
-from captioning.features import FeatureStore, write_store
-from captioning.memory import keep_freed_memory
+from captioning.core.device import pick_device
+from captioning.core.malloc import keep_freed_memory
+from captioning.data.dataset import load_data
+from captioning.features.store import FeatureStore, write_store
+from captioning.training.batches import CaptionBatches
 
 IMAGES = 113_287
 

@@ -1,7 +1,7 @@
 """What it costs to put a training batch together, as a share of the step that it is for, for both decoders.
 
-Ours is an epoch of `captioning.batches`; the published way is a data loader over padded captions, one row a caption.
-Both are held against our steps, in the fastest precision: the faster the step, the more its input matters.
+Ours is an epoch of `captioning.training.batches`; the published way is a data loader over padded captions, one row a
+caption. Both are held against our steps, in the fastest precision: the faster the step, the more its input matters.
 """
 
 import itertools
@@ -14,10 +14,10 @@ from benchmarks import material, networks, published
 from benchmarks.table import Line, ms
 from benchmarks.training_step import step_of
 from benchmarks.turns import Run, in_turn
-from captioning.batches import CaptionBatches
-from captioning.device import pick_device, pick_dtype
-from captioning.memory import keep_freed_memory
-from captioning.text import word_vocabulary
+from captioning.core.device import pick_device, pick_dtype
+from captioning.core.malloc import keep_freed_memory
+from captioning.decoders.vocabulary import word_vocabulary
+from captioning.training.batches import CaptionBatches
 
 DECODERS = {"LSTM": 16, "ClipCap": 8}  # images in a batch
 STEPS = 10  # whose mean time is a step's

@@ -1,7 +1,7 @@
 """Extraction of features from photographs: our stage, the bare network on prepared tensors, and one caption at a time.
 
-Ours is `captioning.extraction.extract` as the stages call it, from files to the finished store. The published loop
-encodes an image once for each of its five captions; it runs on a few images and is compared by captions a second.
+Ours is `captioning.features.extract.extract` as the stages call it, from files to the finished store. The published
+loop encodes an image once for each of its five captions; it runs on a few images and is compared by captions a second.
 `decoding` is the part before any network, each image once on both sides.
 """
 
@@ -19,13 +19,14 @@ from PIL import Image
 from benchmarks import material, published
 from benchmarks.table import Line, factor, ms
 from benchmarks.turns import Run, in_turn
-from captioning.device import pick_device
-from captioning.encoders import Encoder, load_clip, load_vgg16, open_clip, open_vgg16, save_clip, save_vgg16
-from captioning.extraction import extract
-from captioning.features import FeatureStore
-from captioning.files import sha256_of
-from captioning.images import ImageFiles, Preprocess, clip_preprocess, pixel_batches, vgg16_preprocess
-from captioning.memory import keep_freed_memory
+from captioning.core.device import pick_device
+from captioning.core.files import sha256_of
+from captioning.core.malloc import keep_freed_memory
+from captioning.features.encoders import Encoder, load_clip, load_vgg16, open_clip, open_vgg16, save_clip, save_vgg16
+from captioning.features.extract import extract
+from captioning.features.images import Preprocess, clip_preprocess, vgg16_preprocess
+from captioning.features.pixels import ImageFiles, pixel_batches
+from captioning.features.store import FeatureStore
 from models import clip as clip_model
 from models import vgg16 as vgg16_model
 

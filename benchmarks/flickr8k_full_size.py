@@ -28,9 +28,9 @@ from pathlib import Path
 
 import torch
 
-from captioning import presets
-from captioning.errors import UserError, command
-from captioning.settings import read_yaml
+from captioning.core.errors import UserError, command
+from captioning.core.settings import read_yaml
+from commands import preset as presets
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("prepare", "finetune_vgg16", "finetune_clip", "extract_vgg16", "extract_clip", "train_lstm", "train_clipcap",
@@ -118,7 +118,7 @@ def write_gpt2(folder: Path, tokenizer: Path | None) -> None:
     """As the hub's `gpt2`: config.json, model.safetensors, vocab.json, merges.txt."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from captioning.text import train_bpe
+    from captioning.decoders.vocabulary import train_bpe
 
     torch.manual_seed(0)
     GPT2LMHeadModel(GPT2Config()).save_pretrained(folder)

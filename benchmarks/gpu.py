@@ -24,11 +24,11 @@ from benchmarks.networks import NEVER
 from benchmarks.table import ms
 from benchmarks.training_step import step_of
 from benchmarks.turns import in_turn, synchronize
-from captioning.batches import CaptionBatches
-from captioning.beams import beam_search
-from captioning.device import describe, pick_device, pick_dtype
-from captioning.errors import UserError, command
-from captioning.memory import keep_freed_memory
+from captioning.core.device import describe, pick_device, pick_dtype
+from captioning.core.errors import UserError, command
+from captioning.core.malloc import keep_freed_memory
+from captioning.search.beam import beam_search
+from captioning.training.batches import CaptionBatches
 from models.clipcap import ClipCap
 from models.packing import pack
 

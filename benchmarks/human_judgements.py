@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from captioning.errors import UserError, command
-from captioning.scoring import METRICS, TITLES, score
-from captioning.tokens import ptb_tokenize
+from captioning.core.errors import UserError, command
+from captioning.data.ptb import ptb_tokenize
+from captioning.metrics.coco import METRICS, TITLES, score
 
 EXPERT, CROWD = "ExpertAnnotations.txt", "CrowdFlowerAnnotations.txt"
 # Tau times 100 as published; the paper has no BLEU-2, BLEU-3 for either set, and no BLEU-1 for the second.

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from captioning.datasets import flickr8k
-from captioning.datasets.scenes import making
-from captioning.datasets.scenes.captions import write_captions
-from captioning.datasets.scenes.facts import sample
-from captioning.text import Text, train_bpe
+from captioning.data.sources import flickr8k
+from captioning.decoders.vocabulary import Text, train_bpe
+from scenes import making
+from scenes.captions import write_captions
+from scenes.facts import sample
 
 ROOT = Path(__file__).parent.parent
 BESIDE = ROOT.parent / "shared"  # where data may lie beside the project
@@ -57,7 +57,7 @@ def gpt2_text() -> Text:
     folder = locate(TOKENIZER)
     if folder is None:
         return train_bpe([caption for of_image in captions(600) for caption in of_image], 1000)
-    from captioning.gpt2 import open_tokenizer
+    from captioning.decoders.clipcap import open_tokenizer
 
     return open_tokenizer(folder)
 

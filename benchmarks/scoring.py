@@ -13,11 +13,11 @@ from typing import Any
 from benchmarks import material, published
 from benchmarks.table import Line, factor, ms
 from benchmarks.turns import Run, in_turn
-from captioning import java
-from captioning.meteor import Meteor
-from captioning.paraphrases import write_table
-from captioning.scoring import score
-from captioning.tokens import ptb_tokenize
+from captioning.core import java
+from captioning.data.ptb import ptb_tokenize
+from captioning.metrics.coco import score
+from captioning.metrics.meteor import Meteor
+from captioning.metrics.paraphrases import write_table
 
 
 def scoring(rounds: int, tiny: bool) -> list[Line]:

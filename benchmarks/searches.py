@@ -12,10 +12,10 @@ from benchmarks import material, networks, published
 from benchmarks.networks import NEVER
 from benchmarks.table import Line, ms
 from benchmarks.turns import Run, Setup, in_turn
-from captioning.beams import beam_search
-from captioning.device import pick_device
-from captioning.memory import keep_freed_memory
-from captioning.text import word_vocabulary
+from captioning.core.device import pick_device
+from captioning.core.malloc import keep_freed_memory
+from captioning.decoders.vocabulary import word_vocabulary
+from captioning.search.beam import beam_search
 
 BEAMS = 5
 

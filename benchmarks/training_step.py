@@ -16,9 +16,9 @@ import torch
 from benchmarks import material, networks, published
 from benchmarks.table import Line, factor, ms
 from benchmarks.turns import Run, Timed, in_turn, synchronize
-from captioning.batches import CaptionBatches
-from captioning.device import has_fast_bf16, pick_device
-from captioning.memory import keep_freed_memory
+from captioning.core.device import has_fast_bf16, pick_device
+from captioning.core.malloc import keep_freed_memory
+from captioning.training.batches import CaptionBatches
 from models.clipcap import ClipCap
 
 TUNED = {"title": "ClipCap training step, GPT-2 tuned, MLP, prefix 10", "mapping": "mlp", "prefix": 10, "freeze": False}
@@ -113,7 +113,7 @@ def ours_bf16(sizes: dict[str, Any]) -> Run:
 
 
 def ours(sizes: dict[str, Any], dtype: torch.dtype) -> Run:
-    """The step of `captioning.training`, on a batch of `captioning.batches`."""
+    """The step of `captioning.training.loop`, on a batch of `captioning.training.batches`."""
     keep_freed_memory()  # as every stage
     device, text = pick_device(), material.gpt2_text()
     captions = material.tokens(text, sizes["dataset"])
@@ -150,7 +150,7 @@ class _Stopwatch:
 
 
 def step_of(model: torch.nn.Module, dtype: torch.dtype) -> Callable[..., None]:
-    """What `captioning.training` does with a batch: autocast, backward, clipping, fused AdamW.
+    """What `captioning.training.loop` does with a batch: autocast, backward, clipping, fused AdamW.
 
     The third argument is called between the backward pass and the optimiser.
     """

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from captioning.errors import UserError
+from captioning.core.errors import UserError
 
 Run = Callable[[int], dict[str, Any]]
 Setup = Callable[[dict[str, Any]], Run]

@@ -17,11 +17,12 @@ import argparse
 import torch
 from torch import Tensor
 
-from captioning.datasets import load_data
-from captioning.device import seed_everything
-from captioning.errors import command
-from captioning.features import FeatureStore
-from captioning.labels import average_precision, content_words, label_matrix
+from captioning.core.device import seed_everything
+from captioning.core.errors import command
+from captioning.data.content_words import content_words
+from captioning.data.dataset import load_data
+from captioning.features.store import FeatureStore
+from captioning.training.finetune import average_precision, label_matrix
 from models.standardize import Standardize
 
 WORDS, RANKED = 1000, 400  # that are predicted, and of these the most frequent that precision is given for

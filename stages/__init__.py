@@ -8,14 +8,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from captioning.errors import command
-from captioning.memory import keep_freed_memory
+from captioning.core.errors import command
+from captioning.core.malloc import keep_freed_memory
 
 TIMES = Path("live/times")  # how long each stage took when it last ran, for the report: no output, as no two are equal
 
 
 def stage(main: Callable[[], None]) -> Callable[[], None]:
-    """Decorates a stage's `main`: errors told as `captioning.errors.command` does, and the time taken written down."""
+    """Decorates a stage's `main`: errors told as `captioning.core.errors.command` does, and the time taken written
+    down."""
 
     @command
     @functools.wraps(main)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from captioning import settings as schema
-from captioning.captioner_cards import read_captioner
-from captioning.files import atomic_write
+from captioning.core import settings as schema
+from captioning.core.files import atomic_write
+from captioning.evaluation.report.cards import read_captioner
 from stages import stage
 
 MODELS = ("lstm", "clipcap")

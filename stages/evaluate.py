@@ -5,7 +5,7 @@ Reads   data/, captions/NAME.json and captions/NAME_diverse.json of lstm and cli
         fine-tuning did to retrieval.
 Writes  metrics.json (both models' seven scores, the 95% margin of their CIDEr, people's CIDEr), and in results/:
         scores.json (everything, with intervals and the paired test), lstm.csv and clipcap.csv (every image's caption
-        and scores), per_image.npz (what `python -m captioning.compare` resamples), and for `dvc plots show` scores.png
+        and scores), per_image.npz (what `python -m commands.compare` resamples), and for `dvc plots show` scores.png
         and plots/.
 Expect  18 s for the 1,000 test images of Flickr8k on 2 cores, most of it pycocoevalcap's counting of n-grams; SPICE,
         where its parts are present, takes minutes. CIDEr on `scenes` is above the literature's: its captions share a
@@ -17,19 +17,19 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from captioning import evaluation, score_tables
-from captioning import settings as schema
-from captioning.caption_files import read_candidates, read_json
-from captioning.clipscore import is_official
-from captioning.datasets import load_data
-from captioning.evaluation import FEWER
-from captioning.features import FeatureStore
-from captioning.files import write_json
-from captioning.meteor import Meteor
-from captioning.more_scores import More
-from captioning.paraphrases import TABLE
-from captioning.saved_scores import save
-from captioning.scoring import METRICS, write_per_image
+from captioning.core import settings as schema
+from captioning.core.files import write_json
+from captioning.data.caption_files import read_candidates, read_json
+from captioning.data.dataset import load_data
+from captioning.evaluation import systems, tables
+from captioning.evaluation.extras import More
+from captioning.evaluation.saved import save
+from captioning.evaluation.systems import FEWER
+from captioning.features.store import FeatureStore
+from captioning.metrics.clipscore import is_official
+from captioning.metrics.coco import METRICS, write_per_image
+from captioning.metrics.meteor import Meteor
+from captioning.metrics.paraphrases import TABLE
 from stages import stage
 
 MODELS = ("lstm", "clipcap")
@@ -46,17 +46,17 @@ def main() -> None:
     for name in MODELS:
         path = f"captions/{name}.json"
         captions[name] = read_candidates(path)
-        evaluation.check_images(path, captions[name], images, split)
+        systems.check_images(path, captions[name], images, split)
         if several := read_json(f"captions/{name}_diverse.json"):
             sets[name] = {entry["image_id"]: entry["captions"] for entry in several}
     features = {name: FeatureStore.open(f"features/{name}.h5").load for name in ENCODERS}
 
     with Meteor(TABLE) as meteor:  # it loads while Python tokenizes and looks for neighbours
-        work = evaluation.jobs(data, split, captions, features, seed)
+        work = systems.jobs(data, split, captions, features, seed)
         print(f"scoring {sum(map(len, work.values()))} sets of captions of {len(images)} {split} images", flush=True)
-        scores = evaluation.run(work, meteor)
-    systems = {name: evaluation.summary(folds, count, seed) for name, folds in scores.items()}
-    differences = evaluation.difference(scores["clipcap"][0], scores["lstm"][0], count, seed)
+        scores = systems.run(work, meteor)
+    summaries = {name: systems.summary(folds, count, seed) for name, folds in scores.items()}
+    differences = systems.difference(scores["clipcap"][0], scores["lstm"][0], count, seed)
 
     official = is_official(settings.clip.weights, settings.finetune_clip.epochs) and not settings.clip.features
     plain = {name: folds for name, folds in work.items() if FEWER not in name}
@@ -65,9 +65,9 @@ def main() -> None:
     results, own = Path("results"), {name: scores[name][0] for name in MODELS}
     write_json(
         "metrics.json",
-        {name: {metric: systems[name][metric]["value"] for metric in METRICS} for name in MODELS}
-        | {"cider_margin": {name: evaluation.margin(systems[name]["cider"]) for name in MODELS}}
-        | ({"humans": {"cider": systems["humans"]["cider"]["value"]}} if "humans" in systems else {}),
+        {name: {metric: summaries[name][metric]["value"] for metric in METRICS} for name in MODELS}
+        | {"cider_margin": {name: systems.margin(summaries[name]["cider"]) for name in MODELS}}
+        | ({"humans": {"cider": summaries["humans"]["cider"]["value"]}} if "humans" in summaries else {}),
     )
     write_json(
         results / "scores.json",
@@ -75,7 +75,7 @@ def main() -> None:
             "split": split,
             "images": len(images),
             "resamples": count,
-            "systems": systems,
+            "systems": summaries,
             "clipcap_minus_lstm": differences,
             "more": more,
         },
@@ -83,17 +83,17 @@ def main() -> None:
     save(results / "per_image.npz", own, data.tokens(split))
     for name in MODELS:
         write_per_image(results / f"{name}.csv", own[name], captions[name])
-    score_tables.write_plot(results / "scores.png", systems, split)
+    tables.write_plot(results / "scores.png", summaries, split)
     said = {name: work[name][0][1] for name in MODELS}
-    score_tables.write_more_plots(results / "plots", data, split, said, own)
+    tables.write_more_plots(results / "plots", data, split, said, own)
 
-    print(score_tables.table(systems))
-    for line in score_tables.more_table(more):
+    print(tables.table(summaries))
+    for line in tables.more_table(more):
         print(line)
-    print(score_tables.verdict("clipcap", "lstm", differences))
+    print(tables.verdict("clipcap", "lstm", differences))
     for name in MODELS:
-        if "humans" in systems:
-            share = systems[name + FEWER]["cider"]["value"] / systems["humans"]["cider"]["value"]
+        if "humans" in summaries:
+            share = summaries[name + FEWER]["cider"]["value"] / summaries["humans"]["cider"]["value"]
             print(f"{name} reaches {share:.0%} of the humans' CIDEr, both with one reference fewer")
     print(f"wrote metrics.json and results/ in {time.monotonic() - start:.0f} s")
 

@@ -1,7 +1,7 @@
 """Stage extract_vgg16: every image through VGG16, once.
 
 Reads   data/images.csv and the images, checkpoints/vgg16/; or, with `vgg16.features`, that file instead of a network.
-Writes  features/vgg16.h5 (see captioning/features.py): fc7 vectors, or conv5_3's grid.
+Writes  features/vgg16.h5 (see captioning/features/store.py): fc7 vectors, or conv5_3's grid.
 Takes   30 s for Flickr8k's 8,091 photographs and a quarter-width VGG16 at 96 pixels, on 2 cores with bf16
         arithmetic, in under 1 GB of memory. After a kill it goes on where it was; a second run computes what is new or
         has changed and nothing else (in whole batches of the network's, for the sake of equal rounding).
@@ -9,11 +9,11 @@ Takes   30 s for Flickr8k's 8,091 photographs and a quarter-width VGG16 at 96 pi
 
 from __future__ import annotations
 
-from captioning import settings as schema
-from captioning.datasets import load_data
-from captioning.encoders import load_vgg16
-from captioning.extraction import extract
-from captioning.imported import import_features
+from captioning.core import settings as schema
+from captioning.data.dataset import load_data
+from captioning.features.encoders import load_vgg16
+from captioning.features.extract import extract
+from captioning.features.importing import import_features
 from stages import folder_of, stage
 
 PATH = "features/vgg16.h5"

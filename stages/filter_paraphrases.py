@@ -8,9 +8,9 @@ Expect  one line. The stage stands alone because nothing but stage evaluate need
 
 from __future__ import annotations
 
-from captioning import settings as schema
-from captioning.datasets import load_data
-from captioning.paraphrases import TABLE, write_table
+from captioning.core import settings as schema
+from captioning.data.dataset import load_data
+from captioning.metrics.paraphrases import TABLE, write_table
 from stages import stage
 
 

@@ -8,7 +8,7 @@ Expect  on `scenes`, from scratch, about a minute on 2 cores, and a mean recall 
 
 Each epoch draws one caption an image, so that the other captions of an image are never its negatives; equal captions of
 different images are left out of each other's. Weights are fp32 (fp16 ones turn NaN), whatever autocast computes in.
-For CLIPs of full size: `trains`, `layer_decay`, `checkpointing`, `chunk_size`; see captioning/clip_training.py.
+For CLIPs of full size: `trains`, `layer_decay`, `checkpointing`, `chunk_size`; see captioning/training/clip.py.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captioning import settings as schema
-from captioning.cards import write_card
-from captioning.clip_text import tokenize
-from captioning.clip_training import check_chunks, embed, parameter_groups, recompute_blocks
-from captioning.datasets import load_data
-from captioning.device import pick_device, pick_dtype, seed_everything
-from captioning.encoders import save_clip
-from captioning.files import fingerprint, sha256_of
-from captioning.finetuning import pixels_of, retrieval, shift, shuffled, steps
-from captioning.training import Job, fit, forget_states
-from captioning.weights import initial_clip
+from captioning.core import settings as schema
+from captioning.core.device import pick_device, pick_dtype, seed_everything
+from captioning.core.files import fingerprint, sha256_of
+from captioning.data.dataset import load_data
+from captioning.features.clip_text import tokenize
+from captioning.features.encoders import save_clip
+from captioning.features.initial import initial_clip
+from captioning.training.card import write_card
+from captioning.training.clip import check_chunks, embed, parameter_groups, recompute_blocks, retrieval
+from captioning.training.finetune import pixels_of, shift, shuffled, steps
+from captioning.training.loop import Job, fit, forget_states
 from models.contrastive import contrastive_loss
 from stages import folder_of, stage
 

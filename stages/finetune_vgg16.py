@@ -15,16 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from captioning import settings as schema
-from captioning.cards import write_card
-from captioning.datasets import load_data
-from captioning.device import pick_device, seed_everything
-from captioning.encoders import save_vgg16
-from captioning.files import fingerprint, sha256_of
-from captioning.finetuning import pixels_of, shift, shuffled, steps
-from captioning.labels import average_precision, content_words, label_matrix
-from captioning.training import Job, fit, forget_states
-from captioning.weights import initial_vgg16
+from captioning.core import settings as schema
+from captioning.core.device import pick_device, seed_everything
+from captioning.core.files import fingerprint, sha256_of
+from captioning.data.content_words import content_words
+from captioning.data.dataset import load_data
+from captioning.features.encoders import save_vgg16
+from captioning.features.initial import initial_vgg16
+from captioning.training.card import write_card
+from captioning.training.finetune import average_precision, label_matrix, pixels_of, shift, shuffled, steps
+from captioning.training.loop import Job, fit, forget_states
 from stages import folder_of, stage
 
 

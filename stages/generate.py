@@ -17,17 +17,17 @@ import time
 
 import torch
 
-from captioning import settings as schema
-from captioning.captioners import FEATURES, load
-from captioning.consensus import best_captions, consensus_of
-from captioning.datasets import load_data
-from captioning.details import details
-from captioning.device import pick_device
-from captioning.diverse import several
-from captioning.ensemble import weights_of, with_others
-from captioning.features import FeatureStore
-from captioning.files import write_json, write_lines
-from captioning.progress import track
+from captioning.core import settings as schema
+from captioning.core.device import pick_device
+from captioning.core.files import write_json, write_lines
+from captioning.core.progress import track
+from captioning.data.dataset import load_data
+from captioning.decoders.checkpoint import FEATURES, load
+from captioning.decoders.ensemble import weights_of, with_others
+from captioning.features.store import FeatureStore
+from captioning.search.consensus import best_captions, consensus_of
+from captioning.search.diverse import several
+from captioning.search.explain import details
 from stages import folder_of, stage
 
 

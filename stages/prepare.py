@@ -7,7 +7,7 @@ Writes  data/images.csv        id,path,split,sha256: one row an image, in the or
         data/statistics.json   counts, lengths, vocabulary, and everything left out with its reason
         data/images/, data/facts.json   scenes only: the drawings, and what each shows
 Takes   on 2 cores: Flickr8k (8,091 photographs) 7 s; COCO's count (123,287 at 224x224, 616,435 captions) a minute and
-        1.1 GB; scenes as long as drawing them, see `captioning.datasets.scenes.making`.
+        1.1 GB; scenes as long as drawing them, see `scenes.making`.
 Expect  one line a decision (layout, splits), one line on what was left out, one line a split. Nothing wrong with the
         data goes unsaid; more wrong than `data.max_dropped` allows, or a split without images, stops the run.
 """
@@ -21,14 +21,16 @@ import statistics
 from collections import Counter
 from pathlib import Path
 
-from captioning import settings
-from captioning.datasets import CAPTION_COLUMNS, IMAGE_COLUMNS, SPLITS, flickr8k, folder, karpathy
-from captioning.datasets.clean import Cleaned, clean, clean_caption
-from captioning.datasets.scenes import making
-from captioning.datasets.source import Dropped, Item, Reading, count_reasons
-from captioning.errors import UserError
-from captioning.fetch import require
-from captioning.files import atomic_write, write_json
+from captioning.core import settings
+from captioning.core.errors import UserError
+from captioning.core.files import atomic_write, write_json
+from captioning.core.progress import track
+from captioning.data.clean import Cleaned, clean, clean_caption
+from captioning.data.dataset import CAPTION_COLUMNS, IMAGE_COLUMNS, SPLITS
+from captioning.data.needed import require
+from captioning.data.sources import flickr8k, folder, karpathy
+from captioning.data.sources.base import Dropped, Item, Reading, count_reasons
+from scenes import making
 from stages import stage
 
 OUT = Path("data")
@@ -87,7 +89,8 @@ def draw_scenes(data: settings.Data, seed: int) -> Reading:
     chosen = data.scenes
     remove_drawings()
     write_json(FACTS, {})  # marks the drawings as this stage's, should it be killed among them
-    drawn = making.write(IMAGES, chosen.images, seed, chosen.size, data.workers)
+    scenes = making.write(IMAGES, chosen.images, seed, chosen.size, data.workers)
+    drawn = list(track(scenes, "drawing scenes", total=chosen.images))
     write_json(FACTS, {image_id: facts for image_id, _, _, _, facts in drawn})
     items = [Item(image_id, IMAGES / name, split, captions) for image_id, name, split, captions, _ in drawn]
     note = f"{chosen.images} scenes of {chosen.size} pixels drawn with seed {seed}: {IMAGES}, facts in {FACTS}"

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from captioning.files import atomic_write
-from captioning.report import render
-from captioning.report.data import collect
+from captioning.core.files import atomic_write
+from captioning.evaluation.report import render
+from captioning.evaluation.report.data import collect
 from stages import stage
 
 OUT = Path("results/report.html")

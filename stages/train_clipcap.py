@@ -8,15 +8,14 @@ Expect  on `scenes`, with a small GPT-2 from scratch, well under a minute on 2 c
 
 from __future__ import annotations
 
-from captioning import settings as schema
-from captioning.checkpoints import Decoder, feature_identity
-from captioning.datasets import load_data
-from captioning.decoders import train_decoder
-from captioning.device import seed_everything
-from captioning.errors import UserError
-from captioning.features import FeatureStore
-from captioning.gpt2 import language_model
-from captioning.published import initial_clipcap
+from captioning.core import settings as schema
+from captioning.core.device import seed_everything
+from captioning.core.errors import UserError
+from captioning.data.dataset import load_data
+from captioning.decoders.checkpoint import Decoder, feature_identity
+from captioning.decoders.clipcap import initial_clipcap, language_model
+from captioning.features.store import FeatureStore
+from captioning.training.decoder import train_decoder
 from models.clipcap import ClipCap, ClipCapConfig
 from stages import folder_of, stage
 

@@ -8,13 +8,13 @@ Expect  on `scenes` well under a minute on 2 cores. A grid of features (`vgg16.l
 
 from __future__ import annotations
 
-from captioning import settings as schema
-from captioning.checkpoints import Decoder, feature_identity
-from captioning.datasets import load_data
-from captioning.decoders import train_decoder
-from captioning.device import seed_everything
-from captioning.features import FeatureStore
-from captioning.text import word_vocabulary
+from captioning.core import settings as schema
+from captioning.core.device import seed_everything
+from captioning.data.dataset import load_data
+from captioning.decoders.checkpoint import Decoder, feature_identity
+from captioning.decoders.vocabulary import word_vocabulary
+from captioning.features.store import FeatureStore
+from captioning.training.decoder import train_decoder
 from models.lstm import LSTMConfig, LSTMDecoder
 from stages import folder_of, stage
 

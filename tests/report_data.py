@@ -1,4 +1,5 @@
-"""What `captioning.report.data.collect` returns, made up: small, foretellable, and with hostile texts where wanted."""
+"""What `captioning.evaluation.report.data.collect` returns, made up: small, foretellable, and with hostile texts
+where wanted."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ import math
 
 from PIL import Image
 
-from captioning.score_tables import MORE
-from captioning.scoring import TITLES
+from captioning.evaluation.tables import MORE
+from captioning.metrics.coco import TITLES
 
 HOSTILE = (
     "</script><script>document.body.dataset.hacked = 1</script>",

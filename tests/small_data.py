@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from captioning import settings
+from captioning.core import settings
 
 ROOT = Path(__file__).parents[1]
 DATA = settings.read_yaml(ROOT / "params.yaml")["data"]

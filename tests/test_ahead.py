@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from captioning import ahead
-from captioning.ahead import in_order
+import captioning.core.threads
+from captioning.core.threads import in_order
 
 
 def slow_first(item: int) -> int:
@@ -57,7 +57,7 @@ def test_what_waits_is_dropped_when_the_caller_stops():
 
 
 def test_who_waits_long_is_told_for_what(monkeypatch, capsys):
-    monkeypatch.setattr(ahead, "SILENCE", 0.05)
+    monkeypatch.setattr(captioning.core.threads, "SILENCE", 0.05)
     go = threading.Event()
     threading.Timer(0.2, go.set).start()
     results = in_order(lambda item: item == 1 and go.wait(20), range(3), 2, 4, name=lambda item: f"file {item}.jpg")

@@ -3,9 +3,9 @@
 import pytest
 
 from app.captioner import encoder_of
-from captioning import settings
-from captioning.checkpoints import Decoder
-from captioning.errors import UserError
+from captioning.core import settings
+from captioning.core.errors import UserError
+from captioning.decoders.checkpoint import Decoder
 
 
 @pytest.mark.parametrize("kind", ["lstm", "clipcap"])

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from captioning.batches import CaptionBatches
+from captioning.training.batches import CaptionBatches
 
 N = 37
 RNG = np.random.default_rng(0)

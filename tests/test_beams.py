@@ -15,8 +15,8 @@ from test_decoding import (
     random_lstm,
 )
 
-from captioning.beams import beam_search
-from captioning.decoding import greedy
+from captioning.search.base import greedy
+from captioning.search.beam import beam_search
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -9,8 +9,8 @@ from benchmarks.gpu import flops_of
 from benchmarks.material import captions, photographs
 from benchmarks.networks import NEVER
 from benchmarks.turns import in_turn
-from captioning.beams import beam_search
-from captioning.images import clip_preprocess, decode, vgg16_preprocess
+from captioning.features.images import clip_preprocess, decode, vgg16_preprocess
+from captioning.search.beam import beam_search
 from models.clipcap import ClipCap
 from models.losses import PAD
 
@@ -64,7 +64,7 @@ def test_published_extraction_sees_our_pixels(tmp_path):
         theirs = published.extract(lambda pixels: pixels, transform, [path, path], "cpu")
         pixels = torch.tensor(decode(path, ours)).permute(2, 0, 1)[None]  # (1, 3, S, S)
         assert len(theirs) == 2
-        assert (theirs[:1] - ours.normalize(pixels)).abs().mean() < 0.02  # JPEG draft: see captioning.images
+        assert (theirs[:1] - ours.normalize(pixels)).abs().mean() < 0.02  # JPEG draft: see captioning.features.images
 
 
 @pytest.mark.parametrize(("mapping", "freeze"), [("mlp", False), ("transformer", True)])

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from captioning import settings
-from captioning.captioner_cards import Captioner, base_models, curves, examples, read_captioner, table
-from captioning.scoring import TITLES
+from captioning.core import settings
+from captioning.evaluation.report.cards import Captioner, base_models, curves, examples, read_captioner, table
+from captioning.metrics.coco import TITLES
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = settings.load(ROOT / "params.yaml")

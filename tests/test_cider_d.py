@@ -10,7 +10,7 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.cider.cider_scorer import CiderScorer
 from small_data import REAL_FLICKR8K
 
-from captioning.cider_d import CiderD
+from captioning.metrics.cider import CiderD
 
 WORDS = "a the man dog two runs jumps on in grass sand red black small".split()
 

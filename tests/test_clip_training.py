@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from captioning import settings
-from captioning.clip_training import check_chunks, depths, embed, parameter_groups, recompute_blocks
-from captioning.errors import UserError
+from captioning.core import settings
+from captioning.core.errors import UserError
+from captioning.training.clip import check_chunks, depths, embed, parameter_groups, recompute_blocks
 from models import clip
 from models.contrastive import contrastive_loss
 

@@ -1,4 +1,4 @@
-"""`python -m captioning.compare` between revisions and experiments of a real DVC repository."""
+"""`python -m commands.compare` between revisions and experiments of a real DVC repository."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from captioning.compare import differing, verdict
-from captioning.saved_scores import save
-from captioning.scoring import METRICS, Scores
-from captioning.statistics import Comparison
+from captioning.evaluation.bootstrap import Comparison
+from captioning.evaluation.saved import save
+from captioning.metrics.coco import METRICS, Scores
+from commands.compare import differing, verdict
 
 ROOT = Path(__file__).parents[1]
 IMAGES = 60
@@ -87,7 +87,7 @@ def run(folder: Path, *command: str) -> str:
 
 
 def compare(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "captioning.compare", *arguments]
+    command = [sys.executable, "-m", "commands.compare", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 

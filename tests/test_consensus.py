@@ -5,11 +5,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from captioning import settings
-from captioning.cider_d import CiderD
-from captioning.consensus import PENALTY, Consensus
-from captioning.decoding import Hypothesis
-from captioning.text import word_vocabulary
+from captioning.core import settings
+from captioning.decoders.vocabulary import word_vocabulary
+from captioning.metrics.cider import CiderD
+from captioning.search.base import Hypothesis
+from captioning.search.consensus import PENALTY, Consensus
 
 REFERENCES = [
     ["a dog runs on the grass", "a brown dog runs"],

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from captioning import settings
+from captioning.core import settings
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("stages", "captioning", "models", "app", "benchmarks")
+PACKAGES = ("stages", "captioning", "models", "app", "benchmarks", "scenes", "commands")
 DAG = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
 
 
@@ -78,7 +78,7 @@ def test_every_setting_matters_to_a_stage():
         assert matters != key.endswith("workers"), key
 
 
-@pytest.mark.parametrize("package,allowed", [("models", {"models"}), ("captioning", {"models", "captioning"})])
+@pytest.mark.parametrize("package,allowed", [("models", {"models"}), ("captioning", {"models", "captioning", "scenes"})])
 def test_imports_run_one_way(package, allowed):
     for file in (ROOT / package).rglob("*.py"):
         used = {path.relative_to(ROOT).parts[0] for path in imports(file)}

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_data import data_settings, photo
 
-from captioning.datasets.clean import clean, clean_caption, inspect_image
-from captioning.datasets.source import Dropped, Item, Reading, inside, split_name, unix_line_ends
-from captioning.errors import UserError
-from captioning.tokens import ptb_tokenize
+from captioning.core.errors import UserError
+from captioning.data.clean import clean, clean_caption, inspect_image
+from captioning.data.ptb import ptb_tokenize
+from captioning.data.sources.base import Dropped, Item, Reading, inside, split_name, unix_line_ends
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import random
 import pytest
 from small_data import REAL_FLICKR8K, data_settings, official, photos, write
 
-from captioning.datasets import flickr8k
-from captioning.datasets.source import Reading
-from captioning.errors import UserError
+from captioning.core.errors import UserError
+from captioning.data.sources import flickr8k
+from captioning.data.sources.base import Reading
 
 NAMES = [f"{1000 + i}_{i:02x}.jpg" for i in range(10)]
 CAPTIONS = {name: [f"A dog runs {i} .", f'He says " go , {i} "'] for i, name in enumerate(NAMES)}

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_data import data_settings, photos, write
 
-from captioning.datasets import folder
-from captioning.datasets.source import Item, Reading
-from captioning.datasets.tables import read_csv
-from captioning.errors import UserError
+from captioning.core.errors import UserError
+from captioning.data.sources import folder
+from captioning.data.sources.base import Item, Reading
+from captioning.data.sources.tables import read_csv
 
 
 def read(root, lines: list[str], name: str = "captions.csv", end: str = "\n", mark: str = "", **changes) -> Reading:

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_data import data_settings, photo, photos, write_json
 
-from captioning.datasets import karpathy
-from captioning.datasets.source import Reading
-from captioning.errors import UserError
+from captioning.core.errors import UserError
+from captioning.data.sources import karpathy
+from captioning.data.sources.base import Reading
 
 
 def image(number: int, split: str, **changes) -> dict:

@@ -14,13 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from captioning import settings
-from captioning.captioners import load
-from captioning.checkpoints import Decoder
-from captioning.datasets import Data
-from captioning.decoders import train_decoder
-from captioning.features import FeatureStore, write_store
-from captioning.text import train_bpe, word_vocabulary
+from captioning.core import settings
+from captioning.data.dataset import Data
+from captioning.decoders.checkpoint import Decoder, load
+from captioning.decoders.vocabulary import train_bpe, word_vocabulary
+from captioning.features.store import FeatureStore, write_store
+from captioning.training.decoder import train_decoder
 from models.clipcap import ClipCap, ClipCapConfig
 from models.lstm import LSTMConfig, LSTMDecoder
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from captioning.beams import beam_search
-from captioning.decoding import Hypothesis, greedy
+from captioning.search.base import Hypothesis, greedy
+from captioning.search.beam import beam_search
 from models.clipcap import ClipCap, ClipCapConfig
 from models.lstm import LSTMConfig, LSTMDecoder
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from captioning.beams import beam_search
-from captioning.checkpoints import Decoder
-from captioning.details import details, pieces
-from captioning.text import train_bpe, word_vocabulary
+from captioning.decoders.checkpoint import Decoder
+from captioning.decoders.vocabulary import train_bpe, word_vocabulary
+from captioning.search.beam import beam_search
+from captioning.search.explain import details, pieces
 from models.clipcap import ClipCap, ClipCapConfig
 from models.lstm import LSTMConfig, LSTMDecoder
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from captioning import device
-from captioning.errors import UserError
+from captioning.core import device
+from captioning.core.errors import UserError
 
 
 def test_a_gpu_that_torch_cannot_use_is_told_once(tmp_path, monkeypatch, capsys):

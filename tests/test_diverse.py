@@ -4,8 +4,8 @@ import pytest
 import torch
 from test_decoding import END, MODELS, log_probs_after, random_clipcap, random_features, random_lstm
 
-from captioning.beams import beam_search
-from captioning.diverse import diverse_beam_search
+from captioning.search.beam import beam_search
+from captioning.search.diverse import diverse_beam_search
 
 OPTIONS = dict(beam_size=2, max_tokens=7, eos_id=END)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocoevalcap.cider.cider import Cider
 
-from captioning.diversity import diversity, mutual_bleu, oracle
+from captioning.evaluation.variety import diversity, mutual_bleu, oracle
 
 SETS = {"1": ["a dog runs on grass", "a dog runs on grass", "the cat"], "2": ["two birds", "a bird sings", "a bird"]}
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from file_server import serving
 
-from captioning.archives import extract
-from captioning.datasets import flickr8k as source
-from captioning.download import DownloadFault, download, within
-from captioning.errors import UserError
-from captioning.fetch import Flickr8k
+from captioning.core.errors import UserError
+from captioning.data.needed import Flickr8k
+from captioning.data.sources import flickr8k as source
+from captioning.weights.download import DownloadFault, download, within
+from captioning.weights.unzip import extract
 
 CONTENT = random.Random(0).randbytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

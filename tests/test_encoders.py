@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from processor import needs_bf16
 
-from captioning.encoders import load_clip, load_vgg16, open_clip, open_vgg16, save_clip, save_vgg16
-from captioning.errors import UserError
-from captioning.images import clip_preprocess, vgg16_preprocess
+from captioning.core.errors import UserError
+from captioning.features.encoders import load_clip, load_vgg16, open_clip, open_vgg16, save_clip, save_vgg16
+from captioning.features.images import clip_preprocess, vgg16_preprocess
 from models import clip, vgg16
 from models.empty import no_weights
 

@@ -6,13 +6,12 @@ import pytest
 import torch
 from test_decoding import END, MODELS, log_probs_after, random_clipcap, random_features, random_lstm
 
-from captioning.beams import beam_search
-from captioning.captioners import load
-from captioning.checkpoints import Decoder, save_decoder
-from captioning.decoding import greedy
-from captioning.ensemble import Ensemble, weights_of, with_others
-from captioning.errors import UserError
-from captioning.text import word_vocabulary
+from captioning.core.errors import UserError
+from captioning.decoders.checkpoint import Decoder, load, save_decoder
+from captioning.decoders.ensemble import Ensemble, weights_of, with_others
+from captioning.decoders.vocabulary import word_vocabulary
+from captioning.search.base import greedy
+from captioning.search.beam import beam_search
 from models.lstm import LSTMConfig, LSTMDecoder
 
 

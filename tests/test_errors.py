@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 
-from captioning.errors import UserError, command
+from captioning.core.errors import UserError, command
 
 
 def said(error: Exception) -> str:

@@ -1,10 +1,10 @@
-"""CIDEr-D against a whole corpus at once: that of `captioning.cider_d`, image by image, summed."""
+"""CIDEr-D against a whole corpus at once: that of `captioning.metrics.cider`, image by image, summed."""
 
 import numpy as np
 import pytest
 
-from captioning.cider_d import CiderD
-from captioning.expected_cider import ExpectedCiderD
+from captioning.metrics.cider import CiderD
+from captioning.metrics.expected_cider import ExpectedCiderD
 
 CORPUS = [
     ["a dog runs on the grass", "a brown dog runs"],

@@ -18,9 +18,10 @@ import torch
 from PIL import Image, ImageDraw
 from ruamel.yaml import YAML
 
-from captioning.encoders import load_clip, load_vgg16, save_clip, save_vgg16
-from captioning.features import FeatureStore
-from captioning.images import ImageFiles, clip_preprocess, pixel_batches, vgg16_preprocess
+from captioning.features.encoders import load_clip, load_vgg16, save_clip, save_vgg16
+from captioning.features.images import clip_preprocess, vgg16_preprocess
+from captioning.features.pixels import ImageFiles, pixel_batches
+from captioning.features.store import FeatureStore
 from models import clip, vgg16
 
 ROOT = Path(__file__).resolve().parents[1]

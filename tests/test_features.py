@@ -12,11 +12,11 @@ import h5py
 import numpy as np
 import pytest
 
-from captioning.errors import UserError
-from captioning.extraction import Written, write_features
-from captioning.features import FeatureStore
-from captioning.imported import import_features
-from captioning.journal import Journal
+from captioning.core.errors import UserError
+from captioning.features.extract import Written, write_features
+from captioning.features.importing import import_features
+from captioning.features.journal import Journal
+from captioning.features.store import FeatureStore
 
 ATTRS = {"encoder": "a test", "weights": "1234", "precision": "float32"}
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"

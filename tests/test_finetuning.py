@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from captioning.finetuning import retrieval
+from captioning.training.clip import retrieval
 
 OWNER = torch.arange(40).repeat_interleave(5)  # 40 images of five captions
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.flickr8k_full_size import STAGES, prepare, run, table
-from captioning.datasets import load_data
-from captioning.features import FeatureStore
+from captioning.data.dataset import load_data
+from captioning.features.store import FeatureStore
 
 TRACING = ("DeprecationWarning", "torch.jit.TracerWarning")
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in TRACING]

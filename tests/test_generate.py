@@ -9,10 +9,10 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from captioning import settings
-from captioning.checkpoints import Decoder, feature_identity, save_decoder
-from captioning.features import write_store
-from captioning.text import word_vocabulary
+from captioning.core import settings
+from captioning.decoders.checkpoint import Decoder, feature_identity, save_decoder
+from captioning.decoders.vocabulary import word_vocabulary
+from captioning.features.store import write_store
 from models.lstm import LSTMConfig, LSTMDecoder
 from stages import generate
 

@@ -11,7 +11,7 @@ import pytest
 from small_data import REAL_FLICKR8K, write
 
 from benchmarks.human_judgements import CROWD, EXPERT, PUBLISHED, correlations, kendall, read
-from captioning.errors import UserError
+from captioning.core.errors import UserError
 
 CAPTIONS = {
     "a.jpg": ["A dog runs on the beach .", "A brown dog is running along the sea ."],

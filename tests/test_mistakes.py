@@ -2,7 +2,7 @@
 
 import pytest
 
-from captioning.mistakes import mistakes, wrong
+from captioning.evaluation.mistakes import mistakes, wrong
 
 PEOPLE = {
     "1": ["a man in a red shirt", "a man in red", "he walks"],

@@ -8,16 +8,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from captioning import clipscore
-from captioning.datasets.scenes.making import draw
-from captioning.encoders import open_clip, save_clip
-from captioning.fact_scores import fact_scores, wrong
-from captioning.features import FeatureStore, write_store
-from captioning.files import sha256_of
-from captioning.images import clip_preprocess
-from captioning.statistics import ratio
-from captioning.variety import by_rarity, lengths, rarity, variety
+from captioning.core.files import sha256_of
+from captioning.evaluation.bootstrap import ratio
+from captioning.evaluation.scene_facts import fact_scores, wrong
+from captioning.evaluation.variety import by_rarity, lengths, rarity, variety
+from captioning.features.encoders import open_clip, save_clip
+from captioning.features.images import clip_preprocess
+from captioning.features.store import FeatureStore, write_store
+from captioning.metrics import clipscore
 from models import clip
+from scenes.making import draw
 
 
 def test_variety_of_a_collapsed_captioner_and_of_one_that_is_not():

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from benchmarks import material
-from captioning import java
-from captioning.datasets import flickr8k
-from captioning.errors import UserError
-from captioning.meteor import WHOLE_TABLE, Meteor
-from captioning.paraphrases import write_table
-from captioning.tokens import ptb_tokenize
+from captioning.core import java
+from captioning.core.errors import UserError
+from captioning.data.ptb import ptb_tokenize
+from captioning.data.sources import flickr8k
+from captioning.metrics.meteor import WHOLE_TABLE, Meteor
+from captioning.metrics.paraphrases import write_table
 
 ROOT = Path(__file__).parents[1]
 # Of an image's statistics, the matches of each of four stages, of which paraphrases are the last: content words of

@@ -274,5 +274,5 @@ def test_a_recipe_can_be_chosen_by_dev(project):
     assert json.loads((project / "results/scores.json").read_text())["split"] == "dev"
     assert "dataset_split" not in (card := (project / "results/cards/lstm.md").read_text()) and "split: dev" in card
     assert " dev images" in card
-    refusal = run(project, "python", "-m", "captioning.compare", "HEAD", "by-dev", fails=True)
+    refusal = run(project, "python", "-m", "commands.compare", "HEAD", "by-dev", fails=True)
     assert "0 are the same" in " ".join(refusal.split())

@@ -14,9 +14,9 @@ from PIL import Image
 from ruamel.yaml import YAML
 from small_data import REAL_FLICKR8K, ROOT, official, photos, write
 
-from captioning.datasets import load_data
-from captioning.errors import UserError
-from captioning.settings import read_yaml
+from captioning.core.errors import UserError
+from captioning.core.settings import read_yaml
+from captioning.data.dataset import load_data
 from stages import prepare
 
 ODD = ["NA", "null", "1.0", 'He says " go , now " .', "Ein Café am Straßenrand", "an #1 'dog' \\ n", "-A dog-", "=1+1"]

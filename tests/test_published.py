@@ -9,10 +9,11 @@ import torch
 from official import CAPTIONS, gpt2_folder, gpt2_tokenizer, wave
 from torch import Tensor
 
-from captioning import captioners, settings
-from captioning.checkpoints import save_decoder
-from captioning.errors import UserError
-from captioning.published import initial_clipcap, sizes_of
+from captioning.core import settings
+from captioning.core.errors import UserError
+from captioning.decoders import checkpoint
+from captioning.decoders.checkpoint import save_decoder
+from captioning.decoders.clipcap import initial_clipcap, sizes_of
 
 ROOT = Path(__file__).parent.parent
 VALUES = settings.read_yaml(ROOT / "params.yaml")
@@ -98,7 +99,7 @@ def test_used_at_once_it_ends_with_a_full_stop_and_trained_further_with_end_of_t
     at_once = initial_clipcap(options(tmp_path, path, epochs=0), SIZE, RAW)
     assert at_once.text.eos_id == at_once.text.tokenizer.token_to_id(".")
     save_decoder(tmp_path / "saved", at_once)
-    again = captioners.load(tmp_path / "saved")
+    again = checkpoint.load(tmp_path / "saved")
     assert again.text.end == "." and again.text.decode(again.text.tokenizer.encode("a dog. a cat").ids) == "a dog"
     further = initial_clipcap(options(tmp_path, path, epochs=1), SIZE, RAW)
     assert further.text.end == "<|endoftext|>"
@@ -182,7 +183,7 @@ def test_sizes_of_the_published_files_are_read_from_their_shapes():
 def test_gpt2_folders_are_read_whole_or_not_at_all(tmp_path):
     from safetensors.torch import load_file, save_file
 
-    from captioning.gpt2 import language_model
+    from captioning.decoders.clipcap import language_model
 
     theirs = gpt2_folder(tmp_path / "gpt2")
     text, ours = language_model(options(tmp_path, "").model, [])

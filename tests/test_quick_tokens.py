@@ -3,8 +3,8 @@
 import pytest
 from small_data import REAL_FLICKR8K
 
-from captioning.quick_tokens import quick_tokenize
-from captioning.tokens import ptb_tokenize
+from captioning.data.ptb import ptb_tokenize
+from captioning.data.ptb_fast import quick_tokenize
 
 HARD = [
     "A brown dog runs on the beach.",

@@ -14,10 +14,10 @@ import pytest
 import report_data
 from PIL import Image
 
-from captioning.errors import UserError
-from captioning.report import escape, render
-from captioning.report.data import collect
-from captioning.scoring import TITLES
+from captioning.core.errors import UserError
+from captioning.evaluation.report import escape, render
+from captioning.evaluation.report.data import collect
+from captioning.metrics.coco import TITLES
 
 ROOT = Path(__file__).parents[1]
 CAPTIONS = {"a": "a dog runs", "b": "two red birds"}

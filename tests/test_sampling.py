@@ -7,8 +7,8 @@ import pytest
 import torch
 from test_decoding import END, FEATURES, log_probs_after, random_clipcap, random_features, random_lstm
 
-from captioning.decoding import greedy
-from captioning.sampling import sample
+from captioning.search.base import greedy
+from captioning.search.sampling import sample
 from models.lstm import LSTMConfig, LSTMDecoder
 
 MODELS = {"clipcap": random_clipcap(1), "lstm": random_lstm(1), "lstm with a grid": random_lstm(2, grid=True)}

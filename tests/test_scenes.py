@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioning.datasets.scenes.captions import write_captions
-from captioning.datasets.scenes.drawing.pen import SUPERSAMPLE, Pen
-from captioning.datasets.scenes.facts import check, mentioned, sample, true_of
-from captioning.datasets.scenes.making import draw, split_of, write
+from scenes.captions import write_captions
+from scenes.drawing.pen import SUPERSAMPLE, Pen
+from scenes.facts import check, mentioned, sample, true_of
+from scenes.making import draw, split_of, write
 
 MANY = 600
 
@@ -30,7 +30,8 @@ def told() -> list[tuple[dict, list[str]]]:
 
 def test_files_are_the_same_whatever_the_number_of_workers(tmp_path):
     rows = {
-        workers: write(tmp_path / str(workers), images=24, seed=3, size=96, workers=workers) for workers in (1, 2, 3)
+        workers: list(write(tmp_path / str(workers), images=24, seed=3, size=96, workers=workers))
+        for workers in (1, 2, 3)
     }
     assert rows[1] == rows[2] == rows[3]
     for _, name, *_ in rows[1]:
@@ -44,7 +45,7 @@ def test_seeds_and_indices_differ():
 
 
 def test_written_files_have_the_size_and_the_splits(tmp_path):
-    rows = write(tmp_path, images=20, seed=0, size=224, workers=2)
+    rows = list(write(tmp_path, images=20, seed=0, size=224, workers=2))
     assert [row[0] for row in rows] == [f"{k:05d}" for k in range(20)]
     assert Counter(row[2] for row in rows) == {"train": 16, "dev": 2, "test": 2}
     for _, name, _, captions, facts in rows:

@@ -16,10 +16,10 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 from pycocotools.coco import COCO
 
-from captioning import java
-from captioning.errors import UserError
-from captioning.meteor import Meteor, from_sums, summands
-from captioning.scoring import METRICS, main, ptb_tokenize, score, score_many
+from captioning.core import java
+from captioning.core.errors import UserError
+from captioning.metrics.coco import METRICS, main, ptb_tokenize, score, score_many
+from captioning.metrics.meteor import Meteor, from_sums, summands
 
 
 def more_captions(count: int = 60) -> tuple[dict[str, list[str]], dict[str, str]]:

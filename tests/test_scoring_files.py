@@ -7,8 +7,8 @@ import sys
 import pytest
 from example_captions import CANDIDATES, REFERENCES
 
-from captioning.caption_files import read_candidates, read_references
-from captioning.errors import UserError
+from captioning.core.errors import UserError
+from captioning.data.caption_files import read_candidates, read_references
 
 COCO = {
     "images": [{"id": 7}, {"id": 2}, {"id": 5}],
@@ -26,7 +26,7 @@ def write(path, value) -> str:
 
 
 def program(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "captioning.scoring", *arguments]
+    command = [sys.executable, "-m", "commands.score", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 

@@ -6,12 +6,12 @@ import torch
 from processor import needs_bf16
 from test_decoding import random_clipcap, random_lstm
 
-from captioning.checkpoints import Decoder
-from captioning.cider_d import CiderD
-from captioning.decoding import Hypothesis
-from captioning.sampling import sample
-from captioning.self_critical import GreedyCider, SelfCritical, as_tensor, words_of
-from captioning.text import word_vocabulary
+from captioning.decoders.checkpoint import Decoder
+from captioning.decoders.vocabulary import word_vocabulary
+from captioning.metrics.cider import CiderD
+from captioning.search.base import Hypothesis
+from captioning.search.sampling import sample
+from captioning.training.self_critical import GreedyCider, SelfCritical, as_tensor, words_of
 from models.lstm import LSTMConfig, LSTMDecoder
 
 FEATURES, IMAGES = 6, 4
@@ -139,7 +139,7 @@ def test_a_caption_that_was_cut_has_no_end():
 def test_greedy_cider_is_coco_caption_s():
     from pycocoevalcap.cider.cider import Cider
 
-    from captioning.decoding import greedy
+    from captioning.search.base import greedy
 
     decoder = trained_a_little()
     text = decoder.text

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from captioning import presets, settings
-from captioning.errors import UserError
+from captioning.core import settings
+from captioning.core.errors import UserError
+from commands import preset as presets
 
 ROOT = Path(__file__).parent.parent
 VALUES = settings.read_yaml(ROOT / "params.yaml")

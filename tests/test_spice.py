@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from captioning import spice
-from captioning.errors import UserError
-from captioning.java import package_folder
+from captioning.core.errors import UserError
+from captioning.core.java import package_folder
+from captioning.metrics import spice
 
 ROOT = Path(__file__).parents[1]
 # The tokenizer's CoreNLP has the classes that SPICE's are linked with, and no models.
 CLASSES = package_folder() / "tokenizer" / "stanford-corenlp-3.4.1.jar"
-START = "from pathlib import Path; from captioning.spice_java import start, score; start([Path({classes!r})])\n"
+START = "from pathlib import Path; from captioning.metrics.spice_java import start, score; start([Path({classes!r})])\n"
 # Scene graphs as the parser would have made them, a candidate's and a reference's, scored and told by SPICE itself.
 GRAPHS = """
 import jpype

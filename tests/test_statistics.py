@@ -6,10 +6,10 @@ import random
 import numpy as np
 import pytest
 
-from captioning import statistics
-from captioning.meteor import Meteor
-from captioning.scoring import METRICS, Scores, score, score_many
-from captioning.statistics import bootstrap, compare, corpus_scores, image_statistics, interval
+from captioning.evaluation import bootstrap as statistics
+from captioning.evaluation.bootstrap import bootstrap, compare, corpus_scores, image_statistics, interval
+from captioning.metrics.coco import METRICS, Scores, score, score_many
+from captioning.metrics.meteor import Meteor
 
 WORDS = "a the man dog child red blue ball runs sits on in grass water with of two and big small".split()
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-import captioning.text
-from captioning.errors import UserError
-from captioning.text import Text, pretrained_bpe, train_bpe, word_vocabulary
+import captioning.decoders.vocabulary
+from captioning.core.errors import UserError
+from captioning.decoders.vocabulary import Text, pretrained_bpe, train_bpe, word_vocabulary
 
 CAPTIONS = ["a man in a red shirt runs", "a dog runs on the beach", "two dogs , one black , run"] * 3
 GPT2 = Path(__file__).parent.parent.parent / "shared" / "gpt2-tokenizer"
@@ -109,7 +109,7 @@ def test_a_vocabulary_without_a_word_is_an_error():
 def test_captions_are_encoded_alike_in_blocks(monkeypatch):
     captions = [*CAPTIONS, "a\tman", "", "  two", *CAPTIONS[::-1]]
     whole = [text.encode(captions) for text in BY_WORD.values()]
-    monkeypatch.setattr(captioning.text, "AT_ONCE", 2)
+    monkeypatch.setattr(captioning.decoders.vocabulary, "AT_ONCE", 2)
     assert [text.encode(captions) for text in BY_WORD.values()] == whole
 
 

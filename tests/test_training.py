@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from captioning.errors import UserError
-from captioning.settings import Training
-from captioning.training import Job, fit, fit_in_phases, learning_rate
+from captioning.core.errors import UserError
+from captioning.core.settings import Training
+from captioning.training.loop import Job, fit, fit_in_phases, learning_rate
 
 ROOT = Path(__file__).parent.parent
 STEPS = 6

@@ -15,12 +15,13 @@ import pytest
 import torch
 from official import gpt2_folder
 
-from captioning import pretrained, settings
-from captioning.errors import UserError
-from captioning.fetch import needed, require
-from captioning.tensors import read_state_dict
-from captioning.torchscript import is_archive, read_tensors
-from captioning.weights import initial_clip, initial_vgg16
+from captioning.core import settings
+from captioning.core.errors import UserError
+from captioning.data.needed import needed, require
+from captioning.features.initial import initial_clip, initial_vgg16
+from captioning.weights import sources
+from captioning.weights.state_dict import read_state_dict
+from captioning.weights.torchscript import is_archive, read_tensors
 from models import clip, vgg16
 
 pytestmark = [
@@ -154,8 +155,8 @@ def test_names_and_addresses_are_the_libraries():
     import clip.clip as package
     from torchvision.models import VGG16_Weights
 
-    assert VGG16_Weights.IMAGENET1K_V1.url == pretrained.VGG16_URL
-    assert {name: pretrained.clip(name).url for name in package.available_models()} == package._MODELS
+    assert VGG16_Weights.IMAGENET1K_V1.url == sources.VGG16_URL
+    assert {name: sources.clip(name).url for name in package.available_models()} == package._MODELS
 
 
 def test_vgg16_by_name_comes_from_torch_hubs_cache(caches, monkeypatch):
@@ -178,7 +179,7 @@ def test_clip_by_name_comes_from_its_cache(caches):
     ours, _ = initial_clip(chosen(clip={"weights": "ViT-L/14@336px"}).clip)
     assert torch.equal(ours.visual.proj, model.visual.proj)
     with pytest.raises(UserError, match="the names are RN50, RN101"):
-        pretrained.clip("vit-b/32")
+        sources.clip("vit-b/32")
 
 
 @pytest.mark.parametrize("repository", ["openai-community/gpt2", "gpt2"])
@@ -187,17 +188,17 @@ def test_gpt2_by_name_comes_from_the_hubs_cache(caches, repository):
     gpt2_folder(folder / "snapshots" / "abc")
     (folder / "refs").mkdir()
     (folder / "refs/main").write_text("abc")
-    assert pretrained.gpt2("gpt2").get() == folder / "snapshots/abc"
+    assert sources.gpt2("gpt2").get() == folder / "snapshots/abc"
     (folder / "snapshots/abc/vocab.json").unlink()
-    assert pretrained.gpt2("gpt2").find() is None
+    assert sources.gpt2("gpt2").find() is None
 
 
 def test_a_folder_or_file_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     gpt2_folder(tmp_path / "gpt2")  # a folder of the model's own name
-    assert pretrained.gpt2("gpt2").get() == Path("gpt2")
+    assert sources.gpt2("gpt2").get() == Path("gpt2")
     with pytest.raises(UserError, match=r"vgg16\.weights = a/b\.pt: there is no such file"):
-        pretrained.vgg16("a/b.pt").get()
+        sources.vgg16("a/b.pt").get()
 
 
 @pytest.mark.parametrize(
@@ -230,7 +231,7 @@ def test_the_first_stage_stops_before_any_work(tmp_path):
     values["model"]["gpt2"] = "gpt2-xl"
     (tmp_path / "params.yaml").write_text(json.dumps(values))  # YAML, too
     environment = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "PATH": os.environ["PATH"]}
-    for module in ("stages.prepare", "captioning.fetch"):
+    for module in ("stages.prepare", "commands.fetch"):
         command = [sys.executable, "-m", module]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 1

@@ -1,0 +1,1 @@
+"""What has no captioning in it: settings, errors, files, threads, devices."""

@@ -1,0 +1,73 @@
+"""Which device, which precision, which threads: decided once, printed once."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from captioning.core.errors import UserError
+
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def pick_device() -> torch.device:
+    """The GPU where there is one. `CUDA_VISIBLE_DEVICES` chooses among several, or hides them.
+
+    A GPU that torch cannot use is told once, on standard error.
+    """
+    if torch.cuda.is_available():
+        torch.backends.cuda.enable_cudnn_sdp(False)  # first choice on an H100; it plans anew, 30 ms, at each new shape
+        return torch.device("cuda")
+    if NVIDIA_DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1"):
+        _tell_of_unused_gpu()
+    return torch.device("cpu")
+
+
+@cache
+def _tell_of_unused_gpu() -> None:
+    print(
+        f"warning: this machine has an NVIDIA driver, but torch {torch.__version__} (CUDA {torch.version.cuda}) finds "
+        "no GPU to use: computing on the processor. The driver may be too old for this torch",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 matrix products are faster than float32's: GPUs since Ampere, processors with AMX or AVX-512."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
+def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The dtype of autocast for a `precision` of params.yaml (fp32 | bf16 | auto)."""
+    if precision not in ("fp32", "bf16", "auto"):
+        raise UserError(f"precision = {precision!r}: expected fp32, bf16 or auto")
+    if precision == "fp32":
+        return torch.float32
+    if has_fast_bf16(device):
+        return torch.bfloat16
+    if precision == "bf16":  # emulated, hundreds of times slower than float32, and not at all for an LSTM
+        raise UserError("precision = 'bf16', which this processor or GPU does not have: set fp32 or auto")
+    return torch.float32
+
+
+def seed_everything(*numbers: int) -> None:
+    """Seeds Python, NumPy and torch from a few numbers, such as the run's seed and the epoch."""
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def describe(device: torch.device, dtype: torch.dtype) -> str:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} processor cores"
+    return f"{device.type} ({name}), {str(dtype).removeprefix('torch.')}"

@@ -1,0 +1,331 @@
+"""The schema of params.yaml: every setting, its type and its limits, checked before any work starts.
+
+params.yaml holds the values and what they mean; this file holds what is allowed. There are no defaults here: a key
+that is missing is an error, as is one that is unknown or misspelt, so a file that loads says all that will be done.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from captioning.core.errors import UserError
+
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Scenes(Group):
+    images: Annotated[int, Field(ge=10)]
+    size: Annotated[int, Field(ge=32, le=1024)]
+
+
+class Data(Group):
+    source: Literal["scenes", "flickr8k", "karpathy", "folder"]
+    root: str | None
+    annotations: str | None
+    seed: Whole
+    max_words: Positive
+    max_dropped: Share
+    dev_share: Share
+    test_share: Share
+    workers: Whole
+    scenes: Scenes
+
+
+class VGG16Scratch(Group):
+    width: Annotated[float, Field(gt=0, le=1)]
+
+
+class VGG16(Group):
+    weights: str
+    layer: Literal["fc7", "conv5_3"]
+    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
+    features: str | None
+    scratch: VGG16Scratch
+
+
+class CLIPScratch(Group):
+    embed_dim: Positive
+    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
+    vision_layers: Annotated[list[Positive], Field(min_length=4, max_length=4)]
+    vision_width: Annotated[int, Field(ge=8, multiple_of=2)]
+    context_length: Annotated[int, Field(ge=8, le=77)]
+    text_layers: Positive
+    text_width: Annotated[int, Field(ge=64, multiple_of=64)]
+
+
+class CLIP(Group):
+    weights: str
+    features: str | None
+    scratch: CLIPScratch
+
+
+class Extract(Group):
+    batch_size: Positive
+    workers: Whole
+    precision: Precision
+
+
+class ExtractCLIP(Extract):
+    normalize: bool
+
+
+class Training(Group):
+    """What every training stage has: the knobs of `captioning.training.fit`."""
+
+    epochs: Whole
+    batch_size: Positive
+    lr: Rate
+    weight_decay: NonNegative
+    warmup: Share
+    clip_norm: Annotated[float, Field(gt=0)]
+    patience: Positive
+    precision: Precision
+
+
+class FinetuneVGG16(Training):
+    labels: Positive
+    workers: Whole
+
+
+class FinetuneCLIP(Training):
+    batch_size: Annotated[int, Field(ge=2)]  # a pair alone has nothing to be told from
+    workers: Whole
+    trains: Literal["all", "last", "projections"]
+    blocks: Positive
+    layer_decay: Rate
+    checkpointing: bool
+    chunk_size: Positive | None
+
+
+class LSTM(Group):
+    embed_dim: Positive
+    hidden_size: Positive
+    merge: bool
+    attention_dim: Positive
+    dropout: Share
+    image_dropout: Share
+    tie_weights: bool
+    min_count: Positive
+
+    @model_validator(mode="after")
+    def _tied_sizes(self):
+        if self.tie_weights and self.embed_dim != self.hidden_size:
+            raise ValueError(
+                f"tie_weights needs embed_dim and hidden_size to be equal: {self.embed_dim} and {self.hidden_size}"
+            )
+        return self
+
+
+class SelfCritical(Group):
+    epochs: Whole
+    batch_size: Positive
+    lr: Rate
+    samples: Annotated[int, Field(ge=2, le=100)]
+
+
+class TrainDecoder(Training):
+    label_smoothing: Share
+    monitor: Literal["loss", "cider"]
+    ema: Share
+    self_critical: SelfCritical
+
+
+class GPT2Scratch(Group):
+    vocab_size: Annotated[int, Field(ge=258)]
+    layers: Positive
+    heads: Positive
+    width: Positive
+    dropout: Share
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self):
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads: {self.width} and {self.heads}")
+        return self
+
+
+class ClipCap(Group):
+    prefix_len: Annotated[int, Field(ge=1, le=200)]
+    standardize: bool
+    image_dropout: Share
+    mapping: Literal["mlp", "transformer"]
+    clip_len: Positive
+    mapping_layers: Positive
+    gpt2: str
+    freeze_gpt2: bool
+    init_from: str | None
+    max_caption_tokens: Annotated[int, Field(ge=2, le=512)]
+    scratch: GPT2Scratch
+
+
+class Ensemble(Group):
+    lstm: list[str]
+    clipcap: list[str]
+
+
+class Diverse(Group):
+    captions: Annotated[int, Field(ge=0, le=100)]
+    method: Literal["nucleus", "beams"]
+    top_p: Rate
+    temperature: Annotated[float, Field(gt=0)]
+    strength: NonNegative
+
+
+class Generate(Group):
+    beam_size: Positive
+    length_penalty: Annotated[float, Field(ge=-10, le=10)]
+    no_repeat_ngram: Whole
+    max_tokens: Annotated[int, Field(ge=1, le=512)]
+    batch_size: Positive
+    consensus: NonNegative
+    ensemble: Ensemble
+    diverse: Diverse
+
+    @model_validator(mode="after")
+    def _something_to_choose_from(self):
+        if self.consensus and self.beam_size == 1:
+            raise ValueError("consensus chooses among a beam's captions: expected beam_size 2 or more")
+        return self
+
+
+class Evaluate(Group):
+    split: Literal["test", "dev"]
+    bootstrap: Annotated[int, Field(ge=100)]
+
+
+class Settings(Group):
+    seed: Whole
+    data: Data
+    vgg16: VGG16
+    finetune_vgg16: FinetuneVGG16
+    clip: CLIP
+    finetune_clip: FinetuneCLIP
+    extract_vgg16: Extract
+    extract_clip: ExtractCLIP
+    lstm: LSTM
+    train_lstm: TrainDecoder
+    model: ClipCap
+    train_clipcap: TrainDecoder
+    generate: Generate
+    evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _captions_fit(self):
+        if self.generate.max_tokens > self.model.max_caption_tokens:
+            raise ValueError(
+                f"generate.max_tokens = {self.generate.max_tokens}: expected model.max_caption_tokens or less "
+                f"({self.model.max_caption_tokens}), the longest caption that GPT-2 is trained on"
+            )
+        return self
+
+
+def load(path: str | Path = "params.yaml") -> Settings:
+    """Reads and checks params.yaml. Every fault is named at once, with its key, its value and what was expected."""
+    return check(read_yaml(path), str(path))
+
+
+def read_yaml(path: str | Path) -> dict:
+    """A YAML 1.2 file as plain Python, as DVC reads it (`1e-3` is a number, a doubled key is an error)."""
+    try:
+        values = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is missing: run from the project's folder, or restore it with `git checkout {path}`"
+        ) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} must hold groups of settings (`data:`, `model:`, ...), not {type(values).__name__}")
+    return values
+
+
+def check(values: dict, origin: str) -> Settings:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(fault) for fault in error.errors()]
+        raise UserError(f"{origin} has {len(lines)} fault(s):\n  " + "\n  ".join(lines)) from None
+
+
+def known_keys(group: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
+    """Every dotted key of the schema, `data.scenes.images` among them, in the order of the file."""
+    keys = []
+    for name, field in group.model_fields.items():
+        nested = field.annotation
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            keys += known_keys(nested, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def _explain(fault: dict[str, Any]) -> str:
+    """One pydantic fault as a sentence: the key, the value, what was expected."""
+    path = [str(part) for part in fault["loc"]]
+    key, value, kind = ".".join(path), fault["input"], fault["type"]
+    if kind == "extra_forbidden":
+        siblings = [known for known in _groups_and_keys() if known.rpartition(".")[0] == ".".join(path[:-1])]
+        near = difflib.get_close_matches(key, siblings, 1, 0.6) or difflib.get_close_matches(
+            key, _groups_and_keys(), 1, 0.6
+        )
+        hint = (
+            f"did you mean {near[0]}?" if near else f"known here: {', '.join(s.rpartition('.')[2] for s in siblings)}"
+        )
+        return f"{key} = {_show(value)}: no such setting; {hint}"
+    if kind == "missing":
+        return f"{key} is missing; every setting must be given (see the comments in params.yaml)"
+    if kind == "value_error":
+        return f"{key}: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"])
+    return f"{key} = {_show(value)}: expected {_expected(fault)}"
+
+
+def _expected(fault: dict[str, Any]) -> str:
+    context, kind = fault.get("ctx", {}), fault["type"]
+    limits = {
+        "greater_than_equal": ("{ge} or more", "ge"),
+        "greater_than": ("more than {gt}", "gt"),
+        "less_than_equal": ("{le} or less", "le"),
+        "less_than": ("less than {lt}", "lt"),
+        "multiple_of": ("a multiple of {multiple_of}", "multiple_of"),
+        "literal_error": ("{expected}", "expected"),
+    }
+    if kind in limits:
+        return limits[kind][0].format(**context)
+    types = {
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_type": "a number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "list_type": "a list",
+        "finite_number": "a finite number",
+        "model_type": "a group of settings",
+        "dict_type": "a group of settings",
+    }
+    return types.get(kind, fault["msg"])
+
+
+def _groups_and_keys() -> list[str]:
+    keys = known_keys()
+    groups = {key[:i] for key in keys for i, char in enumerate(key) if char == "."}
+    return keys + sorted(groups)
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

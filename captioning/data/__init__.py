@@ -1,0 +1,1 @@
+"""The data set: read from a source, cleaned, as two tables."""

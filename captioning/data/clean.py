@@ -1,0 +1,207 @@
+"""Which captions and images are fit for use, judged alike for every source; what is not is listed with its reason.
+
+A caption is folded to one line (the PTB tokenizer counts `\\r` and U+2028 as line ends and would misalign all captions
+after it), and dropped when empty, without words, or longer than data.max_words. An image is dropped when its file is
+missing, is not an image or is cut short, when it has no captions left, or when its bytes are those of an image in a
+stricter split. Past data.max_dropped that is an error: a data set with holes should not train in silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import unicodedata
+import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from captioning.core.errors import UserError
+from captioning.core.progress import track
+from captioning.data.dataset import SPLITS
+from captioning.data.ptb import ptb_tokenize
+from captioning.data.sources.base import Dropped, Item, Reading, count_reasons
+
+LONGEST_WORD = 20  # characters a word, on average, above which a caption counts as too long whatever its words
+JOINERS = "\u200c\u200d"  # invisible, but they shape letters and emoji
+END_OF_JPEG = b"\xff\xd9"
+
+
+@dataclass(frozen=True)
+class CleanImage:
+    id: str
+    path: Path
+    split: str
+    sha256: str
+
+
+@dataclass
+class Cleaned:
+    images: list[CleanImage]  # train, dev, test; within a split in the source's order
+    captions: list[tuple[str, str, str]]  # image id, caption, PTB tokens; in the order of `images`
+    dropped: list[Dropped]
+
+
+def clean(reading: Reading, data) -> Cleaned:
+    """Judges everything that was read. `data` is the section of the settings.
+
+    Raises UserError when more than `data.max_dropped` of the images or captions drop out, or when a split ends up
+    empty.
+    """
+    dropped = list(reading.dropped)
+    dropped += [Dropped(item.id, "in no split", fault=False) for item in reading.items if not item.split]
+    placed = _unique([item for item in reading.items if item.split], dropped)
+    sound, hashes = _check_images(placed, data.workers, dropped)
+    captions = [(item.id, text) for item in sound for text in _check_captions(item, data.max_words, dropped)]
+    tokens = ptb_tokenize([text for _, text in captions])
+    rows: dict[str, list[tuple[str, str, str]]] = {item.id: [] for item in sound}
+    for (image, text), words in zip(captions, tokens, strict=True):
+        if words.split():
+            rows[image].append((image, text, words))
+        else:
+            dropped.append(Dropped(image, "caption without words", text))
+    dropped += [Dropped(item.id, "no usable captions") for item in sound if not rows[item.id]]
+
+    order = sorted((item for item in sound if rows[item.id]), key=lambda item: SPLITS.index(item.split))
+    images = [CleanImage(item.id, item.path, item.split, hashes[item.id]) for item in order]
+    _check_shares(dropped, reading, data.max_dropped)
+    _check_splits(images, reading, dropped)
+    return Cleaned(images, [row for item in order for row in rows[item.id]], dropped)
+
+
+def _unique(items: list[Item], dropped: list[Dropped]) -> list[Item]:
+    first: dict[str, Item] = {}
+    for item in items:
+        if first.setdefault(item.id, item) is not item:
+            dropped.append(Dropped(f"{item.id} ({item.path.name})", "id of another image: the first is kept"))
+    return list(first.values())
+
+
+def clean_caption(text: str) -> str:
+    """One line of composed characters: white space folded, control and invisible formatting characters gone."""
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(map(_visible, text))
+        text = unicodedata.normalize("NFC", text)
+    return " ".join(text.split())
+
+
+def _visible(char: str) -> str:
+    category = unicodedata.category(char)
+    if category == "Cc":
+        return " "
+    return "" if category in ("Cf", "Cs") and char not in JOINERS else char
+
+
+def _check_captions(item: Item, max_words: int, dropped: list[Dropped]) -> list[str]:
+    usable = []
+    for raw in item.captions:
+        text = clean_caption(raw)
+        if not text:
+            dropped.append(Dropped(item.id, "empty caption", ""))
+        elif not any(char.isalnum() for char in text):
+            dropped.append(Dropped(item.id, "caption without words", text))
+        elif len(text.split()) > max_words or len(text) > LONGEST_WORD * max_words:
+            dropped.append(Dropped(item.id, "caption longer than data.max_words", text))
+        else:
+            usable.append(text)
+    return usable
+
+
+def _check_images(items: list[Item], workers: int, dropped: list[Dropped]) -> tuple[list[Item], dict[str, str]]:
+    """The items whose files are whole and of their split alone, and the files' hashes by id."""
+    Image.init()  # registers the formats once, before threads would each do so
+    sound, hashes = [], {}
+    with ThreadPoolExecutor(max(1, workers)) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's about odd metadata: what matters raises
+        results = pool.map(inspect_image, (item.path for item in items))
+        for item, (sha256, fault) in zip(items, track(results, "checking images", len(items), "image"), strict=True):
+            if fault:
+                dropped.append(Dropped(item.id, fault))
+            else:
+                hashes[item.id] = sha256
+                sound.append(item)
+    return _drop_copies(sound, hashes, dropped), hashes
+
+
+def inspect_image(path: Path) -> tuple[str, str | None]:
+    """(SHA-256 of the file's bytes, None), or ("", what is wrong with it).
+
+    Cheap: a JPEG that opens and ends with its end marker passes undecoded; anything less certain is decoded in full.
+    """
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return "", "image file missing"
+    except OSError:
+        return "", "image file unreadable"
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.format == "PNG":
+                image.verify()  # its checksums
+            elif image.format != "JPEG" or not content.rstrip(b"\0").endswith(END_OF_JPEG):
+                image.load()
+    except Image.UnidentifiedImageError:
+        return "", "not an image that Pillow reads"
+    except Image.DecompressionBombError:
+        return "", f"image of more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} million pixels"
+    except Exception:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ... on damaged files
+        return "", "image damaged or cut short"
+    return hashlib.sha256(content).hexdigest(), None
+
+
+def _drop_copies(items: list[Item], hashes: dict[str, str], dropped: list[Dropped]) -> list[Item]:
+    """Leaves out an image whose file is byte for byte that of another in a stricter split."""
+    strictest: dict[str, Item] = {}
+    for item in items:
+        other = strictest.setdefault(hashes[item.id], item)
+        if SPLITS.index(item.split) > SPLITS.index(other.split):
+            strictest[hashes[item.id]] = item
+    kept = []
+    for item in items:
+        other = strictest[hashes[item.id]]
+        if item.split == other.split:
+            kept.append(item)
+        else:
+            dropped.append(Dropped(item.id, f"same file as an image in {other.split}"))
+    return kept
+
+
+def _check_shares(dropped: list[Dropped], reading: Reading, max_dropped: float) -> None:
+    """Raises when too many images or captions are at fault. A dropped image's captions count as that image."""
+    faults = [entry for entry in dropped if entry.fault]
+    images = {entry.image for entry in faults if entry.caption is None}
+    captions = [entry for entry in faults if entry.caption is not None]
+    read_images = len({item.id for item in reading.items} | images)
+    listed_captions = sum(entry.caption is not None for entry in reading.dropped)
+    read_captions = sum(len(item.captions) for item in reading.items) + listed_captions
+    for what, gone, total in (("images", len(images), read_images), ("captions", len(captions), read_captions)):
+        if gone > max_dropped * total:
+            entries = [entry for entry in faults if (entry.caption is None) == (what == "images")]
+            raise UserError(
+                f"{gone} of {total} {what} ({gone / total:.1%}) cannot be used, more than data.max_dropped = "
+                f"{max_dropped} allows: {describe(entries)}; mend the data, or raise data.max_dropped"
+            )
+
+
+def _check_splits(images: list[CleanImage], reading: Reading, dropped: list[Dropped]) -> None:
+    sizes = Counter(image.split for image in images)
+    empty = [split for split in SPLITS if not sizes[split]]
+    if empty:
+        found = ", ".join(f"{split} {sizes[split]}" for split in SPLITS)
+        left = f"; left out: {count_reasons(dropped)}" if dropped else ""
+        raise UserError(
+            f"no image is left for {' and '.join(empty)} ({found}; splits by {reading.splits_from}){left}; "
+            "every split needs images: train to learn from, dev to stop by, test to score"
+        )
+
+
+def describe(dropped: list[Dropped]) -> str:
+    """`12 image file missing (a, b, c, ...)`, most frequent reason first."""
+    parts = []
+    for reason, count in Counter(entry.reason for entry in dropped).most_common():
+        names = list(dict.fromkeys(entry.image for entry in dropped if entry.reason == reason))
+        parts.append(f"{count} {reason} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
+    return ", ".join(parts)

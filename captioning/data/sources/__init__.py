@@ -1,0 +1,1 @@
+"""A module a layout on disk; each has `read(data, seed) -> Reading`."""

@@ -1,0 +1,142 @@
+"""What every data source hands over, and what they share: text files as people save them, names that stay in a folder.
+
+A source module has one function, `read(data, seed) -> Reading`: it knows a layout on disk and nothing about cleaning.
+`captioning.data.clean` then judges captions and image files in the same way for all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from captioning.core.errors import UserError
+from captioning.data.dataset import SPLITS
+
+OTHER_NAMES = {
+    "training": "train",
+    "restval": "train",
+    "val": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "development": "dev",
+    "testing": "test",
+}
+SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: JSON can spell it, no file name has it
+
+
+@dataclass
+class Item:
+    """One image and its captions, as the source has them."""
+
+    id: str  # unique in the data set: the file's name without its ending, or COCO's id
+    path: Path
+    split: str | None  # train | dev | test, or None: in no split
+    captions: list[str]
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """An image, or one caption of an image, that does not get into the data set."""
+
+    image: str
+    reason: str
+    caption: str | None = None  # None: the whole image
+    fault: bool = True  # False: known and harmless, not counted against data.max_dropped
+
+
+@dataclass
+class Reading:
+    """What a source found: its items in the source's order, what it left out, and what it decided on the way."""
+
+    items: list[Item]
+    splits_from: str  # who decided the splits, in words
+    dropped: list[Dropped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # sentences to print
+
+
+def read_text(path: Path) -> str:
+    """A text file without its byte order mark: UTF-8, or UTF-16 where a mark says so. Line ends stay as they are."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8") from None
+
+
+def unix_line_ends(text: str) -> str:
+    r"""`\r\n` becomes `\n`; a `\r` inside a line becomes a space, and ends a line only in a file that has no `\n`.
+
+    U+2028 and its like are left alone: they are characters of a caption, so `str.splitlines` must not see this text.
+    """
+    if "\n" not in text:
+        return text.replace("\r", "\n")
+    return re.sub(r"\r(?!\n)", " ", text).replace("\r\n", "\n")
+
+
+def read_lines(path: Path) -> list[str]:
+    return unix_line_ends(read_text(path)).split("\n")
+
+
+def inside(root: Path, name: str) -> Path | None:
+    """The path of image `name` in the folder `root`; None for a name that leads out of it (`../x.jpg`, `/etc/x.jpg`).
+
+    Backslashes are folder separators where no file has one in its name, and accents are found however they are
+    composed. Links inside the folder may point anywhere: they are the owner's.
+    """
+    if not name or "\0" in name or SURROGATE.search(name):
+        return None
+    root = Path(os.path.abspath(root))
+    path = root / os.path.normpath(root / name)
+    if "\\" in name and not os.path.exists(path):
+        path = Path(os.path.normpath(root / name.replace("\\", "/")))
+    if path == root or not path.is_relative_to(root):
+        return None
+    if not name.isascii() and not os.path.exists(path):
+        for form in ("NFC", "NFD"):
+            composed = Path(unicodedata.normalize(form, str(path.relative_to(root))))
+            if os.path.exists(root / composed):
+                return root / composed
+    return path
+
+
+def split_name(value: str, where: str) -> str | None:
+    """train, dev or test for any of their usual names, None for an empty one."""
+    name = value.strip().lower()
+    name = OTHER_NAMES.get(name, name)
+    if name and name not in SPLITS:
+        known = ", ".join(OTHER_NAMES)
+        raise UserError(f"{where}: split is {value!r}, expected train, dev or test (known too: {known})")
+    return name or None
+
+
+def strictest(splits: Iterable[str | None]) -> str | None:
+    """The one split of an image given several: test before dev before train, so that nothing tested is trained on."""
+    return max((split for split in splits if split), key=SPLITS.index, default=None)
+
+
+def in_two_splits(image: str, splits: Iterable[str | None]) -> list[Dropped]:
+    """The record of an image given several splits: it keeps the strictest and leaves the others."""
+    given = sorted({split for split in splits if split}, key=SPLITS.index)
+    if len(given) < 2:
+        return []
+    return [Dropped(image, f"in {' and '.join(given)}: kept in {given[-1]} only", fault=False)]
+
+
+def chance(seed: int, image_id: str) -> float:
+    """A number in [0, 1) that depends on the seed and the id alone: adding an image moves no other."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{image_id}".encode()).digest()[:8], "big") / 2**64
+
+
+def count_reasons(dropped: Iterable[Dropped]) -> str:
+    """`12 image file missing, 3 empty caption`, most frequent first."""
+    return ", ".join(f"{count} {reason}" for reason, count in Counter(entry.reason for entry in dropped).most_common())

@@ -1,0 +1,132 @@
+"""Your own pictures: a folder, and a CSV or JSON Lines of `image,caption[,split]`.
+
+    image,caption,split                        {"image": "beach/1.jpg", "caption": "A dog runs .", "split": "train"}
+    beach/1.jpg,"A dog runs , wet .",train      {"image": "beach/1.jpg", "caption": ["A wet dog .", "It runs ."]}
+
+One row a caption (a JSON record may hold a list of them); image names are relative to `data.root`. Without a split
+column an image's split follows from a seeded hash of its id and from data.dev_share and data.test_share: adding an
+image moves no other, but among so few that a split would have none by chance. An id is the image's name without its
+ending (`beach/1`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+from captioning.core.errors import UserError
+from captioning.data.sources.base import (
+    Dropped,
+    Item,
+    Reading,
+    chance,
+    in_two_splits,
+    inside,
+    split_name,
+    strictest,
+)
+from captioning.data.sources.tables import read_csv, read_json_rows
+
+USUAL_NAMES = (
+    "captions.csv",
+    "captions.jsonl",
+    "captions.tsv",
+    "captions.json",
+    "captions.txt",
+    "metadata.csv",
+    "metadata.jsonl",
+)
+
+
+def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:
+    """The folder of the images and the file of captions: one found by the other where only one is set."""
+    if not root and not annotations:
+        raise UserError(
+            "data.source = folder needs data.root (the pictures' folder) and data.annotations "
+            "(a CSV or JSON Lines of image,caption[,split])"
+        )
+    folder = Path(root).expanduser() if root else Path(annotations).expanduser().parent
+    if not folder.is_dir():
+        where = f"data.root = {root}" if root else f"the folder of data.annotations = {annotations}"
+        raise UserError(f"{where} is no folder (looked at {folder.absolute()})")
+    if not annotations:
+        found = [folder / name for name in USUAL_NAMES if (folder / name).is_file()]
+        if not found:
+            looked = ", ".join(USUAL_NAMES)
+            raise UserError(f"no captions in data.root = {root}: looked for {looked}; set data.annotations")
+        return folder, found[0]
+    file = Path(annotations).expanduser()
+    places = [file, folder / file]
+    found = [place for place in places if place.is_file()]
+    if not found:
+        looked = " and ".join(str(place.absolute()) for place in dict.fromkeys(places))
+        raise UserError(f"data.annotations = {annotations} is no file (looked at {looked})")
+    return folder, found[0]
+
+
+def read(data, seed: int) -> Reading:
+    """One item an image, in the order of the file."""
+    folder, file = locate(data.root, data.annotations)
+    if file.suffix.lower() in (".json", ".jsonl", ".ndjson"):
+        rows, dropped = read_json_rows(file)
+    else:
+        rows, dropped = read_csv(file, required=("image", "caption"))
+    if not rows:
+        raise UserError(f"{file} has no captions")
+    captions: dict[Path, list[str]] = {}
+    splits: dict[Path, list[str | None]] = {}
+    for row in rows:
+        name = row["image"] if os.path.isfile(folder / row["image"]) else row["image"].strip()
+        path = inside(folder, name)
+        if path is None:
+            reason = "path leads out of data.root" if name else "row without an image's name"
+            dropped.append(Dropped(name, reason, caption=row["caption"]))
+        else:
+            captions.setdefault(path, []).append(row["caption"])
+            splits.setdefault(path, []).append(split_name(row.get("split", ""), f"{file}, image {name}"))
+    ids = name_images(list(captions), folder)
+    items = [Item(ids[path], path, strictest(splits[path]), texts) for path, texts in captions.items()]
+    if any(item.split for item in items):
+        dropped += [entry for path, given in splits.items() for entry in in_two_splits(ids[path], given)]
+        splits_from = f"the split column of {file.name}"
+    else:
+        draw_splits(items, seed, data.dev_share, data.test_share)
+        splits_from = f"a hash of the ids, seed {seed}"
+    notes = [f"{len(items)} pictures of {folder} with captions from {file}; splits by {splits_from}"]
+    return Reading(items, splits_from, dropped, notes + _uncaptioned(captions))
+
+
+def name_images(paths: list[Path], folder: Path) -> dict[Path, str]:
+    """Ids: the path in the folder without its ending, or with it where `a.jpg` and `a.png` would clash."""
+    whole = {path: path.relative_to(os.path.abspath(folder)).as_posix() for path in paths}
+    short = {path: Path(name).with_suffix("").as_posix() for path, name in whole.items()}
+    uses = Counter(short.values())
+    ids = {path: short[path] if uses[short[path]] == 1 else whole[path] for path in paths}
+    return ids if len(set(ids.values())) == len(paths) else whole
+
+
+def _uncaptioned(captions: dict[Path, list[str]]) -> list[str]:
+    """A sentence on the pictures that lie beside captioned ones and have no caption themselves."""
+    folders = sorted({path.parent for path in captions if path.parent.is_dir()})
+    endings = {path.suffix for path in captions}
+    beside = (Path(entry) for folder in folders for entry in os.scandir(folder))
+    bare = sorted(path for path in beside if path.suffix in endings and path not in captions)
+    return [f"{len(bare)} pictures have no caption and are not used ({bare[0]}, ...)"] if bare else []
+
+
+def draw_splits(items: list[Item], seed: int, dev_share: float, test_share: float) -> None:
+    """Test gets the ids with the smallest hashes, then dev; of three images or more, each split gets at least one."""
+    if dev_share + test_share >= 1:
+        raise UserError(f"data.dev_share = {dev_share} and data.test_share = {test_share} leave nothing to train on")
+    ranked = sorted(items, key=lambda item: (chance(seed, item.id), item.id))
+    start, limit, later = 0, 0.0, 2
+    for split, share in (("test", test_share), ("dev", dev_share)):
+        limit += share
+        below = sum(chance(seed, item.id) < limit for item in ranked)
+        end = min(max(below, start + (share > 0)), len(ranked) - later)
+        for item in ranked[start:end]:
+            item.split = split
+        start, later = max(start, end), later - 1
+    for item in ranked[start:]:
+        item.split = "train"

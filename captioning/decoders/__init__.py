@@ -1,0 +1,1 @@
+"""A captioner on disk: its network, its vocabulary, its checkpoint folder."""

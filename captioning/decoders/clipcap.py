@@ -1,0 +1,209 @@
+"""`model.init_from`: a ClipCap to start from, one of its authors' checkpoints or one of our own.
+
+The authors (Mokady et al. 2021) publish bare state dicts (`coco_prefix-*.pt`, `conceptual_weights.pt`,
+`transformer_weights.pt`): GPT-2 and mapping network, nothing about sizes, which are inferred from the shapes here.
+Their MLP ones were trained on CLIP's embeddings as they are (`extract_clip.normalize: false`), those with a
+transformer on embeddings of length 1; all on captions that end in a full stop and know no end-of-text token.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.utils import logging
+
+from captioning.core.errors import UserError
+from captioning.core.settings import ClipCap, Settings
+from captioning.decoders.checkpoint import Decoder, read_decoder
+from captioning.decoders.vocabulary import Text, pretrained_bpe, train_bpe
+from captioning.weights import sources
+from captioning.weights.state_dict import read_state_dict
+from models.clipcap import ClipCapConfig, from_sizes
+
+HEAD = 64  # channels of an attention head in every published GPT-2
+OLD_BUFFERS = re.compile(r"gpt\.transformer\.h\.\d+\.attn\.(bias|masked_bias)")  # masks that old transformers stored
+CLIP_WITH = {512: "ViT-B/32, ViT-B/16, RN101", 640: "RN50x4", 768: "ViT-L/14, RN50x16", 1024: "RN50, RN50x64"}
+
+
+def initial_clipcap(settings: Settings, feature_size: int, features: dict[str, str]) -> Decoder:
+    """The captioner that `model.init_from` names, to be trained further, or used at once with 0 epochs.
+
+    Args:
+        feature_size: numbers of an embedding in the feature store.
+        features: what made them (`captioning.decoders.checkpoint.feature_identity`).
+
+    Raises:
+        UserError: no such checkpoint, or not for these features.
+    """
+    path, at_once = Path(settings.model.init_from).expanduser(), settings.train_clipcap.epochs == 0
+    if path.is_dir():
+        decoder = _own(path, features, settings)
+    else:
+        decoder = _published(path, settings)
+        _check_normalization(path, decoder, features, at_once)
+    wanted = decoder.model.config.feature_size
+    if wanted != feature_size:
+        raise UserError(
+            f"model.init_from = {path} takes embeddings of {wanted} numbers, features/clip.h5 has {feature_size}: set "
+            f"clip.weights to the CLIP that it was trained with ({wanted}: {CLIP_WITH.get(wanted, 'none of OpenAI')})"
+        )
+    decoder.features = features
+    c, layers = decoder.model.config, decoder.model.gpt.config.n_layer
+    print(f"starting from {path}: {c.mapping} mapping, prefix of {c.prefix_len}, GPT-2 of {layers} layers")
+    return decoder
+
+
+def _own(folder: Path, features: dict[str, str], settings: Settings) -> Decoder:
+    try:
+        decoder = read_decoder(folder, {"clipcap": from_sizes})
+    except UserError as error:
+        raise UserError(f"model.init_from = {folder} is no ClipCap to start from: {error}") from None
+    differing = [f"{key} = {value!r}" for key, value in decoder.features.items() if features.get(key) != value]
+    if differing and settings.train_clipcap.epochs == 0:
+        raise UserError(
+            f"model.init_from = {folder} was trained on features with {', '.join(differing)}, and features/clip.h5 has "
+            "others: set train_clipcap.epochs to train it further on these"
+        )
+    frozen, dropout = settings.model.freeze_gpt2, settings.model.image_dropout
+    decoder.sizes |= {"freeze_gpt2": frozen, "image_dropout": dropout}
+    decoder.model.config = replace(decoder.model.config, freeze_gpt2=frozen, image_dropout=dropout)
+    decoder.model.gpt.requires_grad_(not frozen)
+    decoder.model.standardize.dropout.p = dropout
+    return decoder
+
+
+def _check_normalization(path: Path, decoder: Decoder, features: dict[str, str], at_once: bool) -> None:
+    wanted = "none" if decoder.model.config.mapping == "mlp" else "l2"
+    if features.get("normalization") == wanted:
+        return
+    advice = (
+        f"{path}: ClipCap's authors trained the {decoder.model.config.mapping} mapping on embeddings with "
+        f"normalization = {wanted}; set extract_clip.normalize to {'false' if wanted == 'none' else 'true'}"
+    )
+    if at_once:
+        raise UserError(f"model.init_from = {advice}")
+    print(f"note: {advice}, or go on: training adapts it")
+
+
+def _published(path: Path, settings: Settings) -> Decoder:
+    weights = {n: t.float() for n, t in read_state_dict(path).items() if not OLD_BUFFERS.fullmatch(n)}
+    source = sources.gpt2(settings.model.gpt2)
+    if source is None:
+        raise UserError(f"model.init_from = {path} needs GPT-2's tokenizer: set model.gpt2 to gpt2, or to its folder")
+    text = open_tokenizer(source.get())
+    try:
+        chosen = {"freeze_gpt2": settings.model.freeze_gpt2, "image_dropout": settings.model.image_dropout}
+        sizes = sizes_of(weights, text.eos_id) | chosen
+        model = from_sizes(sizes)
+        weights.setdefault("gpt.lm_head.weight", weights["gpt.transformer.wte.weight"])  # one tensor, two names
+        model.load_state_dict(weights)
+    except KeyError as error:
+        raise UserError(f"model.init_from = {path} is no ClipCap: no weight named {error}") from None
+    except (RuntimeError, ValueError) as error:
+        fault = str(error).splitlines()[-1].strip()
+        raise UserError(f"model.init_from = {path} does not fit a ClipCap: {fault}") from None
+    if text.size != sizes["gpt2"]["vocab_size"]:
+        raise UserError(
+            f"model.init_from = {path} knows {sizes['gpt2']['vocab_size']} tokens, model.gpt2 = {settings.model.gpt2} "
+            f"has {text.size}: give the GPT-2 that it was trained with"
+        )
+    if settings.train_clipcap.epochs == 0:
+        text = Text(text.tokenizer, end=".")
+    return Decoder("clipcap", model, text, sizes, {})
+
+
+def sizes_of(weights: dict[str, Tensor], eos_id: int) -> dict:
+    """What `models.clipcap.from_sizes` needs to make the network of a published state dict.
+
+    Raises:
+        KeyError: a weight that every ClipCap has is missing.
+    """
+
+    def count(prefix: str) -> int:
+        return len({name.removeprefix(prefix).split(".")[0] for name in weights if name.startswith(prefix)})
+
+    vocabulary, width = weights["gpt.transformer.wte.weight"].shape
+    gpt2 = GPT2Config(
+        vocab_size=vocabulary,
+        n_positions=weights["gpt.transformer.wpe.weight"].shape[0],
+        n_embd=width,
+        n_layer=count("gpt.transformer.h."),
+        n_head=max(1, width // HEAD),
+        bos_token_id=eos_id,
+        eos_token_id=eos_id,
+    )
+    if "clip_project.prefix_const" in weights:
+        unfolded, size = weights["clip_project.linear.weight"].shape
+        mapping = {
+            "mapping": "transformer",
+            "prefix_len": weights["clip_project.prefix_const"].shape[0],
+            "clip_len": unfolded // width,
+            "mapping_layers": count("clip_project.transformer.layers."),
+        }
+    else:
+        size = weights["clip_project.model.0.weight"].shape[1]
+        mapping = {"mapping": "mlp", "prefix_len": weights["clip_project.model.2.weight"].shape[0] // width}
+    return ClipCapConfig(feature_size=size, **mapping).to_dict() | {"gpt2": gpt2.to_diff_dict()}
+
+
+def language_model(options: ClipCap, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
+    """What `model.gpt2` asks for, in fp32 on the CPU.
+
+    Args:
+        captions: of the training images; a tokenizer from scratch is trained on them.
+    """
+    if options.gpt2 == "scratch":
+        return from_scratch(options, captions)
+    folder = sources.gpt2(options.gpt2).get()
+    return open_tokenizer(folder), open_model(folder)
+
+
+def from_scratch(options: ClipCap, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
+    s, text = options.scratch, train_bpe(captions, options.scratch.vocab_size)
+    config = GPT2Config(
+        vocab_size=text.size,
+        n_positions=options.prefix_len + options.max_caption_tokens,
+        n_embd=s.width,
+        n_layer=s.layers,
+        n_head=s.heads,
+        embd_pdrop=s.dropout,
+        attn_pdrop=s.dropout,
+        resid_pdrop=s.dropout,
+        bos_token_id=text.eos_id,
+        eos_token_id=text.eos_id,
+    )
+    return text, GPT2LMHeadModel(config)
+
+
+def open_tokenizer(folder: Path) -> Text:
+    """A folder's tokenizer; `vocab.json` and `merges.txt` are enough."""
+    names = {path.name for path in folder.glob("*")}
+    if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
+        raise UserError(f"{folder} has no tokenizer: expected vocab.json and merges.txt, or tokenizer.json")
+    try:
+        return pretrained_bpe(str(folder))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: the tokenizer cannot be read: {' '.join(str(error).split())}") from None
+
+
+def open_model(folder: Path) -> GPT2LMHeadModel:
+    """A folder's weights, all of them: transformers would draw those that are missing."""
+    logging.disable_progress_bar()  # over in a moment
+    try:
+        config = GPT2Config.from_pretrained(folder, local_files_only=True)
+        if config.model_type != "gpt2" or not hasattr(config, "n_embd"):
+            raise ValueError(f"config.json describes a {config.model_type}, no GPT-2")
+        model, found = GPT2LMHeadModel.from_pretrained(
+            folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{folder} holds no GPT-2 that can be read: {' '.join(str(error).split())}") from None
+    if missing := sorted(found["missing_keys"]):
+        raise UserError(f"{folder}: {len(missing)} of GPT-2's weights are missing, such as {missing[0]}")
+    return model

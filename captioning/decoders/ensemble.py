@@ -1,0 +1,91 @@
+"""Several decoders as one: each next token's probability is the mean of theirs.
+
+What is averaged are probabilities, not logits: the usual ensemble of captioners (Vinyals et al. 2016,
+https://arxiv.org/abs/1609.06647, section 4.2.3).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from captioning.core.errors import UserError
+from captioning.core.files import sha256_of
+from captioning.decoders.checkpoint import Decoder, load
+
+
+class Ensemble(nn.Module):
+    """A decoder in the sense of `captioning.search.base`, of decoders with one vocabulary and the same features."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """That of the member that can say least."""
+        limits = [member.max_tokens for member in self.members if member.max_tokens is not None]
+        return min(limits, default=None)
+
+    def begin(self, features: Tensor) -> tuple[Tensor, States]:
+        """Features -> the first token's log-probabilities (B, V), and a state with one row an image."""
+        return _joined([member.begin(features) for member in self.members])
+
+    def step(self, tokens: Tensor, state: States) -> tuple[Tensor, States]:
+        """One more token a row: (N,) -> (N, V)."""
+        return _joined([member.step(tokens, own) for member, own in zip(self.members, state.own, strict=True)])
+
+
+class States:
+    """Each member's own state; their rows move together."""
+
+    def __init__(self, own: list) -> None:
+        self.own = own
+
+    def expand(self, width: int) -> States:
+        return States([state.expand(width) for state in self.own])
+
+    def select(self, rows: Tensor) -> States:
+        return States([state.select(rows) for state in self.own])
+
+
+def _joined(answers: list[tuple[Tensor, object]]) -> tuple[Tensor, States]:
+    """The members' (logits (N, V), state) -> log of their mean probability (N, V), and their states."""
+    total = reduce(torch.logaddexp, (logits.float().log_softmax(dim=1) for logits, _ in answers))  # (N, V)
+    return total - math.log(len(answers)), States([state for _, state in answers])
+
+
+def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
+    """The decoder's network together with those of further checkpoint folders; without any, as it is.
+
+    Raises UserError naming the folder whose captioner is of another kind or vocabulary, or learned other features.
+    """
+    members = [decoder.model]
+    for folder in folders:
+        if not (Path(folder) / "config.json").is_file():
+            raise UserError(
+                f"generate.ensemble: {folder} is no checkpoint folder; copy one there, as params.yaml's comment says"
+            )
+        other = load(folder)
+        if other.kind != decoder.kind:
+            fault = f"it is of kind {other.kind}, not {decoder.kind}"
+        elif other.text.tokenizer.to_str() != decoder.text.tokenizer.to_str() or other.text.end != decoder.text.end:
+            fault = "its vocabulary is another one: it learned from other captions, or with other settings of the text"
+        elif other.features != decoder.features:
+            keys = [key for key in decoder.features if other.features.get(key) != decoder.features[key]]
+            fault = f"it learned from other features ({', '.join(keys) or 'more attributes'} differ)"
+        else:
+            members.append(other.model)
+            continue
+        raise UserError(f"generate.ensemble: {folder} cannot be joined with the trained {decoder.kind}: {fault}")
+    return Ensemble(members).eval() if len(members) > 1 else decoder.model
+
+
+def weights_of(folders: Sequence[str | Path]) -> dict[str, str]:
+    """{checkpoint folder: sha256 of its weights}: which networks wrote a file of captions."""
+    return {str(folder): sha256_of(Path(folder) / "model.safetensors") for folder in folders}

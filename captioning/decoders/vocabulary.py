@@ -1,0 +1,175 @@
+"""Captions as numbers: a word vocabulary for the LSTM, byte-level BPE for GPT-2, behind one small class.
+
+Both are `tokenizers` objects and are saved as `tokenizer.json` + `tokenizer_config.json`, which transformers reads too.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain, compress
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from captioning.core.errors import UserError
+from captioning.core.files import atomic_write, write_json
+
+END, UNKNOWN = "<|endoftext|>", "<unk>"
+AT_ONCE = 10_000  # captions whose words are in memory together, many times as large as tokens
+
+
+@contextmanager
+def without_garbage_collector() -> Iterator[None]:
+    """For making very many lists: the collector of cycles would look through all of them again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class Text:
+    """A tokenizer with an end-of-text token, which is the target after a caption's last word.
+
+    Attributes:
+        size: number of tokens in the vocabulary.
+        eos_id: the end-of-text token, or another with which captions `end`.
+        banned_ids: tokens that must never be generated (`<unk>`).
+    """
+
+    def __init__(self, tokenizer: Tokenizer, end: str = END) -> None:
+        self.tokenizer, self.end = tokenizer, end
+        self.size = tokenizer.get_vocab_size()
+        self.eos_id = tokenizer.token_to_id(end)
+        if self.eos_id is None:
+            raise UserError(f"the tokenizer has no {end} token, with which every caption ends")
+        unknown = tokenizer.token_to_id(UNKNOWN)
+        self.banned_ids = () if unknown is None else (unknown,)
+
+    def encode(self, captions: list[str], max_tokens: int | None = None) -> list[list[int]]:
+        """Token ids of each caption, cut to `max_tokens - 1` and closed with the end-of-text token."""
+        with without_garbage_collector():
+            encoded = self._encode_words(captions) if self._splits_at_blanks() else self._encode(captions)
+        for ids in encoded:
+            if max_tokens is not None:
+                del ids[max_tokens - 1 :]
+            ids.append(self.eos_id)
+        return encoded
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        return [found.ids for found in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def _encode_words(self, captions: list[str]) -> list[list[int]]:
+        """Every distinct word once, with and without the blank before it: captions repeat the same few thousand."""
+        firsts: dict[str, list[int]] = {}
+        others: dict[str, list[int]] = {}
+        encoded = []
+        for start in range(0, len(captions), AT_ONCE):
+            block = captions[start : start + AT_ONCE]
+            texts = [caption.split(" ") for caption in block]
+            plain = [caption.split() == words for caption, words in zip(block, texts, strict=True)]  # no other blanks
+            odd = iter(self._encode([caption for caption, is_plain in zip(block, plain, strict=True) if not is_plain]))
+            usual = list(compress(texts, plain))
+            new = list({words[0] for words in usual} - firsts.keys())
+            firsts.update(zip(new, self._encode(new), strict=True))
+            new = list(set().union(*usual) - others.keys())
+            others.update(zip(new, self._encode([f" {word}" for word in new]), strict=True))
+
+            def join(words: list[str]) -> list[int]:
+                return [*firsts[words[0]], *chain.from_iterable(map(others.__getitem__, words[1:]))]
+
+            encoded += [join(words) if is_plain else next(odd) for words, is_plain in zip(texts, plain, strict=True)]
+        return encoded
+
+    def _splits_at_blanks(self) -> bool:
+        """Whether a word's tokens depend on the word alone, as with GPT-2's own tokenizer and a word vocabulary."""
+        split = self.tokenizer.pre_tokenizer
+        at_blanks = isinstance(split, pre_tokenizers.ByteLevel) and split.use_regex
+        return self.tokenizer.normalizer is None and (at_blanks or isinstance(split, pre_tokenizers.WhitespaceSplit))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of the tokens before the first end-of-text."""
+        words = []
+        for token in ids:
+            if token == self.eos_id:
+                break
+            words.append(int(token))
+        return " ".join(self.tokenizer.decode(words).split())
+
+    def save(self, folder: Path) -> None:
+        with atomic_write(folder / "tokenizer.json") as file:
+            file.write(self.tokenizer.to_str(pretty=True))
+        special = {"eos_token": self.end, "bos_token": END, "pad_token": END}
+        if self.banned_ids:
+            special["unk_token"] = UNKNOWN
+        write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **special})
+
+    @classmethod
+    def load(cls, folder: Path) -> Text:
+        try:
+            tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+            config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(f"{error.filename} is missing: {folder} is not a checkpoint of this project") from None
+        return cls(tokenizer, config.get("eos_token", END))
+
+
+def word_vocabulary(captions: Iterable[str], min_count: int) -> Text:
+    """One token a word of white-space separated text; words seen fewer than `min_count` times become `<unk>`."""
+    counts = Counter(word for caption in captions for word in caption.split())
+    words = sorted(
+        (word for word, count in counts.items() if count >= min_count), key=lambda word: (-counts[word], word)
+    )
+    if not words:
+        most = max(counts.values(), default=0)
+        raise UserError(f"lstm.min_count = {min_count}: no word of the training captions occurs more than {most} times")
+    vocabulary = {word: index for index, word in enumerate(dict.fromkeys([END, UNKNOWN, *words]))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return Text(tokenizer)
+
+
+def train_bpe(captions: Iterable[str], vocab_size: int) -> Text:
+    """GPT-2's kind of tokenizer (byte-level BPE), trained on the captions.
+
+    Unlike GPT-2's own it folds case and drops the closing full stop, as the scores do: a small model then spends no
+    capacity on either.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFC(),
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex(r"[\s.]+$"), ""),
+            normalizers.Replace(Regex(r"\s+(?=[,;:!?])"), ""),
+            normalizers.Replace(Regex(r"\s+"), " "),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(captions, trainer)
+    return Text(tokenizer)
+
+
+def pretrained_bpe(name_or_folder: str) -> Text:
+    """The tokenizer of a GPT-2 by name or folder (`vocab.json` and `merges.txt`, or `tokenizer.json`)."""
+    from transformers import GPT2TokenizerFast  # slow to import, and needed for pretrained models only
+
+    tokenizer = GPT2TokenizerFast.from_pretrained(name_or_folder)
+    if len(tokenizer) <= 256:  # transformers makes an empty tokenizer where the files are missing
+        raise UserError(
+            f"no GPT-2 tokenizer at {name_or_folder!r}: expected vocab.json and merges.txt, or tokenizer.json"
+        )
+    return Text(tokenizer.backend_tokenizer)

@@ -1,0 +1,1 @@
+"""Numbers to judgements: intervals, tests, baselines, tables, the report."""

@@ -1,0 +1,146 @@
+"""How sure a score is: bootstrap intervals over images, and a paired test of two captioners on the same images.
+
+A corpus's BLEU and METEOR are not means over images: they are computed from sums of counts. So what is resampled are
+the images' counts, and every resample's score is computed from its sums, by the scorer's own formula (Koehn 2004).
+ROUGE-L is a mean over images. So is CIDEr, once the document frequencies are given: these stay those of the whole test
+set, as the yardstick that the published score is measured with. Drawing them anew would mix the noise of the yardstick
+into that of the captioner, and a resample, which holds some images twice, would take their n-grams for common ones.
+
+What the intervals cover is the choice of test images. They say nothing about another seed of the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from captioning.metrics.coco import METRICS, Scores
+from captioning.metrics.meteor import from_sums, summands
+
+CHUNK = 20_000_000  # weights drawn at once: 160 MB, whatever the number of images
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of captioner a beside b on the same images."""
+
+    difference: float  # a's corpus score - b's
+    low: float  # 95% interval of the difference, paired bootstrap
+    high: float
+    p: float  # two-sided paired permutation test: how often swapping the two, image by image, gives as much
+    effect: float  # Cohen's d_z: mean of the images' differences / their standard deviation
+    wins: float  # share of images that a captions better, ties half
+
+
+def corpus_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Corpus scores from summed `image_statistics`. sums: (..., 36) -> METRICS: (...,) each"""
+    bleu = bleu_from_sums(sums[..., :10])
+    images = sums[..., 35]
+    values = [*np.moveaxis(bleu, -1, 0), from_sums(sums[..., 10:33]), sums[..., 33] / images, sums[..., 34] / images]
+    return dict(zip(METRICS, values, strict=True))
+
+
+def image_statistics(scores: Scores) -> np.ndarray:
+    """What has to be added up over images to score a set of them: (N, 36)
+
+    10 of BLEU, 23 of METEOR, then ROUGE-L, CIDEr and a 1 that counts the images.
+    """
+    means = np.stack([scores.per_image["rouge_l"], scores.per_image["cider"], np.ones(len(scores.ids))], axis=1)
+    return np.concatenate([scores.bleu_statistics, summands(scores.meteor_statistics), means], axis=1)
+
+
+def bleu_from_sums(sums: np.ndarray) -> np.ndarray:
+    """BLEU-1..4 as pycocoevalcap's BleuScorer has it, with its small numbers. sums: (..., 10) -> (..., 4)"""
+    small, tiny = 1e-9, 1e-15
+    matched, guessed, length, reference = sums[..., :4], sums[..., 4:8], sums[..., 8:9], sums[..., 9:10]
+    precision = np.cumprod((matched + tiny) / (guessed + small), axis=-1)  # (..., 4)
+    ratio = (length + tiny) / (reference + small)
+    with np.errstate(over="ignore"):  # no words at all: 1 / ratio is huge, and exp(-huge) the 0 that it should be
+        brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
+    return precision ** (1 / np.arange(1, 5)) * brevity
+
+
+def bootstrap(parts: Scores | Sequence[Scores], count: int, seed: int) -> dict[str, np.ndarray]:
+    """Corpus scores of `count` resamples of the images, with replacement: METRICS: (count,) each.
+
+    Several `parts` over the same images (each reference against the others) are resampled alike and averaged. Equal
+    seeds and numbers of images draw equal images, so that differences between captioners are paired.
+    """
+    statistics = [image_statistics(part) for part in ([parts] if isinstance(parts, Scores) else parts)]
+    images, result = len(statistics[0]), {name: [] for name in METRICS}
+    generator = np.random.default_rng(seed)
+    for rows in _chunks(count, images):
+        weights = generator.multinomial(images, np.full(images, 1 / images), size=rows).astype(np.float64)  # (R, N)
+        resampled = [corpus_scores(weights @ table) for table in statistics]
+        for name in METRICS:
+            result[name].append(np.mean([scores[name] for scores in resampled], axis=0))
+    return {name: np.concatenate(values) for name, values in result.items()}
+
+
+def interval(values: np.ndarray, share: float = 0.95) -> tuple[float, float]:
+    """The middle `share` of resampled values."""
+    low, high = np.quantile(values, [(1 - share) / 2, (1 + share) / 2])
+    return float(low), float(high)
+
+
+def ratio(top: np.ndarray, under: np.ndarray, count: int, seed: int) -> dict[str, float]:
+    """{value, low, high} of sum(top) / sum(under) over images, (N,) each: a mean where `under` is all ones."""
+    generator, values = np.random.default_rng(seed), []
+    for rows in _chunks(count, len(top)):
+        weights = generator.multinomial(len(top), np.full(len(top), 1 / len(top)), size=rows)  # (R, N)
+        values.append((weights @ top) / np.maximum(weights @ under, 1e-12))
+    low, high = interval(np.concatenate(values))
+    found = {"value": top.sum() / under.sum(), "low": low, "high": high}
+    return {key: round(float(value), 4) for key, value in found.items()}
+
+
+def compare(a: Scores, b: Scores, count: int, seed: int) -> dict[str, Comparison]:
+    """Two captioners on the same images: difference, its interval, a permutation test and the effect size.
+
+    The test swaps the two captions of an image at random, for every image, `count` times; p is the share of these that
+    differ at least as much as the captioners do, the one observed counted in. Seven metrics are seven tests: a p of .04
+    in one of them alone is no finding.
+    """
+    if a.ids != b.ids:
+        raise ValueError("compare() needs two sets of captions of the same images, in the same order")
+    tables = image_statistics(a), image_statistics(b)
+    whole = [corpus_scores(table.sum(axis=0)) for table in tables]
+    observed = {name: whole[0][name] - whole[1][name] for name in METRICS}
+    resampled = bootstrap(a, count, seed), bootstrap(b, count, seed)
+    reached = _permutations(*tables, observed, count, seed + 1)
+    result = {}
+    for name in METRICS:
+        low, high = interval(resampled[0][name] - resampled[1][name])
+        differences = a.per_image[name] - b.per_image[name]
+        spread = differences.std(ddof=1) if len(differences) > 1 else 0.0
+        result[name] = Comparison(
+            difference=float(observed[name]),
+            low=low,
+            high=high,
+            p=(1 + reached[name]) / (1 + count),
+            effect=float(differences.mean() / spread) if spread > 0 else 0.0,
+            wins=float(np.mean(differences > 0) + np.mean(differences == 0) / 2),
+        )
+    return result
+
+
+def _permutations(a: np.ndarray, b: np.ndarray, observed: dict, count: int, seed: int) -> dict[str, int]:
+    """In how many of `count` random swaps each metric differs as much as observed. a, b: (N, 36)"""
+    generator, reached = np.random.default_rng(seed), dict.fromkeys(METRICS, 0)
+    total = a.sum(axis=0) + b.sum(axis=0)
+    for rows in _chunks(count, len(a)):
+        keep = generator.integers(0, 2, size=(rows, len(a))).astype(np.float64)  # (R, N): 1 keeps an image's two sides
+        first = keep @ (a - b) + b.sum(axis=0)  # (R, 36)
+        left, right = corpus_scores(first), corpus_scores(total - first)
+        for name in METRICS:
+            reached[name] += int(np.sum(np.abs(left[name] - right[name]) >= abs(observed[name]) - 1e-12))
+    return reached
+
+
+def _chunks(count: int, images: int) -> Iterator[int]:
+    """Numbers of rows that add up to `count`, each of at most CHUNK weights."""
+    most = max(1, CHUNK // images)
+    for start in range(0, count, most):
+        yield min(most, count - start)

@@ -1,0 +1,85 @@
+"""What captions get wrong of what words can show: colours, numbers, and people's gender, against what people say.
+
+Words of a class are read from the caption and from the image's references, word by word. No reference says everything,
+so a word that none of them has is not always wrong: hold a captioner's figures against people's own.
+
+precision: share of the labels said that a reference says too.
+contradicted: share of the labels said that no reference says where two agree on another of the class: "a woman" of what
+    two people call a man.
+recall: share of the labels on which two references agree that the caption says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from captioning.evaluation.bootstrap import ratio
+
+AGREED = 2  # references
+NUMBERS = "two three four five six seven eight nine ten".split()
+COLOURS = "black white grey red orange yellow green blue purple pink brown tan gold silver".split()
+MALE = (
+    "man men boy boys guy guys gentleman gentlemen male males father dad son sons brother brothers he him his himself"
+)
+FEMALE = (
+    "woman women girl girls lady ladies female females mother mom daughter daughters sister sisters she her herself"
+)
+CLASSES = {  # class: {word: label}; "one" is left out of the numbers, as it mostly counts nothing ("one of them")
+    "colour": {word: word for word in COLOURS} | {"gray": "grey", "golden": "gold"},
+    "number": {word: word for word in NUMBERS}
+    | {str(n): word for n, word in enumerate(NUMBERS, 2)}
+    | {"couple": "two"},
+    "gender": {word: "male" for word in MALE.split()} | {word: "female" for word in FEMALE.split()},
+}
+Folds = Sequence[tuple[Mapping[str, Sequence[str]], Mapping[str, str]]]
+
+
+def labels(text: str, words: Mapping[str, str]) -> set[str]:
+    """What a caption says of a class, as PTB tokens: {word: label} -> labels."""
+    return {words[word] for word in text.split() if word in words}
+
+
+def counts(
+    references: Mapping[str, Sequence[str]], captions: Mapping[str, str], words: Mapping[str, str]
+) -> np.ndarray:
+    """(N, 5) of each image: labels said, a reference says, people contradict; labels agreed on, of them said."""
+    table = np.zeros((len(captions), 5))
+    for row, (image, caption) in enumerate(captions.items()):
+        said = labels(caption, words)
+        people, agreed = _of_people(references[image], words)
+        strange = said - people
+        table[row] = len(said), len(said) - len(strange), len(strange) if agreed else 0, len(agreed), len(agreed & said)
+    return table
+
+
+def mistakes(folds: Folds, count: int, seed: int) -> dict[str, dict]:
+    """{class: {"said": labels a fold, "precision": {value, low, high}, "contradicted": ..., "recall": ...}}.
+
+    folds: of (references, candidates) over the same images, tokenized. What nobody says has no figures.
+    """
+    result = {}
+    for name, words in CLASSES.items():
+        table = np.mean([counts(references, captions, words) for references, captions in folds], axis=0)  # (N, 5)
+        said, supported, contradicted, agreed, named = table.T
+        pairs = {"precision": (supported, said), "contradicted": (contradicted, said), "recall": (named, agreed)}
+        found = {key: ratio(top, under, count, seed) for key, (top, under) in pairs.items() if under.any()}
+        result[name] = {"said": round(float(said.sum()), 1)} | found
+    return result
+
+
+def wrong(references: Sequence[str], caption: str) -> list[str]:
+    """The labels of all classes that one caption says and people contradict."""
+    found = []
+    for words in CLASSES.values():
+        people, agreed = _of_people(references, words)
+        found += sorted(labels(caption, words) - people) if agreed else []
+    return found
+
+
+def _of_people(references: Sequence[str], words: Mapping[str, str]) -> tuple[set[str], set[str]]:
+    """The labels that any reference says, and those on which references agree."""
+    times = Counter(label for text in references for label in labels(text, words))
+    return set(times), {label for label in times if times[label] >= AGREED}

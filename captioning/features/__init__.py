@@ -1,0 +1,1 @@
+"""From image files to HDF5: pixels, encoders, the feature store."""

@@ -1,0 +1,130 @@
+"""Features computed elsewhere, by any encoder: an .npz or .h5 with `ids` and `features` becomes a feature store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from zipfile import BadZipFile
+
+import h5py
+import numpy as np
+
+from captioning.core.errors import UserError
+from captioning.core.files import sha256_of
+from captioning.features.extract import Written, reusable, to_float16, writing
+from captioning.features.store import some, write_store
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+
+
+def import_features(
+    path: str | Path, source: str | Path, ids: Sequence[str], sha256s: Sequence[str], normalize: bool = False
+) -> Written:
+    """Copies the features of these images from `source` into the store at `path`.
+
+    Ids match with or without an image suffix (`1000268201_693b08cb0e.jpg`). What else the file holds is left out.
+
+    Args:
+        normalize: scale each feature vector to length 1.
+
+    Raises:
+        UserError: a file that is neither, of the wrong shape, without some of the images, or with values that are not
+            finite or too large for float16.
+    """
+    path, source = Path(path), Path(source).expanduser()
+    if not source.is_file():
+        raise UserError(f"no features file at {source}")
+    attrs = {
+        "encoder": f"imported from {source.name}",
+        "layer": "unknown",
+        "weights": f"unknown; sha256 of the file: {sha256_of(source)}",
+        "preprocessing": "unknown",
+        "normalization": "l2" if normalize else "as imported",
+        "precision": "as imported",
+    }
+    with writing(path, ids), _arrays(source) as (names, features):
+        old = reusable(path, attrs)
+        if old and old.holds(ids, sha256s):
+            print(f"{path}: {len(ids)} images, all imported before")
+            return Written(reused=len(ids), computed=0)
+        _check(source, names, features)
+        wanted = _rows(source, names, ids)
+
+        def rows(block: range) -> np.ndarray:
+            at = np.array(wanted[block.start : block.stop])
+            order = np.argsort(at)  # HDF5 reads increasing positions only
+            batch = np.empty((len(at), *features.shape[1:]))  # float64: the square of a large float32 is no float32
+            batch[order] = features[at[order]]
+            if normalize:
+                batch /= np.maximum(np.linalg.norm(batch, axis=-1, keepdims=True), 1e-12)
+            return to_float16(batch, ids[block.start : block.stop], remedy=f"mend {source}")
+
+        write_store(path, ids, sha256s, attrs, features.shape[1:], rows)
+    shape = " x ".join(map(str, features.shape[1:]))
+    print(f"{path}: {len(ids)} images, {shape} features each, from {source}; {len(names) - len(ids)} more left out")
+    return Written(reused=0, computed=len(ids))
+
+
+@contextmanager
+def _arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]]:
+    """The ids and features of a file; `features` of an .h5 are read as needed."""
+    try:
+        if source.suffix.lower() == ".npz":
+            with np.load(source, allow_pickle=False) as file:
+                ids, features = file["ids"], file["features"]
+        elif source.suffix.lower() in (".h5", ".hdf5"):
+            file = h5py.File(source, "r")
+            ids, features = file["ids"][()], file["features"]
+            if not isinstance(features, h5py.Dataset):
+                raise TypeError("`features` is a group")
+        else:
+            raise UserError(f"{source}: features are imported from .npz or .h5 files")
+        names = [item.decode() if isinstance(item, bytes) else str(item) for item in ids.reshape(-1).tolist()]
+    except KeyError as error:
+        raise UserError(f"{source} must hold `ids` and `features`: {error}") from None
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, BadZipFile) as error:
+        fault = str(error)
+        if "pickle" in fault:  # numpy's own advice is to open them, which runs whatever code they hold
+            fault = "it holds Python objects, which are not opened; save ids as np.array(ids, dtype=str)"
+        raise UserError(f"{source} cannot be read: {fault or type(error).__name__}") from None
+    try:
+        yield names, features
+    finally:
+        file.close()
+
+
+def _check(source: Path, names: list[str], features: np.ndarray | h5py.Dataset) -> None:
+    if features.ndim not in (2, 4) or len(features) != len(names) or 0 in features.shape:
+        raise UserError(
+            f"{source}: features of shape {features.shape} for {len(names)} ids; "
+            "expected (N, D), or (N, H, W, C) for a grid"
+        )
+    if features.dtype.kind != "f":
+        raise UserError(f"{source}: features are {features.dtype}, expected floats")
+
+
+def _rows(source: Path, names: list[str], ids: Sequence[str]) -> list[int]:
+    """For each image its row in the file: that of its very id, or the only one that is equal but for a suffix."""
+    exact = {name: row for row, name in enumerate(names)}
+    alike: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        if exact[name] != row:
+            raise UserError(f"{source}: id {name!r} occurs twice")
+        alike.setdefault(_stem(name), []).append(row)
+    found = {name: [exact[name]] if name in exact else alike.get(_stem(name), []) for name in ids}
+    missing = [image_id for image_id, rows in found.items() if not rows]
+    if missing:
+        raise UserError(
+            f"{source} has no features of {len(missing)} of {len(ids)} images, such as {some(missing)}; "
+            f"its own ids look like {some(names)}"
+        )
+    for image_id, rows in found.items():
+        if len(rows) > 1:
+            raise UserError(f"{source} has {some([names[row] for row in rows])} for image {image_id}: which one is it?")
+    return [rows[0] for rows in found.values()]
+
+
+def _stem(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix}".lower() in SUFFIXES else name

@@ -1,0 +1,136 @@
+"""Image files as batches of pixels, decoded by threads ahead of whoever asks, or all of them in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captioning.core.progress import track
+from captioning.core.threads import in_order
+from captioning.features.images import ImageFault, Preprocess, decode, read_content
+
+AT_ONCE = 8  # images that a thread takes: more leave some idle at the end, and take a core more memory to encode
+
+
+class ImageFiles:
+    """A list of image files and what the network shall see of each.
+
+    Args:
+        sha256s: of each file's bytes; a file that differs is a fault.
+    """
+
+    def __init__(
+        self, paths: Sequence[str | Path], preprocess: Preprocess, sha256s: Sequence[str] | None = None
+    ) -> None:
+        self.paths, self.preprocess, self.sha256s = [str(path) for path in paths], preprocess, sha256s
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def pixels(self, row: int) -> np.ndarray:
+        """One image, (S, S, 3) uint8. Raises ImageFault."""
+        path = self.paths[row]
+        if self.sha256s is None:
+            return decode(path, self.preprocess)
+        content = read_content(path)
+        if hashlib.sha256(content).hexdigest() != self.sha256s[row]:
+            raise ImageFault(f"{path} has changed since stage prepare read it; run `dvc repro -f prepare`")
+        return decode(content, self.preprocess, path)
+
+    def read(self, rows: Iterable[int], out: np.ndarray) -> tuple[int, ImageFault | None]:
+        """Decodes these rows into `out` (B, S, S, 3) until one is no usable image: how many, and that one's fault."""
+        count = 0
+        try:
+            for row in rows:
+                out[count] = self.pixels(row)
+                count += 1
+        except ImageFault as fault:
+            return count, fault
+        return count, None
+
+
+def pixel_batches(
+    files: ImageFiles, batch_size: int = 64, workers: int = 0, pin_memory: bool = False
+) -> Iterator[Tensor]:
+    """Decodes files, in order, in batches of `batch_size` (the last may be shorter).
+
+    Args:
+        workers: threads that decode, up to two batches ahead; 0 decodes in the caller's own.
+        pin_memory: pixels lie where a GPU can fetch them by itself.
+
+    Yields:
+        pixels (B, 3, S, S) uint8, in channels_last memory.
+
+    Raises:
+        ImageFault: at the first file that is no usable image, after all images before it have been yielded.
+    """
+    size = files.preprocess.image_size
+
+    def groups() -> Iterator[tuple[int, Tensor, int]]:
+        """A few images at a time: where they begin in their batch, the batch, and its first row."""
+        for first in range(0, len(files), batch_size):
+            count = min(batch_size, len(files) - first)
+            batch = torch.empty(count, size, size, 3, dtype=torch.uint8, pin_memory=pin_memory)
+            for start in range(0, count, AT_ONCE):
+                yield start, batch, first
+
+    def read(group: tuple[int, Tensor, int]) -> tuple[Tensor, int, ImageFault | None]:
+        start, batch, first = group
+        part = batch[start : start + AT_ONCE].numpy()
+        count, fault = files.read(range(first + start, first + start + len(part)), part)
+        return batch, start + count, fault
+
+    def name(group: tuple[int, Tensor, int]) -> str:
+        return files.paths[group[2] + group[0]]
+
+    for batch, done, fault in in_order(read, groups(), workers, 2 * -(-batch_size // AT_ONCE), name=name):
+        if done == len(batch) or (fault and done):
+            yield batch[:done].permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)
+        if fault:
+            raise fault
+
+
+class PixelStore:
+    """All images of a list as bytes in memory, for stages that see each of them many times.
+
+    When they take more than `max_bytes`, nothing is kept and every batch is decoded anew, in `workers` threads.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        preprocess: Preprocess,
+        workers: int = 0,
+        max_bytes: int = 8 * 2**30,
+        desc: str = "decoding images",
+    ) -> None:
+        self.files = ImageFiles(paths, preprocess)
+        size = preprocess.image_size
+        self.nbytes = len(paths) * 3 * size * size
+        self.pixels: Tensor | None = None  # (N, S, S, 3) uint8
+        self.threads: ThreadPoolExecutor | None = None
+        if self.nbytes > max_bytes:
+            self.threads = ThreadPoolExecutor(max(1, workers))
+            return
+        self.pixels = torch.empty(len(paths), size, size, 3, dtype=torch.uint8)
+        row, step = 0, 64
+        batches = pixel_batches(self.files, step, workers)
+        for batch in track(batches, desc, total=-(-len(paths) // step), unit="batch"):
+            self.pixels[row : row + len(batch)] = batch.permute(0, 2, 3, 1)  # (B, 3, S, S) -> (B, S, S, 3)
+            row += len(batch)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def batch(self, indices: Sequence[int] | Tensor) -> Tensor:
+        """Pixels (B, 3, S, S) uint8, in channels_last memory, of the images at these positions, in this order."""
+        if self.pixels is not None:
+            return self.pixels[torch.as_tensor(indices)].permute(0, 3, 1, 2)
+        decoded = self.threads.map(self.files.pixels, [int(i) for i in indices])
+        return torch.from_numpy(np.stack(list(decoded))).permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)

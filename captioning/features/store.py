@@ -1,0 +1,133 @@
+"""The feature store: one HDF5 file an encoder, one float16 row an image, and what made them as attributes.
+
+    ids         (N,)                    fixed-length UTF-8, as long as the longest id
+    sha256      (N,)                    of each image file's bytes
+    features    (N, D) or (N, H, W, C)  float16, contiguous
+    attributes                          encoder, layer, weights, preprocessing, normalization, precision, ...,
+                                        `data`: one hash of all ids and images
+
+`captioning.features.extract` makes such files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from captioning.core.errors import UserError
+
+FORMAT = "features 1"  # of this file; raise it when its layout or meaning changes
+BLOCK_BYTES = 64 * 2**20  # copied at once
+
+
+class FeatureStore:
+    """A feature file, read. Rows are read from the file when asked for, so a store may be handed to other processes."""
+
+    def __init__(self, path: Path, ids: list[str], sha256s: np.ndarray, attrs: dict[str, str], shape, offset) -> None:
+        self.path, self.ids, self.sha256s, self.attrs = path, ids, sha256s, attrs
+        self.shape: tuple[int, ...] = shape  # (N, D) or (N, H, W, C)
+        self._offset = offset
+        self._row = {image_id: row for row, image_id in enumerate(ids)}
+
+    @classmethod
+    def open(cls, path: str | Path, expect: dict[str, str] | None = None) -> FeatureStore:
+        """Opens a file and compares its attributes with those expected.
+
+        Raises:
+            UserError: the file is absent, damaged, something else, or made by another encoder than expected.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise UserError(f"{path} is missing: run `dvc repro` (its stage is extract_{path.stem})")
+        damaged = f"remove it and run `dvc repro`, or `dvc checkout {path}`"
+        try:
+            with h5py.File(path, "r") as file:
+                attrs = {name: str(value) for name, value in file.attrs.items()}
+                if attrs.get("format") != FORMAT:
+                    raise UserError(f"{path} is an HDF5 file but no feature store of this version: {damaged}")
+                features, sha256s = file["features"], file["sha256"][:]
+                ids = [image_id.decode() for image_id in file["ids"][:].tolist()]
+                shape, offset = features.shape, features.id.get_offset()
+                if features.dtype != np.float16 or offset is None or not len(ids) == len(sha256s) == len(features):
+                    raise UserError(f"{path} is not laid out as a feature store: {damaged}")
+                if offset + features.nbytes > path.stat().st_size:
+                    raise UserError(f"{path} is cut short: {damaged}")
+        except (OSError, KeyError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} is damaged or no feature store ({error}): {damaged}") from None
+        for name, wanted in (expect or {}).items():
+            if attrs.get(name) != wanted:
+                raise UserError(
+                    f"{path} was made with {name} = {attrs.get(name)!r}, and {wanted!r} is expected: features and "
+                    "decoder belong to different encoders; run `dvc repro` to make both anew"
+                )
+        return cls(path, ids, sha256s, attrs, shape, offset)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, image_id: str) -> bool:
+        return image_id in self._row
+
+    def holds(self, ids: Sequence[str], sha256s: Sequence[str]) -> bool:
+        """Whether these images, in this order, are what the file is of."""
+        return self.ids == list(ids) and self.sha256s.tolist() == [sha.encode() for sha in sha256s]
+
+    def load(self, ids: Sequence[str]) -> np.ndarray:
+        """Features of these images, in this order, float16 (len(ids), D) or (len(ids), H, W, C)."""
+        missing = [image_id for image_id in ids if image_id not in self._row]
+        if missing:
+            raise UserError(
+                f"{self.path} has no features of {len(missing)} of {len(ids)} images, such as {some(missing)}: "
+                "run `dvc repro`"
+            )
+        rows = np.fromiter((self._row[image_id] for image_id in ids), np.int64, len(ids))
+        return self.read(rows)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """The rows at these positions, read in the file's order whatever the one asked for."""
+        order = np.argsort(rows, kind="stable")
+        out = np.empty((len(rows), *self.shape[1:]), np.float16)
+        out[order] = np.memmap(self.path, np.float16, "r", self._offset, self.shape)[rows[order]]
+        return out
+
+
+def identity(attrs: dict[str, str]) -> dict[str, str]:
+    """Those attributes that say how rows were made; rows of equal identity may be mixed in one file."""
+    return {name: value for name, value in attrs.items() if name not in ("data", "format")}
+
+
+def write_store(
+    path: Path,
+    ids: Sequence[str],
+    sha256s: Sequence[str],
+    attrs: dict[str, str],
+    shape: tuple[int, ...],
+    rows: Callable[[range], np.ndarray],
+) -> None:
+    """Writes a whole store in order and puts it in `path`'s place. Equal input, equal bytes."""
+    names = np.array([image_id.encode() for image_id in ids])
+    data = hashlib.sha256("\n".join(f"{i} {sha}" for i, sha in zip(ids, sha256s, strict=True)).encode()).hexdigest()
+    temporary = path.with_name(path.name + ".tmp")
+    with h5py.File(temporary, "w", libver="v110") as file:
+        for name, value in sorted((attrs | {"data": data, "format": FORMAT}).items()):
+            file.attrs[name] = value
+        file["ids"] = names.astype(h5py.string_dtype("utf-8", names.dtype.itemsize))
+        file.create_dataset("sha256", data=np.array([sha.encode() for sha in sha256s], "S64"))
+        features = file.create_dataset("features", (len(ids), *shape), np.float16)
+        step = max(1, BLOCK_BYTES // (2 * int(np.prod(shape))))
+        for start in range(0, len(ids), step):
+            block = range(start, min(start + step, len(ids)))
+            features[block.start : block.stop] = rows(block)
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def some(ids: Sequence[str]) -> str:
+    """The first few of a list, for a message."""
+    return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")

@@ -1,0 +1,1 @@
+"""Captions to numbers: the field's scores."""

@@ -1,0 +1,88 @@
+"""CLIPScore and RefCLIPScore (Hessel et al. 2021, https://arxiv.org/abs/2104.08718), from features computed before.
+
+CLIPScore is 2.5 * max(cos(image, caption), 0); RefCLIPScore the harmonic mean of it and of the caption's cosine with
+its nearest reference. The paper's numbers are ViT-B/32's, with captions put after "A photo depicts". A CLIP that was
+trained on the very data set measures something else: its numbers are for comparing captioners within one run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from captioning.core.device import pick_device
+from captioning.core.files import sha256_of
+from captioning.core.progress import track
+from captioning.features.clip_text import tokenize
+from captioning.features.encoders import open_clip
+from captioning.features.store import FeatureStore
+
+WEIGHT = 2.5
+PROMPT = "A photo depicts "
+BATCH = 256
+OFFICIAL = re.compile(r"RN\d+(x\d+)?|ViT-[BL]/\d+(@336px)?")  # clip.available_models()
+
+
+class CLIPScorer:
+    """CLIP's text tower beside the image features of the same CLIP.
+
+    Args:
+        folder: the checkpoint of the CLIP.
+        store: its features of the images.
+        official: the weights are OpenAI's, untouched: captions get the paper's prompt.
+    """
+
+    def __init__(self, folder: Path, store: FeatureStore, official: bool) -> None:
+        self.device = pick_device()
+        self.model = open_clip(folder)[0].eval().to(self.device)
+        self.store, self.prompt = store, PROMPT if official else ""
+        self._embedded: dict[str, Tensor] = {}
+
+    def embed(self, captions: Sequence[str]) -> Tensor:
+        """Unit embeddings (N, D) of captions; one that was embedded before is not computed again."""
+        new = [text for text in dict.fromkeys(captions) if text not in self._embedded]
+        if new:
+            tokens = tokenize([self.prompt + text for text in new], self.model.context_length)  # (M, L)
+            parts = track(range(0, len(new), BATCH), "CLIP's text tower", unit="batch")
+            with torch.inference_mode():
+                batches = (tokens[i : i + BATCH].to(self.device) for i in parts)
+                rows = torch.cat([self.model.encode_text(batch).float().cpu() for batch in batches])
+            self._embedded |= dict(zip(new, F.normalize(rows, dim=1), strict=True))
+        return torch.stack([self._embedded[text] for text in captions])
+
+    def score(
+        self, captions: Mapping[str, str], references: Mapping[str, Sequence[str]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """CLIPScore and RefCLIPScore of each image, (N,) each, in the order of `captions`."""
+        images = F.normalize(torch.from_numpy(self.store.load(list(captions))).float(), dim=1)  # (N, D)
+        self.embed([text for i in captions for text in references[i]])  # at once; below an image at a time
+        said = self.embed(list(captions.values()))  # (N, D)
+        plain = WEIGHT * (images * said).sum(dim=1).clamp(min=0)  # (N,)
+        best = torch.stack([(self.embed(references[i]) @ row).max() for i, row in zip(captions, said, strict=True)])
+        best = best.clamp(min=0)
+        both = 2 * plain * best / (plain + best).clamp(min=1e-12)
+        return plain.double().numpy(), both.double().numpy()
+
+
+def fault(folder: Path, store: FeatureStore) -> str | None:
+    """Why there is no CLIPScore, or None."""
+    if len(store.shape) != 2:
+        return "the features of stage extract_clip are no single vector an image"
+    if not (folder / "model.safetensors").is_file() or store.attrs.get("weights") != sha256_of(
+        folder / "model.safetensors"
+    ):
+        return (
+            f"the features are not those of the CLIP in {folder} but {store.attrs.get('encoder', 'of unknown origin')}"
+        )
+    return None
+
+
+def is_official(name: str, epochs: int) -> bool:
+    """Whether `clip.weights` and `finetune_clip.epochs` leave one of OpenAI's own CLIPs as it is."""
+    return OFFICIAL.fullmatch(name) is not None and epochs == 0

@@ -1,0 +1,134 @@
+"""BLEU-1..4, METEOR, ROUGE-L and CIDEr, equal to coco-caption's to the last digit.
+
+The numbers are pycocoevalcap's: its PTB tokenizer, its METEOR and its scorers, without what goes wrong around them.
+Its tokenizer splits a caption that holds a line separator, and shifts all that follow; its METEOR hangs when Java dies;
+its `COCOEvalCap` downloads SPICE before it starts. Here METEOR runs while Python tokenizes and computes the rest.
+`python -m commands.score` scores files of anybody's captions.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.rouge.rouge import Rouge
+
+from captioning.core.errors import UserError
+from captioning.core.files import atomic_write
+from captioning.metrics.meteor import Meteor
+
+TITLES = {
+    "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "meteor": "METEOR",
+    "rouge_l": "ROUGE-L", "cider": "CIDEr",
+}  # fmt: skip
+METRICS = tuple(TITLES)
+Jobs = Mapping[str, tuple[Mapping[str, Sequence[str]], Mapping[str, str]]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one set of captions scored. Everything per image is in the order of `ids`."""
+
+    ids: list[str]
+    corpus: dict[str, float]  # the seven METRICS on coco-caption's scales
+    per_image: dict[str, np.ndarray]  # the same for each image alone: (N,) each
+    bleu_statistics: np.ndarray  # (N, 10): matched n-grams for n = 1..4, candidate's n-grams, its length, reference's
+    meteor_statistics: np.ndarray  # (N, 23): see captioning.metrics.meteor
+
+
+def score(
+    references: Mapping[str, Sequence[str]], candidates: Mapping[str, str], meteor: Meteor | None = None
+) -> Scores:
+    """Scores tokenized candidates {id: tokens} against tokenized references {id: [tokens, ...]}.
+
+    Every image needs one candidate and at least one reference; otherwise UserError. An empty candidate scores 0.
+    CIDEr's document frequencies come from the given references: it depends on all of them, and is 0 for one image.
+    """
+    return score_many({"candidates": (references, candidates)}, meteor)["candidates"]
+
+
+def score_many(jobs: Jobs, meteor: Meteor | None = None) -> dict[str, Scores]:
+    """Scores several sets of candidates, `{name: (references, candidates)}`, with one METEOR process.
+
+    METEOR runs beside the scorers that are Python's own. A `meteor` that is given stays open.
+    """
+    for name, (references, candidates) in jobs.items():
+        _check(name, references, candidates)
+    own = meteor is None
+    meteor = meteor or Meteor()
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            waiting = {name: thread.submit(_meteor, meteor, *job) for name, job in jobs.items()}
+            try:
+                return {name: _score(*job, waiting[name]) for name, job in jobs.items()}
+            except BaseException:
+                thread.shutdown(wait=False, cancel_futures=True)
+                meteor.close()  # so that nobody waits for answers that nobody wants
+                raise
+    finally:
+        if own:
+            meteor.close()
+
+
+def _meteor(meteor: Meteor, references: Mapping[str, Sequence[str]], candidates: Mapping[str, str]):
+    return meteor.score(list(references.values()), [candidates[i] for i in references])
+
+
+def _score(references: Mapping[str, Sequence[str]], candidates: Mapping[str, str], meteor: Future) -> Scores:
+    listed = {i: list(references[i]) for i in references}  # pycocoevalcap insists on lists
+    single = {i: [candidates[i]] for i in references}
+
+    bleu = BleuScorer(n=4)
+    for i in listed:
+        bleu += (single[i][0], listed[i])
+    bleu_corpus, bleu_images = bleu.compute_score(option="closest", verbose=0)
+    bleu_statistics = [
+        (*c["correct"], *c["guess"], c["testlen"], bleu._single_reflen(c["reflen"], "closest", c["testlen"]))
+        for c in bleu.ctest
+    ]
+    rouge_corpus, rouge_images = Rouge().compute_score(listed, single)
+    cider_corpus, cider_images = Cider().compute_score(listed, single)
+    meteor_corpus, meteor_images, meteor_statistics = meteor.result()
+
+    corpus = [*bleu_corpus, meteor_corpus, rouge_corpus, cider_corpus]
+    images = [*bleu_images, meteor_images, rouge_images, cider_images]
+    return Scores(
+        ids=list(listed),
+        corpus={name: float(value) for name, value in zip(METRICS, corpus, strict=True)},
+        per_image={name: np.asarray(values, dtype=np.float64) for name, values in zip(METRICS, images, strict=True)},
+        bleu_statistics=np.array(bleu_statistics, dtype=np.int64),
+        meteor_statistics=meteor_statistics,
+    )
+
+
+def _check(name: str, references: Mapping[str, Sequence[str]], candidates: Mapping[str, str]) -> None:
+    """Raises UserError for what the scorers would answer with a bare assertion or a wrong number."""
+    if not references:
+        raise UserError(f"{name}: no references, so there is nothing to score")
+    lacking = {"no candidate": references.keys() - candidates, "no references": candidates.keys() - references}
+    for kind, ids in lacking.items():
+        if ids:
+            shown = ", ".join(sorted(map(str, ids))[:3])
+            raise UserError(f"{name}: {len(ids)} image(s) have {kind}, such as {shown}; each needs exactly one caption")
+    for i, texts in references.items():
+        if isinstance(texts, str) or not texts or not all(isinstance(text, str) for text in texts):
+            raise UserError(f"{name}: the references of image {i} must be a list of one or more texts, not {texts!r}")
+        if not isinstance(candidates[i], str):
+            raise UserError(f"{name}: the candidate of image {i} must be one text, not {candidates[i]!r}")
+    if not any(text.split() for texts in references.values() for text in texts):
+        raise UserError(f"{name}: none of the references has a word")
+
+
+def write_per_image(path: Path, scores: Scores, captions: Mapping[str, str]) -> None:
+    """One row an image: its id, its candidate as given, and the seven scores of that image alone."""
+    with atomic_write(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image_id", "caption", *METRICS])
+        for row, i in enumerate(scores.ids):
+            writer.writerow([i, captions[i], *(f"{scores.per_image[name][row]:.6f}" for name in METRICS)])

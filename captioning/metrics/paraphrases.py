@@ -1,0 +1,47 @@
+"""The part of METEOR's paraphrase table that a set of references can use: METEOR starts in 0.7 s with it, not in 5.8.
+
+METEOR looks for a phrase of the candidate whose paraphrase is in the reference. An entry of the table of which neither
+phrase is in a reference never matches, whatever a candidate says. METEOR's own `FilterParaphrase`, which normalizes the
+references as METEOR does, leaves those entries out: 95 of 100 for Flickr8k's 1,000 test images. What is left, in the
+same order, gives every candidate the same statistics (a test says so).
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from captioning.core import java
+from captioning.core.errors import UserError
+from captioning.core.files import atomic_write
+from captioning.metrics.meteor import JAR, WHOLE_TABLE, field
+
+TABLE = Path("features/paraphrases.gz")  # of the test images' references
+HEAP = "-Xmx8G"  # 0.4 GB for 30,000 captions, and grows with them
+TIMEOUT = 1800.0  # seconds; it takes 6
+
+
+def write_table(references: Iterable[str], path: Path) -> int:
+    """Writes the table for these tokenized references to `path`, gzipped as METEOR reads it. Returns its entries.
+
+    The same references give the same bytes. Raises UserError when there is no Java, or it fails.
+    """
+    lines = sorted({field(reference) for reference in references})
+    folder = java.package_folder() / "meteor"
+    with tempfile.TemporaryDirectory() as temporary:
+        texts, made = Path(temporary) / "references.txt", Path(temporary) / "table.gz"
+        texts.write_bytes("".join(line + "\n" for line in lines).encode("utf-8", "replace"))
+        program = [HEAP, "-cp", str(folder / JAR), "FilterParaphrase"]
+        arguments = [*program, str(folder / WHOLE_TABLE), str(made), str(texts)]
+        java.run(arguments, b"", what="METEOR's FilterParaphrase", timeout=TIMEOUT)
+        try:
+            with gzip.open(made) as file:  # Java does not tell when a disk is full: is the table whole?
+                entries = sum(1 for _ in file) // 3  # probability, phrase, paraphrase
+        except (EOFError, OSError) as error:
+            raise UserError(f"METEOR's FilterParaphrase left no whole table in {temporary}: {error}") from None
+        with open(made, "rb") as source, atomic_write(path, "wb") as target:
+            shutil.copyfileobj(source, target)
+    return entries

@@ -1,0 +1,1 @@
+"""How a decoder speaks: greedy, beam search, sampling, consensus."""

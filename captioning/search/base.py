@@ -1,0 +1,182 @@
+"""Captions from image features, by every decoder through one implementation: what searches share, and the greedy one.
+
+A decoder offers (`models.lstm.LSTMDecoder` and `models.clipcap.ClipCap` do):
+
+    begin(features) -> (logits (B, V), state)      the first token's logits, and a state with one row an image
+    step(tokens (N,), state) -> (logits (N, V), state)          one more token a row; N = B * K, row b * K + k is beam k
+    state.expand(K), state.select(rows)       K rows an image from one; rows in a new order, images may leave
+    max_tokens                                the longest caption that it can say, end-of-text token counted, or None
+
+Further searches: `captioning.search.beam`, `captioning.search.diverse`, `captioning.search.sampling`.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+DEAD = float("-inf")  # score of what may not or cannot be said
+
+
+class Decoder(Protocol):
+    training: bool
+    max_tokens: int | None
+
+    def train(self, mode: bool = True) -> Any: ...
+    def begin(self, features: Tensor) -> tuple[Tensor, Any]: ...
+    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]: ...
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A caption as tokens.
+
+    Attributes:
+        tokens: without the end-of-text token.
+        score: sum of `log_probs` / len(log_probs) ** length_penalty, by which hypotheses are ranked.
+        log_probs: of each token in nats; one more than `tokens` when the caption ended by itself.
+        ended: False when it was cut at `max_tokens`.
+    """
+
+    tokens: list[int]
+    score: float
+    log_probs: list[float]
+    ended: bool
+
+
+class Batch:
+    """The images that still get tokens, each with W rows in the decoder, and the captions of those that are done.
+
+    Attributes:
+        found: for each image the captions that it ended with.
+        images: (n,) which ones are still in the batch.
+    """
+
+    def __init__(self, model: Decoder, features: Tensor, width: int) -> None:
+        self.model, self.width = model, width
+        self.found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
+        self.images = torch.arange(len(features), device=features.device)
+        if self.found:
+            self.logits, state = model.begin(features)
+            self.state = state.expand(width)
+
+    def steps(self) -> Iterator[tuple[int, Tensor]]:
+        """While there are images: the length that their captions get, and the next token's logits.
+
+        The first token's are (n, V), one row an image; the others' (n * W, V).
+        """
+        length = 0
+        while len(self.images):
+            length += 1
+            yield length, self.logits
+
+    def end(self, leave: Tensor, captions: list[list[Hypothesis]]) -> None:
+        """The images at these positions, (m,), are done."""
+        for image, of_image in zip(self.images[leave].tolist(), captions, strict=True):
+            self.found[image] = of_image
+
+    def go_on(self, stay: Tensor, tokens: Tensor, parents: Tensor | None = None) -> None:
+        """The images at the other positions, (n',), get one token more.
+
+        Args:
+            tokens: (n, W) the newest.
+            parents: (n, W) which row of its image each one continues; None: every row goes on as it is.
+        """
+        before, self.images = self.images, self.images[stay]
+        if len(stay) == 0:
+            return
+        if parents is not None or len(stay) < len(before):
+            rows = torch.arange(len(before) * self.width, device=stay.device).view(-1, self.width)  # (n, W)
+            rows = rows if parents is None else rows[:, :1] + parents
+            self.state = self.state.select(rows[stay].flatten())
+        self.logits, self.state = self.model.step(tokens[stay].flatten(), self.state)
+
+
+def parted(going: Tensor) -> tuple[Tensor, Tensor]:
+    """Where (n,) booleans hold, and where they do not."""
+    return going.nonzero()[:, 0], (~going).nonzero()[:, 0]
+
+
+def longest_caption(model: Decoder, beam_size: int, max_tokens: int) -> int:
+    """`max_tokens`, or what the model can say at most."""
+    if beam_size < 1 or max_tokens < 1:
+        raise ValueError(f"beam_size and max_tokens must be 1 or more, not {beam_size} and {max_tokens}")
+    return max_tokens if model.max_tokens is None else min(max_tokens, model.max_tokens)
+
+
+@contextmanager
+def evaluating(model: Decoder) -> Iterator[None]:
+    """Dropout off, and afterwards as it was."""
+    training = model.training
+    model.train(False)
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def best_tokens(
+    logits: Tensor,
+    count: int,
+    paths: Tensor,
+    banned_ids: Collection[int],
+    no_repeat_ngram: int,
+    handicap: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The `count` best next tokens of each row that may be said: log-probabilities, these less the handicap, ids.
+
+    (N, count) each. What is banned keeps its share of the probability, as in transformers' logits processors: the
+    others' do not rise.
+    """
+    gains = logits.float().log_softmax(dim=1)  # (N, V)
+    if banned_ids:
+        gains = gains.index_fill(1, torch.tensor(sorted(banned_ids), device=gains.device), DEAD)
+    if no_repeat_ngram and paths.shape[1] >= no_repeat_ngram:
+        windows = paths.unfold(1, no_repeat_ngram, 1)  # (N, length - n + 1, n): all n-grams so far
+        newest = paths[:, paths.shape[1] + 1 - no_repeat_ngram :]  # (N, n-1): what the next token would complete
+        repeats = (windows[..., :-1] == newest[:, None]).all(dim=2)  # (N, length - n + 1)
+        limit = torch.full(repeats.shape, float("inf"), device=gains.device).masked_fill(repeats, DEAD)
+        gains = gains.scatter_reduce(1, windows[..., -1], limit, "amin")
+    count = min(count, gains.shape[1])
+    if handicap is None:
+        best, tokens = gains.topk(count, dim=1)
+        return best, best, tokens
+    worth = gains - handicap.repeat_interleave(len(gains) // len(handicap), dim=0)
+    worth, tokens = worth.topk(count, dim=1)
+    return gains.gather(1, tokens), worth, tokens
+
+
+@torch.inference_mode()
+def greedy(
+    model: Decoder,
+    features: Tensor,
+    *,
+    max_tokens: int,
+    eos_id: int,
+    length_penalty: float = 1.0,
+    banned_ids: Collection[int] = (),
+    no_repeat_ngram: int = 0,
+) -> list[list[Hypothesis]]:
+    """The most probable next token, again and again: one caption an image. Arguments as in `beams.beam_search`."""
+    max_tokens = longest_caption(model, 1, max_tokens)
+    paths = torch.zeros(len(features), 0, dtype=torch.int64, device=features.device)  # (n, length)
+    gains = paths.float()  # (n, length)
+    with evaluating(model):
+        batch = Batch(model, features, 1)
+        for length, logits in batch.steps():
+            gain, _, token = best_tokens(logits, 1, paths, banned_ids, no_repeat_ngram)  # (n, 1) each
+            paths, gains = torch.cat([paths, token], dim=1), torch.cat([gains, gain], dim=1)
+            stay, leave = parted((token[:, 0] != eos_id) & (length < max_tokens))
+            ended = zip(paths[leave].tolist(), gains[leave].tolist(), strict=True)
+            batch.end(leave, [[_hypothesis(*one, length**length_penalty, eos_id)] for one in ended])
+            batch.go_on(stay, token)
+            paths, gains = paths[stay], gains[stay]
+    return batch.found
+
+
+def _hypothesis(path: list[int], gains: list[float], divisor: float, eos_id: int) -> Hypothesis:
+    ended = path[-1] == eos_id
+    return Hypothesis(path[: len(path) - ended], sum(gains) / divisor, gains, ended)

@@ -1,0 +1,225 @@
+"""Beam search over image features, all images of a batch at once.
+
+The search keeps to the meaning of transformers' `generate(num_beams=K, early_stopping=False)`, token by token: the best
+2K continuations of an image are taken, those among the best K that end are finished, the best K that do not go on; an
+image is done when K are finished and its best live beam, were it to end here, would not beat the worst of them.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from captioning.core.settings import Generate
+from captioning.decoders.vocabulary import Text
+from captioning.search.base import (
+    DEAD,
+    Batch,
+    Decoder,
+    Hypothesis,
+    best_tokens,
+    evaluating,
+    greedy,
+    longest_caption,
+    parted,
+)
+
+
+def rules_of(options: Generate, text: Text) -> dict[str, Any]:
+    """What the settings `generate` and a decoder's tokens ask of every search, as its keyword arguments."""
+    return {
+        "beam_size": options.beam_size,
+        "max_tokens": options.max_tokens,
+        "eos_id": text.eos_id,
+        "length_penalty": options.length_penalty,
+        "banned_ids": text.banned_ids,
+        "no_repeat_ngram": options.no_repeat_ngram,
+    }
+
+
+@torch.inference_mode()
+def beam_search(
+    model: Decoder,
+    features: Tensor,
+    *,
+    beam_size: int,
+    max_tokens: int,
+    eos_id: int,
+    length_penalty: float = 1.0,
+    banned_ids: Collection[int] = (),
+    no_repeat_ngram: int = 0,
+) -> list[list[Hypothesis]]:
+    """The `beam_size` best captions of each image, best first; a beam of one is `greedy`.
+
+    Args:
+        model: a decoder; its dropout is off during the search.
+        features: (B, ...) what `model.begin` takes.
+        max_tokens: longest caption, the end-of-text token counted; the model's own limit where that is lower.
+        length_penalty: a score is the log-probability / length ** length_penalty: 0 favours short captions, 1 takes the
+            mean per token, more than 1 favours long ones.
+        banned_ids: never generated.
+        no_repeat_ngram: no sequence of this many tokens occurs twice in a caption; 0 for no such rule.
+    """
+    max_tokens = longest_caption(model, beam_size, max_tokens)
+    if beam_size == 1:
+        return greedy(
+            model,
+            features,
+            max_tokens=max_tokens,
+            eos_id=eos_id,
+            length_penalty=length_penalty,
+            banned_ids=banned_ids,
+            no_repeat_ngram=no_repeat_ngram,
+        )
+    rules = Rules(beam_size, max_tokens, eos_id, length_penalty, banned_ids, no_repeat_ngram)
+    beams = LiveBeams.start(len(features), rules, features.device)
+    with evaluating(model):
+        batch = Batch(model, features, beam_size)
+        for _, logits in batch.steps():
+            beams, parents = beams.advance(logits, rules)
+            stay, leave = parted(beams.going)
+            if len(leave):
+                batch.end(leave, beams.ended.at(leave).hypotheses())
+            batch.go_on(stay, beams.paths[..., -1], parents)
+            beams = beams.at(stay)
+    return batch.found
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a beam search keeps to: the arguments of `beam_search`."""
+
+    beam_size: int
+    max_tokens: int
+    eos_id: int
+    length_penalty: float = 1.0
+    banned_ids: Collection[int] = ()
+    no_repeat_ngram: int = 0
+
+
+class LiveBeams(NamedTuple):
+    """The W live beams of each image, one before the first token and then K, and its finished captions."""
+
+    paths: Tensor  # (n, W, length) tokens
+    gains: Tensor  # (n, W, length) their log-probabilities
+    scores: Tensor  # (n, W) their sums, less any handicap
+    ended: "Ended"
+
+    @classmethod
+    def start(cls, images: int, rules: Rules, device: torch.device) -> "LiveBeams":
+        scores = torch.zeros(images, 1, device=device)
+        paths = torch.zeros(images, 1, 0, dtype=torch.int64, device=device)
+        return cls(paths, paths.float(), scores, Ended.empty(images, rules.beam_size, rules.max_tokens, device))
+
+    def at(self, images: Tensor) -> "LiveBeams":
+        return LiveBeams(self.paths[images], self.gains[images], self.scores[images], self.ended.at(images))
+
+    @property
+    def going(self) -> Tensor:
+        """(n,) bool: the image is not done."""
+        return self.scores[:, 0].isfinite()
+
+    def advance(self, logits: Tensor, rules: Rules, handicap: Tensor | None = None) -> tuple["LiveBeams", Tensor]:
+        """One token more: the K beams of each image that go on, and from which beam each descends, (n, K).
+
+        An image that is done has beams with a score of minus infinity, then and in every further step.
+
+        Args:
+            logits: (n * W, V) of the next token.
+            handicap: (n, V) by how much a token is worse than its log-probability says, for all beams of an image.
+        """
+        size, length = rules.beam_size, self.paths.shape[2] + 1
+        paths, bans = self.paths.flatten(0, 1), (rules.banned_ids, rules.no_repeat_ngram)
+        gain, worth, token = best_tokens(logits, 2 * size, paths, *bans, handicap)
+        total, parent, gain, token = _best_continuations(self.scores, gain, worth, token, 2 * size)  # (n, 2K) each
+        paths, gains = _extend(self.paths, parent, token), _extend(self.gains, parent, gain)  # (n, 2K, length)
+
+        # Those that end here; the lower half of the 2K is there only to keep K beams alive.
+        ends = (token == rules.eos_id) if length < rules.max_tokens else torch.ones_like(token, dtype=torch.bool)
+        best_half = torch.arange(2 * size, device=total.device) < size
+        final = (total / length**rules.length_penalty).masked_fill(~(ends & best_half), DEAD)
+        ended = self.ended.merged(final, paths, gains, token == rules.eos_id)
+
+        # Those that go on.
+        scores, picked = total.masked_fill(ends, DEAD).topk(size, dim=1)  # (n, K)
+        paths, gains = (_picked(x, picked) for x in (paths, gains))  # (n, K, length)
+        best = scores[:, :1] / length**rules.length_penalty
+        done = best <= ended.scores[:, -1:]  # the worst of K; minus infinity until there are K
+        return LiveBeams(paths, gains, scores.masked_fill(done, DEAD), ended), parent.gather(1, picked)
+
+
+class Ended(NamedTuple):
+    """The K best finished captions of each image, best first; a score of minus infinity marks an empty place."""
+
+    scores: Tensor  # (n, K)
+    paths: Tensor  # (n, K, max_tokens), zeros after the end
+    gains: Tensor  # (n, K, max_tokens)
+    lengths: Tensor  # (n, K) tokens, end-of-text counted
+    complete: Tensor  # (n, K) bool: ended by itself
+
+    @classmethod
+    def empty(cls, images: int, beams: int, max_tokens: int, device: torch.device) -> "Ended":
+        scores = torch.full((images, beams), DEAD, device=device)
+        paths = torch.zeros(images, beams, max_tokens, dtype=torch.int64, device=device)
+        return cls(scores, paths, paths.float(), paths[..., 0], paths[..., 0].bool())
+
+    def at(self, images: Tensor) -> "Ended":
+        return Ended(*(x[images] for x in self))
+
+    def merged(self, scores: Tensor, paths: Tensor, gains: Tensor, complete: Tensor) -> "Ended":
+        """The best K of these and the candidates: scores (n, M), paths and gains (n, M, length), complete (n, M)."""
+        length = paths.shape[2]
+        pad = self.paths.shape[2] - length
+        scores, best = torch.cat([self.scores, scores], dim=1).topk(self.scores.shape[1], dim=1)  # (n, K)
+        return Ended(
+            scores,
+            _picked(torch.cat([self.paths, F.pad(paths, (0, pad))], dim=1), best),
+            _picked(torch.cat([self.gains, F.pad(gains, (0, pad))], dim=1), best),
+            torch.cat([self.lengths, torch.full_like(complete, length, dtype=torch.int64)], dim=1).gather(1, best),
+            torch.cat([self.complete, complete], dim=1).gather(1, best),
+        )
+
+    def hypotheses(self) -> list[list[Hypothesis]]:
+        """As Python objects, an image at a time."""
+        rows = zip(*(x.tolist() for x in self), strict=True)
+        return [
+            [
+                Hypothesis(path[: length - complete], score, gains[:length], complete)
+                for score, path, gains, length, complete in zip(*row, strict=True)
+                if score > DEAD
+            ]
+            for row in rows
+        ]
+
+
+def _best_continuations(
+    scores: Tensor, gains: Tensor, worths: Tensor, tokens: Tensor, count: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The `count` best of an image's beams' continuations, best first: totals, parents, gains, tokens, (n, count) each.
+
+    Args:
+        scores: (n, W) of the beams so far.
+        gains, worths, tokens: (n * W, M) of each beam's best next tokens; totals are of `scores` and `worths`.
+    """
+    images, width = scores.shape
+    gains, worths, tokens = (x.view(images, -1) for x in (gains, worths, tokens))  # (n, W * M)
+    choices = gains.shape[1] // width
+    totals = scores.repeat_interleave(choices, dim=1) + worths
+    if totals.shape[1] < count:  # a vocabulary of fewer than `count` tokens
+        missing = (0, count - totals.shape[1])
+        totals, gains, tokens = F.pad(totals, missing, value=DEAD), F.pad(gains, missing), F.pad(tokens, missing)
+    totals, best = totals.topk(count, dim=1)
+    return totals, (best // choices).clamp(max=width - 1), gains.gather(1, best), tokens.gather(1, best)
+
+
+def _extend(history: Tensor, parents: Tensor, new: Tensor) -> Tensor:
+    """(n, W, length) of the parents, one longer: (n, M, length + 1)."""
+    return torch.cat([_picked(history, parents), new[..., None]], dim=2)
+
+
+def _picked(histories: Tensor, beams: Tensor) -> Tensor:
+    """(n, W, length), (n, M) -> (n, M, length)."""
+    return histories.gather(1, beams[..., None].expand(-1, -1, histories.shape[2]))

@@ -1,0 +1,90 @@
+"""Of the captions that a search found for an image, the one that training images' captions would agree on most.
+
+A decoder's own probabilities prefer what may be said of many images. What people said of the training images is a
+second opinion, from outside the decoder: captions are ranked by their score plus `weight` times the CIDEr-D to expect
+(consensus reranking: Mao et al. 2015, https://arxiv.org/abs/1412.6632, who ask the nearest training images alike). Here
+ridge regression says how much each training image counts: it predicts what the captions' n-gram vectors are from an
+image's features, and such a prediction is a weighted sum of the training images' vectors, so that no vector is ever
+made. On Flickr8k this gains half as much again as the nearest 20 do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captioning.core.settings import Generate
+from captioning.data.dataset import Data
+from captioning.data.ptb_fast import quick_tokenize
+from captioning.decoders.vocabulary import Text
+from captioning.features.store import FeatureStore
+from captioning.metrics.expected_cider import ExpectedCiderD
+from captioning.search.base import Decoder, Hypothesis
+from captioning.search.beam import beam_search, rules_of
+from models.standardize import Standardize
+
+PENALTY = 0.3  # of the regression, times the mean squared length of an image's features
+BLOCK = 1024  # training images at once, in float64
+
+
+class Consensus:
+    """The training images, by whose captions others are judged.
+
+    Args:
+        features: of the training images, float16 (N, D), or (N, H, W, D), of which the mean over the grid is taken.
+        references: for each of them its captions, as PTB tokens separated by blanks.
+        weight: of the expected CIDEr-D, up to 10, beside a caption's score.
+    """
+
+    def __init__(self, features: np.ndarray, references: Sequence[Sequence[str]], text: Text, weight: float) -> None:
+        self.text, self.weight = text, weight
+        self.cider = ExpectedCiderD(references)
+        parts = [_pooled(part) for part in torch.from_numpy(features).split(BLOCK)]
+        self.standardize = Standardize(features.shape[-1]).fit(torch.cat(parts))
+        self.train = [self.standardize(part.float()).half() for part in parts]  # (N, D) in parts
+        self.images = len(features)
+        products = sum(part.double().T @ part.double() for part in self.train)  # (D, D)
+        ridge = PENALTY * products.trace().item() / self.images
+        products.diagonal().add_(ridge or 1.0)  # 0 where all images are alike
+        self.solution = torch.cholesky_inverse(torch.linalg.cholesky(products)).float()  # (D, D)
+
+    @torch.inference_mode()
+    def shares(self, features: Tensor) -> np.ndarray:
+        """How much each training image counts for images (B, ...): (B, N), of sum 1, where any may be below 0."""
+        asked = self.standardize(_pooled(features.cpu()).float()) @ self.solution  # (B, D)
+        parts = [asked @ part.float().T for part in self.train]
+        return (torch.cat(parts, dim=1) + 1 / self.images).double().numpy()
+
+    def best(self, features: Tensor, found: Sequence[Sequence[Hypothesis]]) -> list[Hypothesis]:
+        """Of each image (B, ...) the one of its captions that is ranked first."""
+        return [self._best(*image) for image in zip(self.shares(features), found, strict=True)]
+
+    def _best(self, shares: np.ndarray, captions: Sequence[Hypothesis]) -> Hypothesis:
+        expected = self.cider.scores(shares, [quick_tokenize(self.text.decode(one.tokens)) for one in captions])
+        ranked = np.array([one.score for one in captions]) + self.weight * expected
+        return captions[int(np.argmax(ranked))]  # among equals the one that the search prefers
+
+
+def consensus_of(options: Generate, store: FeatureStore, data: Data, text: Text) -> Consensus | None:
+    """What the settings ask for; None where that is nothing."""
+    if not options.consensus:
+        return None
+    references = {image: captions for image, captions in data.tokens("train").items() if captions}
+    features = store.load(list(references))
+    return Consensus(features, list(references.values()), text, options.consensus)
+
+
+def best_captions(
+    model: Decoder, features: Tensor, options: Generate, text: Text, consensus: Consensus | None
+) -> list[Hypothesis]:
+    """The caption of each image (B, ...) by beam search, and by consensus where there is one."""
+    found = beam_search(model, features, **rules_of(options, text))
+    return [captions[0] for captions in found] if consensus is None else consensus.best(features, found)
+
+
+def _pooled(features: Tensor) -> Tensor:
+    """(B, D), or the mean over the grid of (B, H, W, D)."""
+    return features if features.ndim == 2 else features.flatten(1, -2).float().mean(1)

@@ -1,0 +1,88 @@
+"""Captions of one image that differ: drawn (`captioning.search.sampling`), or by diverse beam search.
+
+Diverse beam search (Vijayakumar et al. 2018, https://arxiv.org/abs/1610.02424): groups of beams take each step one
+after the other. A token costs a group `strength` for each beam of an earlier group that has just taken it at the same
+place (Hamming diversity), so the first group's captions are those of beam search and each further group's move away
+from what has been said. As in the authors' code, what a caption has been charged stays charged when it is ranked.
+"""
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from captioning.core.settings import Generate
+from captioning.decoders.vocabulary import Text
+from captioning.search.base import Batch, Decoder, Hypothesis, evaluating, longest_caption, parted
+from captioning.search.beam import LiveBeams, Rules, rules_of
+from captioning.search.sampling import sample
+
+
+@torch.inference_mode()
+def diverse_beam_search(
+    model: Decoder,
+    features: Tensor,
+    *,
+    groups: int,
+    strength: float,
+    beam_size: int,
+    max_tokens: int,
+    eos_id: int,
+    length_penalty: float = 1.0,
+    banned_ids: Collection[int] = (),
+    no_repeat_ngram: int = 0,
+) -> list[list[Hypothesis]]:
+    """The best caption of each group, for each image in the order of the groups.
+
+    Args:
+        groups: captions an image.
+        strength: of the diversity, in nats; 0 gives every group the same captions.
+        beam_size: of each group; the rest as in `captioning.search.beam.beam_search`.
+
+    Returns:
+        hypotheses whose `log_probs` are the model's own; `score`, by which a group chose, has the charges in it.
+    """
+    if groups < 1:
+        raise ValueError(f"groups must be 1 or more, not {groups}")
+    max_tokens = longest_caption(model, beam_size, max_tokens)
+    rules = Rules(beam_size, max_tokens, eos_id, length_penalty, banned_ids, no_repeat_ngram)
+    each = [LiveBeams.start(len(features), rules, features.device) for _ in range(groups)]
+    with evaluating(model):
+        batch = Batch(model, features, groups * beam_size)
+        for length, logits in batch.steps():
+            size = len(batch.images), logits.shape[1]
+            parents, taken = [], logits.new_zeros(size, dtype=torch.float32)  # (n, V) by earlier groups
+            for group, beams in enumerate(each):
+                own = logits if length == 1 else logits.unflatten(0, (-1, groups, beam_size))[:, group].flatten(0, 1)
+                each[group], parent = beams.advance(own, rules, strength * taken)
+                parents.append(parent + group * beam_size)
+                taken.scatter_add_(1, each[group].paths[..., -1], each[group].scores.isfinite().float())
+            stay, leave = parted(torch.stack([beams.going for beams in each]).any(dim=0))
+            done = [beams.ended.at(leave).hypotheses() for beams in each]
+            batch.end(leave, [[captions[0] for captions in of_groups] for of_groups in zip(*done, strict=True)])
+            tokens = torch.cat([beams.paths[..., -1] for beams in each], dim=1)  # (n, G * K)
+            batch.go_on(stay, tokens, torch.cat(parents, dim=1))
+            each = [beams.at(stay) for beams in each]
+    return batch.found
+
+
+def several(
+    model: Decoder, features: Tensor, options: Generate, text: Text, generator: torch.Generator | None
+) -> list[list[Hypothesis]]:
+    """Captions that differ, `options.diverse.captions` of each image (0: none), drawn or by diverse beam search.
+
+    Args:
+        features: (B, ...) what `model.begin` takes.
+        generator: of the draws, on the model's device.
+    """
+    wanted = options.diverse
+    if wanted.captions == 0:
+        return [[] for _ in features]
+    if wanted.method == "beams":
+        return diverse_beam_search(
+            model, features, groups=wanted.captions, strength=wanted.strength, **rules_of(options, text)
+        )
+    return sample(
+        model, features, wanted.captions, max_tokens=options.max_tokens, eos_id=text.eos_id,
+        banned_ids=text.banned_ids, top_p=wanted.top_p, temperature=wanted.temperature, generator=generator,
+    )  # fmt: skip

@@ -1,0 +1,106 @@
+"""Captions drawn from the model's own distribution: for self-critical training, and for captions that differ.
+
+The decoders are those of `captioning.search.base`, through the same cached steps: an image is read once for all of its
+samples.
+"""
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from captioning.search.base import DEAD, Batch, Decoder, Hypothesis, evaluating, longest_caption, parted
+
+
+@torch.inference_mode()
+def sample(
+    model: Decoder,
+    features: Tensor,
+    count: int,
+    *,
+    max_tokens: int,
+    eos_id: int,
+    banned_ids: Collection[int] = (),
+    top_p: float = 1.0,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> list[list[Hypothesis]]:
+    """Draws `count` captions of each image, token by token, independently of each other.
+
+    Args:
+        model: a decoder; its dropout is off meanwhile.
+        features: (B, ...) what `model.begin` takes.
+        max_tokens: longest caption, the end-of-text token counted; the model's own limit where that is lower.
+        banned_ids: never drawn; the others share their probability.
+        top_p: each token is drawn from the fewest most probable ones that together reach this probability (nucleus
+            sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751); 1 for all tokens.
+        temperature: what the logits are divided by before that; below 1 prefers what is probable.
+        generator: of the draws, on the model's device: the same one gives the same captions.
+
+    Returns:
+        `count` hypotheses an image in the order of drawing. Their `log_probs` are the model's own, whatever `top_p`,
+        `temperature` and `banned_ids` made of them; `score` is their mean.
+    """
+    if count < 1 or not 0 < top_p <= 1 or temperature <= 0:
+        raise ValueError(
+            f"sample needs count >= 1, 0 < top_p <= 1 and temperature > 0, not {count}, {top_p} and {temperature}"
+        )
+    max_tokens = longest_caption(model, 1, max_tokens)
+    paths = torch.zeros(len(features), count, 0, dtype=torch.int64, device=features.device)  # (n, count, length)
+    gains, over = paths.float(), paths.any(dim=2)  # (n, count, length), (n, count): the end has been drawn
+    with evaluating(model):
+        batch = Batch(model, features, count)
+        for length, logits in batch.steps():
+            if length == 1:
+                logits = logits.repeat_interleave(count, dim=0)
+            token, gain = _draw(logits, banned_ids, top_p, temperature, generator)  # (n * count,) each
+            token = token.view(over.shape).masked_fill(over, eos_id)  # what follows an end is not looked at
+            paths = torch.cat([paths, token[..., None]], dim=2)
+            gains = torch.cat([gains, gain.view(over.shape)[..., None]], dim=2)
+            over = over | (token == eos_id)
+            stay, leave = parted(~over.all(dim=1) & (length < max_tokens))
+            ended = zip(paths[leave].tolist(), gains[leave].tolist(), strict=True)
+            batch.end(leave, [[_hypothesis(*one, eos_id) for one in zip(*image, strict=True)] for image in ended])
+            batch.go_on(stay, token)
+            paths, gains, over = paths[stay], gains[stay], over[stay]
+    return batch.found
+
+
+def _draw(
+    logits: Tensor, banned_ids: Collection[int], top_p: float, temperature: float, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """One token a row of logits (N, V), and its log-probability in the model: (N,) each."""
+    logits = logits.float()
+    normalizer = logits.logsumexp(dim=1)  # (N,)
+    allowed = logits
+    if banned_ids:
+        allowed = logits.index_fill(1, torch.tensor(sorted(banned_ids), device=logits.device), DEAD)
+    probabilities = (allowed / temperature).softmax(dim=1)
+    token = _one_of_each(probabilities, generator)  # (N,)
+    if top_p < 1:  # draws from outside the nucleus are drawn again, which is faster than to sort the vocabulary
+        rows = torch.arange(len(token), device=token.device)
+        while len(rows := rows[_outside(probabilities[rows], token[rows], top_p)]):
+            token[rows] = _one_of_each(probabilities[rows], generator)
+    return token, logits.gather(1, token[:, None])[:, 0] - normalizer
+
+
+def _one_of_each(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
+    """A column of each row, (N, V) -> (N,), by inversion: one random number a row, where multinomial takes V."""
+    reached = probabilities.cumsum(dim=1)
+    chance = torch.rand(len(reached), 1, generator=generator, device=reached.device)
+    wanted = (1 - chance) * reached[:, -1:]  # above 0, so that no banned first token is taken
+    return torch.searchsorted(reached, wanted)[:, 0].clamp(max=reached.shape[1] - 1)  # NaN is above all: it shows later
+
+
+def _outside(probabilities: Tensor, token: Tensor, top_p: float) -> Tensor:
+    """(N,) bool: the more probable tokens reach `top_p` without this one."""
+    better = probabilities > probabilities.gather(1, token[:, None])  # (N, V)
+    return (probabilities * better).sum(dim=1) >= top_p
+
+
+def _hypothesis(path: list[int], gains: list[float], eos_id: int) -> Hypothesis:
+    """A caption from a row that goes on after its end."""
+    ended = eos_id in path
+    tokens = path[: path.index(eos_id)] if ended else path
+    log_probs = gains[: len(tokens) + ended]
+    return Hypothesis(tokens, sum(log_probs) / len(log_probs), log_probs, ended)

@@ -1,0 +1,1 @@
+"""How a network learns: the loop, batches, losses of the two phases."""

@@ -1,0 +1,67 @@
+"""Model cards: what a checkpoint is, what it learned from, and how well it does, as `README.md` in its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCardData
+
+from captioning.core.files import atomic_write
+
+STATISTICS = Path("data/statistics.json")
+WHAT = {
+    "lstm": "An LSTM that writes a caption from an image's features",
+    "clipcap": "ClipCap (Mokady et al. 2021): a mapping network turns an image's features into a prefix that GPT-2 "
+    "continues",
+}
+
+
+def write_card(
+    folder: Path,
+    title: str,
+    what: str,
+    settings: dict[str, Any],
+    scores: dict[str, float | None],
+    tags: list[str],
+    task: str = "image-to-text",
+) -> None:
+    """Writes `folder`/README.md with the front matter that the Hugging Face hub reads.
+
+    Args:
+        what: the network in a sentence or two.
+        settings: as in params.yaml, those that made the weights.
+        scores: on the dev split; empty where nothing was trained.
+    """
+    data = ModelCardData(language="en", license="other", library_name="pytorch", pipeline_tag=task, tags=tags)
+    scores = {name: value for name, value in scores.items() if value is not None}
+    rows = "".join(f"| {name} | {value:.4g} |\n" for name, value in scores.items())
+    trained = f"| on dev | |\n| --- | --- |\n{rows}" if rows else "Not trained here: the weights are as they came.\n"
+    with atomic_write(folder / "README.md") as file:
+        file.write(
+            f"---\n{data.to_yaml()}\n---\n\n# {title}\n\n{what}\n\n## Data\n\n{describe_data()}\n\n"
+            f"## Scores\n\n{trained}\nScores of captions on the test split are in the project's `metrics.json`, "
+            "the captioners' whole cards in its `results/cards/`.\n\n"
+            f"## Settings\n\n```json\n{json.dumps(settings, indent=2)}\n```\n\n"
+            "This folder is all that is needed to use it. Its licence follows from those of the data and of the "
+            "weights that it started from.\n"
+        )
+
+
+def describe_captioner(kind: str, features: Mapping[str, str]) -> str:
+    """The network in a sentence, and whose features it reads."""
+    return f"{WHAT[kind]}. Features: {features.get('encoder', 'of an unknown network')}."
+
+
+def describe_data() -> str:
+    """What stage prepare found, in a few lines."""
+    try:
+        found = json.loads(STATISTICS.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "Unknown."
+    lines = [f"Source `{found['source']}`, splits from {found['splits_from']}."]
+    for split, counts in found["splits"].items():
+        lines.append(f"- {split}: {counts['images']:,} images, {counts['captions']:,} captions")
+    return "\n".join(lines)

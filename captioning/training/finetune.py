@@ -1,0 +1,66 @@
+"""What the two fine-tuning stages share: batches of pixels from memory, labels, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from captioning.data.dataset import Data
+from captioning.features.images import Preprocess
+from captioning.features.pixels import PixelStore
+
+
+def pixels_of(data: Data, split: str, preprocess: Preprocess, workers: int) -> PixelStore:
+    paths = data.images.loc[data.images["split"] == split, "path"].tolist()
+    return PixelStore(paths, preprocess, workers, desc=f"decoding {split} images")
+
+
+def shuffled(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
+    """Positions of all items once, a batch at a time, in an order that depends on seed and epoch alone.
+
+    A last batch of one is left out: batch normalisation and contrast both need a second.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    for start in range(0, count, batch_size):
+        if count - start > 1:
+            yield order[start : start + batch_size]
+
+
+def steps(count: int, batch_size: int) -> int:
+    """Batches that `shuffled` yields."""
+    return sum(1 for start in range(0, count, batch_size) if count - start > 1)
+
+
+def shift(pixels: Tensor, most: int) -> Tensor:
+    """Moves each image (B, 3, S, S) by up to `most` pixels in both directions, its edge mirrored: mild augmentation."""
+    size = pixels.shape[-1]
+    padded = F.pad(pixels.float(), (most,) * 4, mode="reflect").to(pixels.dtype)  # (B, 3, S+2m, S+2m)
+    at = torch.randint(0, 2 * most + 1, (len(pixels), 2)).tolist()
+    moved = [image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, at, strict=True)]
+    return torch.stack(moved).contiguous(memory_format=torch.channels_last)  # (B, 3, S, S)
+
+
+def label_matrix(captions: list[list[str]], words: list[str]) -> Tensor:
+    """(N, L) float32: the share of image n's captions that contain word l, a soft label between 0 and 1."""
+    index = {word: column for column, word in enumerate(words)}
+    labels = torch.zeros(len(captions), len(words))
+    for row, of_image in enumerate(captions):
+        for caption in of_image:
+            for word in set(caption.split()) & index.keys():
+                labels[row, index[word]] += 1 / len(of_image)
+    return labels
+
+
+def average_precision(scores: Tensor, present: Tensor) -> Tensor:
+    """Average precision of each label, (L,): `scores` (N, L) rank the images, `present` (N, L) bool says which have it.
+
+    NaN for a label that no image has.
+    """
+    order = scores.argsort(dim=0, descending=True)
+    hits = present.gather(0, order).float()  # (N, L), best first
+    ranks = torch.arange(1, len(hits) + 1, device=hits.device).unsqueeze(1)  # (N, 1)
+    return (hits.cumsum(dim=0) / ranks * hits).sum(dim=0) / hits.sum(dim=0)

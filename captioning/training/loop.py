@@ -1,0 +1,329 @@
+"""One training loop for every network of the pipeline.
+
+AdamW with warm-up and a cosine decay, gradient clipping, mixed precision, early stopping on a dev score, an average of
+the weights, live curves, sample captions, and a state on disk from which a killed run goes on, on a processor to the
+very weights of a run that was not killed (a GPU may add in another order). The device and autocast are accelerate's.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from dvclive import Live
+from torch import Tensor, nn
+
+from captioning.core.device import describe, pick_device, pick_dtype, seed_everything
+from captioning.core.errors import UserError
+from captioning.core.files import atomic_write, only_writer
+from captioning.core.progress import track
+from captioning.core.settings import Training
+
+CHECK_EVERY = 20  # steps between two looks at the loss; each look makes a GPU wait
+
+
+@dataclass
+class Job:
+    """What `fit` trains and how it is judged.
+
+    Attributes:
+        name: of the group of settings, which is what an error names.
+        model: the network; the weights that require gradients are trained, and kept where they score best on dev.
+        loss: batch -> mean loss, a scalar that requires gradients; called in training mode.
+        batches: epoch number -> the batches of that epoch, a function of the number and the seed alone.
+        steps: batches in an epoch.
+        evaluate: () -> scores on dev; called in eval mode without gradients.
+        monitor: the score that decides which epoch is kept; `higher_is_better` says which way.
+        inputs: fingerprint of all else that the result depends on; a state made from other inputs is not resumed.
+        samples: () -> lines to print after an epoch, such as captions of a few dev images.
+        groups: parameter groups with a `scale` of the learning rate each; by default one group of scale 1.
+        curve: what the mean loss is called among the scores.
+        ema: decay a step of an exponential moving average of the trained weights, evaluated and kept instead of these;
+            0 for none.
+        or_nothing: where no epoch is better on dev than the weights it began with, those are kept.
+    """
+
+    name: str
+    model: nn.Module
+    loss: Callable[..., Tensor]
+    batches: Callable[[int], Iterable]
+    steps: int
+    evaluate: Callable[[], dict[str, float]]
+    monitor: str
+    inputs: str
+    higher_is_better: bool = False
+    samples: Callable[[], list[str]] | None = None
+    groups: list[dict] | None = None
+    curve: str = "train_loss"
+    ema: float = 0.0
+    or_nothing: bool = False
+
+
+def fit(job: Job, options: Training, seed: int, folder: Path) -> list[dict[str, float]]:
+    """Trains `job.model` in place and leaves it with its best epoch's weights. Returns the scores, a dict an epoch.
+
+    Live curves go to `live/NAME`. `folder/resume.pt` holds the state after each epoch and is removed at the end. Raises
+    `UserError` at a loss or gradient that is not finite, naming the step.
+    """
+    return fit_in_phases([(job, options)], seed, folder)[0]
+
+
+def fit_in_phases(
+    phases: list[tuple[Job, Training]], seed: int, folder: Path
+) -> tuple[list[dict[str, float]], dict[str, float] | None]:
+    """As `fit`, job after job, each from the weights that the one before kept; the first one names the curves.
+
+    A phase that is over stays in `folder` until the last one is, so that a killed run trains none of them twice.
+    Returns the scores of all epochs, and those of the weights that were kept (None where there was no epoch).
+    """
+    history, kept, states, fingerprint = [], None, [], ""
+    live_folder = f"live/{phases[0][0].name}"
+    with (
+        only_writer(folder),
+        Live(live_folder, dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) as live,
+    ):
+        for number, (job, options) in enumerate(phases, 1):
+            fingerprint += f"{job.inputs} {options!r} {seed} "  # and of the phases before
+            states.append(_Resume(folder / ("resume.pt" if number == 1 else f"resume_{number}.pt"), fingerprint))
+            epochs, kept_scores = _fit(job, options, seed, states[-1], live)
+            history, kept = history + epochs, kept_scores or kept
+        forget_states(folder)
+    return history, kept
+
+
+def forget_states(folder: Path) -> None:
+    """Removes what a killed run, of these settings or of others, left for the next one to resume from."""
+    for path in folder.glob("resume*.pt"):
+        path.unlink()
+
+
+def _fit(
+    job: Job, options: Training, seed: int, state: _Resume, live: Live
+) -> tuple[list[dict[str, float]], dict[str, float] | None]:
+    device, dtype = pick_device(), pick_dtype(options.precision, pick_device())
+    accelerator = Accelerator(mixed_precision="bf16" if dtype == torch.bfloat16 else "no", cpu=device.type == "cpu")
+    model = job.model.to(device)
+    optimizer = accelerator.prepare(
+        torch.optim.AdamW(_groups(job, options), lr=options.lr, betas=(0.9, 0.98), fused=True)
+    )
+    average = _Average(model, job.ema)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in model.parameters())
+    print(f"{job.name}: {describe(device, dtype)}; {trained:,} of {total:,} weights train; "
+          f"{options.epochs} epochs of {job.steps} steps")  # fmt: skip
+
+    first, best, best_weights, history = state.load(model, optimizer, average)
+    for scores in history:  # a resumed run draws the whole curve
+        _log(live, scores)
+    if job.or_nothing and best is None and options.epochs:
+        best = {"epoch": -1, "scores": _evaluate(job, model, accelerator)}
+        best_weights = _copy(_trained_state(model))
+        print(f"{job.name}: begins with {_shown(best['scores'])}")
+    stale = first - 1 - best["epoch"] if best else 0
+    for epoch in range(first, options.epochs):
+        if stale >= options.patience:
+            print(f"stopped early: no better {job.monitor} in {stale} epochs")
+            break
+        start = time.monotonic()
+        seed_everything(seed, epoch)
+        train_loss = _epoch(job, model, optimizer, accelerator, average, options, epoch)
+        seconds = time.monotonic() - start
+        with average.in_place():
+            scores = {job.curve: train_loss} | _evaluate(job, model, accelerator)
+            score = scores[job.monitor]
+            if not math.isfinite(score):
+                raise UserError(f"{job.name}: {job.monitor} of dev is {score} after epoch {epoch + 1}; {_remedy(job)}")
+            held = best and best["scores"][job.monitor]
+            better = best is None or (score > held if job.higher_is_better else score < held)
+            if better:
+                best, best_weights = {"epoch": epoch, "scores": scores}, _copy(_trained_state(model))
+            stale = epoch - best["epoch"]
+            history.append(scores)
+            _log(live, scores)
+            print(
+                f"epoch {epoch + 1}/{options.epochs}  {_shown(scores)}  {seconds:.1f} s{'  *' if better else ''}",
+                flush=True,
+            )
+            for line in job.samples() if job.samples else []:
+                print(f"    {line}", flush=True)
+        state.save(model, optimizer, average, epoch + 1, best, best_weights, history)
+    if best_weights is not None:
+        model.load_state_dict(best_weights, strict=False)
+        kept = f"kept epoch {best['epoch'] + 1}" if best["epoch"] >= 0 else "kept what it began with"
+        print(f"{job.name}: {kept}, {job.monitor} {best['scores'][job.monitor]:.4g}")
+    model.eval()
+    return history, best and best["scores"]
+
+
+def learning_rate(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak rate at `step`: a linear rise over the first `warmup` of all steps, then half a cosine to 0."""
+    rise = max(1, round(steps * warmup))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def _epoch(
+    job: Job, model: nn.Module, optimizer, accelerator: Accelerator, average: _Average, options: Training, epoch: int
+) -> float:
+    """One pass over the training data. Returns the mean loss."""
+    model.train()
+    total, losses, norms = options.epochs * job.steps, [], []
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    batches = track(job.batches(epoch), f"{job.name} epoch {epoch + 1}/{options.epochs}", job.steps, "step")
+    for step, batch in enumerate(batches):
+        rate = options.lr * learning_rate(epoch * job.steps + step, total, options.warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        with accelerator.autocast():
+            loss = job.loss(*batch)
+        accelerator.backward(loss)
+        norms.append(accelerator.clip_grad_norm_(trained, options.clip_norm))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        average.update()
+        losses.append(loss.detach())
+        if len(losses) % CHECK_EVERY == 0 or step == job.steps - 1:
+            _check_finite(job, epoch, losses, norms)
+    return torch.stack(losses).float().mean().item()
+
+
+def _check_finite(job: Job, epoch: int, losses: list[Tensor], norms: list[Tensor]) -> None:
+    first = (len(losses) - 1) // CHECK_EVERY * CHECK_EVERY
+    recent = torch.stack([torch.stack(losses[first:]).float(), torch.stack(norms[first:]).float()])  # (2, steps)
+    bad = ~recent.isfinite().all(dim=0)
+    if bad.any():
+        at = int(bad.nonzero()[0])
+        raise UserError(
+            f"{job.name}: epoch {epoch + 1}, step {first + at + 1} of {job.steps}: loss {recent[0, at]:.4g}, "
+            f"gradient norm {recent[1, at]:.4g}; {_remedy(job)}"
+        )
+
+
+def _remedy(job: Job) -> str:
+    return f"lower {job.name}.lr, raise {job.name}.warmup or set {job.name}.precision to fp32"
+
+
+@torch.no_grad()
+def _evaluate(job: Job, model: nn.Module, accelerator: Accelerator) -> dict[str, float]:
+    model.eval()
+    with accelerator.autocast():
+        return {name: float(value) for name, value in job.evaluate().items()}
+
+
+def _groups(job: Job, options: Training) -> list[dict]:
+    """Parameter groups for AdamW: matrices decay; biases, norms and other vectors do not."""
+    result = []
+    for group in job.groups or [{"params": list(job.model.parameters()), "scale": 1.0}]:
+        params = [parameter for parameter in group["params"] if parameter.requires_grad]
+        for decay, chosen in (
+            (options.weight_decay, [p for p in params if p.ndim > 1]),
+            (0.0, [p for p in params if p.ndim < 2]),
+        ):
+            if chosen:
+                result.append({"params": chosen, "scale": group["scale"], "weight_decay": decay})
+    return result
+
+
+def _trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """The part of the state dict that training changes: trained parameters and all buffers."""
+    frozen = {name for name, parameter in model.named_parameters(remove_duplicate=False) if not parameter.requires_grad}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+
+
+def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in state.items()}
+
+
+def _shown(scores: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+
+
+def _log(live: Live, scores: dict[str, float]) -> None:
+    for name, value in scores.items():
+        live.log_metric(name, value, plot=True)
+    live.next_step()
+
+
+class _Average:
+    """An exponential moving average of the weights that train; empty where the decay is 0."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay, self.steps = decay, 0
+        self.weights = [p for p in model.parameters() if p.requires_grad] if decay else []
+        self.means = [weight.detach().clone() for weight in self.weights]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """After a step. The first steps count for more, or the average would be of the initial weights for long."""
+        self.steps += 1
+        if self.means:
+            torch._foreach_lerp_(self.means, self.weights, 1 - min(self.decay, self.steps / (self.steps + 9)))
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The model has the average for its weights meanwhile."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for i, weight in enumerate(self.weights):
+            weight.data, self.means[i] = self.means[i], weight.data
+
+    def state(self) -> dict:
+        return {"steps": self.steps, "means": self.means}
+
+    def load(self, state: dict) -> None:
+        self.steps = state["steps"]
+        for mean, stored in zip(self.means, state["means"], strict=True):
+            mean.copy_(stored)
+
+
+class _Resume:
+    """The state after an epoch, on disk, bound to one set of inputs and settings."""
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self.path, self.fingerprint = path, fingerprint
+
+    def load(self, model: nn.Module, optimizer, average: _Average) -> tuple[int, dict | None, dict | None, list]:
+        """(first epoch to run, best score, best weights, history): where the last run stopped, or the beginning."""
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return 0, None, None, []
+        except Exception as error:
+            print(f"{self.path} cannot be read ({type(error).__name__}): training starts from the beginning")
+            return 0, None, None, []
+        if state["fingerprint"] != self.fingerprint:
+            print(f"{self.path} belongs to other settings or data: training starts from the beginning")
+            return 0, None, None, []
+        model.load_state_dict(state["weights"], strict=False)
+        optimizer.load_state_dict(state["optimizer"])
+        average.load(state["average"])
+        print(f"resumed from {self.path} after epoch {state['epochs']}")
+        return state["epochs"], state["best"], state["best_weights"], state["history"]
+
+    def save(
+        self, model: nn.Module, optimizer, average: _Average, epochs: int, best: dict, best_weights: dict, history: list
+    ) -> None:
+        state = {
+            "fingerprint": self.fingerprint,
+            "weights": _trained_state(model),
+            "optimizer": optimizer.state_dict(),
+            "average": average.state(),
+            "epochs": epochs,
+            "best": best,
+            "best_weights": best_weights,
+            "history": history,
+        }
+        with atomic_write(self.path, "wb") as file:
+            torch.save(state, file)

@@ -1,0 +1,103 @@
+"""Self-critical sequence training: a decoder learns from how its own captions score.
+
+Captions are drawn from the decoder, and each is made more probable by as much as its reward is above what the decoder
+reaches otherwise (Rennie et al. 2017, https://arxiv.org/abs/1612.00563); that is the mean reward of the image's other
+samples (Luo 2020, https://arxiv.org/abs/2003.09971), so that no further caption has to be decoded for it.
+
+Samples and gradient are those of one network: without dropout, but for that of the image's features, which is drawn
+once for both. A gradient with other dropout would be another network's: to it some of the samples are improbable, and
+making those less probable still knows no bound.
+
+The reward is CIDEr-D, with the document frequencies of the training references, and with the end of a caption as a word
+of its own: see `captioning.metrics.cider`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captioning.data.ptb_fast import quick_tokenize
+from captioning.decoders.checkpoint import Decoder
+from captioning.decoders.vocabulary import Text
+from captioning.metrics.cider import CiderD
+from captioning.search.base import Hypothesis, evaluating, greedy
+from captioning.search.sampling import sample
+from models.losses import PAD
+
+LONGEST = 40  # tokens of a caption that is drawn, end-of-text counted
+
+
+class SelfCritical:
+    """The loss of a phase of training.
+
+    Args:
+        references: for each training image its references, as PTB tokens separated by blanks.
+        samples: captions drawn of each image, 2 or more.
+    """
+
+    def __init__(self, decoder: Decoder, references: Sequence[Sequence[str]], samples: int) -> None:
+        self.model, self.text, self.samples = decoder.model, decoder.text, samples
+        self.references = references
+        self.reward = CiderD(references, count_end=True)
+
+    def loss(self, features: Tensor, images: np.ndarray) -> Tensor:
+        """Minus the mean reward of samples, with the policy gradient for its gradient.
+
+        Args:
+            features: (B, ...) of the images.
+            images: (B,) where they stand in `references`.
+        """
+        text, features = self.text, self.model.standardize.drop(features)
+        found = sample(
+            self.model, features, self.samples, max_tokens=LONGEST, eos_id=text.eos_id, banned_ids=text.banned_ids
+        )
+        torch.clear_autocast_cache()  # of weights that were cast without a gradient
+        rewards = torch.tensor(
+            [
+                self.reward.scores(self.references[image], [words_of(text, one) for one in of_image])
+                for image, of_image in zip(images, found, strict=True)
+            ]
+        ).to(features.device)  # (B, C)
+        advantages = (rewards - rewards.mean(dim=1, keepdim=True)) * self.samples / (self.samples - 1)
+        captions = as_tensor(found, text.eos_id).to(features.device)
+        with evaluating(self.model):
+            surrogate = self.model.loss(features, captions, weights=advantages).mean
+        return surrogate + (-rewards.mean() - surrogate).detach()
+
+
+class GreedyCider:
+    """The CIDEr of a decoder's greedy captions, as the scores have it but for the tokenizer, which is not Java's."""
+
+    def __init__(self, decoder: Decoder, references: Sequence[Sequence[str]]) -> None:
+        self.model, self.text = decoder.model, decoder.text
+        self.references = references
+        self.cider = CiderD(references)
+
+    def of(self, batches: Iterable[Tensor]) -> float:
+        """Over all images: `batches` are their features (B, ...), in the order of the references."""
+        text, limits = self.text, {"max_tokens": LONGEST, "banned_ids": self.text.banned_ids}
+        found = [one for features in batches for one in greedy(self.model, features, eos_id=text.eos_id, **limits)]
+        scores = [
+            self.cider.scores(references, [words_of(text, captions[0])])[0]
+            for references, captions in zip(self.references, found, strict=True)
+        ]
+        return sum(scores) / len(scores)
+
+
+def words_of(text: Text, caption: Hypothesis) -> str:
+    """PTB tokens of what was said."""
+    return quick_tokenize(text.decode(caption.tokens))
+
+
+def as_tensor(found: Sequence[Sequence[Hypothesis]], eos_id: int) -> Tensor:
+    """Captions (B, C, T) as `loss` takes them; one that was cut has no end-of-text token."""
+    rows = [[one.tokens + [eos_id] * one.ended for one in of_image] for of_image in found]
+    captions = torch.full((len(rows), len(rows[0]), max(len(row) for of_image in rows for row in of_image)), PAD)
+    for i, of_image in enumerate(rows):
+        for j, row in enumerate(of_image):
+            captions[i, j, : len(row)] = torch.tensor(row)
+    return captions

@@ -1,0 +1,224 @@
+"""Where pretrained weights come from: a path, the libraries' usual caches, or the network, in this order.
+
+Nothing here opens a file of weights, and torch is not imported: `captioning.data.needed` looks for everything before
+any work is done. `captioning.features.initial` and stage train_clipcap ask here for paths.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from captioning.core.errors import UserError
+from captioning.weights.download import DownloadFault, download, within
+
+VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"  # torchvision's VGG16_Weights.IMAGENET1K_V1
+CLIP_URL = "https://openaipublic.azureedge.net/clip/models"
+CLIP_FILES = {  # name of clip.available_models(): its file's sha256, which is in the URL too
+    "RN50": "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
+    "RN101": "8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599",
+    "RN50x4": "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd",
+    "RN50x16": "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa",
+    "RN50x64": "be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c",
+    "ViT-B/32": "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
+    "ViT-B/16": "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f",
+    "ViT-L/14": "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
+    "ViT-L/14@336px": "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
+}
+GPT2_REPOSITORIES = {  # short name: its repositories on the Hugging Face hub, today's name first
+    **{name: (f"openai-community/{name}", name) for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")},
+    "distilgpt2": ("distilbert/distilgpt2", "distilgpt2"),
+}
+GPT2_FILES = ("config.json", "generation_config.json", "model.safetensors", "vocab.json", "merges.txt",
+              "tokenizer.json", "tokenizer_config.json")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Needed(ABC):
+    """Something that params.yaml names and the project does not contain.
+
+    Attributes:
+        setting: that names it, as `key = value`.
+    """
+
+    setting: str
+
+    @abstractmethod
+    def find(self) -> Path | None:
+        """Where it is on this machine; None: nowhere."""
+
+    @abstractmethod
+    def get(self) -> Path:
+        """Where it is, downloaded first if need be. UserError in one sentence when it cannot be had."""
+
+    @abstractmethod
+    def places(self) -> list[str]:
+        """Where `find` looks."""
+
+
+@dataclass(frozen=True)
+class OwnFile(Needed):
+    """A path that the user gave."""
+
+    path: str
+    kind: str = "file"  # file | folder
+
+    def find(self) -> Path | None:
+        path = Path(self.path).expanduser()
+        return path if (path.is_dir() if self.kind == "folder" else path.is_file()) else None
+
+    def get(self) -> Path:
+        if found := self.find():
+            return found
+        raise UserError(f"{self.setting}: there is no such {self.kind} (looked at {Path(self.path).absolute()})")
+
+    def places(self) -> list[str]:
+        return [self.path]
+
+
+@dataclass(frozen=True)
+class WebFile(Needed):
+    """One file, with its checksum or the first digits of it, that a library keeps in its own cache."""
+
+    url: str
+    cache: Path
+    sha256: str
+
+    @property
+    def path(self) -> Path:
+        return self.cache / self.url.rpartition("/")[2]
+
+    def find(self) -> Path | None:
+        return self.path if self.path.is_file() else None
+
+    def get(self) -> Path:
+        try:
+            return self.find() or download(self.url, self.path, self.sha256)
+        except DownloadFault as fault:
+            raise UserError(
+                f"{self.setting}: {self.path.name} is not in {self.cache} and cannot be downloaded: {fault}; copy "
+                f"the file there, or set {self.setting.partition(' = ')[0]} to its path"
+            ) from None
+
+    def places(self) -> list[str]:
+        return [str(self.path)]
+
+
+@dataclass(frozen=True)
+class HubFolder(Needed):
+    """A model with its tokenizer in a repository of the Hugging Face hub, kept in that library's cache."""
+
+    repositories: tuple[str, ...]  # names of the same one
+
+    def find(self) -> Path | None:
+        from huggingface_hub import try_to_load_from_cache
+
+        for repository in self.repositories:
+            config = try_to_load_from_cache(repository, "config.json")
+            if isinstance(config, str) and is_gpt2_folder(Path(config).parent):
+                return Path(config).parent
+        return None
+
+    def get(self) -> Path:
+        if found := self.find():
+            return found
+        from huggingface_hub import constants, snapshot_download
+
+        try:
+            if constants.HF_HUB_OFFLINE:
+                raise OSError("HF_HUB_OFFLINE is set")
+            reach(constants.ENDPOINT)  # the hub's own code would try for minutes
+            folder = Path(snapshot_download(self.repositories[0], allow_patterns=list(GPT2_FILES)))
+            if not is_gpt2_folder(folder):
+                raise OSError("the repository has no GPT-2's config.json, model.safetensors and vocabulary")
+        except Exception as error:  # of the hub, of httpx, of the system
+            fault = " ".join(str(error).split())[:300] or type(error).__name__
+            raise UserError(
+                f"{self.setting}: {self.repositories[0]} (config.json, model.safetensors, vocab.json, merges.txt) is "
+                f"not in {constants.HF_HUB_CACHE} and cannot be downloaded: {fault}; put these files into a folder "
+                f"and set {self.setting.partition(' = ')[0]} to its path"
+            ) from None
+        return folder
+
+    def places(self) -> list[str]:
+        from huggingface_hub import constants
+
+        return [f"{constants.HF_HUB_CACHE}/models--{name.replace('/', '--')}" for name in self.repositories]
+
+
+def is_gpt2_folder(folder: Path) -> bool:
+    """Whether a model with a tokenizer lies there, in the files of the Hugging Face hub."""
+
+    def has(*names: str) -> bool:
+        return all((folder / name).is_file() for name in names)
+
+    weights = has("model.safetensors") or has("model.safetensors.index.json") or has("pytorch_model.bin")
+    return has("config.json") and weights and (has("vocab.json", "merges.txt") or has("tokenizer.json"))
+
+
+def reach(url: str) -> None:
+    """Raises OSError unless a server answers at `url`, soon, whatever it says."""
+    import urllib.error
+    import urllib.request
+
+    try:
+        request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "captioning"})
+        within(8, lambda: urllib.request.urlopen(request, timeout=8))
+    except urllib.error.HTTPError:
+        pass
+    except OSError as error:
+        raise OSError(f"{url} cannot be reached ({getattr(error, 'reason', '') or error})") from None
+
+
+# ---- what a setting names --------------------------------------------------------------------------------------------
+
+
+def _cache(variable: str, *below: str) -> Path:
+    """A library's cache folder: where its environment variable says, else below ~/.cache."""
+    if os.environ.get(variable):
+        return Path(os.environ[variable]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", *below).expanduser()
+
+
+def vgg16(weights: str) -> Needed | None:
+    """What `vgg16.weights` names; None when it is drawn afresh."""
+    setting = f"vgg16.weights = {weights}"
+    if weights == "imagenet":
+        digits = VGG16_URL.rpartition("-")[2].partition(".")[0]
+        return WebFile(setting, VGG16_URL, _cache("TORCH_HOME", "torch") / "hub" / "checkpoints", digits)
+    return None if weights == "scratch" else OwnFile(setting, weights)
+
+
+def clip(weights: str) -> Needed | None:
+    """What `clip.weights` names; None when it is drawn afresh."""
+    setting = f"clip.weights = {weights}"
+    if weights in CLIP_FILES:
+        sha256, name = CLIP_FILES[weights], weights.replace("/", "-").replace("@", "-")
+        return WebFile(setting, f"{CLIP_URL}/{sha256}/{name}.pt", Path("~/.cache/clip").expanduser(), sha256)
+    if weights != "scratch" and weights.lower() in {name.lower() for name in CLIP_FILES}:
+        raise UserError(f"{setting}: the names are {', '.join(CLIP_FILES)}")
+    return None if weights == "scratch" else OwnFile(setting, weights)
+
+
+def gpt2(name: str, key: str = "model.gpt2") -> Needed | None:
+    """What `model.gpt2` names; None when it is drawn afresh."""
+    setting = f"{key} = {name}"
+    if name == "scratch":
+        return None
+    if name in GPT2_REPOSITORIES and not Path(name).is_dir():
+        return HubFolder(setting, GPT2_REPOSITORIES[name])
+    if not Path(name).expanduser().is_dir() and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        return HubFolder(setting, (name,))
+    if not name or not Path(name).expanduser().is_dir():
+        known = ", ".join(GPT2_REPOSITORIES)
+        raise UserError(f"{setting}: neither a folder nor one of {known} nor an owner/name of the Hugging Face hub")
+    return OwnFile(setting, name, "folder")
+
+
+def clipcap(path: str | None) -> Needed | None:
+    """What `model.init_from` names; None when nothing."""
+    kind = "folder" if path and Path(path).expanduser().is_dir() else "file"
+    return OwnFile(f"model.init_from = {path}", path, kind) if path else None

@@ -1,0 +1,48 @@
+"""`make fetch`: gets what params.yaml names and the project does not contain, and lists what is there.
+
+The first stage does the same by itself, before any other work; this is for looking, and for machines whose jobs have
+no network. An air-gapped machine needs the files listed, at the places listed.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from captioning.core import settings as schema
+from captioning.core.errors import UserError, command
+from captioning.data.needed import needed
+from captioning.data.sources.flickr8k_download import Flickr8k
+from captioning.weights.sources import HubFolder, WebFile
+
+
+@command
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make fetch", description=__doc__.split("\n")[0])
+    parser.add_argument("--list", action="store_true", help="look only, and fail when something is missing")
+    only_look = parser.parse_args().list
+    wanted = needed(schema.load())
+    if not wanted:
+        print("params.yaml names nothing that would have to be fetched")
+    for one in wanted:
+        print(f"{'there' if one.find() else 'missing':8}{one.setting}: {one.find() or ' or '.join(one.places())}")
+        for source in origins(one) if not one.find() else []:
+            print(f"{'':8}  from {source}")
+    missing = [one for one in wanted if not one.find()]
+    if missing and only_look:
+        raise UserError(f"{len(missing)} of {len(wanted)} are missing")
+    for one in missing:
+        print(f"fetched {one.setting}: {one.get()}", flush=True)
+
+
+def origins(one) -> list[str]:
+    if isinstance(one, WebFile):
+        return [one.url]
+    if isinstance(one, HubFolder):
+        return [f"https://huggingface.co/{one.repositories[0]}"]
+    if isinstance(one, Flickr8k):
+        return [f"{one.url}/Flickr8k_text.zip", f"{one.url}/Flickr8k_Dataset.zip"]
+    return []
+
+
+if __name__ == "__main__":
+    main()
