@@ -46,7 +46,7 @@ class PictureCaptioner:
         Raises ImageFault at the first that is no usable image, after the captions of all before it.
         """
         seed_everything(self.settings.seed)
-        for rows, _ in encode(self.encoder, files, self.options.batch_size, self.options.workers):
+        for rows, _ in encode(self.encoder, files, self.options.batch_size, self.settings.machine.threads):
             features = torch.from_numpy(rows).half().float()  # (B, ...), as a feature store holds them
             yield from self._captions(features.to(self.encoder.device), count)
 

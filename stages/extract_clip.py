@@ -28,7 +28,7 @@ def main() -> None:
         import_features(PATH, settings.clip.features, ids, sha256s, options.normalize)
         return
     encoder = load_clip(folder_of("clip"), options.normalize, options.precision)
-    extract(PATH, encoder, ids, paths, sha256s, options.batch_size, options.workers)
+    extract(PATH, encoder, ids, paths, sha256s, options.batch_size, settings.machine.threads)
 
 
 if __name__ == "__main__":

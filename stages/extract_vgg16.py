@@ -28,7 +28,7 @@ def main() -> None:
         import_features(PATH, settings.vgg16.features, ids, sha256s)
         return
     encoder = load_vgg16(folder_of("vgg16"), settings.vgg16.layer, options.precision)
-    extract(PATH, encoder, ids, paths, sha256s, options.batch_size, options.workers)
+    extract(PATH, encoder, ids, paths, sha256s, options.batch_size, settings.machine.threads)
 
 
 if __name__ == "__main__":

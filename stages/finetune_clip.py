@@ -50,7 +50,7 @@ def main() -> None:
     write_card(
         folder, "CLIP", "CLIP (Radford et al. 2021): images and captions in one space.",
         {"seed": settings.seed, "clip": settings.clip.model_dump()}
-        | {"finetune_clip": options.model_dump(exclude={"workers"})},
+        | {"finetune_clip": options.model_dump()},
         extra.get("retrieval", {}).get("after", {}), ["clip"], task="zero-shot-image-classification",
     )  # fmt: skip
     print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
@@ -61,7 +61,7 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
     options, device, data = settings.finetune_clip, pick_device(), load_data()
     captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
     tokens = {split: tokens_of(captions[split], model.context_length) for split in captions}  # N of (C, L)
-    pixels = {split: pixels_of(data, split, preprocess, options.workers) for split in captions}
+    pixels = {split: pixels_of(data, split, preprocess, settings.machine.threads) for split in captions}
     owner = torch.tensor([image for image, of_image in enumerate(tokens["dev"]) for _ in of_image], device=device)
     most = preprocess.image_size // 12
     check_chunks(model, options)

@@ -44,7 +44,7 @@ def main() -> None:
     write_card(
         folder, "VGG16", "VGG16, for its features of images; trained here, its labels are captions' content words.",
         {"seed": settings.seed, "vgg16": settings.vgg16.model_dump(exclude={"layer"})}
-        | {"finetune_vgg16": options.model_dump(exclude={"workers"})},
+        | {"finetune_vgg16": options.model_dump()},
         {"dev_map": extra.get("dev_map")}, ["vgg16"], task="image-feature-extraction",
     )  # fmt: skip
     print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
@@ -58,7 +58,7 @@ def train(settings: schema.Settings, network, preprocess) -> dict:
     network.replace_head(len(words))
     network.to(memory_format=torch.channels_last)
     labels = {split: label_matrix(tokens[split], words) for split in tokens}
-    pixels = {split: pixels_of(data, split, preprocess, options.workers) for split in tokens}
+    pixels = {split: pixels_of(data, split, preprocess, settings.machine.threads) for split in tokens}
     most = preprocess.image_size // 12
 
     def batches(epoch: int):

@@ -43,10 +43,11 @@ def main() -> None:
     params = settings.load()
     refuse_foreign_files()
     require(params)  # what any stage will need from outside: better absent now than in an hour
-    reading = READERS[params.data.source](params.data, params.data.seed)
+    source = params.data.source
+    reading = draw_scenes(params) if source == "scenes" else SOURCES[source](params.data, params.data.seed)
     for note in reading.notes:
         print(note)
-    cleaned = clean(reading, params.data)
+    cleaned = clean(reading, params.data, params.machine.threads)
     summary = summarise(cleaned, params.data.source, reading.splits_from)
     if cleaned.dropped:
         print(f"left out: {count_reasons(cleaned.dropped)} (listed in {STATISTICS})")
@@ -84,12 +85,12 @@ def remove_drawings() -> None:
     FACTS.unlink(missing_ok=True)
 
 
-def draw_scenes(data: settings.Data, seed: int) -> Reading:
+def draw_scenes(params: settings.Settings) -> Reading:
     """The drawings as a source like any other."""
-    chosen = data.scenes
+    chosen, seed = params.data.scenes, params.data.seed
     remove_drawings()
     write_json(FACTS, {})  # marks the drawings as this stage's, should it be killed among them
-    scenes = making.write(IMAGES, chosen.images, seed, chosen.size, data.workers)
+    scenes = making.write(IMAGES, chosen.images, seed, chosen.size, params.machine.threads)
     drawn = list(track(scenes, "drawing scenes", total=chosen.images))
     write_json(FACTS, {image_id: facts for image_id, _, _, _, facts in drawn})
     items = [Item(image_id, IMAGES / name, split, captions) for image_id, name, split, captions, _ in drawn]
@@ -148,7 +149,7 @@ def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]
         table.writerows(rows)
 
 
-READERS = {"scenes": draw_scenes, "flickr8k": flickr8k.read, "karpathy": karpathy.read, "folder": folder.read}
+SOURCES = {"flickr8k": flickr8k.read, "karpathy": karpathy.read, "folder": folder.read}
 
 if __name__ == "__main__":
     main()

@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from captioning.core.files import atomic_write
-from captioning.evaluation.report import render
 from captioning.evaluation.report.data import collect
+from captioning.evaluation.report.page import render
 from stages import stage
 
 OUT = Path("results/report.html")

@@ -154,7 +154,7 @@ def items(tmp_path) -> list[Item]:
 
 
 def cleaned(items: list[Item], dropped=(), **changes):
-    return clean(Reading(items, "the test", list(dropped)), data_settings("folder", "x", **changes))
+    return clean(Reading(items, "the test", list(dropped)), data_settings("folder", "x", **changes), 2)
 
 
 def entries(result) -> list[tuple[str, str]]:

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -47,3 +50,26 @@ def test_what_is_wrong_in_the_code_keeps_its_traceback():
 
     with pytest.raises(KeyError):
         main()
+
+
+@pytest.mark.parametrize("lines", [3, 100_000])
+def test_a_reader_that_goes_away_is_no_success(lines):
+    """The last lines may still be in Python's own buffer when the command ends: they count too."""
+    program = f"""
+from captioning.core.errors import command
+
+@command
+def main():
+    for _ in range({lines}):
+        print("a line of output")
+
+main()
+"""
+    root = Path(__file__).parent.parent
+    read, write = os.pipe()
+    os.close(read)  # nobody reads
+    with os.fdopen(write, "wb") as pipe:
+        ended = subprocess.run(
+            [sys.executable, "-c", program], stdout=pipe, stderr=subprocess.PIPE, cwd=root, text=True
+        )
+    assert ended.returncode == 141 and ended.stderr == ""

@@ -59,7 +59,7 @@ class Project:
             draw(folder / "data" / "images" / f"{i:03}.jpg", i)
         params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
         for name in ("extract_vgg16", "extract_clip"):
-            params[name] |= {"batch_size": batch_size, "workers": 1}
+            params[name] |= {"batch_size": batch_size}
         for name, values in groups.items():
             params[name] |= values
         YAML(typ="safe").dump(params, folder / "params.yaml")

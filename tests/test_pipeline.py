@@ -20,13 +20,12 @@ from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parent.parent
 TINY = {
-    "data": {"workers": 0, "scenes": {"images": 60, "size": 64}},
+    "machine": {"workers": 1},
+    "data": {"scenes": {"images": 60, "size": 64}},
     "vgg16": {"image_size": 32, "scratch": {"width": 0.05}},
-    "finetune_vgg16": {"epochs": 1, "labels": 20, "workers": 0},
+    "finetune_vgg16": {"epochs": 1, "labels": 20},
     "clip": {"scratch": {"image_size": 32, "vision_width": 8, "embed_dim": 32, "text_width": 64, "text_layers": 1}},
-    "finetune_clip": {"epochs": 1, "workers": 0},
-    "extract_vgg16": {"workers": 0},
-    "extract_clip": {"workers": 0},
+    "finetune_clip": {"epochs": 1},
     "lstm": {"embed_dim": 32, "hidden_size": 32},
     "train_lstm": {"epochs": 1},
     "model": {"prefix_len": 4, "scratch": {"vocab_size": 400, "layers": 1, "heads": 2, "width": 32}},

@@ -28,8 +28,8 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
 
-    def configure(**changes) -> None:
-        values = read_yaml(ROOT / "params.yaml")
+    def configure(workers: int = 2, **changes) -> None:
+        values = read_yaml(ROOT / "params.yaml") | {"machine": {"workers": workers}}
         values["data"] |= {"root": None, "annotations": None} | changes
         YAML().dump(values, Path("params.yaml"))
 

@@ -15,8 +15,8 @@ import report_data
 from PIL import Image
 
 from captioning.core.errors import UserError
-from captioning.evaluation.report import escape, render
 from captioning.evaluation.report.data import collect
+from captioning.evaluation.report.page import escape, render
 from captioning.metrics.coco import TITLES
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ import report_data
 from browser import Browser, chromium
 from PIL import Image
 
-from captioning.evaluation.report import render
+from captioning.evaluation.report.page import render
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium: `apt install chromium`")
 SHOTS = os.environ.get("REPORT_SCREENSHOTS")  # a folder to keep the screenshots in, to look at

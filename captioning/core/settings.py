@@ -7,6 +7,7 @@ that is missing is an error, as is one that is unknown or misspelt, so a file th
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -42,7 +43,6 @@ class Data(Group):
     max_dropped: Share
     dev_share: Share
     test_share: Share
-    workers: Whole
     scenes: Scenes
 
 
@@ -76,7 +76,6 @@ class CLIP(Group):
 
 class Extract(Group):
     batch_size: Positive
-    workers: Whole
     precision: Precision
 
 
@@ -99,12 +98,10 @@ class Training(Group):
 
 class FinetuneVGG16(Training):
     labels: Positive
-    workers: Whole
 
 
 class FinetuneCLIP(Training):
     batch_size: Annotated[int, Field(ge=2)]  # a pair alone has nothing to be told from
-    workers: Whole
     trains: Literal["all", "last", "projections"]
     blocks: Positive
     layer_decay: Rate
@@ -208,8 +205,20 @@ class Evaluate(Group):
     bootstrap: Annotated[int, Field(ge=100)]
 
 
+class Machine(Group):
+    """What changes how fast a run is and no result: no stage depends on it."""
+
+    workers: Whole
+
+    @property
+    def threads(self) -> int:
+        """How many threads or processes work at once: `workers`, or as many as there are cores."""
+        return self.workers or os.cpu_count() or 1
+
+
 class Settings(Group):
     seed: Whole
+    machine: Machine
     data: Data
     vgg16: VGG16
     finetune_vgg16: FinetuneVGG16
@@ -278,6 +287,8 @@ def _explain(fault: dict[str, Any]) -> str:
     """One pydantic fault as a sentence: the key, the value, what was expected."""
     path = [str(part) for part in fault["loc"]]
     key, value, kind = ".".join(path), fault["input"], fault["type"]
+    if kind == "extra_forbidden" and path[-1] == "workers":
+        return f"{key} has moved: one number, machine.workers, is for all stages; remove this key"
     if kind == "extra_forbidden":
         siblings = [known for known in _groups_and_keys() if known.rpartition(".")[0] == ".".join(path[:-1])]
         near = difflib.get_close_matches(key, siblings, 1, 0.6) or difflib.get_close_matches(

@@ -45,7 +45,7 @@ class Cleaned:
     dropped: list[Dropped]
 
 
-def clean(reading: Reading, data) -> Cleaned:
+def clean(reading: Reading, data, workers: int) -> Cleaned:
     """Judges everything that was read. `data` is the section of the settings.
 
     Raises UserError when more than `data.max_dropped` of the images or captions drop out, or when a split ends up
@@ -54,7 +54,7 @@ def clean(reading: Reading, data) -> Cleaned:
     dropped = list(reading.dropped)
     dropped += [Dropped(item.id, "in no split", fault=False) for item in reading.items if not item.split]
     placed = _unique([item for item in reading.items if item.split], dropped)
-    sound, hashes = _check_images(placed, data.workers, dropped)
+    sound, hashes = _check_images(placed, workers, dropped)
     captions = [(item.id, text) for item in sound for text in _check_captions(item, data.max_words, dropped)]
     tokens = ptb_tokenize([text for _, text in captions])
     rows: dict[str, list[tuple[str, str, str]]] = {item.id: [] for item in sound}

@@ -1,0 +1,45 @@
+"""`results/report.html`: one self-contained file that says what was run, how well it did and what it looks like.
+
+`report.data.collect` reads what the stages have left, `render` puts it and the files beside this one into one HTML
+file. All
+drawing is done by the page's own script; `render` escapes the data, so that nothing in it can become markup or script.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).parent
+SCRIPTS = ("dom.js", "charts.js", "scores.js", "viewer.js", "gallery.js", "run.js", "main.js")  # in this order
+ESCAPES = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}  # valid in JSON strings, harmless in HTML
+
+
+def render(data: dict[str, Any], page: Path = PAGE) -> str:
+    """The report as HTML. `data` is what `captioning.evaluation.report.data.collect` returns."""
+    style = (page / "report.css").read_text(encoding="utf-8")
+    script = '"use strict";\n' + "\n".join((page / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    parts = {"POLICY": policy, "STYLE": style, "SCRIPT": script, "DATA": escape(data)}
+    html = (page / "template.html").read_text(encoding="utf-8")
+    pieces = html.split("{{")  # not replaced one by one: the data may hold what looks like a slot
+    return pieces[0] + "".join(parts[name] + rest for name, rest in (piece.split("}}", 1) for piece in pieces[1:]))
+
+
+def escape(data: Any) -> str:
+    """JSON that may stand in a script element: no `</script>`, no `<!--`, and no line separator."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for char, escaped in ESCAPES.items():
+        text = text.replace(char, escaped)
+    return text.encode("utf-8", "replace").decode()  # a lone surrogate in a file name
+
+
+def _hash(text: str) -> str:
+    """What a Content-Security-Policy names an inline script or style by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
