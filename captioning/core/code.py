@@ -33,10 +33,10 @@ def hash_source(source: str) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)):
             in_string.update(range(node.lineno - 1, node.end_lineno - 1))
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                doc = node.body[0]
-                cuts.append((doc.lineno - 1, doc.col_offset, doc.end_lineno - 1, doc.end_col_offset))
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            doc = node.body[0]
+            cuts.append((doc.lineno - 1, doc.col_offset, doc.end_lineno - 1, doc.end_col_offset))
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start[0] - 1, len(lines[token.start[0] - 1][: token.start[1]].encode())
