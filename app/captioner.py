@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,8 +10,10 @@ from torch import Tensor
 from captioning.core import settings as schema
 from captioning.core.device import seed_everything
 from captioning.core.errors import UserError
+from captioning.core.paths import CHECKPOINTS, ENCODER_OF
+from captioning.core.paths import features as features_of
 from captioning.data.dataset import load_data
-from captioning.decoders.checkpoint import FEATURES, Decoder, feature_identity, load
+from captioning.decoders.checkpoint import Decoder, feature_identity, load
 from captioning.features.encode import encode
 from captioning.features.encoders import Encoder, load_clip, load_vgg16
 from captioning.features.pixels import ImageFiles
@@ -20,7 +21,6 @@ from captioning.features.store import FeatureStore
 from captioning.search.consensus import best_captions, consensus_of
 from captioning.search.diverse import several
 
-CHECKPOINTS = Path("checkpoints")
 KINDS = {"clipcap": "ClipCap", "lstm": "LSTM"}  # and what people call them
 
 
@@ -37,7 +37,7 @@ class PictureCaptioner:
         self.decoder.model.to(self.encoder.device)
         self.consensus = None
         if settings.generate.consensus:
-            store = FeatureStore.open(FEATURES[kind], expect=self.decoder.features)
+            store = FeatureStore.open(features_of(ENCODER_OF[kind]), expect=self.decoder.features)
             self.consensus = consensus_of(settings.generate, store, load_data(), self.decoder.text)
 
     def __call__(self, files: ImageFiles, count: int = 1) -> Iterator[list[str]]:

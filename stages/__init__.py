@@ -10,8 +10,7 @@ from pathlib import Path
 
 from captioning.core.errors import command
 from captioning.core.malloc import keep_freed_memory
-
-TIMES = Path("live/times")  # how long each stage took when it last ran, for the report: no output, as no two are equal
+from captioning.core.paths import TIMES
 
 
 def stage(main: Callable[[], None]) -> Callable[[], None]:
@@ -32,8 +31,3 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
             (TIMES / f"{'@'.join([program.stem, *sys.argv[1:]])}.json").write_text(json.dumps(taken) + "\n")
 
     return run
-
-
-def folder_of(name: str) -> Path:
-    """The checkpoint folder of a network: vgg16, clip, lstm or clipcap."""
-    return Path("checkpoints") / name

@@ -8,21 +8,18 @@ Expect  2 s.
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from captioning.core import paths
 from captioning.core import settings as schema
 from captioning.core.files import atomic_write
 from captioning.evaluation.report.cards import read_captioner
 from stages import stage
 
-MODELS = ("lstm", "clipcap")
-
 
 @stage
 def main() -> None:
     settings = schema.load()
-    for name in MODELS:
-        path = Path("results/cards") / f"{name}.md"
+    for name in paths.ENCODER_OF:
+        path = paths.CARDS / f"{name}.md"
         text = read_captioner(name, settings).card()
         with atomic_write(path) as file:
             file.write(text)

@@ -12,18 +12,17 @@ from pathlib import Path
 
 from captioning.core.code import describe
 from captioning.core.files import atomic_write
+from captioning.core.paths import CODE
 from stages import stage
-
-OUT = Path("code")
 
 
 @stage
 def main() -> None:
     names = sorted(path.stem for path in Path("stages").glob("*.py") if path.stem not in ("__init__", "code"))
     for name in names:
-        with atomic_write(OUT / f"{name}.txt") as file:
+        with atomic_write(CODE / f"{name}.txt") as file:
             file.write(describe(f"stages.{name}"))
-    print(f"wrote {OUT}/: the code of {len(names)} stages")
+    print(f"wrote {CODE}/: the code of {len(names)} stages")
 
 
 if __name__ == "__main__":

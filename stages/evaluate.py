@@ -15,8 +15,8 @@ Expect  18 s for the 1,000 test images of Flickr8k on 2 cores, most of it pycoco
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
+from captioning.core import paths
 from captioning.core import settings as schema
 from captioning.core.files import write_json
 from captioning.data.caption_files import read_candidates, read_json
@@ -29,11 +29,9 @@ from captioning.features.store import FeatureStore
 from captioning.metrics.clipscore import is_official
 from captioning.metrics.coco import METRICS, write_per_image
 from captioning.metrics.meteor import Meteor
-from captioning.metrics.paraphrases import TABLE
 from stages import stage
 
-MODELS = ("lstm", "clipcap")
-ENCODERS = ("vgg16", "clip")
+MODELS = tuple(paths.ENCODER_OF)
 
 
 @stage
@@ -44,14 +42,14 @@ def main() -> None:
     images = data.split(split)
     captions, sets = {}, {}
     for name in MODELS:
-        path = f"captions/{name}.json"
+        path = str(paths.captions(name))
         captions[name] = read_candidates(path)
         systems.check_images(path, captions[name], images, split)
-        if several := read_json(f"captions/{name}_diverse.json"):
+        if several := read_json(paths.captions(name, "diverse")):
             sets[name] = {entry["image_id"]: entry["captions"] for entry in several}
-    features = {name: FeatureStore.open(f"features/{name}.h5").load for name in ENCODERS}
+    features = {name: FeatureStore.open(paths.features(name)).load for name in paths.ENCODER_OF.values()}
 
-    with Meteor(TABLE) as meteor:  # it loads while Python tokenizes and looks for neighbours
+    with Meteor(paths.PARAPHRASES) as meteor:  # it loads while Python tokenizes and looks for neighbours
         work = systems.jobs(data, split, captions, features, seed)
         print(f"scoring {sum(map(len, work.values()))} sets of captions of {len(images)} {split} images", flush=True)
         scores = systems.run(work, meteor)
@@ -62,15 +60,15 @@ def main() -> None:
     plain = {name: folds for name, folds in work.items() if FEWER not in name}
     more = More(data, split, plain, captions, sets, official, count, seed).scores()
 
-    results, own = Path("results"), {name: scores[name][0] for name in MODELS}
+    own = {name: scores[name][0] for name in MODELS}
     write_json(
-        "metrics.json",
+        paths.METRICS,
         {name: {metric: summaries[name][metric]["value"] for metric in METRICS} for name in MODELS}
         | {"cider_margin": {name: systems.margin(summaries[name]["cider"]) for name in MODELS}}
         | ({"humans": {"cider": summaries["humans"]["cider"]["value"]}} if "humans" in summaries else {}),
     )
     write_json(
-        results / "scores.json",
+        paths.SCORES,
         {
             "split": split,
             "images": len(images),
@@ -80,12 +78,12 @@ def main() -> None:
             "more": more,
         },
     )
-    save(results / "per_image.npz", own, data.tokens(split))
+    save(paths.PER_IMAGE, own, data.tokens(split))
     for name in MODELS:
-        write_per_image(results / f"{name}.csv", own[name], captions[name])
-    tables.write_plot(results / "scores.png", summaries, split)
+        write_per_image(paths.scores_of_images(name), own[name], captions[name])
+    tables.write_plot(paths.RESULTS / "scores.png", summaries, split)
     said = {name: work[name][0][1] for name in MODELS}
-    tables.write_more_plots(results / "plots", data, split, said, own)
+    tables.write_more_plots(paths.PLOTS, data, split, said, own)
 
     print(tables.table(summaries))
     for line in tables.more_table(more):

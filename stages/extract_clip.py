@@ -10,13 +10,14 @@ Takes   27 s for Flickr8k's 8,091 photographs and the small ResNet at 96 pixels,
 from __future__ import annotations
 
 from captioning.core import settings as schema
+from captioning.core.paths import checkpoint, features
 from captioning.data.dataset import load_data
 from captioning.features.encoders import load_clip
 from captioning.features.extract import extract
 from captioning.features.importing import import_features
-from stages import folder_of, stage
+from stages import stage
 
-PATH = "features/clip.h5"
+PATH = features("clip")
 
 
 @stage
@@ -27,7 +28,7 @@ def main() -> None:
     if settings.clip.features:
         import_features(PATH, settings.clip.features, ids, sha256s, options.normalize)
         return
-    encoder = load_clip(folder_of("clip"), options.normalize, options.precision)
+    encoder = load_clip(checkpoint("clip"), options.normalize, options.precision)
     extract(PATH, encoder, ids, paths, sha256s, options.batch_size, settings.machine.threads)
 
 

@@ -10,13 +10,14 @@ Takes   30 s for Flickr8k's 8,091 photographs and a quarter-width VGG16 at 96 pi
 from __future__ import annotations
 
 from captioning.core import settings as schema
+from captioning.core.paths import checkpoint, features
 from captioning.data.dataset import load_data
 from captioning.features.encoders import load_vgg16
 from captioning.features.extract import extract
 from captioning.features.importing import import_features
-from stages import folder_of, stage
+from stages import stage
 
-PATH = "features/vgg16.h5"
+PATH = features("vgg16")
 
 
 @stage
@@ -27,7 +28,7 @@ def main() -> None:
     if settings.vgg16.features:
         import_features(PATH, settings.vgg16.features, ids, sha256s)
         return
-    encoder = load_vgg16(folder_of("vgg16"), settings.vgg16.layer, options.precision)
+    encoder = load_vgg16(checkpoint("vgg16"), settings.vgg16.layer, options.precision)
     extract(PATH, encoder, ids, paths, sha256s, options.batch_size, settings.machine.threads)
 
 

@@ -9,16 +9,17 @@ Expect  one line. The stage stands alone because nothing but stage evaluate need
 from __future__ import annotations
 
 from captioning.core import settings as schema
+from captioning.core.paths import PARAPHRASES
 from captioning.data.dataset import load_data
-from captioning.metrics.paraphrases import TABLE, write_table
+from captioning.metrics.paraphrases import write_table
 from stages import stage
 
 
 @stage
 def main() -> None:
     references = load_data().tokens(schema.load().evaluate.split)
-    entries = write_table((text for texts in references.values() for text in texts), TABLE)
-    print(f"{TABLE}: the {entries} entries of METEOR's paraphrase table that can match the references")
+    entries = write_table((text for texts in references.values() for text in texts), PARAPHRASES)
+    print(f"{PARAPHRASES}: the {entries} entries of METEOR's paraphrase table that can match the references")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ For CLIPs of full size: `trains`, `layer_decay`, `checkpointing`, `chunk_size`; 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,6 +20,7 @@ from torch import Tensor
 from captioning.core import settings as schema
 from captioning.core.device import pick_device, pick_dtype, seed_everything
 from captioning.core.files import fingerprint, sha256_of
+from captioning.core.paths import CAPTIONS, IMAGES, checkpoint, curves
 from captioning.data.dataset import load_data
 from captioning.features.clip_text import tokenize
 from captioning.features.encoders import save_clip
@@ -31,16 +30,16 @@ from captioning.training.clip import check_chunks, embed, parameter_groups, reco
 from captioning.training.finetune import pixels_of, shift, shuffled, steps
 from captioning.training.loop import Job, fit, forget_states
 from models.contrastive import contrastive_loss
-from stages import folder_of, stage
+from stages import stage
 
 
 @stage
 def main() -> None:
     settings = schema.load()
-    options, folder = settings.finetune_clip, folder_of("clip")
+    options, folder = settings.finetune_clip, checkpoint("clip")
     seed_everything(settings.seed)
     model, preprocess = initial_clip(settings.clip)
-    Path("live/finetune_clip").mkdir(parents=True, exist_ok=True)  # an output for DVC even where nothing trains
+    curves("finetune_clip").mkdir(parents=True, exist_ok=True)  # an output for DVC even where nothing trains
     extra: dict = {}
     if options.epochs and not settings.clip.features:
         extra = train(settings, model, preprocess)
@@ -107,9 +106,9 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
         monitor="mean_recall",
         higher_is_better=True,
         groups=groups,
-        inputs=fingerprint(settings.clip.model_dump(), sha256_of("data/images.csv"), sha256_of("data/captions.csv")),
+        inputs=fingerprint(settings.clip.model_dump(), sha256_of(IMAGES), sha256_of(CAPTIONS)),
     )
-    history = fit(job, options, settings.seed, folder_of("clip"))
+    history = fit(job, options, settings.seed, checkpoint("clip"))
     after = max(history, key=lambda scores: scores["mean_recall"])
     return {"retrieval": {"before": before, "after": {name: after[name] for name in before}}}
 

@@ -9,8 +9,6 @@ Expect  on `scenes`, from scratch, half a minute on 2 cores with bf16 units, two
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,6 +16,7 @@ from torch import Tensor
 from captioning.core import settings as schema
 from captioning.core.device import pick_device, seed_everything
 from captioning.core.files import fingerprint, sha256_of
+from captioning.core.paths import CAPTIONS, IMAGES, checkpoint, curves
 from captioning.data.content_words import content_words
 from captioning.data.dataset import load_data
 from captioning.features.encoders import save_vgg16
@@ -25,16 +24,16 @@ from captioning.features.initial import initial_vgg16
 from captioning.training.card import write_card
 from captioning.training.finetune import average_precision, label_matrix, pixels_of, shift, shuffled, steps
 from captioning.training.loop import Job, fit, forget_states
-from stages import folder_of, stage
+from stages import stage
 
 
 @stage
 def main() -> None:
     settings = schema.load()
-    options, folder = settings.finetune_vgg16, folder_of("vgg16")
+    options, folder = settings.finetune_vgg16, checkpoint("vgg16")
     seed_everything(settings.seed)
     network, preprocess = initial_vgg16(settings.vgg16)
-    Path("live/finetune_vgg16").mkdir(parents=True, exist_ok=True)  # an output for DVC even where nothing trains
+    curves("finetune_vgg16").mkdir(parents=True, exist_ok=True)  # an output for DVC even where nothing trains
     extra: dict = {}
     if options.epochs and not settings.vgg16.features:
         extra = train(settings, network, preprocess)
@@ -91,11 +90,11 @@ def train(settings: schema.Settings, network, preprocess) -> dict:
         inputs=fingerprint(
             settings.vgg16.model_dump(exclude={"layer"}),
             words,
-            sha256_of("data/images.csv"),
-            sha256_of("data/captions.csv"),
+            sha256_of(IMAGES),
+            sha256_of(CAPTIONS),
         ),
     )
-    history = fit(job, options, settings.seed, folder_of("vgg16"))
+    history = fit(job, options, settings.seed, checkpoint("vgg16"))
     return {"labels": words, "dev_map": max(scores["dev_map"] for scores in history)}
 
 

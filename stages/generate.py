@@ -20,28 +20,31 @@ import torch
 from captioning.core import settings as schema
 from captioning.core.device import pick_device
 from captioning.core.files import write_json, write_lines
+from captioning.core.paths import ENCODER_OF, checkpoint
+from captioning.core.paths import captions as captions_of
+from captioning.core.paths import features as features_of
 from captioning.core.progress import track
 from captioning.data.dataset import load_data
-from captioning.decoders.checkpoint import FEATURES, load
+from captioning.decoders.checkpoint import load
 from captioning.decoders.ensemble import weights_of, with_others
 from captioning.features.store import FeatureStore
 from captioning.search.consensus import best_captions, consensus_of
 from captioning.search.diverse import several
 from captioning.search.explain import details
-from stages import folder_of, stage
+from stages import stage
 
 
 @stage
 def main() -> None:
     parser = argparse.ArgumentParser(description="Captions the test (or dev) images with a trained decoder.")
-    parser.add_argument("decoder", choices=FEATURES)
+    parser.add_argument("decoder", choices=ENCODER_OF)
     name = parser.parse_args().decoder
     settings, device = schema.load(), pick_device()
     options, others = settings.generate, getattr(settings.generate.ensemble, name)
-    decoder = load(folder_of(name))
-    store = FeatureStore.open(FEATURES[name], expect=decoder.features)
+    decoder = load(checkpoint(name))
+    store = FeatureStore.open(features_of(ENCODER_OF[name]), expect=decoder.features)
     model, text = with_others(decoder, others).to(device), decoder.text
-    weights = weights_of([folder_of(name), *others])
+    weights = weights_of([checkpoint(name), *others])
     if others:
         print("\n".join([f"{len(weights)} decoders as one:", *(f"  {where}: {sha}" for where, sha in weights.items())]))
     generator = torch.Generator(device).manual_seed(settings.seed)
@@ -58,13 +61,13 @@ def main() -> None:
         for image, hypothesis, others in zip(part, best, differing, strict=True):
             captions.append({"image_id": image, "caption": text.decode(hypothesis.tokens)})
             sets.append({"image_id": image, "captions": [text.decode(one.tokens) for one in others]})
-    write_json(f"captions/{name}.json", captions)
-    write_lines(f"captions/{name}_diverse.json", sets if options.diverse.captions else [])
-    write_lines(f"captions/{name}_details.json", entries)
-    write_json(f"captions/{name}_weights.json", weights)
+    write_json(captions_of(name), captions)
+    write_lines(captions_of(name, "diverse"), sets if options.diverse.captions else [])
+    write_lines(captions_of(name, "details"), entries)
+    write_json(captions_of(name, "weights"), weights)
     distinct, rate = len({entry["caption"] for entry in captions}), len(captions) / (time.monotonic() - start)
     print(
-        f"wrote captions/{name}.json: {len(captions)} captions, {distinct} of them distinct, {rate:.0f} images a second"
+        f"wrote {captions_of(name)}: {len(captions)} captions, {distinct} of them distinct, {rate:.0f} images a second"
     )
 
 

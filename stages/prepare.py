@@ -24,6 +24,7 @@ from pathlib import Path
 from captioning.core import settings
 from captioning.core.errors import UserError
 from captioning.core.files import atomic_write, write_json
+from captioning.core.paths import CAPTIONS, DATA, DRAWINGS, FACTS, IMAGES, STATISTICS
 from captioning.core.progress import track
 from captioning.data.clean import Cleaned, clean, clean_caption
 from captioning.data.dataset import CAPTION_COLUMNS, IMAGE_COLUMNS, SPLITS
@@ -33,8 +34,6 @@ from captioning.data.sources.base import Dropped, Item, Reading, count_reasons
 from scenes import making
 from stages import stage
 
-OUT = Path("data")
-IMAGES, FACTS, STATISTICS = OUT / "images", OUT / "facts.json", OUT / "statistics.json"
 OURS = ("images", "images.csv", "captions.csv", "facts.json", "statistics.json")
 
 
@@ -54,8 +53,8 @@ def main() -> None:
     if params.data.source != "scenes":
         remove_drawings()
     rows = [(image.id, portable(image.path), image.split, image.sha256) for image in cleaned.images]
-    write_table(OUT / "images.csv", IMAGE_COLUMNS, rows)
-    write_table(OUT / "captions.csv", CAPTION_COLUMNS, cleaned.captions)
+    write_table(IMAGES, IMAGE_COLUMNS, rows)
+    write_table(CAPTIONS, CAPTION_COLUMNS, cleaned.captions)
     write_json(STATISTICS, summary)
     for split, counts in summary["splits"].items():
         print(f"{split}: {counts['images']} images, {counts['captions']} captions")
@@ -68,20 +67,20 @@ def main() -> None:
 
 def refuse_foreign_files() -> None:
     """Stops where data/ holds what this stage does not write: it is somebody's, and data/ is emptied without asking."""
-    found = sorted(OUT.iterdir()) if OUT.is_dir() else []
+    found = sorted(DATA.iterdir()) if DATA.is_dir() else []
     foreign = [path for path in found if path.name not in OURS and not path.name.startswith(".")]
-    if IMAGES.exists() and not FACTS.exists():  # drawings come with their facts
-        foreign.append(IMAGES)
+    if DRAWINGS.exists() and not FACTS.exists():  # drawings come with their facts
+        foreign.append(DRAWINGS)
     if foreign:
         raise UserError(
-            f"{OUT}/ is where this stage writes, and {foreign[0]} is not its work: move it out of {OUT}/ "
+            f"{DATA}/ is where this stage writes, and {foreign[0]} is not its work: move it out of {DATA}/ "
             "(pictures of your own may lie anywhere else; data.root says where)"
         )
 
 
 def remove_drawings() -> None:
     """The drawings go before their facts do: while there are drawings, the facts mark them as this stage's."""
-    shutil.rmtree(IMAGES, ignore_errors=True)
+    shutil.rmtree(DRAWINGS, ignore_errors=True)
     FACTS.unlink(missing_ok=True)
 
 
@@ -90,11 +89,11 @@ def draw_scenes(params: settings.Settings) -> Reading:
     chosen, seed = params.data.scenes, params.data.seed
     remove_drawings()
     write_json(FACTS, {})  # marks the drawings as this stage's, should it be killed among them
-    scenes = making.write(IMAGES, chosen.images, seed, chosen.size, params.machine.threads)
+    scenes = making.write(DRAWINGS, chosen.images, seed, chosen.size, params.machine.threads)
     drawn = list(track(scenes, "drawing scenes", total=chosen.images))
     write_json(FACTS, {image_id: facts for image_id, _, _, _, facts in drawn})
-    items = [Item(image_id, IMAGES / name, split, captions) for image_id, name, split, captions, _ in drawn]
-    note = f"{chosen.images} scenes of {chosen.size} pixels drawn with seed {seed}: {IMAGES}, facts in {FACTS}"
+    items = [Item(image_id, DRAWINGS / name, split, captions) for image_id, name, split, captions, _ in drawn]
+    note = f"{chosen.images} scenes of {chosen.size} pixels drawn with seed {seed}: {DRAWINGS}, facts in {FACTS}"
     return Reading(items, "position: of ten scenes the ninth is dev and the tenth test", notes=[note])
 
 

@@ -8,23 +8,20 @@ Expect  5 s and 3 MB for the 240 test images of `scenes`, 15 s and 9 MB for the 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from captioning.core.files import atomic_write
+from captioning.core.paths import REPORT
 from captioning.evaluation.report.data import collect
 from captioning.evaluation.report.page import render
 from stages import stage
-
-OUT = Path("results/report.html")
 
 
 @stage
 def main() -> None:
     data = collect()
     html = render(data)
-    with atomic_write(OUT) as file:
+    with atomic_write(REPORT) as file:
         file.write(html)
-    print(f"wrote {OUT}: {len(data['images'])} images, {len(html.encode()) / 1e6:.1f} MB; open it in a browser")
+    print(f"wrote {REPORT}: {len(data['images'])} images, {len(html.encode()) / 1e6:.1f} MB; open it in a browser")
 
 
 if __name__ == "__main__":

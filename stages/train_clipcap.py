@@ -11,20 +11,22 @@ from __future__ import annotations
 from captioning.core import settings as schema
 from captioning.core.device import seed_everything
 from captioning.core.errors import UserError
+from captioning.core.paths import checkpoint
+from captioning.core.paths import features as features_of
 from captioning.data.dataset import load_data
 from captioning.decoders.checkpoint import Decoder, feature_identity
 from captioning.decoders.clipcap import initial_clipcap, language_model
 from captioning.features.store import FeatureStore
 from captioning.training.decoder import train_decoder
 from models.clipcap import ClipCap, ClipCapConfig
-from stages import folder_of, stage
+from stages import stage
 
 
 @stage
 def main() -> None:
     settings = schema.load()
     options = settings.model
-    data, store = load_data(), FeatureStore.open("features/clip.h5")
+    data, store = load_data(), FeatureStore.open(features_of("clip"))
     if len(store.shape) != 2:
         raise UserError(
             f"features/clip.h5 holds {store.shape[1:]} an image; ClipCap needs one vector: see clip.features"
@@ -38,7 +40,7 @@ def main() -> None:
         decoder = fresh_clipcap(options, captions["train"], store.shape[-1], features)
     untouched = options.init_from and not settings.train_clipcap.epochs
     train_decoder(
-        "train_clipcap", decoder, store, captions, data, settings.train_clipcap, settings.seed, folder_of("clipcap"),
+        "train_clipcap", decoder, store, captions, data, settings.train_clipcap, settings.seed, checkpoint("clipcap"),
         options.max_caption_tokens, origin=f"{options.gpt2} {options.init_from}",
         standardize=decoder.model.config.standardize and not untouched,
     )  # fmt: skip

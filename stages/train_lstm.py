@@ -10,19 +10,20 @@ from __future__ import annotations
 
 from captioning.core import settings as schema
 from captioning.core.device import seed_everything
+from captioning.core.paths import checkpoint, features
 from captioning.data.dataset import load_data
 from captioning.decoders.checkpoint import Decoder, feature_identity
 from captioning.decoders.vocabulary import word_vocabulary
 from captioning.features.store import FeatureStore
 from captioning.training.decoder import train_decoder
 from models.lstm import LSTMConfig, LSTMDecoder
-from stages import folder_of, stage
+from stages import stage
 
 
 @stage
 def main() -> None:
     settings = schema.load()
-    data, store = load_data(), FeatureStore.open("features/vgg16.h5")
+    data, store = load_data(), FeatureStore.open(features("vgg16"))
     captions = {split: list(data.tokens(split).values()) for split in ("train", "dev")}
     text = word_vocabulary((caption for of_image in captions["train"] for caption in of_image), settings.lstm.min_count)
     seed_everything(settings.seed)
@@ -40,7 +41,7 @@ def main() -> None:
     )
     decoder = Decoder("lstm", LSTMDecoder(config), text, config.to_dict(), feature_identity(store.attrs))
     train_decoder(
-        "train_lstm", decoder, store, captions, data, settings.train_lstm, settings.seed, folder_of("lstm"),
+        "train_lstm", decoder, store, captions, data, settings.train_lstm, settings.seed, checkpoint("lstm"),
         standardize=True,
     )  # fmt: skip
 

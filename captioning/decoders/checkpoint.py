@@ -91,9 +91,6 @@ def read_decoder(folder: str | Path, builders: Mapping[str, Callable[[dict[str, 
     return Decoder(kind, model.eval(), Text.load(folder), sizes, features)
 
 
-FEATURES = {"lstm": Path("features/vgg16.h5"), "clipcap": Path("features/clip.h5")}  # what each kind sees
-
-
 def load(folder: str | Path) -> Decoder:
     """The captioner in a checkpoint folder, in fp32 on the CPU, in eval mode. UserError when there is none."""
     return read_decoder(folder, {"lstm": lstm_from_sizes, "clipcap": clipcap.from_sizes})

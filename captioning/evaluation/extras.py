@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from captioning.core.errors import UserError
+from captioning.core.paths import FACTS, checkpoint, features
 from captioning.data.dataset import Data
 from captioning.data.ptb import ptb_tokenize
 from captioning.evaluation import scene_facts
@@ -28,7 +28,7 @@ from captioning.evaluation.variety import Sets, averaged, diversity, exact, orac
 from captioning.features.store import FeatureStore
 from captioning.metrics import clipscore, spice
 
-CLIP, STORE, FACTS = Path("checkpoints/clip"), Path("features/clip.h5"), Path("data/facts.json")
+CLIP, STORE = checkpoint("clip"), features("clip")
 COPIED, COLLAPSED = 0.5, 0.05  # shares of captions from which on a captioner is suspect
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.core.files import atomic_write
+from captioning.core.paths import checkpoint
 from captioning.data.dataset import Data
 from captioning.evaluation.variety import by_rarity, lengths, rarity
 from captioning.metrics.coco import METRICS, TITLES, Scores
@@ -130,7 +131,7 @@ def write_more_plots(
 
 def retrieval() -> dict[str, dict[str, float]] | None:
     """CLIP's recall on dev, {before, after: {measure: share}}, or None where it was not fine-tuned."""
-    path = Path("checkpoints/clip/config.json")
+    path = checkpoint("clip") / "config.json"
     return json.loads(path.read_text(encoding="utf-8")).get("retrieval") if path.exists() else None
 
 

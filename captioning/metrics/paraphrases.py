@@ -19,7 +19,6 @@ from captioning.core.errors import UserError
 from captioning.core.files import atomic_write
 from captioning.metrics.meteor import JAR, WHOLE_TABLE, field
 
-TABLE = Path("features/paraphrases.gz")  # of the test images' references
 HEAP = "-Xmx8G"  # 0.4 GB for 30,000 captions, and grows with them
 TIMEOUT = 1800.0  # seconds; it takes 6
 

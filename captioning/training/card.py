@@ -10,8 +10,8 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from captioning.core.files import atomic_write
+from captioning.core.paths import STATISTICS
 
-STATISTICS = Path("data/statistics.json")
 WHAT = {
     "lstm": "An LSTM that writes a caption from an image's features",
     "clipcap": "ClipCap (Mokady et al. 2021): a mapping network turns an image's features into a prefix that GPT-2 "

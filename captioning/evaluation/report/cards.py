@@ -15,6 +15,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from captioning.core import paths
 from captioning.core.settings import Settings
 from captioning.data.dataset import load_data
 from captioning.evaluation import mistakes
@@ -164,21 +165,21 @@ class Captioner:
 
     @property
     def _encoder(self) -> str:
-        return {"lstm": "vgg16", "clipcap": "clip"}[self.name]
+        return paths.ENCODER_OF[self.name]
 
 
 def read_captioner(name: str, settings: Settings, root: Path = Path(".")) -> Captioner:
     """Reads what the stages before have left."""
-    scores = _json(root / "results/scores.json")
-    references = load_data(root / "data").references(scores["split"])
-    with open(root / f"results/{name}.csv", encoding="utf-8", newline="") as file:
+    scores = _json(root / paths.SCORES)
+    references = load_data(root / paths.DATA).references(scores["split"])
+    with open(root / paths.scores_of_images(name), encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return Captioner(
         name,
         settings,
-        config=_json(root / f"checkpoints/{name}/config.json"),
-        weights=_json(root / f"captions/{name}_weights.json"),
-        curves=curves(root / f"live/train_{name}/plots/metrics"),
+        config=_json(root / paths.checkpoint(name) / "config.json"),
+        weights=_json(root / paths.captions(name, "weights")),
+        curves=curves(root / paths.curves(f"train_{name}")),
         scores=scores,
         images=[(row["image_id"], row["caption"], references[row["image_id"]], float(row["cider"])) for row in rows],
     )

@@ -15,6 +15,9 @@ from typing import Any
 from PIL import Image
 
 from captioning.core.errors import UserError
+from captioning.core.paths import DATA, FACTS, PLOTS, SCORES, STATISTICS, TIMES, scores_of_images
+from captioning.core.paths import captions as captions_of
+from captioning.core.paths import curves as curves_of
 from captioning.core.progress import track
 from captioning.core.settings import read_yaml
 from captioning.data.caption_files import read_candidates, read_json
@@ -24,7 +27,7 @@ from captioning.evaluation.tables import MORE
 from captioning.features.images import ImageFault, open_rgb
 from captioning.metrics.coco import TITLES
 
-MODELS = ("clipcap", "lstm")
+MODELS = ("clipcap", "lstm")  # in the order of the page
 THUMBNAIL, QUALITY = 208, 48  # pixels of the longer side, WebP's quality: 5 kB a photograph, where JPEG needs 8
 TRAINED = ("train_clipcap", "train_lstm", "finetune_clip", "finetune_vgg16")
 PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "clip-anytorch", "h5py", "numpy", "pandas", "pillow",
@@ -33,9 +36,9 @@ PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "clip-anytorch
 
 def collect(root: Path = Path(".")) -> dict[str, Any]:
     """All that the page shows. Raises UserError when what a stage before should have written is not there."""
-    data, scores = load_data(root / "data"), read_json(root / "results/scores.json")
-    statistics = read_json(root / "data/statistics.json")
-    plots = root / "results/plots"
+    data, scores = load_data(root / DATA), read_json(root / SCORES)
+    statistics = read_json(root / STATISTICS)
+    plots = root / PLOTS
     return {
         "source": statistics["source"],
         "models": MODELS,
@@ -43,13 +46,13 @@ def collect(root: Path = Path(".")) -> dict[str, Any]:
         "more_metrics": MORE,
         "scores": scores,
         "images": images(root, data, scores["split"]),
-        "curves": {name: found for name in TRAINED if (found := curves(root / "live" / name / "plots/metrics"))},
+        "curves": {name: found for name in TRAINED if (found := curves(root / curves_of(name)))},
         "retrieval": rows(plots / "clip_retrieval.csv"),
         "lengths": rows(plots / "caption_lengths.csv"),
         "frequency": rows(plots / "score_by_frequency.csv"),
         "statistics": statistics,
         "stages": stages(root),
-        "weights": {name: read_json(root / f"captions/{name}_weights.json") for name in MODELS},
+        "weights": {name: read_json(root / captions_of(name, "weights")) for name in MODELS},
         "settings": (root / "params.yaml").read_text(encoding="utf-8"),
         "versions": versions(),
         "commit": commit(root),
@@ -71,13 +74,13 @@ def images(root: Path, data: Data, split: str) -> list[dict[str, Any]]:
 
 def answers(root: Path, name: str) -> dict[str, dict[str, Any]]:
     """{image id: {caption, scores, tokens, log_probs, ...}} of one captioner."""
-    captions = read_candidates(root / f"captions/{name}.json")
+    captions = read_candidates(root / captions_of(name))
     found: dict[str, dict[str, Any]] = {image: {"caption": caption} for image, caption in captions.items()}
-    for row in rows(root / f"results/{name}.csv", numbers=False):
+    for row in rows(root / scores_of_images(name), numbers=False):
         found[row["image_id"]]["scores"] = {metric: round(float(row[metric]), 3) for metric in TITLES}
-    for entry in read_json(root / f"captions/{name}_details.json"):
+    for entry in read_json(root / captions_of(name, "details")):
         found[entry.pop("image_id")] |= entry
-    if (facts := root / "data/facts.json").exists():
+    if (facts := root / FACTS).exists():
         for image, labels in scene_facts.wrong(captions, read_json(facts)).items():
             found[image]["wrong"] = [
                 label for label in labels if label.partition(" ")[2] not in labels
@@ -127,7 +130,7 @@ def stages(root: Path) -> list[dict[str, Any]]:
         branches = stage.get("foreach")
         for branch in [None] if branches is None else branches:
             full = name if branch is None else f"{name}@{branch}"
-            timed = root / "live/times" / f"{full}.json"
+            timed = root / TIMES / f"{full}.json"
             lock = locked.get(full, {})
             result.append(
                 {

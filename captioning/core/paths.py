@@ -1,0 +1,48 @@
+"""Where the pipeline's files lie, relative to the project's folder: what one stage writes and others read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ENCODER_OF = {"lstm": "vgg16", "clipcap": "clip"}  # each captioner, and the encoder whose features it sees
+
+CODE = Path("code")
+
+DATA = Path("data")
+IMAGES, CAPTIONS = DATA / "images.csv", DATA / "captions.csv"
+STATISTICS = DATA / "statistics.json"
+DRAWINGS, FACTS = DATA / "images", DATA / "facts.json"  # of scenes: the pictures, and what each of them shows
+
+CHECKPOINTS = Path("checkpoints")
+PARAPHRASES = Path("features/paraphrases.gz")  # of METEOR's table, what the references can match
+TIMES = Path("live/times")  # how long each stage took when it last ran: no output, as no two runs are equal
+
+METRICS = Path("metrics.json")
+RESULTS = Path("results")
+SCORES, PER_IMAGE = RESULTS / "scores.json", RESULTS / "per_image.npz"
+PLOTS, CARDS, REPORT = RESULTS / "plots", RESULTS / "cards", RESULTS / "report.html"
+
+
+def checkpoint(network: str) -> Path:
+    """The folder of a network: vgg16, clip, lstm or clipcap."""
+    return CHECKPOINTS / network
+
+
+def features(encoder: str) -> Path:
+    """The feature store of an encoder: vgg16 or clip."""
+    return Path("features") / f"{encoder}.h5"
+
+
+def captions(captioner: str, what: str = "") -> Path:
+    """A captioner's captions; `what` they come with: diverse, details or weights."""
+    return Path("captions") / f"{captioner}{what and '_'}{what}.json"
+
+
+def scores_of_images(captioner: str) -> Path:
+    """A table of every image's caption and scores."""
+    return RESULTS / f"{captioner}.csv"
+
+
+def curves(stage: str) -> Path:
+    """The curves of a training stage: one table a score, as dvclive writes them."""
+    return Path("live") / stage / "plots/metrics"
