@@ -84,7 +84,7 @@ def remove_drawings() -> None:
     FACTS.unlink(missing_ok=True)
 
 
-def draw_scenes(data: settings.Data, seed: int) -> Reading:
+def draw_scenes(data: settings.DataSettings, seed: int) -> Reading:
     """The drawings as a source like any other."""
     chosen = data.scenes
     remove_drawings()

@@ -44,7 +44,9 @@ def main() -> None:
     )  # fmt: skip
 
 
-def fresh_clipcap(options: schema.ClipCap, captions: list[list[str]], feature_size: int, features: dict) -> Decoder:
+def fresh_clipcap(
+    options: schema.ClipCapSettings, captions: list[list[str]], feature_size: int, features: dict
+) -> Decoder:
     """A new mapping network before the GPT-2 that `model.gpt2` names."""
     text, gpt = language_model(options, [caption for of_image in captions for caption in of_image])
     config = ClipCapConfig(

@@ -19,7 +19,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging
 
 from captioning.core.errors import UserError
-from captioning.core.settings import ClipCap, Settings
+from captioning.core.settings import ClipCapSettings, Settings
 from captioning.decoders.checkpoint import Decoder, read_decoder
 from captioning.decoders.vocabulary import Text, pretrained_bpe, train_bpe
 from captioning.weights import sources
@@ -152,7 +152,7 @@ def sizes_of(weights: dict[str, Tensor], eos_id: int) -> dict:
     return ClipCapConfig(feature_size=size, **mapping).to_dict() | {"gpt2": gpt2.to_diff_dict()}
 
 
-def language_model(options: ClipCap, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
+def language_model(options: ClipCapSettings, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
     """What `model.gpt2` asks for, in fp32 on the CPU.
 
     Args:
@@ -164,7 +164,7 @@ def language_model(options: ClipCap, captions: list[str]) -> tuple[Text, GPT2LMH
     return open_tokenizer(folder), open_model(folder)
 
 
-def from_scratch(options: ClipCap, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
+def from_scratch(options: ClipCapSettings, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
     s, text = options.scratch, train_bpe(captions, options.scratch.vocab_size)
     config = GPT2Config(
         vocab_size=text.size,

@@ -21,7 +21,7 @@ from torch import Tensor
 DEAD = float("-inf")  # score of what may not or cannot be said
 
 
-class Decoder(Protocol):
+class CaptionModel(Protocol):
     training: bool
     max_tokens: int | None
 
@@ -55,7 +55,7 @@ class Batch:
         images: (n,) which ones are still in the batch.
     """
 
-    def __init__(self, model: Decoder, features: Tensor, width: int) -> None:
+    def __init__(self, model: CaptionModel, features: Tensor, width: int) -> None:
         self.model, self.width = model, width
         self.found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
         self.images = torch.arange(len(features), device=features.device)
@@ -100,7 +100,7 @@ def parted(going: Tensor) -> tuple[Tensor, Tensor]:
     return going.nonzero()[:, 0], (~going).nonzero()[:, 0]
 
 
-def longest_caption(model: Decoder, beam_size: int, max_tokens: int) -> int:
+def longest_caption(model: CaptionModel, beam_size: int, max_tokens: int) -> int:
     """`max_tokens`, or what the model can say at most."""
     if beam_size < 1 or max_tokens < 1:
         raise ValueError(f"beam_size and max_tokens must be 1 or more, not {beam_size} and {max_tokens}")
@@ -108,7 +108,7 @@ def longest_caption(model: Decoder, beam_size: int, max_tokens: int) -> int:
 
 
 @contextmanager
-def evaluating(model: Decoder) -> Iterator[None]:
+def evaluating(model: CaptionModel) -> Iterator[None]:
     """Dropout off, and afterwards as it was."""
     training = model.training
     model.train(False)
@@ -151,7 +151,7 @@ def best_tokens(
 
 @torch.inference_mode()
 def greedy(
-    model: Decoder,
+    model: CaptionModel,
     features: Tensor,
     *,
     max_tokens: int,

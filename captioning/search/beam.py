@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from captioning.core.settings import Generate
+from captioning.core.settings import GenerateSettings
 from captioning.decoders.vocabulary import Text
 from captioning.search.base import (
     DEAD,
     Batch,
-    Decoder,
+    CaptionModel,
     Hypothesis,
     best_tokens,
     evaluating,
@@ -28,7 +28,7 @@ from captioning.search.base import (
 )
 
 
-def rules_of(options: Generate, text: Text) -> dict[str, Any]:
+def rules_of(options: GenerateSettings, text: Text) -> dict[str, Any]:
     """What the settings `generate` and a decoder's tokens ask of every search, as its keyword arguments."""
     return {
         "beam_size": options.beam_size,
@@ -42,7 +42,7 @@ def rules_of(options: Generate, text: Text) -> dict[str, Any]:
 
 @torch.inference_mode()
 def beam_search(
-    model: Decoder,
+    model: CaptionModel,
     features: Tensor,
     *,
     beam_size: int,

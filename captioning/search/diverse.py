@@ -11,16 +11,16 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from captioning.core.settings import Generate
+from captioning.core.settings import GenerateSettings
 from captioning.decoders.vocabulary import Text
-from captioning.search.base import Batch, Decoder, Hypothesis, evaluating, longest_caption, parted
+from captioning.search.base import Batch, CaptionModel, Hypothesis, evaluating, longest_caption, parted
 from captioning.search.beam import LiveBeams, Rules, rules_of
 from captioning.search.sampling import sample
 
 
 @torch.inference_mode()
 def diverse_beam_search(
-    model: Decoder,
+    model: CaptionModel,
     features: Tensor,
     *,
     groups: int,
@@ -67,7 +67,7 @@ def diverse_beam_search(
 
 
 def several(
-    model: Decoder, features: Tensor, options: Generate, text: Text, generator: torch.Generator | None
+    model: CaptionModel, features: Tensor, options: GenerateSettings, text: Text, generator: torch.Generator | None
 ) -> list[list[Hypothesis]]:
     """Captions that differ, `options.diverse.captions` of each image (0: none), drawn or by diverse beam search.
 

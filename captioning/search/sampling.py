@@ -9,12 +9,12 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from captioning.search.base import DEAD, Batch, Decoder, Hypothesis, evaluating, longest_caption, parted
+from captioning.search.base import DEAD, Batch, CaptionModel, Hypothesis, evaluating, longest_caption, parted
 
 
 @torch.inference_mode()
 def sample(
-    model: Decoder,
+    model: CaptionModel,
     features: Tensor,
     count: int,
     *,

@@ -11,7 +11,7 @@ import torch
 
 from captioning.core.device import pick_device
 from captioning.core.files import fingerprint
-from captioning.core.settings import TrainDecoder, Training
+from captioning.core.settings import TrainDecoderSettings, TrainingSettings
 from captioning.data.dataset import Data
 from captioning.decoders.checkpoint import Decoder, save_decoder
 from captioning.features.store import FeatureStore
@@ -31,7 +31,7 @@ def train_decoder(
     store: FeatureStore,
     captions: dict[str, list[list[str]]],
     data: Data,
-    options: TrainDecoder,
+    options: TrainDecoderSettings,
     seed: int,
     folder: Path,
     max_tokens: int | None = None,
@@ -77,7 +77,7 @@ def train_decoder(
             lines.append("the same caption for each: the image is not used yet")
         return lines
 
-    schedule = Training(**options.model_dump(include=set(Training.model_fields)))
+    schedule = TrainingSettings(**options.model_dump(include=set(TrainingSettings.model_fields)))
     shapes = {name: list(weight.shape) for name, weight in model.state_dict().items()}
     inputs = fingerprint(store.attrs, decoder.sizes, shapes, captions, text.tokenizer.to_str(), max_tokens, origin)
     cross_entropy = Job(
@@ -109,8 +109,13 @@ def train_decoder(
 
 
 def self_critical_phase(
-    before: Job, schedule: Training, options: TrainDecoder, decoder: Decoder, data: Data, images: CaptionBatches
-) -> tuple[Job, Training]:
+    before: Job,
+    schedule: TrainingSettings,
+    options: TrainDecoderSettings,
+    decoder: Decoder,
+    data: Data,
+    images: CaptionBatches,
+) -> tuple[Job, TrainingSettings]:
     """The phase that follows the cross-entropy's: the same model, judged on dev by CIDEr, and undone if it harms."""
     chosen = options.self_critical
     critic = SelfCritical(decoder, list(data.tokens("train").values()), chosen.samples)
