@@ -37,12 +37,12 @@ def main() -> None:
     parser.add_argument("decoder", choices=FEATURES)
     name = parser.parse_args().decoder
     settings, device = schema.load(), pick_device()
-    options, others = settings.generate, getattr(settings.generate.ensemble, name)
+    options, members = settings.generate, getattr(settings.generate.ensemble, name)
     decoder = load(folder_of(name))
     store = FeatureStore.open(FEATURES[name], expect=decoder.features)
-    model, text = with_others(decoder, others).to(device), decoder.text
-    weights = weights_of([folder_of(name), *others])
-    if others:
+    model, text = with_others(decoder, members).to(device), decoder.text
+    weights = weights_of([folder_of(name), *members])
+    if members:
         print("\n".join([f"{len(weights)} decoders as one:", *(f"  {where}: {sha}" for where, sha in weights.items())]))
     generator = torch.Generator(device).manual_seed(settings.seed)
     data = load_data()
@@ -55,9 +55,9 @@ def main() -> None:
         best = best_captions(model, features, options, text, consensus)
         entries += details(decoder, part, features, best)
         differing = several(model, features, options, text, generator)
-        for image, hypothesis, others in zip(part, best, differing, strict=True):
+        for image, hypothesis, varied in zip(part, best, differing, strict=True):
             captions.append({"image_id": image, "caption": text.decode(hypothesis.tokens)})
-            sets.append({"image_id": image, "captions": [text.decode(one.tokens) for one in others]})
+            sets.append({"image_id": image, "captions": [text.decode(one.tokens) for one in varied]})
     write_json(f"captions/{name}.json", captions)
     write_lines(f"captions/{name}_diverse.json", sets if options.diverse.captions else [])
     write_lines(f"captions/{name}_details.json", entries)
