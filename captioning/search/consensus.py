@@ -22,8 +22,8 @@ from captioning.data.ptb_fast import quick_tokenize
 from captioning.decoders.vocabulary import Text
 from captioning.features.store import FeatureStore
 from captioning.metrics.expected_cider import ExpectedCiderD
-from captioning.search.base import CaptionModel, Hypothesis
-from captioning.search.beam import beam_search, rules_of
+from captioning.search.base import CaptionModel, Hypothesis, Rules
+from captioning.search.beam import beam_search
 from models.standardize import Standardize
 
 PENALTY = 0.3  # of the regression, times the mean squared length of an image's features
@@ -81,7 +81,7 @@ def best_captions(
     model: CaptionModel, features: Tensor, options: GenerateSettings, text: Text, consensus: Consensus | None
 ) -> list[Hypothesis]:
     """The caption of each image (B, ...) by beam search, and by consensus where there is one."""
-    found = beam_search(model, features, **rules_of(options, text))
+    found = beam_search(model, features, Rules.of(options, text))
     return [captions[0] for captions in found] if consensus is None else consensus.best(features, found)
 
 

@@ -15,7 +15,7 @@ from captioning.core.settings import TrainDecoderSettings, TrainingSettings
 from captioning.data.dataset import Data
 from captioning.decoders.checkpoint import Decoder, save_decoder
 from captioning.features.store import FeatureStore
-from captioning.search.base import greedy
+from captioning.search.base import Rules, greedy
 from captioning.training.batches import CaptionBatches
 from captioning.training.card import describe_captioner, write_card
 from captioning.training.loop import Job, fit_in_phases
@@ -70,7 +70,8 @@ def train_decoder(
         return {"dev_loss": loss.item(), "dev_cider": cider.of(features for features, _ in batches["dev"].in_order())}
 
     def samples() -> list[str]:
-        found = greedy(model, first, max_tokens=SHOWN_TOKENS, eos_id=text.eos_id, banned_ids=text.banned_ids)
+        rules = Rules(max_tokens=SHOWN_TOKENS, eos_id=text.eos_id, banned_ids=text.banned_ids)
+        found = greedy(model, first, rules)
         said = [text.decode(hypotheses[0].tokens) for hypotheses in found]
         lines = [f"{caption!r}  (a person: {reference!r})" for caption, reference in zip(said, references, strict=True)]
         if len(said) > 1 and len(set(said)) == 1:
