@@ -60,7 +60,7 @@ class PictureCaptioner:
         return [[text.decode(one.tokens) for one in of_image] for of_image in found]
 
 
-def encoder_of(decoder: Decoder, settings: schema.Settings) -> tuple[Encoder, schema.Extract]:
+def encoder_of(decoder: Decoder, settings: schema.Settings) -> tuple[Encoder, schema.ExtractSettings]:
     """The encoder in checkpoints/ whose features a captioner learned from, and its settings. Raises UserError."""
     learned = decoder.features
     if (source := learned.get("encoder", "")).startswith("imported from"):

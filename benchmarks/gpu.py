@@ -27,6 +27,7 @@ from benchmarks.turns import in_turn, synchronize
 from captioning.core.device import describe, pick_device, pick_dtype
 from captioning.core.errors import UserError, command
 from captioning.core.malloc import keep_freed_memory
+from captioning.search.base import Rules
 from captioning.search.beam import beam_search
 from captioning.training.batches import CaptionBatches
 from models.clipcap import ClipCap
@@ -175,7 +176,7 @@ def caption_rate(tiny: bool, device: torch.device) -> float:
     features = networks.features(images, networks.CLIP_SIZE).to(device)
 
     def search() -> None:
-        beam_search(model, features, beam_size=5, max_tokens=4 if tiny else 20, eos_id=NEVER)
+        beam_search(model, features, Rules(beam_size=5, max_tokens=4 if tiny else 20, eos_id=NEVER))
 
     return images / seconds_of(search, 1 if tiny else 3)
 

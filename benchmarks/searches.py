@@ -15,6 +15,7 @@ from benchmarks.turns import Run, Setup, in_turn
 from captioning.core.device import pick_device
 from captioning.core.malloc import keep_freed_memory
 from captioning.decoders.vocabulary import word_vocabulary
+from captioning.search.base import Rules
 from captioning.search.beam import beam_search
 
 BEAMS = 5
@@ -89,11 +90,11 @@ def _ours(model: torch.nn.Module, features: torch.Tensor, sizes: dict[str, Any])
         found = [
             hypotheses[0].tokens
             for part in features.split(64)
-            for hypotheses in beam_search(model, part, beam_size=BEAMS, max_tokens=sizes["tokens"], eos_id=NEVER)
+            for hypotheses in beam_search(model, part, Rules(beam_size=BEAMS, max_tokens=sizes["tokens"], eos_id=NEVER))
         ]
         return {"captions": found[: sizes["some"]]}
 
-    beam_search(model, features[:2], beam_size=BEAMS, max_tokens=2, eos_id=NEVER)
+    beam_search(model, features[:2], Rules(beam_size=BEAMS, max_tokens=2, eos_id=NEVER))
     return run
 
 

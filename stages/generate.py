@@ -26,7 +26,7 @@ from captioning.core.paths import features as features_of
 from captioning.core.progress import track
 from captioning.data.dataset import load_data
 from captioning.decoders.checkpoint import load
-from captioning.decoders.ensemble import weights_of, with_others
+from captioning.decoders.ensemble import weights_of
 from captioning.features.store import FeatureStore
 from captioning.search.consensus import best_captions, consensus_of
 from captioning.search.diverse import several
@@ -40,12 +40,12 @@ def main() -> None:
     parser.add_argument("decoder", choices=ENCODER_OF)
     name = parser.parse_args().decoder
     settings, device = schema.load(), pick_device()
-    options, others = settings.generate, getattr(settings.generate.ensemble, name)
+    options, members = settings.generate, getattr(settings.generate.ensemble, name)
     decoder = load(checkpoint(name))
     store = FeatureStore.open(features_of(ENCODER_OF[name]), expect=decoder.features)
-    model, text = with_others(decoder, others).to(device), decoder.text
-    weights = weights_of([checkpoint(name), *others])
-    if others:
+    model, text = with_others(decoder, members).to(device), decoder.text
+    weights = weights_of([checkpoint(name), *members])
+    if members:
         print("\n".join([f"{len(weights)} decoders as one:", *(f"  {where}: {sha}" for where, sha in weights.items())]))
     generator = torch.Generator(device).manual_seed(settings.seed)
     data = load_data()
@@ -58,9 +58,9 @@ def main() -> None:
         best = best_captions(model, features, options, text, consensus)
         entries += details(decoder, part, features, best)
         differing = several(model, features, options, text, generator)
-        for image, hypothesis, others in zip(part, best, differing, strict=True):
+        for image, hypothesis, varied in zip(part, best, differing, strict=True):
             captions.append({"image_id": image, "caption": text.decode(hypothesis.tokens)})
-            sets.append({"image_id": image, "captions": [text.decode(one.tokens) for one in others]})
+            sets.append({"image_id": image, "captions": [text.decode(one.tokens) for one in varied]})
     write_json(captions_of(name), captions)
     write_lines(captions_of(name, "diverse"), sets if options.diverse.captions else [])
     write_lines(captions_of(name, "details"), entries)

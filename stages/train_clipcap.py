@@ -14,11 +14,10 @@ from captioning.core.errors import UserError
 from captioning.core.paths import checkpoint
 from captioning.core.paths import features as features_of
 from captioning.data.dataset import load_data
-from captioning.decoders.checkpoint import Decoder, feature_identity
-from captioning.decoders.clipcap import initial_clipcap, language_model
+from captioning.decoders.checkpoint import feature_identity
+from captioning.decoders.clipcap import fresh_clipcap, initial_clipcap
 from captioning.features.store import FeatureStore
 from captioning.training.decoder import train_decoder
-from models.clipcap import ClipCap, ClipCapConfig
 from stages import stage
 
 
@@ -37,30 +36,15 @@ def main() -> None:
     if options.init_from:
         decoder = initial_clipcap(settings, store.shape[-1], features)
     else:
-        decoder = fresh_clipcap(options, captions["train"], store.shape[-1], features)
-    untouched = options.init_from and not settings.train_clipcap.epochs
+        decoder = fresh_clipcap(
+            options, [caption for of_image in captions["train"] for caption in of_image], store.shape[-1], features
+        )
+    passed_through = options.init_from and not settings.train_clipcap.epochs
     train_decoder(
         "train_clipcap", decoder, store, captions, data, settings.train_clipcap, settings.seed, checkpoint("clipcap"),
         options.max_caption_tokens, origin=f"{options.gpt2} {options.init_from}",
-        standardize=decoder.model.config.standardize and not untouched,
+        standardize=decoder.model.config.standardize and not passed_through,
     )  # fmt: skip
-
-
-def fresh_clipcap(options: schema.ClipCap, captions: list[list[str]], feature_size: int, features: dict) -> Decoder:
-    """A new mapping network before the GPT-2 that `model.gpt2` names."""
-    text, gpt = language_model(options, [caption for of_image in captions for caption in of_image])
-    config = ClipCapConfig(
-        feature_size=feature_size,
-        mapping=options.mapping,
-        prefix_len=options.prefix_len,
-        standardize=options.standardize,
-        image_dropout=options.image_dropout,
-        clip_len=options.clip_len,
-        mapping_layers=options.mapping_layers,
-        freeze_gpt2=options.freeze_gpt2,
-    )
-    sizes = config.to_dict() | {"gpt2": gpt.config.to_diff_dict()}
-    return Decoder("clipcap", ClipCap(config, gpt), text, sizes, features)
 
 
 if __name__ == "__main__":

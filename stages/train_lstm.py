@@ -12,7 +12,7 @@ from captioning.core import settings as schema
 from captioning.core.device import seed_everything
 from captioning.core.paths import checkpoint, features
 from captioning.data.dataset import load_data
-from captioning.decoders.checkpoint import Decoder, feature_identity
+from captioning.decoders.checkpoint import Decoder, config_from, feature_identity
 from captioning.decoders.vocabulary import word_vocabulary
 from captioning.features.store import FeatureStore
 from captioning.training.decoder import train_decoder
@@ -27,18 +27,8 @@ def main() -> None:
     captions = {split: list(data.tokens(split).values()) for split in ("train", "dev")}
     text = word_vocabulary((caption for of_image in captions["train"] for caption in of_image), settings.lstm.min_count)
     seed_everything(settings.seed)
-    config = LSTMConfig(
-        vocab_size=text.size,
-        feature_size=store.shape[-1],
-        grid=len(store.shape) == 4,
-        embed_dim=settings.lstm.embed_dim,
-        hidden_size=settings.lstm.hidden_size,
-        merge=settings.lstm.merge,
-        attention_dim=settings.lstm.attention_dim,
-        dropout=settings.lstm.dropout,
-        image_dropout=settings.lstm.image_dropout,
-        tie_weights=settings.lstm.tie_weights,
-    )
+    sizes = {"vocab_size": text.size, "feature_size": store.shape[-1], "grid": len(store.shape) == 4}
+    config = config_from(LSTMConfig, settings.lstm, **sizes)
     decoder = Decoder("lstm", LSTMDecoder(config), text, config.to_dict(), feature_identity(store.attrs))
     train_decoder(
         "train_lstm", decoder, store, captions, data, settings.train_lstm, settings.seed, checkpoint("lstm"),

@@ -14,10 +14,10 @@ DATA = settings.read_yaml(ROOT / "params.yaml")["data"]
 REAL_FLICKR8K = ROOT.parent / "shared" / "flickr8k"
 
 
-def data_settings(source: str, root: Path | str | None, **changes) -> settings.Data:
+def data_settings(source: str, root: Path | str | None, **changes) -> settings.DataSettings:
     """The `data` section of params.yaml with another source."""
     root = None if root is None else str(root)
-    return settings.Data.model_validate(DATA | {"source": source, "root": root, "annotations": None} | changes)
+    return settings.DataSettings.model_validate(DATA | {"source": source, "root": root, "annotations": None} | changes)
 
 
 def photo(path: Path, number: int) -> Path:

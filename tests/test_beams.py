@@ -15,7 +15,7 @@ from test_decoding import (
     random_lstm,
 )
 
-from captioning.search.base import greedy
+from captioning.search.base import Rules, greedy
 from captioning.search.beam import beam_search
 
 
@@ -24,7 +24,7 @@ from captioning.search.beam import beam_search
 def test_beams_are_those_of_generate(seed, penalty):
     model, images = random_clipcap(seed, mapping=("mlp", "transformer")[seed % 2]), 1 + seed % 6
     features = random_features(seed, images)
-    found = beam_search(model, features, beam_size=5, max_tokens=12, eos_id=END, length_penalty=penalty)
+    found = beam_search(model, features, Rules(beam_size=5, max_tokens=12, eos_id=END, length_penalty=penalty))
     rows, scores = generated(model, features, 5, 12, length_penalty=penalty)
     assert_same(found, rows, scores)
 
@@ -33,7 +33,7 @@ def test_beams_are_those_of_generate(seed, penalty):
 @pytest.mark.parametrize("max_tokens", [1, 2, 9])
 def test_other_widths_and_lengths_are_those_of_generate(beams, max_tokens):
     model, features = random_clipcap(beams), random_features(beams, 4)
-    found = beam_search(model, features, beam_size=beams, max_tokens=max_tokens, eos_id=END)
+    found = beam_search(model, features, Rules(beam_size=beams, max_tokens=max_tokens, eos_id=END))
     assert_same(found, *generated(model, features, beams, max_tokens))
 
 
@@ -42,7 +42,7 @@ def test_the_models_above_end_some_captions_and_cut_others():
         caption
         for seed in range(12)
         for captions in beam_search(
-            random_clipcap(seed), random_features(seed, 3), beam_size=5, max_tokens=12, eos_id=END
+            random_clipcap(seed), random_features(seed, 3), Rules(beam_size=5, max_tokens=12, eos_id=END)
         )
         for caption in captions
     ]
@@ -77,7 +77,7 @@ def plain_beam_search(model, features, beams: int, max_tokens: int, penalty: flo
 def test_beams_are_those_of_the_textbook(kind, seed, penalty):
     model, grid = MODELS[kind](seed)
     features = random_features(seed, 3, grid)
-    found = beam_search(model, features, beam_size=3, max_tokens=7, eos_id=END, length_penalty=penalty)
+    found = beam_search(model, features, Rules(beam_size=3, max_tokens=7, eos_id=END, length_penalty=penalty))
     for image, captions in enumerate(found):
         plain = plain_beam_search(model, features[image : image + 1], 3, 7, penalty)
         assert [caption.tokens + [END] * caption.ended for caption in captions] == [tokens for _, tokens in plain]
@@ -88,12 +88,14 @@ def test_a_beam_of_one_is_greedy():
     for model in (random_clipcap(3), random_lstm(3)):
         features = random_features(3, 4)
         options = dict(max_tokens=10, eos_id=END, length_penalty=0.3)
-        assert beam_search(model, features, beam_size=1, **options) == greedy(model, features, **options)
+        assert beam_search(model, features, Rules(beam_size=1, **options)) == greedy(model, features, Rules(**options))
 
 
 def test_a_vocabulary_smaller_than_the_beam():
     model = random_clipcap(0, vocabulary=4)
-    for captions in beam_search(model, random_features(0, 2), beam_size=6, max_tokens=3, eos_id=END, banned_ids=(0, 2)):
+    for captions in beam_search(
+        model, random_features(0, 2), Rules(beam_size=6, max_tokens=3, eos_id=END, banned_ids=(0, 2))
+    ):
         said = [tuple(caption.tokens) for caption in captions]
         assert said[: said.index(())] + said[said.index(()) + 1 :]  # the empty caption, and others
         assert sorted(said) == [(), (3,), (3, 3), (3, 3, 3)]
@@ -103,4 +105,4 @@ def test_a_vocabulary_smaller_than_the_beam():
 def test_sizes_below_one_are_errors():
     for sizes in ({"beam_size": 0, "max_tokens": 4}, {"beam_size": 3, "max_tokens": 0}):
         with pytest.raises(ValueError, match="1 or more"):
-            beam_search(random_lstm(0), random_features(0, 1), eos_id=END, **sizes)
+            beam_search(random_lstm(0), random_features(0, 1), Rules(eos_id=END, **sizes))

@@ -10,6 +10,7 @@ from benchmarks.material import captions, photographs
 from benchmarks.networks import NEVER
 from benchmarks.turns import in_turn
 from captioning.features.images import clip_preprocess, decode, vgg16_preprocess
+from captioning.search.base import Rules
 from captioning.search.beam import beam_search
 from models.clipcap import ClipCap
 from models.losses import PAD
@@ -46,7 +47,7 @@ def test_searches_image_by_image_find_our_captions():
     gpt, lstm = tiny("mlp"), networks.lstm(VOCABULARY, tiny=True).eval()
     pooled, fc7 = networks.features(3, networks.CLIP_SIZE), networks.features(3, networks.FC7_SIZE)
     for model, features in ((gpt, pooled), (lstm, fc7)):
-        found = beam_search(model, features, beam_size=3, max_tokens=6, eos_id=NEVER)
+        found = beam_search(model, features, Rules(beam_size=3, max_tokens=6, eos_id=NEVER))
         for image, hypotheses in zip(features, found, strict=True):
             if model is gpt:
                 tokens, score = published.beam_search(gpt.gpt, gpt.prefix(image[None]).detach(), 3, 6, NEVER)

@@ -18,7 +18,7 @@ VIT = clip.CLIPConfig(32, 64, 3, 64, 32, 12, 100, 64, 2)
 RESNET = clip.CLIPConfig(32, 64, (1, 2, 1, 1), 16, None, 12, 100, 64, 2)
 
 
-def options(**changes) -> settings.FinetuneCLIP:
+def options(**changes) -> settings.FinetuneCLIPSettings:
     values = copy.deepcopy(VALUES)
     values["finetune_clip"] |= changes
     return settings.check(values, "params.yaml").finetune_clip

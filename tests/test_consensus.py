@@ -87,4 +87,4 @@ def test_among_equals_the_searchs_choice_stays():
 def test_one_beam_leaves_nothing_to_choose_from():
     values = settings.read_yaml("params.yaml")["generate"]
     with pytest.raises(ValidationError, match="beam_size 2 or more"):
-        settings.Generate(**values | {"beam_size": 1, "consensus": 1.0})
+        settings.GenerateSettings(**values | {"beam_size": 1, "consensus": 1.0})

@@ -28,11 +28,11 @@ THINGS, PLACES = ["a dog runs", "two men sit", "a red car", "one cat sleeps"], [
 SIZE = len(THINGS) + len(PLACES)
 
 
-def options(**changes) -> settings.TrainDecoder:
+def options(**changes) -> settings.TrainDecoderSettings:
     values = settings.read_yaml(ROOT / "params.yaml")["train_lstm"]
     small = {"epochs": 4, "batch_size": 4, "lr": 0.01, "label_smoothing": 0.0, "precision": "fp32", "patience": 10}
     critic = {"epochs": 3, "batch_size": 4, "lr": 0.003, "samples": 4}
-    return settings.TrainDecoder.model_validate(values | small | {"self_critical": critic} | changes)
+    return settings.TrainDecoderSettings.model_validate(values | small | {"self_critical": critic} | changes)
 
 
 def scenes(folder: Path) -> tuple[Data, FeatureStore]:
@@ -54,7 +54,7 @@ def scenes(folder: Path) -> tuple[Data, FeatureStore]:
     return Data(images, captions), FeatureStore.open(folder / "features.h5")
 
 
-def train(kind: str, folder: Path, chosen: settings.TrainDecoder) -> None:
+def train(kind: str, folder: Path, chosen: settings.TrainDecoderSettings) -> None:
     data, store = scenes(folder)
     tables = data.tokens if kind == "lstm" else data.references
     captions = {split: list(tables(split).values()) for split in ("train", "dev")}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from captioning.search.base import Hypothesis, greedy
+from captioning.search.base import Hypothesis, Rules, greedy
 from captioning.search.beam import beam_search
 from models.clipcap import ClipCap, ClipCapConfig
 from models.lstm import LSTMConfig, LSTMDecoder
@@ -89,7 +89,7 @@ MODELS = {
 @pytest.mark.parametrize("seed", range(6))
 def test_greedy_is_that_of_generate(seed):
     model, features = random_clipcap(seed), random_features(seed, 5)
-    found = greedy(model, features, max_tokens=12, eos_id=END)
+    found = greedy(model, features, Rules(max_tokens=12, eos_id=END))
     assert_same(found, *generated(model, features, 1, 12))
 
 
@@ -99,10 +99,10 @@ def test_bans_are_those_of_generate(seed):
     banned = {2, 5, 7}
     options = dict(banned_ids=banned, no_repeat_ngram=1 + seed % 3)
     theirs = dict(suppress_tokens=sorted(banned), no_repeat_ngram_size=1 + seed % 3)
-    found = beam_search(model, features, beam_size=4, max_tokens=10, eos_id=END, **options)
+    found = beam_search(model, features, Rules(beam_size=4, max_tokens=10, eos_id=END, **options))
     assert_same(found, *generated(model, features, 4, 10, **theirs))
     assert not banned & {token for captions in found for caption in captions for token in caption.tokens}
-    found = greedy(model, features, max_tokens=10, eos_id=END, **options)
+    found = greedy(model, features, Rules(max_tokens=10, eos_id=END, **options))
     assert_same(found, *generated(model, features, 1, 10, **theirs))
 
 
@@ -110,12 +110,12 @@ def test_bans_are_those_of_generate(seed):
 def test_images_do_not_influence_each_other(kind):
     model, grid = MODELS[kind](6)
     features = random_features(6, 9, grid)
-    options = dict(max_tokens=14, eos_id=END)
-    for search in (greedy, lambda *args, **rest: beam_search(*args, beam_size=4, **rest)):
-        together = search(model, features, **options)
+    rules = Rules(beam_size=4, max_tokens=14, eos_id=END)
+    for search in (greedy, beam_search):
+        together = search(model, features, rules)
         assert len({len(captions[0].tokens) for captions in together}) > 1  # some leave the batch before others
         for image, captions in enumerate(together):
-            (alone,) = search(model, features[image : image + 1], **options)
+            (alone,) = search(model, features[image : image + 1], rules)
             assert [caption.tokens for caption in captions] == [caption.tokens for caption in alone]
             assert [c.score for c in captions] == pytest.approx([c.score for c in alone], abs=1e-5)
 
@@ -125,8 +125,9 @@ def test_images_do_not_influence_each_other(kind):
 def test_log_probabilities_are_the_tokens_own(kind):
     model, grid = MODELS[kind](2)
     features = random_features(2, 3, grid)
-    for search in (greedy, lambda *args, **rest: beam_search(*args, beam_size=3, **rest)):
-        for image, captions in enumerate(search(model, features, max_tokens=8, eos_id=END, length_penalty=0.5)):
+    rules = Rules(beam_size=3, max_tokens=8, eos_id=END, length_penalty=0.5)
+    for search in (greedy, beam_search):
+        for image, captions in enumerate(search(model, features, rules)):
             for caption in captions:
                 tokens = caption.tokens + [END] * caption.ended
                 wanted = [
@@ -140,17 +141,17 @@ def test_log_probabilities_are_the_tokens_own(kind):
 def test_no_images():
     for model in (random_clipcap(0), random_lstm(0)):
         nothing = torch.zeros(0, FEATURES)
-        assert beam_search(model, nothing, beam_size=3, max_tokens=4, eos_id=END) == []
-        assert greedy(model, nothing, max_tokens=4, eos_id=END) == []
+        assert beam_search(model, nothing, Rules(beam_size=3, max_tokens=4, eos_id=END)) == []
+        assert greedy(model, nothing, Rules(max_tokens=4, eos_id=END)) == []
 
 
 def test_the_search_leaves_the_model_in_its_mode():
     model = LSTMDecoder(LSTMConfig(VOCABULARY, FEATURES, embed_dim=16, hidden_size=16)).train()
     features = random_features(0, 4)
-    options = dict(beam_size=3, max_tokens=8, eos_id=END)
-    assert beam_search(model, features, **options) == beam_search(model, features, **options)  # no dropout
+    rules = Rules(beam_size=3, max_tokens=8, eos_id=END)
+    assert beam_search(model, features, rules) == beam_search(model, features, rules)  # no dropout
     assert model.training and model.dropout.training
-    assert beam_search(model.eval(), features, **options) and not model.training
+    assert beam_search(model.eval(), features, rules) and not model.training
 
 
 # ---- the states that the search reorders -----------------------------------------------------------------------------
@@ -209,7 +210,7 @@ def test_expanding_after_a_step_is_an_error():
 
 def test_captions_end_with_the_model_s_positions():
     model = random_clipcap(0)  # 32 positions, 3 of them the prefix's; the last token needs none
-    for search in (greedy, lambda *args, **rest: beam_search(*args, beam_size=2, **rest)):
-        (captions,) = search(model, random_features(0, 1), max_tokens=50, eos_id=VOCABULARY)
+    for search in (greedy, beam_search):
+        (captions,) = search(model, random_features(0, 1), Rules(beam_size=2, max_tokens=50, eos_id=VOCABULARY))
         assert {len(caption.tokens) for caption in captions} == {30}
         assert not any(caption.ended for caption in captions)

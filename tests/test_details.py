@@ -9,6 +9,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import train_bpe, word_vocabulary
+from captioning.search.base import Rules
 from captioning.search.beam import beam_search
 from captioning.search.explain import details, pieces
 from models.clipcap import ClipCap, ClipCapConfig
@@ -40,7 +41,7 @@ def test_details_of_every_kind_of_captioner(decoder):
     grid = decoder.kind == "lstm" and decoder.model.config.grid
     features = torch.randn(3, 4, 5, 8) if grid else torch.randn(3, 8)
     text = decoder.text
-    found = beam_search(decoder.model, features, beam_size=2, max_tokens=6, eos_id=text.eos_id)
+    found = beam_search(decoder.model, features, Rules(beam_size=2, max_tokens=6, eos_id=text.eos_id))
     captions = [hypotheses[0] for hypotheses in found]
     entries = details(decoder, ["x", "y", "z"], features, captions)
     assert [entry["image_id"] for entry in entries] == ["x", "y", "z"]
@@ -81,7 +82,7 @@ def test_a_prefix_that_is_a_word_is_read_as_it():
         3 * decoder.model.gpt.transformer.wte.weight[token].expand(len(features), 2, -1)
     )
     features = torch.randn(1, 8)
-    found = beam_search(decoder.model, features, beam_size=1, max_tokens=3, eos_id=decoder.text.eos_id)
+    found = beam_search(decoder.model, features, Rules(beam_size=1, max_tokens=3, eos_id=decoder.text.eos_id))
     [entry] = details(decoder, ["x"], features, found[0])
     assert entry["prefix_words"] == [decoder.text.tokenizer.decode([token]).strip()] * 2
 

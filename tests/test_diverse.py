@@ -1,13 +1,16 @@
 """Diverse beam search says what a plain one without batches and caches says; its first group is beam search."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from test_decoding import END, MODELS, log_probs_after, random_clipcap, random_features, random_lstm
 
+from captioning.search.base import Rules
 from captioning.search.beam import beam_search
 from captioning.search.diverse import diverse_beam_search
 
-OPTIONS = dict(beam_size=2, max_tokens=7, eos_id=END)
+RULES = Rules(beam_size=2, max_tokens=7, eos_id=END)
 
 
 def plain_diverse(model, features, groups: int, strength: float, beams: int, max_tokens: int, penalty: float):
@@ -40,7 +43,7 @@ def plain_diverse(model, features, groups: int, strength: float, beams: int, max
 def test_captions_are_those_of_a_plain_search(kind, strength, penalty):
     model, grid = MODELS[kind](3)
     features = random_features(3, 4, grid)
-    found = diverse_beam_search(model, features, groups=3, strength=strength, length_penalty=penalty, **OPTIONS)
+    found = diverse_beam_search(model, features, replace(RULES, length_penalty=penalty), groups=3, strength=strength)
     for image, captions in enumerate(found):
         one = features[image : image + 1]
         plain = plain_diverse(model, one, 3, strength, 2, 7, penalty)
@@ -55,10 +58,10 @@ def test_captions_are_those_of_a_plain_search(kind, strength, penalty):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_first_group_is_beam_search_and_the_others_move_away(seed):
     model, features = random_clipcap(seed), random_features(seed, 8)
-    best = [captions[0].tokens for captions in beam_search(model, features, **OPTIONS)]
+    best = [captions[0].tokens for captions in beam_search(model, features, RULES)]
     distinct = []
     for strength in (0.0, 0.5):
-        found = diverse_beam_search(model, features, groups=4, strength=strength, **OPTIONS)
+        found = diverse_beam_search(model, features, RULES, groups=4, strength=strength)
         assert [captions[0].tokens for captions in found] == best
         distinct.append(sum(len({tuple(caption.tokens) for caption in captions}) for captions in found))
     assert distinct[0] == 8, "every group says the same"
@@ -67,10 +70,12 @@ def test_the_first_group_is_beam_search_and_the_others_move_away(seed):
 
 def test_bans_hold_and_no_images_are_no_error():
     model, banned = random_lstm(1), {2, 5, 7}
-    rules = dict(groups=3, strength=1.0, **OPTIONS)
-    found = diverse_beam_search(model, random_features(1, 3), banned_ids=banned, no_repeat_ngram=1, **rules)
+    groups = dict(groups=3, strength=1.0)
+    found = diverse_beam_search(
+        model, random_features(1, 3), replace(RULES, banned_ids=banned, no_repeat_ngram=1), **groups
+    )
     for caption in (caption for captions in found for caption in captions):
         assert not banned & set(caption.tokens) and len(set(caption.tokens)) == len(caption.tokens)
-    assert diverse_beam_search(model, torch.zeros(0, 8), **rules) == []
+    assert diverse_beam_search(model, torch.zeros(0, 8), RULES, **groups) == []
     with pytest.raises(ValueError, match="1 or more"):
-        diverse_beam_search(model, random_features(1, 1), **rules | {"groups": 0})
+        diverse_beam_search(model, random_features(1, 1), RULES, **groups | {"groups": 0})

@@ -10,7 +10,7 @@ from captioning.core.errors import UserError
 from captioning.decoders.checkpoint import Decoder, load, save_decoder
 from captioning.decoders.ensemble import Ensemble, weights_of, with_others
 from captioning.decoders.vocabulary import word_vocabulary
-from captioning.search.base import greedy
+from captioning.search.base import Rules, greedy
 from captioning.search.beam import beam_search
 from models.lstm import LSTMConfig, LSTMDecoder
 
@@ -22,7 +22,7 @@ def test_each_token_s_probability_is_the_members_mean(kind):
     grid = MODELS[kind](0)[1]
     features = random_features(0, 3, grid)
     for image, captions in enumerate(
-        beam_search(Ensemble(members).eval(), features, beam_size=3, max_tokens=7, eos_id=END)
+        beam_search(Ensemble(members).eval(), features, Rules(beam_size=3, max_tokens=7, eos_id=END))
     ):
         one = features[image : image + 1]
         for caption in captions:
@@ -34,10 +34,10 @@ def test_each_token_s_probability_is_the_members_mean(kind):
 
 def test_an_ensemble_of_equals_is_the_decoder_itself():
     for model in (random_clipcap(1), random_lstm(1)):
-        both, features, options = Ensemble([model, model]).eval(), random_features(1, 4), dict(max_tokens=9, eos_id=END)
+        both, features, rules = Ensemble([model, model]).eval(), random_features(1, 4), Rules(max_tokens=9, eos_id=END)
         assert both.max_tokens == model.max_tokens
-        alone = [captions[0].tokens for captions in greedy(model, features, **options)]
-        assert [captions[0].tokens for captions in greedy(both, features, **options)] == alone
+        alone = [captions[0].tokens for captions in greedy(model, features, rules)]
+        assert [captions[0].tokens for captions in greedy(both, features, rules)] == alone
 
 
 def lstm(seed: int, captions: list[str], features: dict[str, str]) -> Decoder:

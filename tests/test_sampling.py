@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_decoding import END, FEATURES, log_probs_after, random_clipcap, random_features, random_lstm
 
-from captioning.search.base import greedy
+from captioning.search.base import Rules, greedy
 from captioning.search.sampling import sample
 from models.lstm import LSTMConfig, LSTMDecoder
 
@@ -36,9 +36,10 @@ def distribution(model, features: torch.Tensor, longest: int, change=lambda logs
     return found | beginnings
 
 
-def drawn(model, features: torch.Tensor, count: int, seed: int = 0, **options) -> list[tuple[int, ...]]:
+def drawn(model, features: torch.Tensor, count: int, seed: int = 0, banned_ids=(), **options) -> list[tuple[int, ...]]:
     generator = torch.Generator().manual_seed(seed)
-    (found,) = sample(model, features, count, max_tokens=3, eos_id=END, generator=generator, **options)
+    rules = Rules(max_tokens=3, eos_id=END, banned_ids=banned_ids)
+    (found,) = sample(model, features, rules, count, generator=generator, **options)
     return [(*one.tokens, END) if one.ended else tuple(one.tokens) for one in found]
 
 
@@ -86,7 +87,7 @@ def test_captions_come_as_often_as_the_model_says(change):
 def test_two_samples_of_an_image_are_independent():
     model, features, turns = few_words(3), random_features(3, 1), 3000
     images = features.expand(turns, -1)
-    found = sample(model, images, 2, max_tokens=1, eos_id=END, generator=torch.Generator().manual_seed(0))
+    found = sample(model, images, Rules(max_tokens=1, eos_id=END), 2, generator=torch.Generator().manual_seed(0))
     pairs = Counter(tuple(tuple(one.tokens) for one in of_image) for of_image in found)
     alone = {caption[:-1] if caption[-1] == END else caption: share
              for caption, share in distribution(model, features, 1).items()}  # fmt: skip
@@ -97,8 +98,8 @@ def test_two_samples_of_an_image_are_independent():
 @BOTH
 def test_log_probs_are_the_model_s(kind):
     model, features = MODELS[kind], random_features(1, 3, "grid" in kind)
-    options = dict(top_p=0.9, temperature=1.3, banned_ids=[5], generator=torch.Generator().manual_seed(0))
-    found = sample(model, features, 4, max_tokens=8, eos_id=END, **options)
+    options = dict(top_p=0.9, temperature=1.3, generator=torch.Generator().manual_seed(0))
+    found = sample(model, features, Rules(max_tokens=8, eos_id=END, banned_ids=[5]), 4, **options)
     assert len({len(one.tokens) for of_image in found for one in of_image}) > 2
     with torch.no_grad():
         for image, of_image in enumerate(found):
@@ -119,7 +120,9 @@ def test_the_generator_decides(kind):
     model, features = MODELS[kind], random_features(1, 3, "grid" in kind)
 
     def captions(seed):
-        return sample(model, features, 5, max_tokens=9, eos_id=END, generator=torch.Generator().manual_seed(seed))
+        return sample(
+            model, features, Rules(max_tokens=9, eos_id=END), 5, generator=torch.Generator().manual_seed(seed)
+        )
 
     assert captions(0) == captions(0) != captions(1)
 
@@ -132,16 +135,16 @@ def test_a_model_in_training_is_sampled_without_dropout_and_left_in_training():
 
 def test_a_temperature_near_zero_is_greedy_search():
     model, features = MODELS["clipcap"], random_features(1, 4)
-    cold = sample(model, features, 2, max_tokens=9, eos_id=END, temperature=1e-4)
-    best = greedy(model, features, max_tokens=9, eos_id=END)
+    cold = sample(model, features, Rules(max_tokens=9, eos_id=END), 2, temperature=1e-4)
+    best = greedy(model, features, Rules(max_tokens=9, eos_id=END))
     assert [[one.tokens for one in of_image] for of_image in cold] == [[one[0].tokens] * 2 for one in best]
 
 
 @pytest.mark.parametrize("options", [{"top_p": 0.0}, {"top_p": 1.5}, {"temperature": 0.0}, {"count": 0}])
 def test_what_cannot_be_drawn_is_said(options):
     with pytest.raises(ValueError, match="sample needs"):
-        sample(few_words(0), random_features(0, 1), **{"count": 1, "max_tokens": 3, "eos_id": END} | options)
+        sample(few_words(0), random_features(0, 1), Rules(max_tokens=3, eos_id=END), **{"count": 1} | options)
 
 
 def test_no_images():
-    assert sample(few_words(0), random_features(0, 0), 3, max_tokens=3, eos_id=END) == []
+    assert sample(few_words(0), random_features(0, 0), Rules(max_tokens=3, eos_id=END), 3) == []

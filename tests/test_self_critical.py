@@ -9,7 +9,7 @@ from test_decoding import random_clipcap, random_lstm
 from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import word_vocabulary
 from captioning.metrics.cider import CiderD
-from captioning.search.base import Hypothesis
+from captioning.search.base import Hypothesis, Rules
 from captioning.search.sampling import sample
 from captioning.training.self_critical import GreedyCider, SelfCritical, as_tensor, words_of
 from models.lstm import LSTMConfig, LSTMDecoder
@@ -53,8 +53,8 @@ def test_the_gradient_is_the_policy_gradient():
     loss.backward()
 
     torch.manual_seed(7)
-    limits = dict(max_tokens=40, eos_id=text.eos_id, banned_ids=text.banned_ids)
-    found = sample(twin.model, IMAGE_FEATURES[images], 4, **limits)
+    rules = Rules(max_tokens=40, eos_id=text.eos_id, banned_ids=text.banned_ids)
+    found = sample(twin.model, IMAGE_FEATURES[images], rules, 4)
     reward, total, tokens, every = CiderD(REFERENCES, count_end=True), 0.0, 0, []
     for image, captions in zip(images, found, strict=True):
         rewards = reward.scores(REFERENCES[image], [words_of(text, one) for one in captions])
@@ -143,7 +143,7 @@ def test_greedy_cider_is_coco_caption_s():
 
     decoder = trained_a_little()
     text = decoder.text
-    found = greedy(decoder.model, IMAGE_FEATURES, max_tokens=40, eos_id=text.eos_id, banned_ids=text.banned_ids)
+    found = greedy(decoder.model, IMAGE_FEATURES, Rules(max_tokens=40, eos_id=text.eos_id, banned_ids=text.banned_ids))
     said = {i: [text.decode(captions[0].tokens)] for i, captions in enumerate(found)}
     expected, _ = Cider().compute_score(dict(enumerate(REFERENCES)), said)
     assert GreedyCider(decoder, REFERENCES).of([IMAGE_FEATURES]) == pytest.approx(expected)

@@ -16,19 +16,19 @@ import torch.nn.functional as F
 from torch import nn
 
 from captioning.core.errors import UserError
-from captioning.core.settings import Training
+from captioning.core.settings import TrainingSettings
 from captioning.training.loop import Job, fit, fit_in_phases, learning_rate
 
 ROOT = Path(__file__).parent.parent
 STEPS = 6
 
 
-def options(**changes) -> Training:
+def options(**changes) -> TrainingSettings:
     values = {
         "epochs": 5, "batch_size": 8, "lr": 0.05, "weight_decay": 0.1, "warmup": 0.2, "clip_norm": 1.0,
         "patience": 10, "precision": "fp32",
     }  # fmt: skip
-    return Training(**values | changes)
+    return TrainingSettings(**values | changes)
 
 
 def job(seed: int = 0, inputs: str = "data", slow: float = 0.0) -> Job:

@@ -29,12 +29,12 @@ class Group(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
-class Scenes(Group):
+class ScenesSettings(Group):
     images: Annotated[int, Field(ge=10)]
     size: Annotated[int, Field(ge=32, le=1024)]
 
 
-class Data(Group):
+class DataSettings(Group):
     source: Literal["scenes", "flickr8k", "karpathy", "folder"]
     root: str | None
     annotations: str | None
@@ -43,22 +43,22 @@ class Data(Group):
     max_dropped: Share
     dev_share: Share
     test_share: Share
-    scenes: Scenes
+    scenes: ScenesSettings
 
 
-class VGG16Scratch(Group):
+class VGG16ScratchSettings(Group):
     width: Annotated[float, Field(gt=0, le=1)]
 
 
-class VGG16(Group):
+class VGG16Settings(Group):
     weights: str
     layer: Literal["fc7", "conv5_3"]
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
     features: str | None
-    scratch: VGG16Scratch
+    scratch: VGG16ScratchSettings
 
 
-class CLIPScratch(Group):
+class CLIPScratchSettings(Group):
     embed_dim: Positive
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
     vision_layers: Annotated[list[Positive], Field(min_length=4, max_length=4)]
@@ -68,22 +68,22 @@ class CLIPScratch(Group):
     text_width: Annotated[int, Field(ge=64, multiple_of=64)]
 
 
-class CLIP(Group):
+class CLIPSettings(Group):
     weights: str
     features: str | None
-    scratch: CLIPScratch
+    scratch: CLIPScratchSettings
 
 
-class Extract(Group):
+class ExtractSettings(Group):
     batch_size: Positive
     precision: Precision
 
 
-class ExtractCLIP(Extract):
+class ExtractCLIPSettings(ExtractSettings):
     normalize: bool
 
 
-class Training(Group):
+class TrainingSettings(Group):
     """What every training stage has: the knobs of `captioning.training.fit`."""
 
     epochs: Whole
@@ -96,11 +96,11 @@ class Training(Group):
     precision: Precision
 
 
-class FinetuneVGG16(Training):
+class FinetuneVGG16Settings(TrainingSettings):
     labels: Positive
 
 
-class FinetuneCLIP(Training):
+class FinetuneCLIPSettings(TrainingSettings):
     batch_size: Annotated[int, Field(ge=2)]  # a pair alone has nothing to be told from
     trains: Literal["all", "last", "projections"]
     blocks: Positive
@@ -109,7 +109,7 @@ class FinetuneCLIP(Training):
     chunk_size: Positive | None
 
 
-class LSTM(Group):
+class LSTMSettings(Group):
     embed_dim: Positive
     hidden_size: Positive
     merge: bool
@@ -128,21 +128,21 @@ class LSTM(Group):
         return self
 
 
-class SelfCritical(Group):
+class SelfCriticalSettings(Group):
     epochs: Whole
     batch_size: Positive
     lr: Rate
     samples: Annotated[int, Field(ge=2, le=100)]
 
 
-class TrainDecoder(Training):
+class TrainDecoderSettings(TrainingSettings):
     label_smoothing: Share
     monitor: Literal["loss", "cider"]
     ema: Share
-    self_critical: SelfCritical
+    self_critical: SelfCriticalSettings
 
 
-class GPT2Scratch(Group):
+class GPT2ScratchSettings(Group):
     vocab_size: Annotated[int, Field(ge=258)]
     layers: Positive
     heads: Positive
@@ -156,7 +156,7 @@ class GPT2Scratch(Group):
         return self
 
 
-class ClipCap(Group):
+class ClipCapSettings(Group):
     prefix_len: Annotated[int, Field(ge=1, le=200)]
     standardize: bool
     image_dropout: Share
@@ -167,15 +167,15 @@ class ClipCap(Group):
     freeze_gpt2: bool
     init_from: str | None
     max_caption_tokens: Annotated[int, Field(ge=2, le=512)]
-    scratch: GPT2Scratch
+    scratch: GPT2ScratchSettings
 
 
-class Ensemble(Group):
+class EnsembleSettings(Group):
     lstm: list[str]
     clipcap: list[str]
 
 
-class Diverse(Group):
+class DiverseSettings(Group):
     captions: Annotated[int, Field(ge=0, le=100)]
     method: Literal["nucleus", "beams"]
     top_p: Rate
@@ -183,15 +183,15 @@ class Diverse(Group):
     strength: NonNegative
 
 
-class Generate(Group):
+class GenerateSettings(Group):
     beam_size: Positive
     length_penalty: Annotated[float, Field(ge=-10, le=10)]
     no_repeat_ngram: Whole
     max_tokens: Annotated[int, Field(ge=1, le=512)]
     batch_size: Positive
     consensus: NonNegative
-    ensemble: Ensemble
-    diverse: Diverse
+    ensemble: EnsembleSettings
+    diverse: DiverseSettings
 
     @model_validator(mode="after")
     def _something_to_choose_from(self):
@@ -200,12 +200,12 @@ class Generate(Group):
         return self
 
 
-class Evaluate(Group):
+class EvaluateSettings(Group):
     split: Literal["test", "dev"]
     bootstrap: Annotated[int, Field(ge=100)]
 
 
-class Machine(Group):
+class MachineSettings(Group):
     """What changes how fast a run is and no result: no stage depends on it."""
 
     workers: Whole
@@ -218,20 +218,20 @@ class Machine(Group):
 
 class Settings(Group):
     seed: Whole
-    machine: Machine
-    data: Data
-    vgg16: VGG16
-    finetune_vgg16: FinetuneVGG16
-    clip: CLIP
-    finetune_clip: FinetuneCLIP
-    extract_vgg16: Extract
-    extract_clip: ExtractCLIP
-    lstm: LSTM
-    train_lstm: TrainDecoder
-    model: ClipCap
-    train_clipcap: TrainDecoder
-    generate: Generate
-    evaluate: Evaluate
+    machine: MachineSettings
+    data: DataSettings
+    vgg16: VGG16Settings
+    finetune_vgg16: FinetuneVGG16Settings
+    clip: CLIPSettings
+    finetune_clip: FinetuneCLIPSettings
+    extract_vgg16: ExtractSettings
+    extract_clip: ExtractCLIPSettings
+    lstm: LSTMSettings
+    train_lstm: TrainDecoderSettings
+    model: ClipCapSettings
+    train_clipcap: TrainDecoderSettings
+    generate: GenerateSettings
+    evaluate: EvaluateSettings
 
     @model_validator(mode="after")
     def _captions_fit(self):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import BaseModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -22,6 +23,8 @@ from captioning.core.files import atomic_write, write_json
 from captioning.decoders.vocabulary import Text
 from models import clipcap
 from models.lstm import LSTMConfig, LSTMDecoder
+
+Config = TypeVar("Config")
 
 # The attributes of a feature store that must be the same for training and for captioning.
 FEATURE_KEYS = ("encoder", "layer", "weights", "preprocessing", "normalization")
@@ -48,6 +51,12 @@ class Decoder:
 def feature_identity(attributes: Mapping[str, Any]) -> dict[str, str]:
     """What of a feature store's attributes a decoder depends on."""
     return {key: str(attributes[key]) for key in FEATURE_KEYS if key in attributes}
+
+
+def config_from(config: type[Config], settings: BaseModel, **others: Any) -> Config:
+    """A network's configuration: the fields that the settings have under the same names, and `others`."""
+    names = {field.name for field in fields(config)} & set(type(settings).model_fields)
+    return config(**{name: getattr(settings, name) for name in names} | others)
 
 
 def save_decoder(folder: Path, decoder: Decoder, **extra: object) -> None:

@@ -19,16 +19,31 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging
 
 from captioning.core.errors import UserError
-from captioning.core.settings import ClipCap, Settings
-from captioning.decoders.checkpoint import Decoder, read_decoder
+from captioning.core.settings import ClipCapSettings, Settings
+from captioning.decoders.checkpoint import Decoder, config_from, read_decoder
 from captioning.decoders.vocabulary import Text, pretrained_bpe, train_bpe
 from captioning.weights import sources
 from captioning.weights.state_dict import read_state_dict
-from models.clipcap import ClipCapConfig, from_sizes
+from models.clipcap import ClipCap, ClipCapConfig, from_sizes
 
 HEAD = 64  # channels of an attention head in every published GPT-2
 OLD_BUFFERS = re.compile(r"gpt\.transformer\.h\.\d+\.attn\.(bias|masked_bias)")  # masks that old transformers stored
 CLIP_WITH = {512: "ViT-B/32, ViT-B/16, RN101", 640: "RN50x4", 768: "ViT-L/14, RN50x16", 1024: "RN50, RN50x64"}
+
+
+def fresh_clipcap(
+    options: ClipCapSettings, captions: list[str], feature_size: int, features: dict[str, str]
+) -> Decoder:
+    """A new mapping network before the GPT-2 that `model.gpt2` names; GPT-2 from scratch has room for the prefix.
+
+    Args:
+        captions: of the training images.
+        feature_size, features: as in `initial_clipcap`.
+    """
+    text, gpt = language_model(options, captions)
+    config = config_from(ClipCapConfig, options, feature_size=feature_size)
+    sizes = config.to_dict() | {"gpt2": gpt.config.to_diff_dict()}
+    return Decoder("clipcap", ClipCap(config, gpt), text, sizes, features)
 
 
 def initial_clipcap(settings: Settings, feature_size: int, features: dict[str, str]) -> Decoder:
@@ -152,7 +167,7 @@ def sizes_of(weights: dict[str, Tensor], eos_id: int) -> dict:
     return ClipCapConfig(feature_size=size, **mapping).to_dict() | {"gpt2": gpt2.to_diff_dict()}
 
 
-def language_model(options: ClipCap, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
+def language_model(options: ClipCapSettings, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
     """What `model.gpt2` asks for, in fp32 on the CPU.
 
     Args:
@@ -164,7 +179,7 @@ def language_model(options: ClipCap, captions: list[str]) -> tuple[Text, GPT2LMH
     return open_tokenizer(folder), open_model(folder)
 
 
-def from_scratch(options: ClipCap, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
+def from_scratch(options: ClipCapSettings, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
     s, text = options.scratch, train_bpe(captions, options.scratch.vocab_size)
     config = GPT2Config(
         vocab_size=text.size,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from captioning.core.errors import UserError
-from captioning.core.settings import CLIP, VGG16
+from captioning.core.settings import CLIPSettings, VGG16Settings
 from captioning.features.images import Preprocess, clip_preprocess, vgg16_preprocess
 from captioning.weights import sources
 from captioning.weights.state_dict import read_state_dict
@@ -18,7 +18,7 @@ from models import clip, vgg16
 CLIP_VOCABULARY = 49408  # of clip.tokenize
 
 
-def initial_vgg16(options: VGG16) -> tuple[vgg16.VGG16, Preprocess]:
+def initial_vgg16(options: VGG16Settings) -> tuple[vgg16.VGG16, Preprocess]:
     """A VGG16 as `vgg16.weights` asks for it, and the preprocessing that goes with it."""
     if options.weights == "scratch":
         config = vgg16.VGG16Config(options.image_size, options.scratch.width, batch_norm=True, num_labels=1)
@@ -28,7 +28,7 @@ def initial_vgg16(options: VGG16) -> tuple[vgg16.VGG16, Preprocess]:
     return network, vgg16_preprocess(network.config.image_size)
 
 
-def initial_clip(options: CLIP) -> tuple[clip.CLIP, Preprocess]:
+def initial_clip(options: CLIPSettings) -> tuple[clip.CLIP, Preprocess]:
     """A CLIP as `clip.weights` asks for it, and the preprocessing that goes with it."""
     if options.weights == "scratch":
         s = options.scratch

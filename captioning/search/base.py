@@ -12,22 +12,66 @@ Further searches: `captioning.search.beam`, `captioning.search.diverse`, `captio
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from captioning.core.settings import GenerateSettings
+from captioning.decoders.vocabulary import Text
+
 DEAD = float("-inf")  # score of what may not or cannot be said
 
 
-class Decoder(Protocol):
+class CaptionModel(Protocol):
     training: bool
     max_tokens: int | None
 
     def train(self, mode: bool = True) -> Any: ...
     def begin(self, features: Tensor) -> tuple[Tensor, Any]: ...
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a search keeps to.
+
+    Attributes:
+        max_tokens: longest caption, the end-of-text token counted; the model's own limit where that is lower.
+        eos_id: the end-of-text token.
+        banned_ids: never said.
+        beam_size: captions that a beam search keeps. `greedy` and `sample` do not look at it.
+        length_penalty: a score is the log-probability / length ** length_penalty: 0 favours short captions, 1 takes the
+            mean per token, more than 1 favours long ones. `sample` takes the mean always.
+        no_repeat_ngram: no sequence of this many tokens occurs twice in a caption; 0 for no such rule. `sample` does
+            not look at it.
+    """
+
+    max_tokens: int
+    eos_id: int
+    banned_ids: Collection[int] = ()
+    beam_size: int = 1
+    length_penalty: float = 1.0
+    no_repeat_ngram: int = 0
+
+    @classmethod
+    def of(cls, options: GenerateSettings, text: Text) -> "Rules":
+        """What the settings `generate` and a decoder's tokens ask of every search."""
+        return cls(
+            max_tokens=options.max_tokens,
+            eos_id=text.eos_id,
+            banned_ids=text.banned_ids,
+            beam_size=options.beam_size,
+            length_penalty=options.length_penalty,
+            no_repeat_ngram=options.no_repeat_ngram,
+        )
+
+    def within(self, model: CaptionModel) -> "Rules":
+        """The same, with `max_tokens` no more than the model can say. ValueError where no caption keeps to them."""
+        if self.beam_size < 1 or self.max_tokens < 1:
+            raise ValueError(f"beam_size and max_tokens must be 1 or more, not {self.beam_size} and {self.max_tokens}")
+        return self if model.max_tokens is None else replace(self, max_tokens=min(self.max_tokens, model.max_tokens))
 
 
 @dataclass(frozen=True)
@@ -55,7 +99,7 @@ class Batch:
         images: (n,) which ones are still in the batch.
     """
 
-    def __init__(self, model: Decoder, features: Tensor, width: int) -> None:
+    def __init__(self, model: CaptionModel, features: Tensor, width: int) -> None:
         self.model, self.width = model, width
         self.found: list[list[Hypothesis]] = [[] for _ in range(len(features))]
         self.images = torch.arange(len(features), device=features.device)
@@ -100,15 +144,8 @@ def parted(going: Tensor) -> tuple[Tensor, Tensor]:
     return going.nonzero()[:, 0], (~going).nonzero()[:, 0]
 
 
-def longest_caption(model: Decoder, beam_size: int, max_tokens: int) -> int:
-    """`max_tokens`, or what the model can say at most."""
-    if beam_size < 1 or max_tokens < 1:
-        raise ValueError(f"beam_size and max_tokens must be 1 or more, not {beam_size} and {max_tokens}")
-    return max_tokens if model.max_tokens is None else min(max_tokens, model.max_tokens)
-
-
 @contextmanager
-def evaluating(model: Decoder) -> Iterator[None]:
+def evaluating(model: CaptionModel) -> Iterator[None]:
     """Dropout off, and afterwards as it was."""
     training = model.training
     model.train(False)
@@ -122,8 +159,7 @@ def best_tokens(
     logits: Tensor,
     count: int,
     paths: Tensor,
-    banned_ids: Collection[int],
-    no_repeat_ngram: int,
+    rules: Rules,
     handicap: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The `count` best next tokens of each row that may be said: log-probabilities, these less the handicap, ids.
@@ -132,11 +168,12 @@ def best_tokens(
     others' do not rise.
     """
     gains = logits.float().log_softmax(dim=1)  # (N, V)
-    if banned_ids:
-        gains = gains.index_fill(1, torch.tensor(sorted(banned_ids), device=gains.device), DEAD)
-    if no_repeat_ngram and paths.shape[1] >= no_repeat_ngram:
-        windows = paths.unfold(1, no_repeat_ngram, 1)  # (N, length - n + 1, n): all n-grams so far
-        newest = paths[:, paths.shape[1] + 1 - no_repeat_ngram :]  # (N, n-1): what the next token would complete
+    if rules.banned_ids:
+        gains = gains.index_fill(1, torch.tensor(sorted(rules.banned_ids), device=gains.device), DEAD)
+    n = rules.no_repeat_ngram
+    if n and paths.shape[1] >= n:
+        windows = paths.unfold(1, n, 1)  # (N, length - n + 1, n): all n-grams so far
+        newest = paths[:, paths.shape[1] + 1 - n :]  # (N, n-1): what the next token would complete
         repeats = (windows[..., :-1] == newest[:, None]).all(dim=2)  # (N, length - n + 1)
         limit = torch.full(repeats.shape, float("inf"), device=gains.device).masked_fill(repeats, DEAD)
         gains = gains.scatter_reduce(1, windows[..., -1], limit, "amin")
@@ -150,28 +187,20 @@ def best_tokens(
 
 
 @torch.inference_mode()
-def greedy(
-    model: Decoder,
-    features: Tensor,
-    *,
-    max_tokens: int,
-    eos_id: int,
-    length_penalty: float = 1.0,
-    banned_ids: Collection[int] = (),
-    no_repeat_ngram: int = 0,
-) -> list[list[Hypothesis]]:
-    """The most probable next token, again and again: one caption an image. Arguments as in `beams.beam_search`."""
-    max_tokens = longest_caption(model, 1, max_tokens)
+def greedy(model: CaptionModel, features: Tensor, rules: Rules) -> list[list[Hypothesis]]:
+    """The most probable next token, again and again: one caption an image."""
+    rules = rules.within(model)
     paths = torch.zeros(len(features), 0, dtype=torch.int64, device=features.device)  # (n, length)
     gains = paths.float()  # (n, length)
     with evaluating(model):
         batch = Batch(model, features, 1)
         for length, logits in batch.steps():
-            gain, _, token = best_tokens(logits, 1, paths, banned_ids, no_repeat_ngram)  # (n, 1) each
+            gain, _, token = best_tokens(logits, 1, paths, rules)  # (n, 1) each
             paths, gains = torch.cat([paths, token], dim=1), torch.cat([gains, gain], dim=1)
-            stay, leave = parted((token[:, 0] != eos_id) & (length < max_tokens))
+            stay, leave = parted((token[:, 0] != rules.eos_id) & (length < rules.max_tokens))
             ended = zip(paths[leave].tolist(), gains[leave].tolist(), strict=True)
-            batch.end(leave, [[_hypothesis(*one, length**length_penalty, eos_id)] for one in ended])
+            divisor = length**rules.length_penalty
+            batch.end(leave, [[_hypothesis(*one, divisor, rules.eos_id)] for one in ended])
             batch.go_on(stay, token)
             paths, gains = paths[stay], gains[stay]
     return batch.found

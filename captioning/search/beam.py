@@ -5,79 +5,39 @@ The search keeps to the meaning of transformers' `generate(num_beams=K, early_st
 image is done when K are finished and its best live beam, were it to end here, would not beat the worst of them.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from captioning.core.settings import Generate
-from captioning.decoders.vocabulary import Text
 from captioning.search.base import (
     DEAD,
     Batch,
-    Decoder,
+    CaptionModel,
     Hypothesis,
+    Rules,
     best_tokens,
     evaluating,
     greedy,
-    longest_caption,
     parted,
 )
 
 
-def rules_of(options: Generate, text: Text) -> dict[str, Any]:
-    """What the settings `generate` and a decoder's tokens ask of every search, as its keyword arguments."""
-    return {
-        "beam_size": options.beam_size,
-        "max_tokens": options.max_tokens,
-        "eos_id": text.eos_id,
-        "length_penalty": options.length_penalty,
-        "banned_ids": text.banned_ids,
-        "no_repeat_ngram": options.no_repeat_ngram,
-    }
-
-
 @torch.inference_mode()
-def beam_search(
-    model: Decoder,
-    features: Tensor,
-    *,
-    beam_size: int,
-    max_tokens: int,
-    eos_id: int,
-    length_penalty: float = 1.0,
-    banned_ids: Collection[int] = (),
-    no_repeat_ngram: int = 0,
-) -> list[list[Hypothesis]]:
-    """The `beam_size` best captions of each image, best first; a beam of one is `greedy`.
+def beam_search(model: CaptionModel, features: Tensor, rules: Rules) -> list[list[Hypothesis]]:
+    """The `rules.beam_size` best captions of each image, best first; a beam of one is `greedy`.
 
     Args:
         model: a decoder; its dropout is off during the search.
         features: (B, ...) what `model.begin` takes.
-        max_tokens: longest caption, the end-of-text token counted; the model's own limit where that is lower.
-        length_penalty: a score is the log-probability / length ** length_penalty: 0 favours short captions, 1 takes the
-            mean per token, more than 1 favours long ones.
-        banned_ids: never generated.
-        no_repeat_ngram: no sequence of this many tokens occurs twice in a caption; 0 for no such rule.
     """
-    max_tokens = longest_caption(model, beam_size, max_tokens)
-    if beam_size == 1:
-        return greedy(
-            model,
-            features,
-            max_tokens=max_tokens,
-            eos_id=eos_id,
-            length_penalty=length_penalty,
-            banned_ids=banned_ids,
-            no_repeat_ngram=no_repeat_ngram,
-        )
-    rules = Rules(beam_size, max_tokens, eos_id, length_penalty, banned_ids, no_repeat_ngram)
+    rules = rules.within(model)
+    if rules.beam_size == 1:
+        return greedy(model, features, rules)
     beams = LiveBeams.start(len(features), rules, features.device)
     with evaluating(model):
-        batch = Batch(model, features, beam_size)
+        batch = Batch(model, features, rules.beam_size)
         for _, logits in batch.steps():
             beams, parents = beams.advance(logits, rules)
             stay, leave = parted(beams.going)
@@ -86,18 +46,6 @@ def beam_search(
             batch.go_on(stay, beams.paths[..., -1], parents)
             beams = beams.at(stay)
     return batch.found
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a beam search keeps to: the arguments of `beam_search`."""
-
-    beam_size: int
-    max_tokens: int
-    eos_id: int
-    length_penalty: float = 1.0
-    banned_ids: Collection[int] = ()
-    no_repeat_ngram: int = 0
 
 
 class LiveBeams(NamedTuple):
@@ -132,8 +80,7 @@ class LiveBeams(NamedTuple):
             handicap: (n, V) by how much a token is worse than its log-probability says, for all beams of an image.
         """
         size, length = rules.beam_size, self.paths.shape[2] + 1
-        paths, bans = self.paths.flatten(0, 1), (rules.banned_ids, rules.no_repeat_ngram)
-        gain, worth, token = best_tokens(logits, 2 * size, paths, *bans, handicap)
+        gain, worth, token = best_tokens(logits, 2 * size, self.paths.flatten(0, 1), rules, handicap)
         total, parent, gain, token = _best_continuations(self.scores, gain, worth, token, 2 * size)  # (n, 2K) each
         paths, gains = _extend(self.paths, parent, token), _extend(self.gains, parent, gain)  # (n, 2K, length)
 

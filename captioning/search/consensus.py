@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captioning.core.settings import Generate
+from captioning.core.settings import GenerateSettings
 from captioning.data.dataset import Data
 from captioning.data.ptb_fast import quick_tokenize
 from captioning.decoders.vocabulary import Text
 from captioning.features.store import FeatureStore
 from captioning.metrics.expected_cider import ExpectedCiderD
-from captioning.search.base import Decoder, Hypothesis
-from captioning.search.beam import beam_search, rules_of
+from captioning.search.base import CaptionModel, Hypothesis, Rules
+from captioning.search.beam import beam_search
 from models.standardize import Standardize
 
 PENALTY = 0.3  # of the regression, times the mean squared length of an image's features
@@ -68,7 +68,7 @@ class Consensus:
         return captions[int(np.argmax(ranked))]  # among equals the one that the search prefers
 
 
-def consensus_of(options: Generate, store: FeatureStore, data: Data, text: Text) -> Consensus | None:
+def consensus_of(options: GenerateSettings, store: FeatureStore, data: Data, text: Text) -> Consensus | None:
     """What the settings ask for; None where that is nothing."""
     if not options.consensus:
         return None
@@ -78,10 +78,10 @@ def consensus_of(options: Generate, store: FeatureStore, data: Data, text: Text)
 
 
 def best_captions(
-    model: Decoder, features: Tensor, options: Generate, text: Text, consensus: Consensus | None
+    model: CaptionModel, features: Tensor, options: GenerateSettings, text: Text, consensus: Consensus | None
 ) -> list[Hypothesis]:
     """The caption of each image (B, ...) by beam search, and by consensus where there is one."""
-    found = beam_search(model, features, **rules_of(options, text))
+    found = beam_search(model, features, Rules.of(options, text))
     return [captions[0] for captions in found] if consensus is None else consensus.best(features, found)
 
 

@@ -6,46 +6,33 @@ place (Hamming diversity), so the first group's captions are those of beam searc
 from what has been said. As in the authors' code, what a caption has been charged stays charged when it is ranked.
 """
 
-from collections.abc import Collection
-
 import torch
 from torch import Tensor
 
-from captioning.core.settings import Generate
+from captioning.core.settings import GenerateSettings
 from captioning.decoders.vocabulary import Text
-from captioning.search.base import Batch, Decoder, Hypothesis, evaluating, longest_caption, parted
-from captioning.search.beam import LiveBeams, Rules, rules_of
+from captioning.search.base import Batch, CaptionModel, Hypothesis, Rules, evaluating, parted
+from captioning.search.beam import LiveBeams
 from captioning.search.sampling import sample
 
 
 @torch.inference_mode()
 def diverse_beam_search(
-    model: Decoder,
-    features: Tensor,
-    *,
-    groups: int,
-    strength: float,
-    beam_size: int,
-    max_tokens: int,
-    eos_id: int,
-    length_penalty: float = 1.0,
-    banned_ids: Collection[int] = (),
-    no_repeat_ngram: int = 0,
+    model: CaptionModel, features: Tensor, rules: Rules, *, groups: int, strength: float
 ) -> list[list[Hypothesis]]:
     """The best caption of each group, for each image in the order of the groups.
 
     Args:
+        rules: as in `captioning.search.beam.beam_search`, of each group.
         groups: captions an image.
         strength: of the diversity, in nats; 0 gives every group the same captions.
-        beam_size: of each group; the rest as in `captioning.search.beam.beam_search`.
 
     Returns:
         hypotheses whose `log_probs` are the model's own; `score`, by which a group chose, has the charges in it.
     """
     if groups < 1:
         raise ValueError(f"groups must be 1 or more, not {groups}")
-    max_tokens = longest_caption(model, beam_size, max_tokens)
-    rules = Rules(beam_size, max_tokens, eos_id, length_penalty, banned_ids, no_repeat_ngram)
+    rules, beam_size = rules.within(model), rules.beam_size
     each = [LiveBeams.start(len(features), rules, features.device) for _ in range(groups)]
     with evaluating(model):
         batch = Batch(model, features, groups * beam_size)
@@ -67,7 +54,7 @@ def diverse_beam_search(
 
 
 def several(
-    model: Decoder, features: Tensor, options: Generate, text: Text, generator: torch.Generator | None
+    model: CaptionModel, features: Tensor, options: GenerateSettings, text: Text, generator: torch.Generator | None
 ) -> list[list[Hypothesis]]:
     """Captions that differ, `options.diverse.captions` of each image (0: none), drawn or by diverse beam search.
 
@@ -75,14 +62,11 @@ def several(
         features: (B, ...) what `model.begin` takes.
         generator: of the draws, on the model's device.
     """
-    wanted = options.diverse
+    wanted, rules = options.diverse, Rules.of(options, text)
     if wanted.captions == 0:
         return [[] for _ in features]
     if wanted.method == "beams":
-        return diverse_beam_search(
-            model, features, groups=wanted.captions, strength=wanted.strength, **rules_of(options, text)
-        )
+        return diverse_beam_search(model, features, rules, groups=wanted.captions, strength=wanted.strength)
     return sample(
-        model, features, wanted.captions, max_tokens=options.max_tokens, eos_id=text.eos_id,
-        banned_ids=text.banned_ids, top_p=wanted.top_p, temperature=wanted.temperature, generator=generator,
-    )  # fmt: skip
+        model, features, rules, wanted.captions, top_p=wanted.top_p, temperature=wanted.temperature, generator=generator
+    )

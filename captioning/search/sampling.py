@@ -9,18 +9,16 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from captioning.search.base import DEAD, Batch, Decoder, Hypothesis, evaluating, longest_caption, parted
+from captioning.search.base import DEAD, Batch, CaptionModel, Hypothesis, Rules, evaluating, parted
 
 
 @torch.inference_mode()
 def sample(
-    model: Decoder,
+    model: CaptionModel,
     features: Tensor,
+    rules: Rules,
     count: int,
     *,
-    max_tokens: int,
-    eos_id: int,
-    banned_ids: Collection[int] = (),
     top_p: float = 1.0,
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
@@ -30,8 +28,9 @@ def sample(
     Args:
         model: a decoder; its dropout is off meanwhile.
         features: (B, ...) what `model.begin` takes.
-        max_tokens: longest caption, the end-of-text token counted; the model's own limit where that is lower.
-        banned_ids: never drawn; the others share their probability.
+        rules: what they say of `max_tokens`, `eos_id` and `banned_ids`; the tokens that may be said share the
+            probability of those that are banned.
+        count: captions an image.
         top_p: each token is drawn from the fewest most probable ones that together reach this probability (nucleus
             sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751); 1 for all tokens.
         temperature: what the logits are divided by before that; below 1 prefers what is probable.
@@ -45,7 +44,7 @@ def sample(
         raise ValueError(
             f"sample needs count >= 1, 0 < top_p <= 1 and temperature > 0, not {count}, {top_p} and {temperature}"
         )
-    max_tokens = longest_caption(model, 1, max_tokens)
+    rules, eos_id = rules.within(model), rules.eos_id
     paths = torch.zeros(len(features), count, 0, dtype=torch.int64, device=features.device)  # (n, count, length)
     gains, over = paths.float(), paths.any(dim=2)  # (n, count, length), (n, count): the end has been drawn
     with evaluating(model):
@@ -53,12 +52,12 @@ def sample(
         for length, logits in batch.steps():
             if length == 1:
                 logits = logits.repeat_interleave(count, dim=0)
-            token, gain = _draw(logits, banned_ids, top_p, temperature, generator)  # (n * count,) each
+            token, gain = _draw(logits, rules.banned_ids, top_p, temperature, generator)  # (n * count,) each
             token = token.view(over.shape).masked_fill(over, eos_id)  # what follows an end is not looked at
             paths = torch.cat([paths, token[..., None]], dim=2)
             gains = torch.cat([gains, gain.view(over.shape)[..., None]], dim=2)
             over = over | (token == eos_id)
-            stay, leave = parted(~over.all(dim=1) & (length < max_tokens))
+            stay, leave = parted(~over.all(dim=1) & (length < rules.max_tokens))
             ended = zip(paths[leave].tolist(), gains[leave].tolist(), strict=True)
             batch.end(leave, [[_hypothesis(*one, eos_id) for one in zip(*image, strict=True)] for image in ended])
             batch.go_on(stay, token)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from captioning.core.errors import UserError
-from captioning.core.settings import FinetuneCLIP
+from captioning.core.settings import FinetuneCLIPSettings
 
 PROJECTIONS = ("logit_scale", "text_projection", "visual.proj", "visual.attnpool.c_proj")
 
@@ -42,7 +42,7 @@ def depths(model: nn.Module) -> dict[str, int]:
     return found
 
 
-def parameter_groups(model: nn.Module, options: FinetuneCLIP) -> list[dict]:
+def parameter_groups(model: nn.Module, options: FinetuneCLIPSettings) -> list[dict]:
     """Freezes what `options.trains` leaves out, and returns the rest as `captioning.training.loop.Job.groups`.
 
     A weight at depth d learns at `layer_decay` ** d times the peak rate (Clark et al. 2020, ELECTRA).
@@ -94,7 +94,7 @@ def embed(encode: Callable[[Tensor], Tensor], inputs: Tensor, chunk_size: int | 
     return torch.cat([checkpoint(encode, part, use_reentrant=False) for part in inputs.split(chunk_size)])
 
 
-def check_chunks(model: nn.Module, options: FinetuneCLIP) -> None:
+def check_chunks(model: nn.Module, options: FinetuneCLIPSettings) -> None:
     """UserError where chunks would change the outcome: batch normalisation looks at a whole batch."""
     if options.chunk_size and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         raise UserError(

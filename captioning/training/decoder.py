@@ -11,11 +11,11 @@ import torch
 
 from captioning.core.device import pick_device
 from captioning.core.files import fingerprint
-from captioning.core.settings import TrainDecoder, Training
+from captioning.core.settings import TrainDecoderSettings, TrainingSettings
 from captioning.data.dataset import Data
 from captioning.decoders.checkpoint import Decoder, save_decoder
 from captioning.features.store import FeatureStore
-from captioning.search.base import greedy
+from captioning.search.base import Rules, greedy
 from captioning.training.batches import CaptionBatches
 from captioning.training.card import describe_captioner, write_card
 from captioning.training.loop import Job, fit_in_phases
@@ -31,7 +31,7 @@ def train_decoder(
     store: FeatureStore,
     captions: dict[str, list[list[str]]],
     data: Data,
-    options: TrainDecoder,
+    options: TrainDecoderSettings,
     seed: int,
     folder: Path,
     max_tokens: int | None = None,
@@ -70,14 +70,15 @@ def train_decoder(
         return {"dev_loss": loss.item(), "dev_cider": cider.of(features for features, _ in batches["dev"].in_order())}
 
     def samples() -> list[str]:
-        found = greedy(model, first, max_tokens=SHOWN_TOKENS, eos_id=text.eos_id, banned_ids=text.banned_ids)
+        rules = Rules(max_tokens=SHOWN_TOKENS, eos_id=text.eos_id, banned_ids=text.banned_ids)
+        found = greedy(model, first, rules)
         said = [text.decode(hypotheses[0].tokens) for hypotheses in found]
         lines = [f"{caption!r}  (a person: {reference!r})" for caption, reference in zip(said, references, strict=True)]
         if len(said) > 1 and len(set(said)) == 1:
             lines.append("the same caption for each: the image is not used yet")
         return lines
 
-    schedule = Training(**options.model_dump(include=set(Training.model_fields)))
+    schedule = TrainingSettings(**options.model_dump(include=set(TrainingSettings.model_fields)))
     shapes = {name: list(weight.shape) for name, weight in model.state_dict().items()}
     inputs = fingerprint(store.attrs, decoder.sizes, shapes, captions, text.tokenizer.to_str(), max_tokens, origin)
     cross_entropy = Job(
@@ -109,8 +110,13 @@ def train_decoder(
 
 
 def self_critical_phase(
-    before: Job, schedule: Training, options: TrainDecoder, decoder: Decoder, data: Data, images: CaptionBatches
-) -> tuple[Job, Training]:
+    before: Job,
+    schedule: TrainingSettings,
+    options: TrainDecoderSettings,
+    decoder: Decoder,
+    data: Data,
+    images: CaptionBatches,
+) -> tuple[Job, TrainingSettings]:
     """The phase that follows the cross-entropy's: the same model, judged on dev by CIDEr, and undone if it harms."""
     chosen = options.self_critical
     critic = SelfCritical(decoder, list(data.tokens("train").values()), chosen.samples)

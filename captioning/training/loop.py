@@ -23,7 +23,7 @@ from captioning.core.device import describe, pick_device, pick_dtype, seed_every
 from captioning.core.errors import UserError
 from captioning.core.files import atomic_write, only_writer
 from captioning.core.progress import track
-from captioning.core.settings import Training
+from captioning.core.settings import TrainingSettings
 
 CHECK_EVERY = 20  # steps between two looks at the loss; each look makes a GPU wait
 
@@ -65,7 +65,7 @@ class Job:
     or_nothing: bool = False
 
 
-def fit(job: Job, options: Training, seed: int, folder: Path) -> list[dict[str, float]]:
+def fit(job: Job, options: TrainingSettings, seed: int, folder: Path) -> list[dict[str, float]]:
     """Trains `job.model` in place and leaves it with its best epoch's weights. Returns the scores, a dict an epoch.
 
     Live curves go to `live/NAME`. `folder/resume.pt` holds the state after each epoch and is removed at the end. Raises
@@ -75,7 +75,7 @@ def fit(job: Job, options: Training, seed: int, folder: Path) -> list[dict[str, 
 
 
 def fit_in_phases(
-    phases: list[tuple[Job, Training]], seed: int, folder: Path
+    phases: list[tuple[Job, TrainingSettings]], seed: int, folder: Path
 ) -> tuple[list[dict[str, float]], dict[str, float] | None]:
     """As `fit`, job after job, each from the weights that the one before kept; the first one names the curves.
 
@@ -104,7 +104,7 @@ def forget_states(folder: Path) -> None:
 
 
 def _fit(
-    job: Job, options: Training, seed: int, state: _Resume, live: Live
+    job: Job, options: TrainingSettings, seed: int, state: _Resume, live: Live
 ) -> tuple[list[dict[str, float]], dict[str, float] | None]:
     device, dtype = pick_device(), pick_dtype(options.precision, pick_device())
     accelerator = Accelerator(mixed_precision="bf16" if dtype == torch.bfloat16 else "no", cpu=device.type == "cpu")
@@ -170,7 +170,13 @@ def learning_rate(step: int, steps: int, warmup: float) -> float:
 
 
 def _epoch(
-    job: Job, model: nn.Module, optimizer, accelerator: Accelerator, average: _Average, options: Training, epoch: int
+    job: Job,
+    model: nn.Module,
+    optimizer,
+    accelerator: Accelerator,
+    average: _Average,
+    options: TrainingSettings,
+    epoch: int,
 ) -> float:
     """One pass over the training data. Returns the mean loss."""
     model.train()
@@ -217,7 +223,7 @@ def _evaluate(job: Job, model: nn.Module, accelerator: Accelerator) -> dict[str,
         return {name: float(value) for name, value in job.evaluate().items()}
 
 
-def _groups(job: Job, options: Training) -> list[dict]:
+def _groups(job: Job, options: TrainingSettings) -> list[dict]:
     """Parameter groups for AdamW: matrices decay; biases, norms and other vectors do not."""
     result = []
     for group in job.groups or [{"params": list(job.model.parameters()), "scale": 1.0}]:

@@ -24,7 +24,7 @@ from captioning.data.ptb_fast import quick_tokenize
 from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import Text
 from captioning.metrics.cider import CiderD
-from captioning.search.base import Hypothesis, evaluating, greedy
+from captioning.search.base import Hypothesis, Rules, evaluating, greedy
 from captioning.search.sampling import sample
 from models.losses import PAD
 
@@ -52,9 +52,8 @@ class SelfCritical:
             images: (B,) where they stand in `references`.
         """
         text, features = self.text, self.model.standardize.drop(features)
-        found = sample(
-            self.model, features, self.samples, max_tokens=LONGEST, eos_id=text.eos_id, banned_ids=text.banned_ids
-        )
+        rules = Rules(max_tokens=LONGEST, eos_id=text.eos_id, banned_ids=text.banned_ids)
+        found = sample(self.model, features, rules, self.samples)
         torch.clear_autocast_cache()  # of weights that were cast without a gradient
         rewards = torch.tensor(
             [
@@ -79,8 +78,9 @@ class GreedyCider:
 
     def of(self, batches: Iterable[Tensor]) -> float:
         """Over all images: `batches` are their features (B, ...), in the order of the references."""
-        text, limits = self.text, {"max_tokens": LONGEST, "banned_ids": self.text.banned_ids}
-        found = [one for features in batches for one in greedy(self.model, features, eos_id=text.eos_id, **limits)]
+        text = self.text
+        rules = Rules(max_tokens=LONGEST, eos_id=text.eos_id, banned_ids=text.banned_ids)
+        found = [one for features in batches for one in greedy(self.model, features, rules)]
         scores = [
             self.cider.scores(references, [words_of(text, captions[0])])[0]
             for references, captions in zip(self.references, found, strict=True)
