@@ -21,7 +21,8 @@ import numpy as np
 from aiohttp import ClientPayloadError, web
 from aiohttp.http import HttpProcessingError
 
-from app.captioner import KINDS, PictureCaptioner
+from app import KINDS
+from app.captioner import PictureCaptioner
 from captioning.core import settings as schema
 from captioning.core.errors import UserError
 from captioning.features.images import ImageFault, Preprocess, decode
@@ -104,7 +105,7 @@ def application(captioners: dict[str, PictureCaptioner]) -> web.Application:
                 found = await loop.run_in_executor(worker, lambda: next(captioner(picture, int(count))))
             except ImageFault as error:
                 return fault(422, str(error))
-        return web.json_response({"captions": found})
+        return web.json_response({"captions": [caption.text for caption in found]})
 
     async def end(_: web.Application) -> None:
         worker.shutdown(wait=False, cancel_futures=True)

@@ -15,11 +15,12 @@ SERVER = """
 import asyncio, sys
 from types import SimpleNamespace
 from app import web
+from app.captioner import Caption
 from captioning.features.images import clip_preprocess
 
 def captioner(picture, count):
     picture.pixels(0)
-    yield ["a dog runs"] * count
+    yield [Caption("a dog runs", 0.0, 1.0, 1.0)] * count
 
 captioner.encoder = SimpleNamespace(preprocess=clip_preprocess(32))
 web.UPLOAD_SECONDS = float(sys.argv[1])
@@ -166,7 +167,7 @@ def test_ctrl_c_does_not_wait_for_an_unfinished_upload():
     held = [server.connected(upload(1000, b"half")), server.connected(b"POST /cap"), server.connected(b"")]
     time.sleep(0.3)
     seconds, errors = server.end()
-    assert seconds < 6 and errors == ""
+    assert seconds < 20 and errors == ""  # 2 on an idle machine
     assert len(held) == 3
 
 
