@@ -65,5 +65,7 @@ class Pictures:
 
 def _lines() -> Iterator[str]:
     """The names on standard input, one a line."""
+    if sys.stdin is None:  # closed
+        return iter(())
     sys.stdin.reconfigure(errors="surrogateescape")  # file names need not be UTF-8
     return (line.rstrip("\r\n") for line in sys.stdin if line.strip())
