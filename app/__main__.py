@@ -1,63 +1,125 @@
-"""Captions pictures with the captioners that the pipeline has trained, a line a caption, or in a browser:
-
-    python -m app photo.jpg another.png
-    python -m app --captioner lstm --captions 5 photo.jpg
-    python -m app --web
+"""Captions pictures with the captioners that the pipeline has trained, a line a caption, in a file, or in a browser.
 
 The encoder is the one in checkpoints/ whose features the captioner learned from; how captions are searched and drawn
-is params.yaml's `generate`. Captioners of imported features have no encoder here, and say so.
+is params.yaml's `generate`. Captioners of imported features have no encoder here, and say so. Torch is imported only
+once there is something to caption, so that `--help` and refusals come at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from pathlib import Path
 
-from app.captioner import KINDS, PictureCaptioner
-from captioning.core import settings as schema
+from app import KINDS
+from app.pictures import Pictures
+from app.results import ENDINGS, Results
 from captioning.core.errors import UserError, command
-from captioning.features.images import ImageFault, open_rgb
-from captioning.features.pixels import ImageFiles
+from captioning.core.progress import track
+
+EXAMPLES = """examples:
+  python -m app photo.jpg another.png
+  python -m app --captioner both --captions 5 photo.jpg
+  python -m app holiday/ 'more/*.jpg' --out captions.jsonl   # the same command again goes on where it ended
+  find . -name '*.jpg' | python -m app - --out captions.csv
+  python -m app --web
+"""
+MOST_CAPTIONS = 100
 
 
-@command
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m app", description="Captions pictures, a line a caption.")
-    parser.add_argument("pictures", nargs="*", type=Path)
-    parser.add_argument("--captioner", choices=KINDS, default="clipcap")
-    parser.add_argument("--captions", type=int, default=1, help="of each picture; several by generate.diverse")
-    parser.add_argument("--web", action="store_true", help="a page for it, which this machine alone can open")
-    parser.add_argument("--port", type=int, default=8000, help="of the page; 0 takes any that is free")
-    asked, settings = parser.parse_args(), schema.load()
-    if asked.captions < 1:
-        parser.error("--captions must be 1 or more")
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m app", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Captions pictures, a line a caption, by the captioners in checkpoints/.",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("pictures", nargs="*", metavar="PICTURE", help="a file, a folder, a glob, or - for a list on standard input")
+    add("--captioner", choices=[*KINDS, "both"], default="clipcap", help="default: clipcap")
+    add("--captions", type=int, default=1, metavar="N", help="different captions of each picture; default: 1")
+    add(
+        "--out", metavar="FILE", help="a .jsonl or .csv to write, with probabilities; pictures in it are not done again"
+    )
+    add("--web", action="store_true", help="open a page instead, for this machine's browsers alone; default: no")
+    add("--port", type=int, default=8000, help="of the page; 0 takes any that is free; default: 8000")
+    asked = parser.parse_args()
+    if not 1 <= asked.captions <= MOST_CAPTIONS:
+        parser.error(f"--captions must be from 1 to {MOST_CAPTIONS}")
     if not 0 <= asked.port <= 65535:
         parser.error("--port must be from 0 to 65535")
     if asked.web == bool(asked.pictures):
         parser.error("name pictures, or --web")
-    if asked.web:
-        from app.web import serve  # here, so that captions need no server's packages
-
-        return serve(settings, asked.port)
-    pictures = [path for path in asked.pictures if readable(path)]
-    captioner = PictureCaptioner(asked.captioner, settings)
-    found = captioner(ImageFiles(pictures, captioner.encoder.preprocess), asked.captions)
-    for path, captions in zip(pictures, found, strict=True):
-        for caption in captions:
-            print(f"{path}: {caption}", flush=True)
-    if len(pictures) < len(asked.pictures):
-        raise UserError(f"{len(asked.pictures) - len(pictures)} of {len(asked.pictures)} pictures cannot be read")
+    if asked.out and not asked.out.lower().endswith(ENDINGS):
+        parser.error(f"--out must end in {' or '.join(ENDINGS)}")
+    return asked
 
 
-def readable(path: Path) -> bool:
-    """Whether a file is a usable image; says on standard error what is wrong with it."""
+@command
+def main() -> None:
+    asked = parsed()
     try:
-        open_rgb(path)
-    except ImageFault as fault:
+        if asked.web:
+            from app.web import serve
+            from captioning.core import settings as schema
+
+            return serve(schema.load(), asked.port)
+        caption_files(asked)
+    except KeyboardInterrupt:
+        sys.exit("interrupted" + (f"; the same command goes on from what is in {asked.out}" if asked.out else ""))
+
+
+def caption_files(asked: argparse.Namespace) -> None:
+    """Prints or writes captions of what can be read, and lists the rest on standard error.
+
+    Raises UserError where a picture that was named one by one cannot be read, or there is no picture at all.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="surrogateescape")  # file names need not be UTF-8
+    pictures = Pictures(asked.pictures, without=asked.out)
+    for fault in pictures.faults:
         print(f"error: {fault}", file=sys.stderr)
-        return False
-    return True
+    if not pictures.paths:
+        raise UserError(f"no picture among {' '.join(asked.pictures)[:200]}")
+    kinds = list(KINDS) if asked.captioner == "both" else [asked.captioner]
+    results = Results(asked.out, asked.captions) if asked.out else None
+    done = results.done if results else set()
+    left = {kind: [path for path in pictures.paths if (os.path.abspath(path), kind) not in done] for kind in kinds}
+    skipped: dict[str, str] = {}
+    if any(left.values()):
+        _caption(asked, {kind: paths for kind, paths in left.items() if paths}, results, skipped)
+    for path, fault in skipped.items():
+        print(f"{'error' if path in pictures.named else 'skipped'}: {fault}", file=sys.stderr)
+    if results:
+        before = len(pictures.paths) * len(kinds) - sum(map(len, left.values()))
+        new = sum(path not in skipped for paths in left.values() for path in paths)
+        print(f"{asked.out}: captions of {new} pictures written, {before} were there, {len(skipped)} skipped")
+    if faults := len(pictures.faults) + len(pictures.named & set(skipped)):
+        raise UserError(f"{faults} of {len(pictures.paths) + len(pictures.faults)} pictures cannot be read")
+    if len(skipped) == len(pictures.paths):
+        raise UserError("no picture among these files")
+
+
+def _caption(asked: argparse.Namespace, left: dict[str, list[str]], results: Results | None, skipped: dict) -> None:
+    """Captions each kind's pictures; `skipped` gets those that are none, and why."""
+    from app.captioner import PictureCaptioner, Readable
+    from captioning.core import settings as schema
+
+    settings = schema.load()
+    captioners = {kind: PictureCaptioner(kind, settings) for kind in left}  # all, before the first begins
+    for kind, captioner in captioners.items():
+        paths = [path for path in left[kind] if path not in skipped]
+        files = Readable(paths, captioner.encoder.preprocess)
+        found = captioner(files, asked.captions)
+        if results or (sys.stderr.isatty() and not sys.stdout.isatty()):  # no bar among captions
+            found = track(found, f"captions by {KINDS[kind]}", total=len(paths), unit="picture")
+        for row, (path, captions) in enumerate(zip(paths, found, strict=True)):
+            if row in files.faults:
+                skipped[path] = files.faults[row]
+            elif results:
+                results.add({"file": path, "model": kind} | caption.row() for caption in captions)
+            else:
+                by = f" ({KINDS[kind]})" if asked.captioner == "both" else ""
+                for caption in captions:
+                    print(f"{path}{by}: {caption.text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,12 +20,47 @@ from captioning.data.dataset import load_data
 from captioning.decoders.checkpoint import Decoder, feature_identity, load
 from captioning.features.encode import encode
 from captioning.features.encoders import Encoder, load_clip, load_vgg16
+from captioning.features.images import ImageFault, Preprocess
 from captioning.features.pixels import ImageFiles
 from captioning.features.store import FeatureStore
+from captioning.search.base import Hypothesis
 from captioning.search.consensus import best_captions, consensus_of
-from captioning.search.diverse import several
+from captioning.search.diverse import distinct
 
-KINDS = {"clipcap": "ClipCap", "lstm": "LSTM"}  # and what people call them
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption, its score among a search's hypotheses, and the mean and the lowest probability of its tokens."""
+
+    text: str
+    score: float
+    mean: float
+    lowest: float
+
+    @classmethod
+    def of(cls, hypothesis: Hypothesis, text: str, length_penalty: float) -> Caption:
+        logs = hypothesis.log_probs
+        chances = [math.exp(log) for log in logs]
+        return cls(text, sum(logs) / len(logs) ** length_penalty, sum(chances) / len(chances), min(chances))
+
+    def row(self) -> dict[str, str | float]:
+        return {"caption": self.text, "score": self.score, "mean": self.mean, "lowest": self.lowest}
+
+
+class Readable(ImageFiles):
+    """Files of which some may be no pictures: those are black, and `faults` holds their row and what is wrong."""
+
+    def __init__(self, paths: Sequence[str | Path], preprocess: Preprocess) -> None:
+        super().__init__(paths, preprocess)
+        self.faults: dict[int, str] = {}
+
+    def pixels(self, row: int) -> np.ndarray:
+        try:
+            return super().pixels(row)
+        except ImageFault as fault:
+            self.faults[row] = str(fault)
+            side = self.preprocess.image_size
+            return np.zeros((side, side, 3), np.uint8)
 
 
 class PictureCaptioner:
@@ -40,8 +79,8 @@ class PictureCaptioner:
             store = FeatureStore.open(features_of(ENCODER_OF[kind]), expect=self.decoder.features)
             self.consensus = consensus_of(settings.generate, store, load_data(), self.decoder.text)
 
-    def __call__(self, files: ImageFiles, count: int = 1) -> Iterator[list[str]]:
-        """Of each picture, in order, the best caption by beam search and consensus, or `count` by `generate.diverse`.
+    def __call__(self, files: ImageFiles, count: int = 1) -> Iterator[list[Caption]]:
+        """Of each picture, in order, the best caption by beam search and consensus, or `count` by `distinct`.
 
         Raises ImageFault at the first that is no usable image, after the captions of all before it.
         """
@@ -50,14 +89,14 @@ class PictureCaptioner:
             features = torch.from_numpy(rows).half().float()  # (B, ...), as a feature store holds them
             yield from self._captions(features.to(self.encoder.device), count)
 
-    def _captions(self, features: Tensor, count: int) -> list[list[str]]:
+    def _captions(self, features: Tensor, count: int) -> list[list[Caption]]:
         model, text, options = self.decoder.model, self.decoder.text, self.settings.generate
         if count == 1:
             found = [[best] for best in best_captions(model, features, options, text, self.consensus)]
         else:
-            options = options.model_copy(update={"diverse": options.diverse.model_copy(update={"captions": count})})
-            found = several(model, features, options, text, None)
-        return [[text.decode(one.tokens) for one in of_image] for of_image in found]
+            found = distinct(model, features, options, text, count)
+        penalty = options.length_penalty
+        return [[Caption.of(one, text.decode(one.tokens), penalty) for one in of_image] for of_image in found]
 
 
 def encoder_of(decoder: Decoder, settings: schema.Settings) -> tuple[Encoder, schema.ExtractSettings]:

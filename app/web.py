@@ -3,21 +3,26 @@
     POST /captions?captioner=clipcap&captions=1        an image file's bytes, as application/octet-stream
     {"captions": ["a man rides a horse"]}              or, with status 4xx, {"error": "... is not a usable image"}
 
-It listens on this machine's own address alone, keeps no picture, and answers no other web site's pages: they can
-neither send that content type unasked nor reach it under another name (`own`).
+It listens on this machine's own address alone, keeps no picture, and answers no other web site's pages (`_stranger`).
+Each connection serves one request and has UPLOAD_SECONDS for it. Clients may send anything: what is no HTTP is answered
+by status 400 and not logged.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
+from aiohttp.http import HttpProcessingError
 
-from app.captioner import KINDS, PictureCaptioner
+from app import KINDS
+from app.captioner import PictureCaptioner
 from captioning.core import settings as schema
 from captioning.core.errors import UserError
 from captioning.features.images import ImageFault, Preprocess, decode
@@ -26,6 +31,10 @@ from captioning.features.pixels import ImageFiles
 HOST, HOSTS = "127.0.0.1", ("127.0.0.1", "localhost")
 PAGE = Path(__file__).parent / "page"
 MOST_BYTES, MOST_CAPTIONS = 64 * 2**20, 20
+MOST_UPLOADS = 16  # at a time, received or waiting for their captions
+UPLOAD_SECONDS = 30  # that a client has to send its request
+END_SECONDS = 1  # that requests have to end when the server is interrupted
+BUSY = web.AppKey("busy", set)  # the connections whose request is being answered
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -70,33 +79,40 @@ def serve(settings: schema.Settings, port: int) -> None:
 def application(captioners: dict[str, PictureCaptioner]) -> web.Application:
     """The page of these captioners, which work on one picture at a time."""
     worker = ThreadPoolExecutor(1)
+    uploads = asyncio.Semaphore(MOST_UPLOADS)
 
     async def trained(_: web.Request) -> web.Response:
         return web.json_response({kind: KINDS[kind] for kind in captioners})
 
     async def captions(request: web.Request) -> web.Response:
-        if request.content_type != "application/octet-stream":
+        if request.headers.get("Content-Type") != "application/octet-stream":  # aiohttp's content_type has a default
             return fault(415, "send the picture's bytes as application/octet-stream")
         captioner = captioners.get(request.query.get("captioner", next(iter(captioners))))
         if captioner is None:
             return fault(400, f"captioner must be one of {', '.join(captioners)}")
         count = request.query.get("captions", "1")
-        if not (count.isascii() and count.isdigit() and 1 <= int(count) <= MOST_CAPTIONS):
+        if count not in map(str, range(1, MOST_CAPTIONS + 1)):
             return fault(400, f"captions must be a whole number from 1 to {MOST_CAPTIONS}")
-        try:
-            content = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            return fault(413, f"the picture has more than {MOST_BYTES // 2**20} MB")
-        picture = Sent(content, captioner.encoder.preprocess)
-        try:
-            found = await asyncio.get_running_loop().run_in_executor(
-                worker, lambda: next(captioner(picture, int(count)))
-            )
-        except ImageFault as error:
-            return fault(422, str(error))
-        return web.json_response({"captions": found})
+        if uploads.locked():
+            return fault(503, f"{MOST_UPLOADS} pictures are being captioned; try again when one is done")
+        async with uploads:
+            content = await _content(request)
+            if isinstance(content, web.Response):
+                return content
+            picture = Sent(content, captioner.encoder.preprocess)
+            loop = asyncio.get_running_loop()
+            try:
+                found = await loop.run_in_executor(worker, lambda: next(captioner(picture, int(count))))
+            except ImageFault as error:
+                return fault(422, str(error))
+        return web.json_response({"captions": [caption.text for caption in found]})
+
+    async def end(_: web.Application) -> None:
+        worker.shutdown(wait=False, cancel_futures=True)
 
     app = web.Application(client_max_size=MOST_BYTES, middlewares=[own])
+    app[BUSY] = set()
+    app.on_shutdown.append(end)
     app.router.add_get("/captioners", trained)
     app.router.add_post("/captions", captions)
     for address, name in (("/", "index.html"), ("/app.css", "app.css"), ("/app.js", "app.js")):
@@ -104,27 +120,81 @@ def application(captioners: dict[str, PictureCaptioner]) -> web.Application:
     return app
 
 
+async def _content(request: web.Request) -> bytes | web.Response:
+    """What was sent, or the answer to an upload that is too large, too slow or broken."""
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return fault(413, f"the picture has more than {MOST_BYTES // 2**20} MB")
+    except TimeoutError:
+        return fault(408, f"the picture did not arrive within {UPLOAD_SECONDS} seconds")
+    except (ClientPayloadError, HttpProcessingError, web.RequestPayloadError, ConnectionError):
+        return fault(400, "the upload broke off or is no valid HTTP")
+
+
 @web.middleware
 async def own(request: web.Request, handler) -> web.StreamResponse:
-    """Refuses who reached this machine under another name: a web site's, whose address was changed to this one."""
-    if request.host.rsplit(":", 1)[0] not in HOSTS:
-        return fault(403, f"open this page at http://{HOST}")
-    response = await handler(request)
+    """Refuses strangers, and ends the connection of every answer."""
+    busy = request.app[BUSY]
+    busy.add(request.protocol)
+    try:
+        response = _stranger(request) or await handler(request)
+    except web.HTTPException as error:  # no such address, or not by this method
+        response = fault(error.status, f"{error.reason}: {request.method} {request.path}")
+    finally:
+        busy.discard(request.protocol)
     response.headers.update(HEADERS)
+    response.force_close()
     return response
+
+
+def _stranger(request: web.Request) -> web.Response | None:
+    """The refusal of another web site, which may come under another name that leads here, or post by its own page."""
+    refusal = fault(403, f"open this page at http://{HOST}; other sites' pages are not answered")
+    if request.host.rsplit(":", 1)[0] not in HOSTS:
+        return refusal
+    if request.method in ("GET", "HEAD"):  # a link that leads here; its page cannot read the answer
+        return None
+    origins, sites = (request.headers.getall(name, []) for name in ("Origin", "Sec-Fetch-Site"))
+    own_page = set(origins) <= {f"http://{request.host}"} and set(sites) <= {"same-origin", "none"}
+    return None if own_page else refusal
 
 
 def fault(status: int, message: str) -> web.Response:
     return web.json_response({"error": message}, status=status)
 
 
+class _Malformed(logging.Filter):
+    """Drops tracebacks of requests that are no valid HTTP: the client has its status 400."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 async def _until_interrupted(app: web.Application, port: int) -> None:
-    runner = web.AppRunner(app, access_log=None)
+    logger = logging.getLogger("app.web")
+    logger.addFilter(_Malformed())
+    runner = web.AppRunner(
+        app, access_log=None, logger=logger, shutdown_timeout=END_SECONDS, auto_decompress=False, lingering_time=2
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, HOST, port)
         await site.start()
         print(f"captions at http://{HOST}:{runner.addresses[0][1]}  (Ctrl-C ends it)", flush=True)
-        await asyncio.Event().wait()
+        await _close_silent(runner.server, app[BUSY])
     finally:
         await runner.cleanup()
+
+
+async def _close_silent(server: web.Server, busy: set[asyncio.BaseProtocol]) -> None:
+    """Closes connections that are open for UPLOAD_SECONDS and have sent no request. Runs until it is cancelled."""
+    since: dict[asyncio.BaseProtocol, float] = {}
+    while True:
+        now = time.monotonic()
+        since = {one: now if one in busy else since.get(one, now) for one in server.connections}
+        for connection, start in since.items():
+            if now - start > UPLOAD_SECONDS:
+                connection.force_close()
+        await asyncio.sleep(1)

@@ -26,7 +26,7 @@ from captioning.core.paths import features as features_of
 from captioning.core.progress import track
 from captioning.data.dataset import load_data
 from captioning.decoders.checkpoint import load
-from captioning.decoders.ensemble import weights_of
+from captioning.decoders.ensemble import weights_of, with_others
 from captioning.features.store import FeatureStore
 from captioning.search.consensus import best_captions, consensus_of
 from captioning.search.diverse import several

@@ -6,9 +6,10 @@ import pytest
 import torch
 from test_decoding import END, MODELS, log_probs_after, random_clipcap, random_features, random_lstm
 
+from captioning.core import settings
 from captioning.search.base import Rules
 from captioning.search.beam import beam_search
-from captioning.search.diverse import diverse_beam_search
+from captioning.search.diverse import distinct, diverse_beam_search
 
 RULES = Rules(beam_size=2, max_tokens=7, eos_id=END)
 
@@ -79,3 +80,28 @@ def test_bans_hold_and_no_images_are_no_error():
     assert diverse_beam_search(model, torch.zeros(0, 8), RULES, **groups) == []
     with pytest.raises(ValueError, match="1 or more"):
         diverse_beam_search(model, random_features(1, 1), RULES, **groups | {"groups": 0})
+
+
+class Words:
+    """Tokens as words, two of which are written alike."""
+
+    eos_id, banned_ids = END, ()
+
+    def decode(self, tokens):
+        return " ".join("5" if token == 6 else str(token) for token in tokens)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("method,temperature", [("nucleus", 0.05), ("nucleus", 1.0), ("beams", 0.5)])
+def test_captions_that_differ_are_as_many_as_asked(kind, method, temperature):
+    """Also where draws are nearly always the same, or diversity costs nothing."""
+    model, grid = MODELS[kind](3)
+    features = random_features(3, 5, grid)
+    options = settings.load().generate
+    diverse = options.diverse.model_copy(update={"method": method, "temperature": temperature, "strength": 0.0})
+    options = options.model_copy(update={"diverse": diverse, "max_tokens": 7})
+    torch.manual_seed(0)
+    for most_rows in (1, 512):
+        found = distinct(model, features, options, Words(), 6, most_rows)
+        assert [len({Words().decode(one.tokens) for one in captions}) for captions in found] == [6] * 5
+        assert [len(captions) for captions in found] == [6] * 5

@@ -6,13 +6,15 @@ place (Hamming diversity), so the first group's captions are those of beam searc
 from what has been said. As in the authors' code, what a caption has been charged stays charged when it is ranked.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from captioning.core.settings import GenerateSettings
 from captioning.decoders.vocabulary import Text
 from captioning.search.base import Batch, CaptionModel, Hypothesis, Rules, evaluating, parted
-from captioning.search.beam import LiveBeams
+from captioning.search.beam import LiveBeams, beam_search
 from captioning.search.sampling import sample
 
 
@@ -70,3 +72,30 @@ def several(
     return sample(
         model, features, rules, wanted.captions, top_p=wanted.top_p, temperature=wanted.temperature, generator=generator
     )
+
+
+def distinct(
+    model: CaptionModel, features: Tensor, options: GenerateSettings, text: Text, count: int, most_rows: int = 512
+) -> list[list[Hypothesis]]:
+    """`count` captions of each image, no two of which read the same: `several`, and a beam's best for each repetition.
+
+    Fewer only where a beam of twice as many hypotheses has not enough that differ.
+
+    Args:
+        most_rows: hypotheses that a beam search keeps at a time, of all its images, if it is more than one image.
+    """
+    wanted = options.model_copy(update={"diverse": options.diverse.model_copy(update={"captions": count})})
+    found = [
+        {text.decode(one.tokens): one for one in reversed(drawn)}
+        for drawn in several(model, features, wanted, text, None)
+    ]
+    found = [dict(reversed(drawn.items())) for drawn in found]  # the first of those that read the same
+    lacking = [row for row, drawn in enumerate(found) if len(drawn) < count]
+    rules = replace(Rules.of(options, text), beam_size=2 * count)
+    step = max(1, most_rows // (2 * count))
+    for first in range(0, len(lacking), step):
+        rows = lacking[first : first + step]
+        for row, beams in zip(rows, beam_search(model, features[rows], rules), strict=True):
+            for one in beams:
+                found[row].setdefault(text.decode(one.tokens), one)
+    return [list(drawn.values())[:count] for drawn in found]

@@ -1,0 +1,71 @@
+"""Which picture files a command line means: files, folders, globs, and `-` for a list on standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+class Pictures:
+    """The files that names mean, in the names' order and in a folder by name, each once.
+
+    Args:
+        without: a file that is not meant, such as the one that is written.
+
+    Attributes:
+        paths: as the user would write them.
+        named: those that were named one by one; the others were found in folders or by globs.
+        faults: a sentence for each name that means nothing.
+    """
+
+    def __init__(self, names: Iterable[str], without: str | None = None) -> None:
+        self.paths: list[str] = []
+        self.named: set[str] = set()
+        self.faults: list[str] = []
+        self._seen = {os.path.abspath(without)} if without else set()
+        for name in names:
+            for one in _lines() if name == "-" else [name]:
+                self._add(one)
+
+    def _add(self, name: str) -> None:
+        if URL.match(name) and not os.path.lexists(name):
+            self.faults.append(f"{name} is a URL; download the picture and name its file")
+        elif os.path.isdir(name):
+            self._keep(self._inside(name))
+        elif os.path.lexists(name) or not glob.has_magic(name):
+            self._keep([name])
+            self.named.add(name)
+        elif found := sorted(glob.glob(name, recursive=True)):
+            for one in found:
+                self._keep(self._inside(one) if os.path.isdir(one) else [one])
+        else:
+            self.faults.append(f"{name} matches no file")
+
+    def _inside(self, folder: str) -> Iterator[str]:
+        """All files below a folder, by name; hidden ones are left out, links to folders are not followed."""
+
+        def tell(error: OSError) -> None:
+            self.faults.append(f"{error.filename} cannot be read: {error.strerror}")
+
+        for here, folders, files in os.walk(folder, onerror=tell):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield from (os.path.join(here, name) for name in sorted(files) if not name.startswith("."))
+
+    def _keep(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            if (place := os.path.abspath(path)) not in self._seen:
+                self._seen.add(place)
+                self.paths.append(path)
+
+
+def _lines() -> Iterator[str]:
+    """The names on standard input, one a line."""
+    if sys.stdin is None:  # closed
+        return iter(())
+    sys.stdin.reconfigure(errors="surrogateescape")  # file names need not be UTF-8
+    return (line.rstrip("\r\n") for line in sys.stdin if line.strip())

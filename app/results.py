@@ -1,0 +1,118 @@
+"""A file of captions that grows by one picture at a time, as CSV or JSON Lines, and goes on where it ended.
+
+A row holds `file`, `model`, `caption`, `score` (log-probability / length ** generate.length_penalty), and the `mean`
+and `lowest` probability of its tokens. A kill can cut the newest picture's rows; they are dropped and made again.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from captioning.core.errors import UserError
+from captioning.core.files import atomic_write
+
+COLUMNS = ("file", "model", "caption", "score", "mean", "lowest")
+ENDINGS = (".csv", ".jsonl")
+TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # file names need not be UTF-8
+
+
+class Results:
+    """The file, open for more rows.
+
+    Args:
+        captions: rows that each picture gets.
+
+    Attributes:
+        done: (absolute path, model) of the pictures whose rows are in the file.
+
+    Raises:
+        UserError: the file holds something else, cannot be written, or is being written by another process.
+    """
+
+    def __init__(self, path: str, captions: int) -> None:
+        self.path, self.csv = Path(path), path.lower().endswith(".csv")
+        try:
+            rows, whole = self._read()
+            if rows:
+                counts = Counter((row["file"], row["model"]) for row in rows)
+                newest = rows[-1]["file"], rows[-1]["model"]
+                if counts[newest] < captions:
+                    rows, whole = [row for row in rows if (row["file"], row["model"]) != newest], False
+                    del counts[newest]
+                if counts and (most := max(counts.values())) != captions:
+                    raise UserError(
+                        f"{path} has {most} captions of each picture: ask for as many, or choose another --out"
+                    )
+            self._check_writer()
+            if not whole:
+                with atomic_write(self.path, "wb") as file:
+                    file.write(self._text(rows, header=True).encode("utf-8", "surrogateescape"))
+            self.file = open(self.path, "a", **TEXT)  # noqa: SIM115
+            fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{path} is being written by another process; wait for it or choose another --out"
+            ) from None
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
+        self.done = {(os.path.abspath(row["file"]), row["model"]) for row in rows}
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Writes all rows of one picture."""
+        self.file.write(self._text(rows))
+        self.file.flush()
+
+    def _check_writer(self) -> None:
+        if self.path.exists():
+            with open(self.path, "r+") as file:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _text(self, rows: Iterable[dict[str, Any]], header: bool = False) -> str:
+        if not self.csv:
+            return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def _read(self) -> tuple[list[dict[str, Any]], bool]:
+        """The rows in the file, and whether it has nothing beside them."""
+        if not self.path.exists():
+            return [], False
+        with open(self.path, **TEXT) as file:
+            text = file.read()
+        if not text:
+            return [], False
+        lines = text.split("\n")
+        cut = lines.pop() != ""
+        try:
+            if self.csv:
+                header, *found = csv.reader(io.StringIO(text, newline=""))
+                if tuple(header) != COLUMNS:
+                    raise ValueError
+                if found and (cut or len(found[-1]) != len(COLUMNS)):
+                    found, cut = found[:-1], True
+                rows = [dict(zip(COLUMNS, row, strict=True)) for row in found]
+            else:
+                rows = [json.loads(line) for line in lines]
+            if any(type(row) is not dict or set(row) != set(COLUMNS) for row in rows):
+                raise ValueError
+            if any(type(row[name]) is not str for row in rows for name in COLUMNS[:3]):
+                raise ValueError
+            if cut and not self.csv and not rows and text[:9] != '{"file": '[: len(text)]:
+                raise ValueError
+        except (ValueError, RecursionError, csv.Error):
+            raise UserError(
+                f"{self.path} has other rows than {', '.join(COLUMNS)}: it is not overwritten; choose another --out"
+            ) from None
+        return rows, not cut
