@@ -17,7 +17,7 @@ from pathlib import Path
 from app.captioner import KINDS, PictureCaptioner
 from captioning.core import settings as schema
 from captioning.core.errors import UserError, command
-from captioning.features.images import ImageFault, open_rgb
+from captioning.core.pictures import ImageFault, open_rgb
 from captioning.features.pixels import ImageFiles
 
 

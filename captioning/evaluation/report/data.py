@@ -15,13 +15,13 @@ from typing import Any
 from PIL import Image
 
 from captioning.core.errors import UserError
+from captioning.core.pictures import ImageFault, open_rgb
 from captioning.core.progress import track
 from captioning.core.settings import read_yaml
 from captioning.data.caption_files import read_candidates, read_json
 from captioning.data.dataset import Data, load_data
 from captioning.evaluation import scene_facts
 from captioning.evaluation.tables import MORE
-from captioning.features.images import ImageFault, open_rgb
 from captioning.metrics.coco import TITLES
 
 MODELS = ("clipcap", "lstm")
