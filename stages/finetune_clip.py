@@ -7,7 +7,8 @@ Expect  on `scenes`, from scratch, about a minute on 2 cores, and a mean recall 
         0 epochs pass the weights through unchanged, as does a `clip.features` file.
 
 Each epoch draws one caption an image, so that the other captions of an image are never its negatives; equal captions of
-different images are left out of each other's, and so are equal files under different names. Weights are fp32 (fp16 ones turn NaN), whatever autocast computes in.
+different images are left out of each other's, and so are equal files under different names.
+Weights are fp32 (fp16 ones turn NaN), whatever autocast computes in.
 For CLIPs of full size: `trains`, `layer_decay`, `checkpointing`, `chunk_size`; see captioning/training/clip.py.
 """
 
