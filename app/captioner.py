@@ -16,11 +16,12 @@ from captioning.core.device import seed_everything
 from captioning.core.errors import UserError
 from captioning.core.paths import CHECKPOINTS, ENCODER_OF
 from captioning.core.paths import features as features_of
+from captioning.core.pictures import ImageFault
 from captioning.data.dataset import load_data
 from captioning.decoders.checkpoint import Decoder, feature_identity, load
 from captioning.features.encode import encode
 from captioning.features.encoders import Encoder, load_clip, load_vgg16
-from captioning.features.images import ImageFault, Preprocess
+from captioning.features.images import Preprocess
 from captioning.features.pixels import ImageFiles
 from captioning.features.store import FeatureStore
 from captioning.search.base import Hypothesis

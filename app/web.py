@@ -25,7 +25,8 @@ from app import KINDS
 from app.captioner import PictureCaptioner
 from captioning.core import settings as schema
 from captioning.core.errors import UserError
-from captioning.features.images import ImageFault, Preprocess, decode
+from captioning.core.pictures import ImageFault
+from captioning.features.images import Preprocess, decode
 from captioning.features.pixels import ImageFiles
 
 HOST, HOSTS = "127.0.0.1", ("127.0.0.1", "localhost")

@@ -33,6 +33,7 @@ def apply(name: str, params: Path = Path("params.yaml"), folder: Path = Path("pr
     yaml = YAML()  # keeps comments and order
     yaml.preserve_quotes, yaml.width = True, 120
     yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
+    settings.read_yaml(params)  # a file that is no YAML ends here, in one sentence
     values = yaml.load(params.read_text(encoding="utf-8"))
     changed: dict[str, tuple] = {}
     for overlay in dict.fromkeys([BASE, name]):

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -49,19 +49,20 @@ def split_of(index: int) -> str:
 
 
 def write(
-    folder: Path, images: int, seed: int, size: int = 224, workers: int = 1
+    folder: Path, images: int, seed: int, size: int = 224, workers: int = 1, start: Callable[[], None] | None = None
 ) -> Iterator[tuple[str, str, str, list[str], dict]]:
     """Draw `images` scenes into `folder` as 00000.jpg, 00001.jpg, ...
 
     Yields (id, file name relative to `folder`, split, captions, facts) a scene, in order, as soon as it is drawn. The
     files' bytes depend on `images`' indices, `seed` and `size` only, not on `workers`.
+    Each worker process calls `start` first.
     """
     folder.mkdir(parents=True, exist_ok=True)
     job = partial(_write_one, folder, seed, size)
     if workers <= 1:
         yield from map(job, range(images))
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=start) as pool:
         yield from pool.map(job, range(images), chunksize=16)
 
 

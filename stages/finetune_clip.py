@@ -7,13 +7,15 @@ Expect  on `scenes`, from scratch, about a minute on 2 cores, and a mean recall 
         0 epochs pass the weights through unchanged, as does a `clip.features` file.
 
 Each epoch draws one caption an image, so that the other captions of an image are never its negatives; equal captions of
-different images are left out of each other's. Weights are fp32 (fp16 ones turn NaN), whatever autocast computes in.
+different images are left out of each other's, and so are equal files under different names.
+Weights are fp32 (fp16 ones turn NaN), whatever autocast computes in.
 For CLIPs of full size: `trains`, `layer_decay`, `checkpointing`, `chunk_size`; see captioning/training/clip.py.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -21,7 +23,7 @@ from captioning.core import settings as schema
 from captioning.core.device import pick_device, pick_dtype, seed_everything
 from captioning.core.files import fingerprint, sha256_of
 from captioning.core.paths import CAPTIONS, IMAGES, checkpoint, curves
-from captioning.data.dataset import load_data
+from captioning.data.dataset import Data, load_data
 from captioning.features.clip_text import tokenize
 from captioning.features.encoders import save_clip
 from captioning.features.initial import initial_clip
@@ -29,7 +31,7 @@ from captioning.training.card import write_card
 from captioning.training.clip import check_chunks, embed, parameter_groups, recompute_blocks, retrieval
 from captioning.training.finetune import pixels_of, shift, shuffled, steps
 from captioning.training.loop import Job, fit, forget_states
-from models.contrastive import contrastive_loss
+from models.contrastive import contrastive_loss, same_pairs
 from stages import stage
 
 
@@ -61,6 +63,7 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
     captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
     tokens = {split: tokens_of(captions[split], model.context_length) for split in captions}  # N of (C, L)
     pixels = {split: pixels_of(data, split, preprocess, settings.machine.threads) for split in captions}
+    pictures = {split: pictures_of(data, split) for split in captions}
     owner = torch.tensor([image for image, of_image in enumerate(tokens["dev"]) for _ in of_image], device=device)
     most = preprocess.image_size // 12
     check_chunks(model, options)
@@ -72,24 +75,25 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
         rng = np.random.default_rng([settings.seed, epoch, 1])
         chosen = torch.stack([of_image[rng.integers(len(of_image))] for of_image in tokens["train"]])  # (N, L)
         for index in shuffled(len(chosen), options.batch_size, settings.seed, epoch):
-            yield shift(pixels["train"].batch(index).to(device), most), chosen[index]
+            yield shift(pixels["train"].batch(index).to(device), most), chosen[index], pictures["train"][index]
 
     def encode_pixels(images: Tensor) -> Tensor:
         return model.encode_image(preprocess.normalize(images))
 
-    def loss(images: Tensor, texts: Tensor) -> Tensor:
+    def loss(images: Tensor, texts: Tensor, shown: Tensor) -> Tensor:
         texts = texts.to(device)
-        same = (texts[:, None] == texts[None]).all(dim=-1)  # (B, B)
         image_embeddings = embed(encode_pixels, images, options.chunk_size)
         text_embeddings = embed(model.encode_text, texts, options.chunk_size)
-        return contrastive_loss(image_embeddings, text_embeddings, model.logit_scale, same)
+        return contrastive_loss(
+            image_embeddings, text_embeddings, model.logit_scale, same_pairs(shown.to(device), texts)
+        )
 
     def evaluate() -> dict[str, float]:
         size = options.chunk_size or options.batch_size
         index = [range(i, min(i + size, len(pixels["dev"]))) for i in range(0, len(pixels["dev"]), size)]
         images = [encode_pixels(pixels["dev"].batch(rows).to(device)) for rows in index]
         texts = [model.encode_text(part.to(device)) for part in torch.cat(tokens["dev"]).split(size)]
-        return retrieval(torch.cat(images), torch.cat(texts), owner)
+        return retrieval(torch.cat(images), torch.cat(texts), owner, pictures["dev"].to(device))
 
     dtype = pick_dtype(options.precision, device)
     model.to(device).eval()
@@ -111,6 +115,12 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
     history = fit(job, options, settings.seed, checkpoint("clip"))
     after = max(history, key=lambda scores: scores["mean_recall"])
     return {"retrieval": {"before": before, "after": {name: after[name] for name in before}}}
+
+
+def pictures_of(data: Data, split: str) -> Tensor:
+    """(N,) a number for each image of a split, equal where the files are equal: one picture under several names."""
+    hashes = data.images.loc[data.images["split"] == split, "sha256"]
+    return torch.from_numpy(pd.factorize(hashes)[0])
 
 
 def tokens_of(captions: list[list[str]], context_length: int) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import unicodedata
 
@@ -13,9 +14,11 @@ from PIL import Image
 from small_data import data_settings, photo
 
 from captioning.core.errors import UserError
+from captioning.core.pictures import ImageFault
 from captioning.data.clean import clean, clean_caption, inspect_image
 from captioning.data.ptb import ptb_tokenize
 from captioning.data.sources.base import Dropped, Item, Reading, inside, split_name, unix_line_ends
+from captioning.features.images import clip_preprocess, decode
 
 
 @pytest.mark.parametrize(
@@ -123,8 +126,8 @@ CUT = "image damaged or cut short"
         (PNG[:100] + b"?" + PNG[101:], CUT),
         (GIF, None),
         (GIF[:-400], CUT),
-        (b"", "not an image that Pillow reads"),
-        (b"<html>404</html>", "not an image that Pillow reads"),
+        (b"", "image file empty"),
+        (b"<html>404</html>", "not of a known format"),
         (None, "image file missing"),
     ],
 )
@@ -138,9 +141,45 @@ def test_image_files_that_are_whole_pass(tmp_path, content, fault):
 
 
 def test_a_folder_or_an_endless_name_is_no_image_file(tmp_path):
-    assert inspect_image(tmp_path) == ("", "image file unreadable")
+    assert inspect_image(tmp_path) == ("", "not a regular file")
     assert inspect_image(tmp_path / ("x" * 300)) == ("", "image file unreadable")
     assert inspect_image(photo(tmp_path / "a.jpg", 1) / "b.jpg") == ("", "image file missing")
+
+
+def test_prepare_passes_exactly_what_the_next_stage_can_use(tmp_path):
+    """What another program would open, what never ends, what is too large, and a JPEG damaged between its ends."""
+    (tmp_path / "eps.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n")
+    (tmp_path / "avif.jpg").write_bytes(b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miafMA1B" + b"\0" * 400)
+    Image.new("L", (12_000, 10_000)).save(tmp_path / "large.png")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    (tmp_path / "sparse.jpg").touch()
+    os.truncate(tmp_path / "sparse.jpg", 2**40)
+    found = {path.name: inspect_image(path)[1] for path in sorted(tmp_path.iterdir())}
+    assert found == {
+        "avif.jpg": "not of a known format",
+        "eps.jpg": "not of a known format",
+        "large.png": "image of more than 100 million pixels",
+        "pipe.jpg": "not a regular file",
+        "sparse.jpg": "image file too large",
+        "zero.jpg": "not a regular file",
+    }
+    scan = JPEG.index(b"\xff\xda")
+    damaged = [
+        JPEG[:at] + marker + JPEG[at + 2 :] for at in range(0, scan + 12, 3) for marker in (b"\xff\xc4", b"\0\0")
+    ]
+    refused = 0
+    for content in damaged:
+        (tmp_path / "damaged.jpg").write_bytes(content)
+        fault = inspect_image(tmp_path / "damaged.jpg")[1]
+        try:
+            decode(content, clip_preprocess(32))
+        except ImageFault:
+            refused += 1
+            assert fault
+        else:
+            assert not fault
+    assert 10 < refused < len(damaged)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_coco_has_folders_and_ids_of_its_own_and_restval_joins_train(tmp_path, f
     assert all(item.path.is_file() for item in reading.items)
 
 
-def test_repeated_images_merge_and_ids_of_other_images_are_dropped(tmp_path):
+def test_repeated_images_merge_and_images_that_would_share_an_id_keep_their_paths(tmp_path):
     photos(tmp_path, [f"{i}.jpg" for i in range(4)])
     again = image(1, "test")
     again["sentences"].append({"raw": "Another."})
@@ -78,11 +78,12 @@ def test_repeated_images_merge_and_ids_of_other_images_are_dropped(tmp_path):
         image(9, "train", filename="../../secret.jpg"),
     ]
     reading = read(tmp_path, records)
-    assert [(item.id, item.split) for item in reading.items] == [("5", "train"), ("1", "test"), ("3", "dev")]
+    assert [(item.id, item.split) for item in reading.items] == [
+        ("0.jpg", "train"), ("1", "test"), ("2.jpg", "dev"), ("3", "dev"),
+    ]  # fmt: skip
     assert reading.items[1].captions == ["A dog, 1.", "Another."]
     assert [(entry.image, entry.reason) for entry in reading.dropped] == [
         ("1", "in train and test: kept in test only"),
-        ("5 (2.jpg)", "id of another image: the first is kept"),
         ("secret", "path leads out of data.root"),
     ]
 
@@ -160,3 +161,19 @@ def test_whatever_the_json_holds_it_is_read_or_refused_in_words(tmp_path_factory
         assert str(root) in str(error)
     else:
         assert len({item.id for item in reading.items}) == len(reading.items)
+
+
+def test_equal_names_in_two_folders_are_two_images(tmp_path):
+    names = [
+        ("cats", "000.jpg"),
+        ("dogs", "000.jpg"),
+        ("dogs", "1.jpg"),
+        ("", "x.png"),
+        ("", "x.gif"),
+        ("", "x.gif.jpg"),
+    ]
+    photos(tmp_path, [f"{folder}/{name}" for folder, name in names])
+    records = [image(i, "train", filename=name, filepath=folder) for i, (folder, name) in enumerate(names)]
+    reading = read(tmp_path, records)
+    assert [item.id for item in reading.items] == ["cats/000.jpg", "dogs/000.jpg", "1", "x.png", "x.gif", "x.gif.jpg"]
+    assert not reading.dropped

@@ -5,9 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
+from captioning.core.pictures import ImageFault
 from captioning.features.encode import encode, images_at_once, on_device
 from captioning.features.encoders import load_vgg16, save_vgg16
-from captioning.features.images import ImageFault, vgg16_preprocess
+from captioning.features.images import vgg16_preprocess
 from captioning.features.pixels import ImageFiles
 from models import vgg16
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from captioning.training.clip import retrieval
+from models.contrastive import contrastive_loss, same_pairs
 
 OWNER = torch.arange(40).repeat_interleave(5)  # 40 images of five captions
 
@@ -39,3 +40,20 @@ def test_a_caption_that_two_images_share_is_found_by_both():
     texts[5] = texts[0]  # the second image's first caption
     images[0] = images[1] = texts[0]
     assert retrieval(images, texts, OWNER)["image_to_text_r1"] == 1
+
+
+def test_one_picture_under_two_names_is_one_picture_to_the_loss_and_to_retrieval():
+    pictures = torch.arange(32).repeat_interleave(2)
+    images = torch.eye(32)[pictures]  # perfect, and equal where the pictures are
+    words = torch.arange(64)[:, None]
+    assert contrastive_loss(images, images, torch.tensor(9.0)) > 0.69
+    assert contrastive_loss(images, images, torch.tensor(9.0), same_pairs(pictures, words)) < 1e-4
+    assert retrieval(images, images, torch.arange(64), pictures)["mean_recall"] == 1
+    texts, owner = images.repeat_interleave(2, dim=0), torch.arange(64).repeat_interleave(2)
+    assert retrieval(images, texts, owner)["image_to_text_r1"] == 0
+    assert retrieval(images, texts, owner, pictures)["mean_recall"] == 1
+
+
+def test_a_text_belongs_to_every_image_of_its_picture_and_of_its_words():
+    pictures, words = torch.tensor([0, 0, 1, 2]), torch.tensor([[5], [6], [6], [7]])
+    assert same_pairs(pictures, words).int().tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 1]]

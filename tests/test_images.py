@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from captioning.core.pictures import ImageFault, open_rgb
 from captioning.features import images
-from captioning.features.images import ImageFault, Preprocess, clip_preprocess, decode, open_rgb
+from captioning.features.images import Preprocess, clip_preprocess, decode
 from captioning.features.pixels import ImageFiles, PixelStore, pixel_batches
 
 SIZES = [(500, 375), (375, 500), (224, 224), (256, 256), (80, 100), (1000, 61), (97, 333), (641, 640)]
@@ -163,6 +164,22 @@ def test_hostile_files_are_faults_that_name_the_file(tmp_path):
     for name, fault in [("pipe.jpg", "not a regular file"), (".", "not a regular file"), ("no.jpg", "does not exist")]:
         with pytest.raises(ImageFault, match=fault):
             decode(tmp_path / name, clip_preprocess(32))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "white"), [("f4", 1), ("f4", 255), ("f4", 65_535), ("i4", 255), ("u4", 65_535), ("u4", 2**32 - 1)]
+)
+def test_deep_greys_keep_their_levels_whatever_number_is_white(dtype, white):
+    grey = np.linspace(0, 255, 40 * 30).reshape(30, 40)
+    values = (grey * (white / 255)).astype(dtype)
+    content = encoded(Image.fromarray(values if dtype != "u4" else values.view("i4")), "TIFF")
+    if dtype == "u4":  # Pillow writes whole numbers as signed; this is the tag that says so
+        content = content.replace(b"\x53\1\3\0\1\0\0\0\2\0", b"\x53\1\3\0\1\0\0\0\1\0")
+    seen = np.asarray(open_rgb(content)).astype(float)
+    assert np.abs(seen - grey[..., None]).max() <= 1.01
+    strange = np.where(grey < 9, np.nan, grey - 300).astype("f4")  # heights, and holes in them
+    seen = np.asarray(open_rgb(encoded(Image.fromarray(strange), "TIFF")))
+    assert seen.min() < 60 and seen.max() > 200 and len(np.unique(seen)) > 100
 
 
 @settings(max_examples=150, deadline=None)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 from ruamel.yaml import YAML
@@ -213,3 +214,44 @@ def test_flickr8k_itself_is_ready_within_a_minute(project):
     assert statistics["dropped_counts"] == {"captions without an image, as published": 1, "in no split": 91}
     assert [counts["captions"] for counts in statistics["splits"].values()] == [30000, 5000, 5000]
     assert statistics["caption_words"]["max"] == 36
+
+
+def test_a_carriage_return_in_a_file_name_shifts_no_row(project):
+    rows = [("x\ry", 'a "b", c'), ("\n", "z")]
+    prepare.write_table(Path("table.csv"), ("a", "b"), rows)
+    assert pd.read_csv("table.csv", dtype=str, keep_default_na=False).to_numpy().tolist() == [list(row) for row in rows]
+
+
+def start() -> subprocess.Popen:
+    command, environment = [sys.executable, "-m", "stages.prepare"], os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def runs(process: str) -> bool:
+    """False for one that has ended and is only waited for, too."""
+    try:
+        return bool(Path(f"/proc/{process}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
+def test_drawing_workers_end_with_their_stage_and_a_second_stage_waits(project):
+    project(source="scenes", scenes={"images": 20_000, "size": 64}, workers=2)
+    first = start()
+    wait_for(lambda: len(list(Path("data/images").glob("*.jpg"))) > 20)
+    workers = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+    assert len(workers) == 2
+    second = start()
+    assert second.stdout.readline() == f"waiting: process {first.pid} is writing data (`kill {first.pid}` stops it)\n"
+    for process in (second, first):
+        process.kill()
+        process.communicate()
+    wait_for(lambda: not any(map(runs, workers)))
+    assert Path("data.lock").is_file()

@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,42 @@ def test_a_file_that_is_no_settings_is_an_error(tmp_path, text):
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(UserError, match=r"params\.yaml"):
         settings.load(tmp_path / "params.yaml")
+
+
+def nested_aliases(join: str) -> str:
+    lines = ["a0: &a0 {x: 1}"]
+    lines += [f"a{i}: &a{i} " + join.format(", ".join([f"*a{i - 1}"] * 9)) for i in range(1, 10)]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: 0\ndate: 2001-99-99\n", "'2001-99-99' on line 2 reads as a value of type timestamp and is none"),
+        ("seed: !!int abc\n", "'abc' on line 1 reads as a value of type int"),
+        ("seed: !!bool x\n", "'x' on line 1 reads as a value of type bool"),
+        ("seed: !!float x\n", "type float"),
+        ("seed: !!int " + "9" * 5000, "type int"),
+        ("seed: !!binary é\n", "binary"),
+        ("seed: " + "[" * 3000, "nested too deep"),
+        (nested_aliases("[{}]"), "its aliases unfold to more than 100,000 values"),
+        (nested_aliases("{{<<: [{}]}}"), "its aliases unfold to more than 100,000 values"),
+        ("seed: &a [*a]\n", "its aliases unfold|params.yaml"),
+        ("? [a, {b: c}]\n: 1\n", "params.yaml"),
+    ],
+)
+def test_what_yaml_cannot_make_a_value_of_is_one_sentence_at_once(tmp_path, text, said):
+    (tmp_path / "params.yaml").write_text(text)
+    start = time.monotonic()
+    with pytest.raises(UserError, match=said) as caught:
+        settings.load(tmp_path / "params.yaml")
+    assert str(caught.value).startswith(f"{tmp_path}/params.yaml ") and len(str(caught.value)) < 1000
+    assert time.monotonic() - start < 10
+
+
+def test_a_folder_in_the_place_of_the_settings_is_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\)"):
+        settings.load(tmp_path)
 
 
 def test_numbers_are_read_as_dvc_reads_them(tmp_path):

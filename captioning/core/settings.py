@@ -14,9 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from captioning.core.errors import UserError
 
+MOST_VALUES = 100_000  # in a file of settings, which has 150
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -251,16 +253,46 @@ def load(path: str | Path = "params.yaml") -> Settings:
 def read_yaml(path: str | Path) -> dict:
     """A YAML 1.2 file as plain Python, as DVC reads it (`1e-3` is a number, a doubled key is an error)."""
     try:
-        values = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        _check_nodes(text)
+        values = YAML(typ="safe", pure=True).load(text)
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing: run from the project's folder, or restore it with `git checkout {path}`"
         ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): restore it with `git checkout {path}`") from None
+    except RecursionError:
+        raise UserError(f"{path} is not valid YAML: values are nested too deep; close their brackets") from None
+    except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:  # as its parser raises them
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold groups of settings (`data:`, `model:`, ...), not {type(values).__name__}")
     return values
+
+
+def _check_nodes(text: str) -> None:
+    """Raises ValueError with the line of a value that cannot be what its tag or form says, or of too many aliases.
+
+    An alias stands for all that it names, so a few lines of nested ones unfold to millions of values.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    waiting, count = [yaml.compose(text)], 0
+    while waiting:
+        node, count = waiting.pop(), count + 1
+        if count > MOST_VALUES:
+            raise ValueError(f"its aliases unfold to more than {MOST_VALUES:,} values; write the values out")
+        if isinstance(node, MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+        elif isinstance(node, SequenceNode):
+            waiting += node.value
+        elif isinstance(node, ScalarNode) and not node.tag.endswith(":merge"):  # `<<` is no value
+            try:
+                yaml.constructor.construct_object(node, deep=True)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                kind = node.tag.rpartition(":")[2]
+                shown = f"{_show(node.value)} on line {node.start_mark.line + 1}"
+                raise ValueError(f"{shown} reads as a value of type {kind} and is none; quote or correct it") from None
 
 
 def check(values: dict, origin: str) -> Settings:

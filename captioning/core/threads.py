@@ -1,7 +1,10 @@
-"""Work that threads do ahead of whoever asks for it, handed out in order."""
+"""Work that threads do ahead of whoever asks for it, handed out in order; processes that end with their parent."""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +13,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+PR_SET_PDEATHSIG = 1  # of Linux
 SILENCE = 60  # seconds of waiting for one item after which a line on stderr names it, and again after as many
 
 
@@ -53,3 +57,13 @@ def in_order(
         finally:
             for _, future in waiting:
                 future.cancel()
+
+
+def end_with(parent: int) -> None:
+    """Lets this process be killed when its parent, the process of this number, ends in whatever way.
+
+    For a pool's `initializer`: workers of a killed stage would write for ever. It needs Linux, as the stages do.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
+        os._exit(1)

@@ -2,16 +2,15 @@
 
 A caption is folded to one line (the PTB tokenizer counts `\\r` and U+2028 as line ends and would misalign all captions
 after it), and dropped when empty, without words, or longer than data.max_words. An image is dropped when its file is
-missing, is not an image or is cut short, when it has no captions left, or when its bytes are those of an image in a
-stricter split. Past data.max_dropped that is an error: a data set with holes should not train in silence.
+missing or is no usable image (`captioning.core.pictures` decides, for all stages), when it has no captions left, or
+when its bytes are those of an image in a stricter split. Past data.max_dropped that is an error: a data set with holes
+should not train in silence.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import unicodedata
-import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from PIL import Image
 
 from captioning.core.errors import UserError
+from captioning.core.pictures import ImageFault, open_rgb, read_content
 from captioning.core.progress import track
 from captioning.data.dataset import SPLITS
 from captioning.data.ptb import ptb_tokenize
@@ -27,7 +27,6 @@ from captioning.data.sources.base import Dropped, Item, Reading, count_reasons
 
 LONGEST_WORD = 20  # characters a word, on average, above which a caption counts as too long whatever its words
 JOINERS = "\u200c\u200d"  # invisible, but they shape letters and emoji
-END_OF_JPEG = b"\xff\xd9"
 
 
 @dataclass(frozen=True)
@@ -114,8 +113,7 @@ def _check_images(items: list[Item], workers: int, dropped: list[Dropped]) -> tu
     """The items whose files are whole and of their split alone, and the files' hashes by id."""
     Image.init()  # registers the formats once, before threads would each do so
     sound, hashes = [], {}
-    with ThreadPoolExecutor(max(1, workers)) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's about odd metadata: what matters raises
+    with ThreadPoolExecutor(max(1, workers)) as pool:
         results = pool.map(inspect_image, (item.path for item in items))
         for item, (sha256, fault) in zip(items, track(results, "checking images", len(items), "image"), strict=True):
             if fault:
@@ -127,28 +125,12 @@ def _check_images(items: list[Item], workers: int, dropped: list[Dropped]) -> tu
 
 
 def inspect_image(path: Path) -> tuple[str, str | None]:
-    """(SHA-256 of the file's bytes, None), or ("", what is wrong with it).
-
-    Cheap: a JPEG that opens and ends with its end marker passes undecoded; anything less certain is decoded in full.
-    """
+    """(SHA-256 of the file's bytes, None), or ("", what is wrong with it): what passes here, later stages can use."""
     try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return "", "image file missing"
-    except OSError:
-        return "", "image file unreadable"
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.format == "PNG":
-                image.verify()  # its checksums
-            elif image.format != "JPEG" or not content.rstrip(b"\0").endswith(END_OF_JPEG):
-                image.load()
-    except Image.UnidentifiedImageError:
-        return "", "not an image that Pillow reads"
-    except Image.DecompressionBombError:
-        return "", f"image of more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} million pixels"
-    except Exception:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error ... on damaged files
-        return "", "image damaged or cut short"
+        content = read_content(path)
+        open_rgb(content, str(path), enough=1)
+    except ImageFault as fault:
+        return "", fault.reason
     return hashlib.sha256(content).hexdigest(), None
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from captioning.core.malloc import share_memory_among_threads
+from captioning.core.pictures import ImageFault
 from captioning.core.threads import in_order
 from captioning.features.encoders import Encoder
-from captioning.features.images import ImageFault
 from captioning.features.pixels import AT_ONCE, ImageFiles, pixel_batches
 
 MOST_CORES = 16  # VGG16 in float32 takes .2 GB on each

@@ -20,10 +20,10 @@ import numpy as np
 
 from captioning.core.errors import UserError
 from captioning.core.files import only_writer
+from captioning.core.pictures import ImageFault
 from captioning.core.progress import track
 from captioning.features.encode import encode, images_at_once
 from captioning.features.encoders import Encoder
-from captioning.features.images import ImageFault
 from captioning.features.journal import Journal
 from captioning.features.pixels import ImageFiles
 from captioning.features.store import FeatureStore, identity, some, write_store

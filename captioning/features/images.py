@@ -1,4 +1,4 @@
-"""An image file to what a network sees: opening, and the encoders' own resizing and cropping.
+"""An image file to what a network sees: the encoders' own resizing and cropping.
 
 Pixels travel as bytes, (B, 3, S, S) uint8, a quarter of what floats take; `Preprocess.normalize` turns them into what a
 network wants, on its device. For an upright RGB file the outcome is that of its library (torchvision's weights'
@@ -10,29 +10,19 @@ become RGB before they are resized.
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from captioning.core.errors import UserError
+from captioning.core.pictures import open_rgb
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # none that runs another program, as EPS does
-MAX_PIXELS = 100_000_000  # a file that would unpack to more is refused: 300 MB of memory from a few bytes
 LONGEST_RATIO = 50  # of an image's sides; of a longer one, whose middle is all that is seen, the ends go first
 DRAFT = 3  # times the resized side that is left of a large JPEG; pixels then differ by 0.3 of 255 levels on average
-
-warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata, which does not matter here; for all threads
-
-
-class ImageFault(UserError):
-    """A file that is no usable image. The message names the file and the fault."""
 
 
 @dataclass(frozen=True)
@@ -78,77 +68,6 @@ def vgg16_preprocess(image_size: int = 224) -> Preprocess:
     """That of torchvision's ImageNet weights: 256 before a crop of 224, and in proportion for other sizes."""
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     return Preprocess("imagenet", image_size, round(image_size * 256 / 224), "bilinear", mean, std)
-
-
-def open_rgb(source: str | Path | bytes, name: str = "", enough: int | None = None) -> Image.Image:
-    """An image file, or its bytes, as an upright RGB image. Raises ImageFault for whatever is wrong with it.
-
-    Args:
-        enough: a JPEG may be unpacked at a half, a quarter or an eighth, if its shorter side keeps so many pixels.
-    """
-    name = name or str(source if not isinstance(source, bytes) else "image")
-    try:
-        image = _parse(source if isinstance(source, bytes) else read_content(source), name)
-        if enough:
-            _shrink(image, enough)
-        return _to_rgb(image)
-    except ImageFault:
-        raise
-    except Exception as error:  # decoders raise nearly anything on hostile files; none of it may stop the others
-        fault = " ".join(str(error).split()) or type(error).__name__
-        raise ImageFault(f"{name} is not a usable image: {fault}") from None
-
-
-def read_content(path: str | Path) -> bytes:
-    path = Path(path)
-    if not path.is_file():  # opening a named pipe or a device would wait for ever
-        raise ImageFault(f"{path} {'is not a regular file' if path.exists() else 'does not exist'}")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageFault(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _parse(content: bytes, name: str) -> Image.Image:
-    if not content:
-        raise ImageFault(f"{name} is empty")
-    try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-    except Image.UnidentifiedImageError:
-        raise ImageFault(f"{name} is not an image of a known format ({', '.join(FORMATS)})") from None
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageFault(f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed")
-    return image
-
-
-def _shrink(image: Image.Image, enough: int) -> None:
-    """Lets the JPEG decoder do the first part of a resize, in its own cosines. Other formats stay as they are."""
-    width, height = image.size
-    for scale in (8, 4, 2):  # only where nothing is left over: the edge of a part of a pixel would shift the rest
-        if min(image.size) >= scale * enough and width % scale == 0 and height % scale == 0:
-            image.draft("RGB", (width // scale, height // scale))
-            return
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    image.load()
-    try:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
-    except Exception:  # broken EXIF data does not make a picture unusable
-        turned = False
-    if turned:
-        image = ImageOps.exif_transpose(image)
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):  # 16-bit grey: Pillow would clip it to white
-        grey = np.asarray(image, dtype=np.float64) / 257
-        return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8), "L").convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
 
 
 def transform(image: Image.Image, preprocess: Preprocess) -> np.ndarray:

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captioning.core.pictures import ImageFault, read_content
 from captioning.core.progress import track
 from captioning.core.threads import in_order
-from captioning.features.images import ImageFault, Preprocess, decode, read_content
+from captioning.features.images import Preprocess, decode
 
 AT_ONCE = 8  # images that a thread takes: more leave some idle at the end, and take a core more memory to encode
 
@@ -40,7 +41,8 @@ class ImageFiles:
             return decode(path, self.preprocess)
         content = read_content(path)
         if hashlib.sha256(content).hexdigest() != self.sha256s[row]:
-            raise ImageFault(f"{path} has changed since stage prepare read it; run `dvc repro -f prepare`")
+            message = f"{path} has changed since stage prepare read it; run `dvc repro -f prepare`"
+            raise ImageFault(message, "image file changed")
         return decode(content, self.preprocess, path)
 
     def read(self, rows: Iterable[int], out: np.ndarray) -> tuple[int, ImageFault | None]:

@@ -103,11 +103,13 @@ def check_chunks(model: nn.Module, options: FinetuneCLIPSettings) -> None:
         )
 
 
-def retrieval(images: Tensor, texts: Tensor, owner: Tensor) -> dict[str, float]:
+def retrieval(images: Tensor, texts: Tensor, owner: Tensor, pictures: Tensor | None = None) -> dict[str, float]:
     """Recall at 1, 5 and 10, both ways, as Flickr8k's retrieval benchmarks count it.
 
     Args:
         images: (N, D) embeddings; texts: (M, D) embeddings; owner: (M,) the image that each text describes.
+        pictures: (N,) a number for each image's picture, equal where one picture has several names: a text of one of
+            them is a text of all. None: all differ.
 
     Returns:
         `image_to_text_r1`, ... (an image finds one of its captions among the k nearest), `text_to_image_r1`, ...
@@ -116,13 +118,17 @@ def retrieval(images: Tensor, texts: Tensor, owner: Tensor) -> dict[str, float]:
     """
     with torch.autocast(images.device.type, enabled=False):  # bf16 would put many level that are not
         similarity = F.normalize(images.float(), dim=-1) @ F.normalize(texts.float(), dim=-1).T  # (N, M)
-    own = owner == torch.arange(len(images), device=owner.device)[:, None]  # (N, M)
-    best = similarity.masked_fill(~own, -torch.inf).max(dim=1, keepdim=True).values
-    level = (similarity == best) & ~own
-    image_rank = (~(similarity <= best)).sum(dim=1) + level.sum(dim=1) / 2  # (N,) texts before an image's best caption
-    right = similarity[owner, torch.arange(len(texts), device=owner.device)]  # (M,)
-    text_rank = (~(similarity <= right)).sum(dim=0) + ((similarity == right).sum(dim=0) - 1) / 2  # (M,)
+    pictures = torch.arange(len(images), device=owner.device) if pictures is None else pictures
+    own = pictures[owner] == pictures[:, None]  # (N, M)
+    image_rank, text_rank = (_best_rank(similarity, own, dim) for dim in (1, 0))  # (N,) and (M,)
     found = {}
     for name, rank in (("image_to_text", image_rank), ("text_to_image", text_rank)):
         found |= {f"{name}_r{k}": (rank < k).float().mean().item() for k in (1, 5, 10)}
     return found | {"mean_recall": sum(found.values()) / 6}
+
+
+def _best_rank(similarity: Tensor, own: Tensor, dim: int) -> Tensor:
+    """How many stand before the best of one's own along `dim`."""
+    best = similarity.masked_fill(~own, -torch.inf).max(dim=dim, keepdim=True).values
+    level = (similarity == best) & ~own
+    return (~(similarity <= best)).sum(dim=dim) + level.sum(dim=dim) / 2

@@ -5,12 +5,13 @@
          "sentences": [{"raw": "A man ...", "tokens": ["a", "man", ...]}, ...]}, ...]}
 
 `restval` (COCO's validation images that are in neither dev nor test) joins train, as is usual. Ids are COCO's, or the
-file name without its ending.
+file name without its ending, and the whole path in the folder where images would share an id.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from captioning.core.errors import UserError
@@ -66,16 +67,15 @@ def read(data, seed: int) -> Reading:
     reading = Reading([], f"{file.name} (restval joins train)")
     fields = [_fields(record, f"{file}, images[{number}]", reading) for number, record in enumerate(records)]
     images = _image_folder(folder, [name for name, _, _ in fields[:20]])
+    ids = _ids(records, [name for name, _, _ in fields])
     items: dict[str, Item] = {}
-    for record, (name, captions, split) in zip(records, fields, strict=True):
+    for name, captions, split in fields:
         path = inside(images, name)
-        image_id = str(record["cocoid"]) if record.get("cocoid") is not None else Path(name).stem
+        image_id = ids[name]
         if path is None:
             reading.dropped.append(Dropped(image_id, "path leads out of data.root"))
         elif image_id not in items:
             items[image_id] = Item(image_id, path, split, captions)
-        elif items[image_id].path != path:
-            reading.dropped.append(Dropped(f"{image_id} ({name})", "id of another image: the first is kept"))
         else:  # the same image again: its captions and the stricter of its splits
             item = items[image_id]
             reading.dropped += in_two_splits(image_id, (item.split, split))
@@ -84,6 +84,16 @@ def read(data, seed: int) -> Reading:
     reading.items = list(items.values())
     reading.notes = [f"{content.get('dataset', 'images')} by Karpathy's splits: {images} and {file}"]
     return reading
+
+
+def _ids(records: list[dict], names: list[str]) -> dict[str, str]:
+    """An id for each path: COCO's, or the file name without its ending, or the whole path where those would clash."""
+    short: dict[str, str] = {}
+    for record, name in zip(records, names, strict=True):
+        known = record.get("cocoid")
+        short[name] = short.get(name, Path(name).stem if known is None else str(known))
+    uses = Counter(short.values())
+    return {name: key if uses[key] == 1 and key not in short.keys() - {name} else name for name, key in short.items()}
 
 
 def _fields(record, where: str, reading: Reading) -> tuple[str, list[str], str | None]:

@@ -18,13 +18,13 @@ from captioning.core.errors import UserError
 from captioning.core.paths import DATA, FACTS, PLOTS, SCORES, STATISTICS, TIMES, scores_of_images
 from captioning.core.paths import captions as captions_of
 from captioning.core.paths import curves as curves_of
+from captioning.core.pictures import ImageFault, open_rgb
 from captioning.core.progress import track
 from captioning.core.settings import read_yaml
 from captioning.data.caption_files import read_candidates, read_json
 from captioning.data.dataset import Data, load_data
 from captioning.evaluation import scene_facts
 from captioning.evaluation.tables import MORE
-from captioning.features.images import ImageFault, open_rgb
 from captioning.metrics.coco import TITLES
 
 MODELS = ("clipcap", "lstm")  # in the order of the page

@@ -1,0 +1,140 @@
+"""One picture file to upright RGB: the one place that decides what a usable picture is, for stages, app and report.
+
+Odd files are read as people see them: the orientation in EXIF data is respected, transparent parts are white, and
+palettes, CMYK and deep greys become RGB.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from captioning.core.errors import UserError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # none that runs another program, as EPS does
+MAX_PIXELS = 100_000_000  # a file that would unpack to more is refused: 300 MB of memory from a few bytes
+MAX_BYTES = 2**30  # of a file: as many pixels in the deepest of formats
+WHITES = (1, 255, 65_535, 2**32 - 1)  # of greys whose file does not say which number is white
+
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata, which does not matter here; for all threads
+
+
+class ImageFault(UserError):
+    """A file that is no usable image. The message names the file and the fault.
+
+    Attributes:
+        reason: the fault alone, in the same words for all files that have it, to count them by.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def open_rgb(source: str | Path | bytes, name: str = "", enough: int | None = None) -> Image.Image:
+    """An image file, or its bytes, as an upright RGB image. Raises ImageFault for whatever is wrong with it.
+
+    Args:
+        enough: a JPEG may be unpacked at a half, a quarter or an eighth, if its shorter side keeps so many pixels.
+    """
+    name = name or str(source if not isinstance(source, bytes) else "image")
+    try:
+        image = _parse(source if isinstance(source, bytes) else read_content(source), name)
+        if enough:
+            _shrink(image, enough)
+        return _to_rgb(image)
+    except ImageFault:
+        raise
+    except Exception as error:  # decoders raise nearly anything on hostile files; none of it may stop the others
+        fault = " ".join(str(error).split()) or type(error).__name__
+        raise ImageFault(f"{name} is not a usable image: {fault}", "image damaged or cut short") from None
+
+
+def read_content(path: str | Path) -> bytes:
+    """The bytes of a regular file. A pipe would be waited for without end, and a device has no end."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ImageFault(f"{path} is not a regular file", "not a regular file")
+            content = file.read(MAX_BYTES + 1) if os.fstat(descriptor).st_size <= MAX_BYTES else None
+    except (FileNotFoundError, NotADirectoryError):
+        raise ImageFault(f"{path} does not exist", "image file missing") from None
+    except OSError as error:
+        if not os.path.isfile(path) and os.path.exists(path):  # a folder, or a socket, does not open
+            raise ImageFault(f"{path} is not a regular file", "not a regular file") from None
+        raise ImageFault(f"{path} cannot be read: {error.strerror}", "image file unreadable") from None
+    if content is None or len(content) > MAX_BYTES:
+        raise ImageFault(f"{path} is larger than the {MAX_BYTES:,} bytes allowed", "image file too large")
+    return content
+
+
+def _parse(content: bytes, name: str) -> Image.Image:
+    if not content:
+        raise ImageFault(f"{name} is empty", "image file empty")
+    too_many = f"image of more than {MAX_PIXELS // 10**6} million pixels"
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        known = ", ".join(FORMATS)
+        raise ImageFault(f"{name} is not an image of a known format ({known})", "not of a known format") from None
+    except Image.DecompressionBombError:
+        raise ImageFault(f"{name} has more than the {MAX_PIXELS:,} pixels allowed", too_many) from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageFault(f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed", too_many)
+    return image
+
+
+def _shrink(image: Image.Image, enough: int) -> None:
+    """Lets the JPEG decoder do the first part of a resize, in its own cosines. Other formats stay as they are."""
+    width, height = image.size
+    for scale in (8, 4, 2):  # only where nothing is left over: the edge of a part of a pixel would shift the rest
+        if min(image.size) >= scale * enough and width % scale == 0 and height % scale == 0:
+            image.draft("RGB", (width // scale, height // scale))
+            return
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    tags = getattr(image, "tag_v2", {})  # of a TIFF; turning drops them
+    try:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+    except Exception:  # broken EXIF data does not make a picture unusable
+        turned = False
+    if turned:
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode[0] in "IF":  # deep greys: Pillow would clip them to white
+        return Image.fromarray(_grey_levels(image, tags), "L").convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _grey_levels(image: Image.Image, tags: Mapping) -> np.ndarray:
+    """Deep greys (H, W) as bytes. Only files of 16 bits and less say what white is; for others it is the next usual."""
+    values = np.asarray(image)
+    if image.mode.startswith("I;16") or (image.mode == "I" and not tags):
+        bits = tags.get(258, (16,))[0]  # a TIFF may have 12; PNG and PPM are read as 16
+        low, white = 0.0, 2.0**bits - 1
+    else:
+        if image.mode == "I" and tags.get(339, (1,))[0] == 1:
+            values = values.view(np.uint32)  # Pillow reads whole numbers without a sign as if they had one
+        values = np.where(np.isfinite(values), values, 0).astype(np.float64)
+        low, white = min(0.0, values.min()), values.max()
+        if low == 0:
+            usual = WHITES if image.mode == "F" else WHITES[1:]
+            white = next((known for known in usual if white <= known), white)
+    levels = (values.astype(np.float64) - low) * (255 / max(white - low, np.finfo(np.float64).tiny))
+    return levels.round().clip(0, 255).astype(np.uint8)
