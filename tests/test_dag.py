@@ -78,9 +78,7 @@ def test_every_setting_matters_to_a_stage():
         assert matters != key.endswith("workers"), key
 
 
-@pytest.mark.parametrize(
-    "package,allowed", [("models", {"models"}), ("captioning", {"models", "captioning", "scenes"})]
-)
+@pytest.mark.parametrize("package,allowed", [("models", {"models"}), ("captioning", {"models", "captioning", "scenes"})])
 def test_imports_run_one_way(package, allowed):
     for file in (ROOT / package).rglob("*.py"):
         used = {path.relative_to(ROOT).parts[0] for path in imports(file)}
