@@ -6,15 +6,21 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-.PHONY: setup fetch repro experiments test bench lint format preset clean
+.DEFAULT_GOAL := help
+.PHONY: help setup fetch repro experiments test bench lint format preset clean
 
-repro: $(READY)  ## run every stage whose inputs changed, then print the scores
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*  ## /\1|/p' Makefile | while IFS='|' read -r name what; do printf 'make %-12s %s\n' "$$name" "$$what"; done
+
+repro: $(READY)  ## run every stage whose inputs changed, then say what it came to
 	dvc repro
-	dvc metrics show
+	@echo
+	@python -m commands.summary
 
 # `dvc exp show` alone has a column for every setting, score and file. Here: what differs between the experiments, and CIDEr.
-experiments: $(READY)  ## what each experiment changed and what that did to CIDEr, in 100 columns
-	dvc exp show --no-pager --hide-workspace --only-changed --drop 'Created|.*/|data$$|.*\.(yaml|json)|.*margin|humans|.*(bleu_|meteor|rouge_l)'
+experiments: $(READY)  ## what each experiment changed and what that did to CIDEr, in 80 columns
+	@python -m commands.summary --baseline
+	@dvc exp show --no-pager --hide-workspace --only-changed --drop 'Created|State|Executor|.*/|data$$|.*\.(yaml|json)|.*margin|humans|.*(bleu_|meteor|rouge_l)'
 
 fetch: $(READY)  ## get the weights and data that params.yaml names, and list what is there
 	python -m commands.fetch

@@ -3,15 +3,19 @@
     python -m commands.compare main workspace              # revisions: branches, tags, commits, or the workspace
     python -m commands.compare fixed-cider exp-b --captioner clipcap
 
+    python -m commands.compare a1 a2 a3 -- b1 b2 b3        # two settings, each trained with several seeds
+
 Any two revisions or experiments that DVC knows (`dvc exp show` lists them) whose stage evaluate has run; nothing is run
 or checked out, and the settings that differ are named. What the intervals cover is the choice of test images, not the
-luck of a training's seed: to tell a setting from luck, train both with several seeds.
+luck of a training's seed: to tell a setting from luck, train both with several seeds and give both sets, `--` between.
+Processors round differently and so train different models: of scores that another kind of machine made this says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
@@ -22,18 +26,19 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from captioning.core.errors import UserError, command
-from captioning.evaluation.bootstrap import Comparison, bootstrap, compare, interval
-from captioning.evaluation.saved import load
+from captioning.evaluation.bootstrap import Comparison, Settings, bootstrap, compare, compare_settings, interval
+from captioning.evaluation.saved import Saved, load
 from captioning.metrics.coco import METRICS, TITLES, Scores
 
 FILE = "results/per_image.npz"
 PARAMS = "params.yaml"
 WORKSPACE = "workspace"
+BASELINE = "git commit -m baseline metrics.json dvc.lock params.yaml"
 ENOUGH = 0.05  # of the p of CIDEr, beside an interval that leaves out 0
 
 
-def read(revision: str, root: Path = Path(".")) -> tuple[dict[str, Scores], str]:
-    """({captioner: Scores}, fingerprint of the references) of a revision, an experiment or the workspace."""
+def read(revision: str, root: Path = Path(".")) -> Saved:
+    """The scores of a revision, an experiment or the workspace."""
     if revision == WORKSPACE:
         path = root / FILE
         if not path.exists():
@@ -54,8 +59,9 @@ def read(revision: str, root: Path = Path(".")) -> tuple[dict[str, Scores], str]
         ) from None
     except (OSError, DvcException) as error:
         raise UserError(
-            f"{FILE} of {revision} is not to be had ({' '.join(str(error).split())}): its stage evaluate has not run, "
-            "or its outputs are neither in DVC's cache nor in a remote"
+            f"the scores of {revision} are not of a run made here: {FILE} of it is neither in DVC's cache nor in a "
+            f"remote ({' '.join(str(error).split())}); run it here (git checkout {revision} && dvc repro), or, to "
+            f"compare with a run of your own, make that the baseline: {BASELINE}"
         ) from None
     return load(content, revision)
 
@@ -86,15 +92,15 @@ def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield from _flat(value, f"{prefix}{key}.")
 
 
-def comparable(a: tuple[dict[str, Scores], str], b: tuple[dict[str, Scores], str], names: Sequence[str]) -> None:
+def comparable(a: Saved, b: Saved, names: Sequence[str]) -> None:
     """Raises UserError unless both were scored on the same images against the same references."""
-    ids = [next(iter(scores.values())).ids for scores, _ in (a, b)]
+    ids = [next(iter(run.scores.values())).ids for run in (a, b)]
     if ids[0] != ids[1]:
         raise UserError(
             f"{names[0]} was scored on {len(ids[0])} images and {names[1]} on {len(ids[1])}, of which "
             f"{len({*ids[0]} & {*ids[1]})} are the same: a paired test needs the same ones"
         )
-    if a[1] != b[1]:
+    if a.references != b.references:
         raise UserError(f"{names[0]} and {names[1]} were scored against different references: their data differ")
 
 
@@ -127,46 +133,143 @@ def verdict(names: Sequence[str], captioner: str, one: Comparison, changed: Coll
     )
 
 
+def of_machines(runs: Sequence[Saved], names: Sequence[str]) -> list[str]:
+    """A warning where the runs were scored on several kinds of machine, which is part of every difference."""
+    kinds: dict[str, list[str]] = {}
+    for name, run in zip(names, runs, strict=True):
+        kinds.setdefault(run.machine or "a machine that is not on record", []).append(name)
+    if len(kinds) < 2:
+        return []
+    told = "; ".join(f"{', '.join(of)}: {kind}" for kind, of in kinds.items())
+    text = f"warning: these are runs of different machines, which train different models from equal settings ({told})"
+    return textwrap.wrap(text, 100, subsequent_indent="  ")
+
+
+def seeds_alone(side: Sequence[str]) -> None:
+    """Raises UserError unless the runs of one setting differ in their seed, and in nothing else."""
+    for n, one in enumerate(side):
+        for other in side[n + 1 :]:
+            changed = differing((one, other))
+            if changed is not None and set(changed) != {"seed"}:
+                told = ", ".join(sorted(set(changed) - {"seed"})) or "nothing, the seed included"
+                raise UserError(
+                    f"{one} and {other} stand on one side and differ in {told}: the runs of a setting differ in `seed`"
+                )
+
+
+def settings_lines(captioner: str, found: dict[str, Settings]) -> list[str]:
+    """A table of two settings, b - a, and what may be said of them."""
+    lines = [captioner, f"{'':<8} {'mean of a':>9} {'mean of b':>9}  difference  95% over images and seeds"]
+    for metric in METRICS:
+        one = found[metric]
+        lines.append(
+            f"{TITLES[metric]:<8} {one.b:9.3f} {one.a:9.3f}  {one.difference:+10.3f}  {one.low:+.3f} to {one.high:+.3f}"
+        )
+    cider = found["cider"]
+    if cider.low <= 0 <= cider.high:
+        return [*lines, f"{captioner}: no difference in CIDEr that images and seeds would not explain"]
+    better = "b" if cider.difference > 0 else "a"
+    return [*lines, f"{captioner}: the setting of {better} is better by {abs(cider.difference):.3f} CIDEr"]
+
+
+def of_settings(sides: Sequence[Sequence[str]], given: argparse.Namespace) -> None:
+    """Compares two settings, each by runs of several seeds."""
+    if min(map(len, sides)) < 2:
+        raise UserError("a setting needs two runs or more on each side of `--`; three or more tell far more than two")
+    for side in sides:
+        seeds_alone(side)
+    names = [name for side in sides for name in side]
+    runs = [read(name) for name in names]
+    for name, run in zip(names[1:], runs[1:], strict=True):
+        comparable(runs[0], run, (names[0], name))
+    chosen = captioners(runs, given.captioner)
+    a, b = runs[: len(sides[0])], runs[len(sides[0]) :]
+    found = {
+        name: compare_settings(
+            [run.scores[name] for run in b], [run.scores[name] for run in a], given.resamples, given.seed
+        )
+        for name in chosen
+    }
+    warnings = of_machines(runs, names)
+    if given.json:
+        print(as_json(found, warnings))
+        return
+    print(f"{len(next(iter(runs[0].scores.values())).ids)} images; a: {', '.join(sides[0])}; b: {', '.join(sides[1])}")
+    print("\n".join([*warnings, *changed_lines({**(differing((sides[0][0], sides[1][0])) or {}), "seed": None})]))
+    for name in chosen:
+        print("\n" + "\n".join(settings_lines(name, found[name])))
+
+
+def captioners(runs: Sequence[Saved], wanted: str | None) -> list[str]:
+    """The captioners that all runs scored, or the one that is wanted."""
+    common = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
+    chosen = common if wanted is None else [name for name in common if name == wanted]
+    if not chosen:
+        raise UserError(f"--captioner {wanted}: both runs scored {', '.join(common) or 'no captioner in common'}")
+    return chosen
+
+
+def as_json(found: dict[str, dict], warnings: list[str]) -> str:
+    if warnings:  # JSON goes to standard output, and stays what a program expects
+        print("\n".join(warnings), file=sys.stderr)
+    return json.dumps({name: {key: asdict(one) for key, one in of.items()} for name, of in found.items()}, indent=2)
+
+
+def changed_lines(changed: dict[str, Any]) -> list[str]:
+    told = ", ".join(f"{key} {pair[0]} -> {pair[1]}" for key, pair in changed.items() if pair) or "none"
+    return textwrap.wrap(f"settings that differ: {told}", 100, subsequent_indent="  ")
+
+
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m commands.compare",
         description="Compares two revisions or experiments, image by image: intervals and a paired test, b - a.",
     )
-    parser.add_argument("a", help="a branch, tag, commit or experiment; `workspace` for the files as they lie here")
-    parser.add_argument("b", nargs="?", default=WORKSPACE, help="the other; the workspace by default")
+    parser.add_argument(
+        "runs", nargs="+", metavar="run",
+        help="branches, tags, commits or experiments: a and b, where b is `workspace` (the files as they lie here) by "
+        "default; or several seeds of two settings: a1 a2 a3 -- b1 b2 b3",
+    )  # fmt: skip
     parser.add_argument("--captioner", help="one of those scored, such as clipcap; all by default")
     parser.add_argument("--resamples", type=int, default=2000, help="of bootstrap and permutation (2000)")
     parser.add_argument("--seed", type=int, default=0, help="of both (0)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    given = parser.parse_args(arguments)
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    at = typed.index("--") if "--" in typed else len(typed)
+    given = parser.parse_args(typed[:at])
+    sides = [given.runs]
+    if at < len(typed):
+        given = parser.parse_args(typed[at + 1 :], given)
+        sides.append(given.runs)
     if given.resamples < 100:
         raise UserError(f"--resamples {given.resamples}: expected 100 or more, for a 95% interval")
     if given.seed < 0:
         raise UserError(f"--seed {given.seed}: expected 0 or more")
-    names = (given.a, given.b)
+    if len(sides) == 2:
+        of_settings(sides, given)
+    elif len(sides[0]) <= 2:
+        of_runs((*sides[0], WORKSPACE)[:2], given)
+    else:
+        raise UserError("more than two runs: put `--` between the runs of one setting and those of the other")
+
+
+def of_runs(names: tuple[str, str], given: argparse.Namespace) -> None:
+    """Compares two runs."""
     runs = [read(name) for name in names]
     comparable(*runs, names)
-    both = [name for name in runs[0][0] if name in runs[1][0]]
-    chosen = both if given.captioner is None else [name for name in both if name == given.captioner]
-    if not chosen:
-        raise UserError(
-            f"--captioner {given.captioner}: both runs scored {', '.join(both) or 'no captioner in common'}"
-        )
-    found = {
-        name: compare(runs[1][0][name], runs[0][0][name], given.resamples, given.seed) for name in chosen
-    }  # fmt: skip
+    chosen, warnings = captioners(runs, given.captioner), of_machines(runs, names)
+    a, b = (run.scores for run in runs)
+    found = {name: compare(b[name], a[name], given.resamples, given.seed) for name in chosen}
     if given.json:
-        print(json.dumps({name: {key: asdict(one) for key, one in of.items()} for name, of in found.items()}, indent=2))
+        print(as_json(found, warnings))
         return
-    print(f"{len(next(iter(runs[0][0].values())).ids)} images; differences are {given.b} - {given.a}")
+    print(f"{len(next(iter(a.values())).ids)} images; differences are {names[1]} - {names[0]}")
     changed = differing(names)
-    if changed is not None:
-        told = ", ".join(f"{key} {a} -> {b}" for key, (a, b) in changed.items()) or "none"
-        print("\n".join(textwrap.wrap(f"settings that differ: {told}", 100, subsequent_indent="  ")))
+    print("\n".join([*warnings, *(changed_lines(changed) if changed is not None else [])]))
     for name in chosen:
         print(f"\n{name}")
-        print("\n".join(table(names, runs[0][0][name], runs[1][0][name], found[name], given.resamples, given.seed)))
+        print("\n".join(table(names, a[name], b[name], found[name], given.resamples, given.seed)))
         print(verdict(names, name, found[name]["cider"], changed))
     print("\nTested is the choice of images. Another seed trains another model: a small gain needs several seeds.")
 

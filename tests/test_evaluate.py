@@ -157,7 +157,7 @@ def test_what_cannot_be_scored_is_told(evaluated):
 
 def test_two_evaluations_are_compared_from_their_files(evaluated):
     folder, _ = evaluated
-    scores, references = load((folder / "results/per_image.npz").read_bytes(), "workspace")
+    scores, references, _ = load((folder / "results/per_image.npz").read_bytes(), "workspace")
     assert list(scores) == ["lstm", "clipcap"] and len(references) == 16
     metrics = json.loads((folder / "metrics.json").read_text())
     sums = image_statistics(scores["lstm"]).sum(axis=0)

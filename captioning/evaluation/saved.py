@@ -1,26 +1,45 @@
 """Scores of every image on disk, complete enough to draw resamples from: `results/per_image.npz`.
 
-ids (N,), references: fingerprint of what was scored against,
+ids (N,), references: fingerprint of what was scored against, machine: what kind of machine scored,
 NAME.bleu_statistics (N, 10), NAME.meteor_statistics (N, 23), NAME.per_image (N, 7), NAME.corpus (7,)
 """
 
 from __future__ import annotations
 
 import io
+import platform
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from captioning.core.errors import UserError
 from captioning.core.files import atomic_write, fingerprint
 from captioning.metrics.coco import METRICS, Scores
 
 
+class Saved(NamedTuple):
+    scores: dict[str, Scores]
+    references: str  # fingerprint
+    machine: str  # empty in files older than this entry
+
+
+def machine() -> str:
+    """What decides how this machine rounds: two runs of one setting are equal to the last digit where this is equal."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    able = torch.cpu.get_capabilities()
+    bf16 = "with" if able.get("amx_bf16") or able.get("avx512_bf16") else "without"
+    kind = torch.backends.cpu.get_cpu_capability()
+    return f"{platform.machine()} {kind} {bf16} bf16 units, torch {torch.__version__}"
+
+
 def save(path: Path, scores: Mapping[str, Scores], references: Mapping[str, list[str]]) -> None:
     """Scores of several captioners against the same references (tokenized, as they were scored)."""
     ids = next(iter(scores.values())).ids
-    arrays = {"ids": np.array(ids), "references": np.array(fingerprint(references))}
+    arrays = {"ids": np.array(ids), "references": np.array(fingerprint(references)), "machine": np.array(machine())}
     for name, one in scores.items():
         if one.ids != ids:
             raise ValueError(f"the scores of {name} are of other images")
@@ -32,13 +51,14 @@ def save(path: Path, scores: Mapping[str, Scores], references: Mapping[str, list
         np.savez_compressed(file, **arrays)
 
 
-def load(content: bytes, origin: str) -> tuple[dict[str, Scores], str]:
-    """({captioner: Scores}, fingerprint of the references) of a saved file's bytes."""
+def load(content: bytes, origin: str) -> Saved:
+    """What `save` wrote, from a file's bytes."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         ids = arrays.pop("ids").tolist()
         references = str(arrays.pop("references"))
+        made_by = str(arrays.pop("machine", ""))
         names = [name.removesuffix(".corpus") for name in arrays if name.endswith(".corpus")]
         scores = {
             name: Scores(
@@ -52,4 +72,4 @@ def load(content: bytes, origin: str) -> tuple[dict[str, Scores], str]:
         }
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise UserError(f"{origin}: results/per_image.npz cannot be read ({error}); run `dvc repro` there") from None
-    return scores, references
+    return Saved(scores, references, made_by)

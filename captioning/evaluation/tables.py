@@ -15,6 +15,7 @@ from captioning.data.dataset import Data
 from captioning.evaluation.variety import by_rarity, lengths, rarity
 from captioning.metrics.coco import METRICS, TITLES, Scores
 
+COLOURS = {"lstm": "#c2540a", "clipcap": "#3355c8", "humans": "#2b7a4b"}
 System = Mapping[str, Mapping[str, float]]  # {metric: {value, low, high}}
 
 
@@ -96,7 +97,7 @@ def write_plot(path: Path, systems: Mapping[str, System], split: str) -> None:
             one = systems[name][metric]
             # A percentile interval may lie beside the value by a rounding, and an error bar must not be negative.
             error = [[max(0.0, one["value"] - one["low"])], [max(0.0, one["high"] - one["value"])]]
-            panel.barh(row, one["value"], xerr=error, color=f"C{row}", error_kw={"lw": 1, "capsize": 2})
+            panel.barh(row, one["value"], xerr=error, color=_colour(name), error_kw={"lw": 1, "capsize": 2})
         panel.set_title(TITLES[metric])
         panel.set_xlim(left=0)
         panel.spines[["top", "right"]].set_visible(False)
@@ -105,6 +106,11 @@ def write_plot(path: Path, systems: Mapping[str, System], split: str) -> None:
     figure.suptitle(f"Scores of the {split} images, with 95% bootstrap intervals over images", fontsize=10)
     with atomic_write(path, "wb") as file:
         FigureCanvasAgg(figure).print_png(file)
+
+
+def _colour(name: str) -> str:
+    """Captioners and people as in results/report.html, what is there for comparison in grey."""
+    return next((colour for kind, colour in COLOURS.items() if name.startswith(kind)), "#cfcfcf")
 
 
 def write_more_plots(

@@ -1,0 +1,86 @@
+"""`python -m commands.summary`: what a run came to, in a few lines; `make repro` ends with it.
+
+The scores of both captioners beside people's, whether their difference is more than chance, what to open, and what the
+scores in git's HEAD are worth: `dvc metrics diff` and `dvc exp show` measure against those, and they may be of another
+machine, whose rounding trains other models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+
+from captioning.core.errors import UserError, command
+from captioning.evaluation.saved import machine
+from captioning.metrics.coco import TITLES
+from commands.compare import BASELINE, read
+
+SCORES = Path("results/scores.json")
+SHOWN = ("bleu_4", "meteor", "rouge_l", "cider")
+ROWS = {"humans": "people", "lstm": "LSTM", "clipcap": "ClipCap"}
+
+
+def scores() -> list[str]:
+    """People's scores and both captioners', and their difference in CIDEr: five lines."""
+    try:
+        found = json.loads(SCORES.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there is no {SCORES}: `dvc repro` writes it, `dvc checkout` restores it") from None
+    lines = [f"{found['images']} {found['split']} images".ljust(20) + "".join(f"{TITLES[key]:>9}" for key in SHOWN)]
+    for name, title in ROWS.items():
+        if one := found["systems"].get(name):
+            cells = "".join(f"{one[key]['value']:9.3f}" for key in SHOWN)
+            lines.append(f"{title:<20}{cells}  (95%: {one['cider']['low']:.3f} to {one['cider']['high']:.3f})")
+    cider = found["clipcap_minus_lstm"]["cider"]
+    chance = cider["low"] <= 0 <= cider["high"]
+    said = "may well be chance" if chance else "is more than the choice of test images explains"
+    interval = f"95%: {cider['low']:+.3f} to {cider['high']:+.3f}"
+    return [*lines, f"ClipCap - LSTM: {cider['difference']:+.3f} CIDEr ({interval}), which {said}"]
+
+
+def foreign() -> list[str]:
+    """A warning where the scores in HEAD are of another kind of machine, or of a run that is not here."""
+    try:
+        if read("HEAD").machine == machine():
+            return []
+    except UserError:
+        pass
+    return [
+        "warning: the scores in HEAD, which `dvc metrics diff` and experiments are compared with, are of another",
+        "  machine or of a run that is not here. To compare with your own, first commit your run:",
+        f"  {BASELINE}",
+    ]
+
+
+def changed() -> list[str]:
+    """How to keep or leave a run that HEAD does not have."""
+    if not _git("diff", "--quiet", "HEAD", "--", "metrics.json", "dvc.lock", "params.yaml"):
+        return []
+    return [
+        "This is another run than HEAD's; `dvc metrics diff` says what changed.",
+        f"  To keep it:  {BASELINE.replace('baseline', 'better')}",
+        "  To go back:  git checkout params.yaml dvc.lock metrics.json && dvc checkout",
+    ]
+
+
+def _git(*arguments: str) -> int:
+    return subprocess.run(["git", *arguments], capture_output=True).returncode
+
+
+@command
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m commands.summary", description=__doc__.split("\n")[0])
+    parser.add_argument("--baseline", action="store_true", help="nothing but the warning about HEAD's scores, if any")
+    if parser.parse_args().baseline:
+        lines = foreign()
+    else:
+        lines = [*scores(), "Open results/report.html in a browser: every test picture with its captions."]
+        lines += foreign() or changed()
+    for line in lines:
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
