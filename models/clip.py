@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from models.empty import no_weights
@@ -32,6 +33,7 @@ def _networks():
 _model = _networks()
 CLIP, ModifiedResNet, VisionTransformer = _model.CLIP, _model.ModifiedResNet, _model.VisionTransformer
 
+ACTIVATIONS = {"quick_gelu": _model.QuickGELU, "gelu": nn.GELU}  # OpenAI's own; that of most of open_clip's networks
 HEAD = 64  # channels of an attention head, in every CLIP: the number of heads is not stored but computed from the width
 
 
@@ -48,6 +50,7 @@ class CLIPConfig:
     vocab_size: int
     text_width: int
     text_layers: int
+    activation: str = "quick_gelu"  # of transformers' hidden layers
 
     def __post_init__(self) -> None:
         if isinstance(self.vision_layers, list):  # from JSON
@@ -57,6 +60,8 @@ class CLIPConfig:
                 continue  # its attention is 32 times as wide as this
             if getattr(self, name) % HEAD or getattr(self, name) < HEAD:
                 raise ValueError(f"CLIP's {name} must be a multiple of {HEAD}, not {getattr(self, name)}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"CLIP's activation must be {' or '.join(ACTIVATIONS)}, not {self.activation}")
         step = 32 if self.is_resnet else self.vision_patch_size
         if not step or self.image_size % step:
             raise ValueError(f"CLIP's image_size {self.image_size} must be a multiple of its patch size {step}")
@@ -68,10 +73,24 @@ class CLIPConfig:
 
 def build(config: CLIPConfig) -> CLIP:
     """A CLIP in fp32 with fresh weights, as its authors initialise them."""
-    return CLIP(
+    model = CLIP(
         config.embed_dim, config.image_size, config.vision_layers, config.vision_width, config.vision_patch_size,
         config.context_length, config.vocab_size, config.text_width, config.text_width // HEAD, config.text_layers,
     )  # fmt: skip
+    return _with_activation(model, config.activation)
+
+
+def _with_activation(network: nn.Module, activation: str) -> nn.Module:
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, tuple(ACTIVATIONS.values())):
+                setattr(module, name, ACTIVATIONS[activation]())
+    return network
+
+
+def activation_of(network: nn.Module) -> str:
+    """The name of what a network's hidden layers compute; weights alone do not tell."""
+    return "gelu" if any(isinstance(module, nn.GELU) for module in network.modules()) else "quick_gelu"
 
 
 def build_image_tower(config: CLIPConfig) -> ModifiedResNet | VisionTransformer:
@@ -79,10 +98,11 @@ def build_image_tower(config: CLIPConfig) -> ModifiedResNet | VisionTransformer:
     if config.is_resnet:
         heads = config.vision_width * 32 // HEAD
         return ModifiedResNet(config.vision_layers, config.embed_dim, heads, config.image_size, config.vision_width)
-    return VisionTransformer(
+    tower = VisionTransformer(
         config.image_size, config.vision_patch_size, config.vision_width, config.vision_layers,
         config.vision_width // HEAD, config.embed_dim,
     )  # fmt: skip
+    return _with_activation(tower, config.activation)
 
 
 def config_of(weights: dict[str, Tensor]) -> CLIPConfig:
@@ -115,15 +135,21 @@ def config_of(weights: dict[str, Tensor]) -> CLIPConfig:
             text_layers=count("transformer.resblocks.", 2),
         )
     except KeyError as error:
-        raise ValueError(f"not a CLIP: no weight named {error}") from None
+        raise ValueError(f"not a CLIP: no weight named {error}; {_looks_like(weights)}") from None
 
 
-def from_state_dict(weights: dict[str, Tensor]) -> CLIP:
+def _looks_like(weights: dict[str, Tensor]) -> str:
+    """What the names of other weights say."""
+    seen = next((kind for name, kind in FORMATS.items() if any(name in weight for weight in weights)), None)
+    return f"it looks like {seen}" if seen else f"its weights have names such as {', '.join(sorted(weights)[:2])}"
+
+
+def from_state_dict(weights: dict[str, Tensor], activation: str = "quick_gelu") -> CLIP:
     """A CLIP in fp32 with these weights (fp16 ones are widened), sizes inferred from them; `weights` stays as it is.
 
     Raises ValueError when they are not a CLIP's.
     """
-    config = config_of(weights)
+    config = replace(config_of(weights), activation=activation)
     with no_weights():
         model = build(config)
     load(model, {name: tensor for name, tensor in weights.items() if name not in ARCHIVE_EXTRAS})
@@ -142,3 +168,98 @@ def load(network: nn.Module, weights: dict[str, Tensor]) -> None:
         network.load_state_dict(copies, assign=True)
     except RuntimeError as error:
         raise ValueError(f"the weights do not fit the network: {str(error).splitlines()[-1].strip()}") from None
+
+
+# What is in a file, by a part of a name that occurs nowhere else.
+FORMATS = {
+    "visual.trunk.": "an open_clip model with a tower of timm",
+    "text.transformer.": "an open_clip model with another text tower than OpenAI's",
+    "logit_bias": "a SigLIP",
+    "vision_model.": "a model of transformers: give its folder, which has a config.json",
+    "classifier.": "a classifier such as VGG16",
+    "gpt.": "a ClipCap",
+    "wte.weight": "a GPT-2",
+}
+OPENAI_WIDTHS = {"vision_width": (768, 1024), "text_width": (512, 640, 768, 1024)}
+
+
+def check_openai_widths(config: CLIPConfig) -> None:
+    """ValueError where a state dict alone leaves open how wide attention heads are: 64 channels in OpenAI's sizes."""
+    for name, widths in OPENAI_WIDTHS.items():
+        width = getattr(config, name)
+        if width not in (HEAD, *widths) and not (name == "vision_width" and config.is_resnet):
+            raise ValueError(
+                f"no CLIP of OpenAI has a {name} of {width}, and a file of weights does not say how many heads of "
+                "attention there are: give the model's folder, with its config.json"
+            )
+
+
+def from_transformers(config: dict, weights: dict[str, Tensor]) -> CLIP:
+    """A CLIP in fp32 from the config.json and the weights of transformers' CLIPModel. ValueError when not such."""
+    if config.get("model_type") != "clip":
+        raise ValueError(f"config.json describes a {config.get('model_type')}, no CLIP with both towers")
+    activations = set()
+    for name in ("vision_config", "text_config"):
+        tower = config.get(name) or {}
+        defaults = {"vision_config": (768, 12), "text_config": (512, 8)}[name]  # transformers' own
+        width, heads = tower.get("hidden_size", defaults[0]), tower.get("num_attention_heads", defaults[1])
+        check_heads(name, width, heads)
+        if tower.get("layer_norm_eps", 1e-5) != 1e-5:
+            raise ValueError(f"{name} has layer_norm_eps {tower['layer_norm_eps']}; CLIP's is 1e-5")
+        activations.add(tower.get("hidden_act", "quick_gelu"))
+    if len(activations) > 1:
+        raise ValueError(f"the towers have different activations: {', '.join(sorted(activations))}")
+    try:
+        renamed = _openai_names(weights)
+    except KeyError as error:
+        raise ValueError(f"not a CLIPModel of transformers: no weight named {error}") from None
+    return from_state_dict(renamed, activations.pop())
+
+
+def from_open_clip(config: dict, weights: dict[str, Tensor]) -> CLIP:
+    """A CLIP in fp32 from `model_cfg` and the weights of an open_clip folder. ValueError if it is built otherwise."""
+    vision, text = config.get("vision_cfg") or {}, config.get("text_cfg") or {}
+    if not isinstance(vision.get("layers"), list):  # a ResNet's heads always have 64 channels
+        check_heads("vision_cfg", vision["width"], vision["width"] // vision.get("head_width", HEAD))
+    check_heads("text_cfg", text["width"], text["heads"])
+    return from_state_dict(weights, "quick_gelu" if config.get("quick_gelu") else "gelu")
+
+
+def check_heads(name: str, width: int, heads: int) -> None:
+    if width != heads * HEAD:
+        raise ValueError(f"{name} has {heads} heads for a width of {width}; heads of {HEAD} channels are supported")
+
+
+RENAMED = {
+    "vision_model.embeddings.class_embedding": "visual.class_embedding",
+    "vision_model.embeddings.patch_embedding.": "visual.conv1.",
+    "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
+    "vision_model.pre_layrnorm.": "visual.ln_pre.",
+    "vision_model.post_layernorm.": "visual.ln_post.",
+    "vision_model.encoder.layers.": "visual.transformer.resblocks.",
+    "text_model.embeddings.token_embedding.": "token_embedding.",
+    "text_model.embeddings.position_embedding.weight": "positional_embedding",
+    "text_model.final_layer_norm.": "ln_final.",
+    "text_model.encoder.layers.": "transformer.resblocks.",
+    "visual_projection.weight": "visual.proj",
+    "text_projection.weight": "text_projection",
+    ".self_attn.out_proj.": ".attn.out_proj.",
+    ".layer_norm1.": ".ln_1.",
+    ".layer_norm2.": ".ln_2.",
+    ".mlp.fc1.": ".mlp.c_fc.",
+    ".mlp.fc2.": ".mlp.c_proj.",
+}
+
+
+def _openai_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    found = {}
+    for name, tensor in weights.items():
+        if name.endswith("position_ids"):  # 0, 1, 2, ...: no weight
+            continue
+        for theirs, ours in RENAMED.items():
+            name = name.replace(theirs, ours)
+        found[name] = tensor.T if name in ("visual.proj", "text_projection") else tensor
+    for name in [name for name in found if ".self_attn.q_proj." in name]:
+        parts = [found.pop(name.replace("q_proj", part)) for part in ("q_proj", "k_proj", "v_proj")]
+        found[name.replace("self_attn.q_proj.", "attn.in_proj_")] = torch.cat(parts)
+    return found

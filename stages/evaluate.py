@@ -18,7 +18,7 @@ import time
 
 from captioning.core import paths
 from captioning.core import settings as schema
-from captioning.core.files import write_json
+from captioning.core.files import all_at_once, write_json
 from captioning.data.caption_files import read_candidates, read_json
 from captioning.data.dataset import load_data
 from captioning.evaluation import systems, tables
@@ -61,29 +61,30 @@ def main() -> None:
     more = More(data, split, plain, captions, sets, official, count, seed).scores()
 
     own = {name: scores[name][0] for name in MODELS}
-    write_json(
-        paths.METRICS,
-        {name: {metric: summaries[name][metric]["value"] for metric in METRICS} for name in MODELS}
-        | {"cider_margin": {name: systems.margin(summaries[name]["cider"]) for name in MODELS}}
-        | ({"humans": {"cider": summaries["humans"]["cider"]["value"]}} if "humans" in summaries else {}),
-    )
-    write_json(
-        paths.SCORES,
-        {
-            "split": split,
-            "images": len(images),
-            "resamples": count,
-            "systems": summaries,
-            "clipcap_minus_lstm": differences,
-            "more": more,
-        },
-    )
-    save(paths.PER_IMAGE, own, data.tokens(split))
-    for name in MODELS:
-        write_per_image(paths.scores_of_images(name), own[name], captions[name])
-    tables.write_plot(paths.RESULTS / "scores.png", summaries, split)
-    said = {name: work[name][0][1] for name in MODELS}
-    tables.write_more_plots(paths.PLOTS, data, split, said, own)
+    with all_at_once(str(paths.RESULTS), str(paths.METRICS)) as folder:  # a full disk leaves the old ones
+        write_json(
+            folder / paths.METRICS,
+            {name: {metric: summaries[name][metric]["value"] for metric in METRICS} for name in MODELS}
+            | {"cider_margin": {name: systems.margin(summaries[name]["cider"]) for name in MODELS}}
+            | ({"humans": {"cider": summaries["humans"]["cider"]["value"]}} if "humans" in summaries else {}),
+        )
+        write_json(
+            folder / paths.SCORES,
+            {
+                "split": split,
+                "images": len(images),
+                "resamples": count,
+                "systems": summaries,
+                "clipcap_minus_lstm": differences,
+                "more": more,
+            },
+        )
+        save(folder / paths.PER_IMAGE, own, data.tokens(split))
+        for name in MODELS:
+            write_per_image(folder / paths.scores_of_images(name), own[name], captions[name])
+        tables.write_plot(folder / paths.RESULTS / "scores.png", summaries, split)
+        said = {name: work[name][0][1] for name in MODELS}
+        tables.write_more_plots(folder / paths.PLOTS, data, split, said, own)
 
     print(tables.table(summaries))
     for line in tables.more_table(more):

@@ -186,7 +186,7 @@ def test_the_copied_networks_file_is_clips_own():
 
 
 def test_what_is_wrong_with_a_checkpoint_is_said(tmp_path):
-    with pytest.raises(UserError, match=r"config\.json is missing; stage finetune_clip writes it"):
+    with pytest.raises(UserError, match=r"config\.json is missing: stage finetune_clip writes it"):
         load_clip(tmp_path)
     save_clip(tmp_path, clip.build(VIT), clip_preprocess(64))
     with pytest.raises(UserError, match="describes a clip network; a vgg16 is needed"):

@@ -161,7 +161,7 @@ def test_unusable_files_are_one_sentence(tmp_path):
         with pytest.raises(UserError, match=r"f\.h5"):
             FeatureStore.open(path)
     path.write_text("no HDF5")
-    with pytest.raises(UserError, match="no feature store"):
+    with pytest.raises(UserError, match="not a feature store"):
         FeatureStore.open(path)
     with h5py.File(path, "w") as file:
         file["features"] = np.zeros((3, 4))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 FAULTS_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 CLOSED_PIPE = 128 + signal.SIGPIPE  # exit code of a program whose reader went away
@@ -15,6 +18,37 @@ CLOSED_PIPE = 128 + signal.SIGPIPE  # exit code of a program whose reader went a
 
 class UserError(Exception):
     """Something outside the code is wrong. The message says what, where, and what to do."""
+
+
+@contextmanager
+def opening(path: str | Path, what: str, advice: str) -> Iterator[None]:
+    """For a block that opens a file from elsewhere: whatever a library raises becomes a sentence.
+
+    Only what is damaged is called so: a missing file and one that the system does not let us read are told apart.
+
+    Args:
+        what: the file should be, such as "a feature store".
+        advice: what to do about it.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename or path} is missing: {advice}") from None
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of libraries in Rust
+            raise
+        if isinstance(error, OSError) and error.errno:
+            raise UserError(f"{path} cannot be read ({error.strerror or error}): {advice}") from None
+        raise UserError(f"{path} cannot be read, is damaged or is not {what} ({in_a_line(error)}): {advice}") from None
+
+
+def in_a_line(error: BaseException) -> str:
+    """What an error says, folded into a line and cut; its kind where it says little."""
+    text = " ".join(str(error).split())[:300]
+    says_little = not text or isinstance(error, KeyError | IndexError)
+    return f"{type(error).__name__} {text}".strip() if says_little else text
 
 
 def command(main: Callable[..., None]) -> Callable[..., None]:
@@ -48,5 +82,8 @@ def _of_disk(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno in FAULTS_OF_DISKS:
             return f"{error.filename or 'writing a file'}: {error.strerror}"
+        found = re.search(r"\(os error (\d+)\)", str(error))  # of safetensors, whose errors are no OSError
+        if found and int(found[1]) in FAULTS_OF_DISKS:
+            return f"writing a file: {os.strerror(int(found[1]))}"
         error = error.__cause__ or error.__context__
     return None

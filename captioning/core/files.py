@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,22 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def all_at_once(*paths: str | Path) -> Iterator[Path]:
+    """A folder to write these files and folders into; all of them take their places when the block ends.
+
+    A full disk or an error inside the block leaves everything as it was.
+    """
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=".") as folder:
+        yield Path(folder)
+        for path in paths:
+            for new in [Path(folder, path), *sorted(Path(folder, path).rglob("*"))]:
+                if new.is_file():
+                    place = new.relative_to(folder)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(new, place)
 
 
 def write_json(path: str | Path, value: Any) -> None:

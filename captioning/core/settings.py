@@ -72,6 +72,7 @@ class CLIPScratchSettings(Group):
 
 class CLIPSettings(Group):
     weights: str
+    activation: Literal["quick_gelu", "gelu"]
     features: str | None
     scratch: CLIPScratchSettings
 

@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from captioning.core.errors import UserError
+from captioning.core.errors import UserError, opening
 from captioning.core.files import atomic_write, write_json
 from captioning.decoders.vocabulary import Text
 from models import clipcap
@@ -79,9 +78,9 @@ def read_decoder(folder: str | Path, builders: Mapping[str, Callable[[dict[str, 
         builders: for each kind that is expected, what makes its network from its sizes.
     """
     folder = Path(folder)
-    try:
+    with opening(folder, "a captioner's checkpoint of this version", "`dvc repro` trains and writes it"):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind, sizes, features = config["kind"], config["sizes"], config["features"]
+        kind, sizes, features = config["kind"], config["sizes"], dict(config["features"])
         if kind not in builders:
             raise UserError(f"{folder} is a captioner of kind {kind!r}; expected {' or '.join(builders)}")
         model = builders[kind](sizes)
@@ -90,13 +89,6 @@ def read_decoder(folder: str | Path, builders: Mapping[str, Callable[[dict[str, 
             if original in weights:
                 weights.setdefault(copy, weights[original])
         model.load_state_dict(weights)
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename or folder} is missing: `dvc repro` trains and writes it") from None
-    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        fault = str(error).splitlines()[-1].strip()
-        raise UserError(
-            f"{folder} is no captioner's checkpoint, or is damaged or of another version: {fault}"
-        ) from None
     return Decoder(kind, model.eval(), Text.load(folder), sizes, features)
 
 

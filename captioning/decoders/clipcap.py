@@ -13,12 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging
 
-from captioning.core.errors import UserError
+from captioning.core.errors import UserError, opening
 from captioning.core.settings import ClipCapSettings, Settings
 from captioning.decoders.checkpoint import Decoder, config_from, read_decoder
 from captioning.decoders.vocabulary import Text, pretrained_bpe, train_bpe
@@ -28,6 +27,7 @@ from models.clipcap import ClipCap, ClipCapConfig, from_sizes
 
 HEAD = 64  # channels of an attention head in every published GPT-2
 OLD_BUFFERS = re.compile(r"gpt\.transformer\.h\.\d+\.attn\.(bias|masked_bias)")  # masks that old transformers stored
+REPLACE = "copy the model's files anew, or name another in model.gpt2"
 CLIP_WITH = {512: "ViT-B/32, ViT-B/16, RN101", 640: "RN50x4", 768: "ViT-L/14, RN50x16", 1024: "RN50, RN50x64"}
 
 
@@ -201,24 +201,25 @@ def open_tokenizer(folder: Path) -> Text:
     names = {path.name for path in folder.glob("*")}
     if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
         raise UserError(f"{folder} has no tokenizer: expected vocab.json and merges.txt, or tokenizer.json")
-    try:
+    with opening(folder, "the folder of a tokenizer that can be read", REPLACE):
         return pretrained_bpe(str(folder))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: the tokenizer cannot be read: {' '.join(str(error).split())}") from None
 
 
 def open_model(folder: Path) -> GPT2LMHeadModel:
     """A folder's weights, all of them: transformers would draw those that are missing."""
     logging.disable_progress_bar()  # over in a moment
-    try:
+    with opening(folder, "a GPT-2 that can be read", REPLACE):
         config = GPT2Config.from_pretrained(folder, local_files_only=True)
         if config.model_type != "gpt2" or not hasattr(config, "n_embd"):
             raise ValueError(f"config.json describes a {config.model_type}, no GPT-2")
         model, found = GPT2LMHeadModel.from_pretrained(
             folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{folder} holds no GPT-2 that can be read: {' '.join(str(error).split())}") from None
     if missing := sorted(found["missing_keys"]):
         raise UserError(f"{folder}: {len(missing)} of GPT-2's weights are missing, such as {missing[0]}")
+    if more := sorted(name for name in found["unexpected_keys"] if not OLD_BUFFERS.fullmatch(f"gpt.{name}")):
+        raise UserError(
+            f"{folder}: {len(more)} weights have no place in the network that config.json describes, such as "
+            f"{more[0]}: config.json and weights are of different models; {REPLACE}"
+        )
     return model

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from captioning.core.errors import UserError
+from captioning.core.errors import UserError, opening
 from captioning.core.files import atomic_write, write_json
 
+AGAIN = "`dvc repro` makes the checkpoint anew"
 END, UNKNOWN = "<|endoftext|>", "<unk>"
 AT_ONCE = 10_000  # captions whose words are in memory together, many times as large as tokens
 
@@ -112,12 +113,11 @@ class Text:
 
     @classmethod
     def load(cls, folder: Path) -> Text:
-        try:
+        with opening(folder / "tokenizer.json", "a tokenizer", AGAIN):
             tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        with opening(folder / "tokenizer_config.json", "a tokenizer's config", AGAIN):
             config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise UserError(f"{error.filename} is missing: {folder} is not a checkpoint of this project") from None
-        return cls(tokenizer, config.get("eos_token", END))
+            return cls(tokenizer, config.get("eos_token", END))
 
 
 def word_vocabulary(captions: Iterable[str], min_count: int) -> Text:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from captioning.core.device import pick_device, pick_dtype
-from captioning.core.errors import UserError
+from captioning.core.errors import UserError, opening
 from captioning.core.files import atomic_write, sha256_of, write_json
 from captioning.features.images import Preprocess
 from models import clip, vgg16
@@ -134,14 +134,16 @@ def open_vgg16(folder: str | Path) -> tuple[vgg16.VGG16, Preprocess, dict]:
 
 def save_clip(folder: str | Path, model: clip.CLIP, preprocess: Preprocess, **extra: object) -> None:
     """Writes a checkpoint folder with both towers; `extra` goes into its config.json."""
-    _save(folder, "clip", model, asdict(clip.config_of(model.state_dict())), preprocess, extra)
+    sizes = replace(clip.config_of(model.state_dict()), activation=clip.activation_of(model))
+    _save(folder, "clip", model, asdict(sizes), preprocess, extra)
 
 
 def open_clip(folder: str | Path) -> tuple[clip.CLIP, Preprocess, dict]:
     """Both towers in fp32 on the CPU, ready for training, the preprocessing and config.json."""
     config = _read_config(folder, "clip")
     weights = _read_weights(folder)
-    model = _fit(lambda: clip.from_state_dict(weights), folder)
+    activation = _sizes(clip.CLIPConfig, config, folder).activation
+    model = _fit(lambda: clip.from_state_dict(weights, activation), folder)
     return model, Preprocess.from_dict(config["preprocess"]), config
 
 
@@ -155,41 +157,33 @@ def _save(folder, kind: str, network: nn.Module, sizes: dict, preprocess: Prepro
 
 def _read_config(folder: str | Path, kind: str) -> dict:
     path = Path(folder) / "config.json"
-    try:
+    with opening(
+        path, f"the config of a {kind} checkpoint", f"stage finetune_{kind} writes it: `dvc repro finetune_{kind}`"
+    ):
         config = json.loads(path.read_text(encoding="utf-8"))
         found = config["network"]
         Preprocess.from_dict(config["preprocess"])
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; stage finetune_{kind} writes it: `dvc repro finetune_{kind}`") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not the config of a {kind} checkpoint: {error!r}") from None
     if found != kind:
         raise UserError(f"{path} describes a {found} network; a {kind} is needed")
     return config
 
 
 def _sizes(kind: type, config: dict, folder: str | Path):
-    try:
-        return kind(**{name: config[name] for name in kind.__dataclass_fields__})
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder}/config.json: {error}") from None
+    with opening(f"{folder}/config.json", "a description of the network", "remove it and run `dvc repro`"):
+        return kind(**{name: config[name] for name in kind.__dataclass_fields__ if name in config})
 
 
 def _read_weights(folder: str | Path, prefix: str = "") -> dict[str, Tensor]:
     """The tensors whose names begin with `prefix`, without it."""
     path = Path(folder) / "model.safetensors"
-    try:
-        with safe_open(path, "pt") as file:
-            return {n.removeprefix(prefix): file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}  # noqa: SIM118
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; the fine-tuning stages write it: `dvc repro`") from None
-    except SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}); remove it and run `dvc repro`") from None
+    advice = "remove it and run `dvc repro`, whose fine-tuning stages write it"
+    with opening(path, "a file of weights", advice), safe_open(path, "pt") as file:
+        return {n.removeprefix(prefix): file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}  # noqa: SIM118
 
 
 def _fit(load: Callable, folder: str | Path):
     try:
         return load()
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, TypeError) as error:
         fault = str(error).splitlines()[-1].strip()
         raise UserError(f"{folder}: model.safetensors does not fit config.json: {fault}") from None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import h5py
 import numpy as np
@@ -13,6 +11,7 @@ import numpy as np
 from captioning.core.errors import UserError
 from captioning.core.files import sha256_of
 from captioning.features.extract import Written, reusable, to_float16, writing
+from captioning.features.foreign import arrays, try_out
 from captioning.features.store import some, write_store
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -43,7 +42,8 @@ def import_features(
         "normalization": "l2" if normalize else "as imported",
         "precision": "as imported",
     }
-    with writing(path, ids), _arrays(source) as (names, features):
+    try_out(source)
+    with writing(path, ids), arrays(source) as (names, features):
         old = reusable(path, attrs)
         if old and old.holds(ids, sha256s):
             print(f"{path}: {len(ids)} images, all imported before")
@@ -64,34 +64,6 @@ def import_features(
     shape = " x ".join(map(str, features.shape[1:]))
     print(f"{path}: {len(ids)} images, {shape} features each, from {source}; {len(names) - len(ids)} more left out")
     return Written(reused=0, computed=len(ids))
-
-
-@contextmanager
-def _arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]]:
-    """The ids and features of a file; `features` of an .h5 are read as needed."""
-    try:
-        if source.suffix.lower() == ".npz":
-            with np.load(source, allow_pickle=False) as file:
-                ids, features = file["ids"], file["features"]
-        elif source.suffix.lower() in (".h5", ".hdf5"):
-            file = h5py.File(source, "r")
-            ids, features = file["ids"][()], file["features"]
-            if not isinstance(features, h5py.Dataset):
-                raise TypeError("`features` is a group")
-        else:
-            raise UserError(f"{source}: features are imported from .npz or .h5 files")
-        names = [item.decode() if isinstance(item, bytes) else str(item) for item in ids.reshape(-1).tolist()]
-    except KeyError as error:
-        raise UserError(f"{source} must hold `ids` and `features`: {error}") from None
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, BadZipFile) as error:
-        fault = str(error)
-        if "pickle" in fault:  # numpy's own advice is to open them, which runs whatever code they hold
-            fault = "it holds Python objects, which are not opened; save ids as np.array(ids, dtype=str)"
-        raise UserError(f"{source} cannot be read: {fault or type(error).__name__}") from None
-    try:
-        yield names, features
-    finally:
-        file.close()
 
 
 def _check(source: Path, names: list[str], features: np.ndarray | h5py.Dataset) -> None:

@@ -6,13 +6,13 @@ to load anything by name, so none looks for a network that is not there, and not
 
 from __future__ import annotations
 
-from torch import Tensor
+from pathlib import Path
 
 from captioning.core.errors import UserError
 from captioning.core.settings import CLIPSettings, VGG16Settings
 from captioning.features.images import Preprocess, clip_preprocess, vgg16_preprocess
 from captioning.weights import sources
-from captioning.weights.state_dict import read_state_dict
+from captioning.weights.state_dict import read_folder, read_state_dict
 from models import clip, vgg16
 
 CLIP_VOCABULARY = 49408  # of clip.tokenize
@@ -24,7 +24,7 @@ def initial_vgg16(options: VGG16Settings) -> tuple[vgg16.VGG16, Preprocess]:
         config = vgg16.VGG16Config(options.image_size, options.scratch.width, batch_norm=True, num_labels=1)
         return vgg16.VGG16(config), vgg16_preprocess(options.image_size)
     weights = read_state_dict(sources.vgg16(options.weights).get())
-    network = _fit(vgg16.from_state_dict, weights, "vgg16.weights", options.weights)
+    network = _fit(lambda: vgg16.from_state_dict(weights), "vgg16.weights", options.weights)
     return network, vgg16_preprocess(network.config.image_size)
 
 
@@ -37,14 +37,28 @@ def initial_clip(options: CLIPSettings) -> tuple[clip.CLIP, Preprocess]:
             s.context_length, CLIP_VOCABULARY, s.text_width, s.text_layers,
         )  # fmt: skip
         return clip.build(config), clip_preprocess(s.image_size)
-    weights = read_state_dict(sources.clip(options.weights).get())
-    weights = {name: tensor for name, tensor in weights.items() if not name.endswith("attn_mask")}  # no weight
-    model = _fit(clip.from_state_dict, weights, "clip.weights", options.weights)
+    path = sources.clip(options.weights).get()
+    model = _fit(lambda: _read_clip(path, options), "clip.weights", options.weights)
     return model, clip_preprocess(model.visual.input_resolution)
 
 
-def _fit(build, weights: dict[str, Tensor], key: str, value: str):
+def _read_clip(path: Path, options: CLIPSettings) -> clip.CLIP:
+    """A CLIP from a file or a folder. A folder's config says what weights cannot: heads and activation."""
+    config, weights = read_folder(path) if path.is_dir() else ({}, read_state_dict(path))
+    weights = {name: tensor for name, tensor in weights.items() if not name.endswith("attn_mask")}  # no weight
+    if config.get("network") == "clip":  # a checkpoint of ours
+        return clip.from_state_dict(weights, config.get("activation", "quick_gelu"))
+    if "model_cfg" in config:
+        return clip.from_open_clip(config["model_cfg"], weights)
+    if config:
+        return clip.from_transformers(config, weights)
+    clip.check_openai_widths(clip.config_of(weights))
+    named = options.weights in sources.CLIP_FILES
+    return clip.from_state_dict(weights, "quick_gelu" if named else options.activation)
+
+
+def _fit(build, key: str, value: str):
     try:
-        return build(weights)
-    except ValueError as error:
+        return build()
+    except (ValueError, TypeError, AttributeError) as error:  # the latter two of a config of other types
         raise UserError(f"{key} = {value!r}: {error}") from None

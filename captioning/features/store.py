@@ -19,7 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from captioning.core.errors import UserError
+from captioning.core.errors import UserError, opening
 
 FORMAT = "features 1"  # of this file; raise it when its layout or meaning changes
 BLOCK_BYTES = 64 * 2**20  # copied at once
@@ -45,8 +45,9 @@ class FeatureStore:
         if not path.is_file():
             raise UserError(f"{path} is missing: run `dvc repro` (its stage is extract_{path.stem})")
         damaged = f"remove it and run `dvc repro`, or `dvc checkout {path}`"
-        try:
-            with h5py.File(path, "r") as file:
+        with opening(path, "a feature store", damaged):  # noqa: SIM117
+            # Stores are replaced by renaming, so that readers need no lock; some file systems have none.
+            with h5py.File(path, "r", locking=False) as file:
                 attrs = {name: str(value) for name, value in file.attrs.items()}
                 if attrs.get("format") != FORMAT:
                     raise UserError(f"{path} is an HDF5 file but no feature store of this version: {damaged}")
@@ -57,8 +58,6 @@ class FeatureStore:
                     raise UserError(f"{path} is not laid out as a feature store: {damaged}")
                 if offset + features.nbytes > path.stat().st_size:
                     raise UserError(f"{path} is cut short: {damaged}")
-        except (OSError, KeyError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is damaged or no feature store ({error}): {damaged}") from None
         for name, wanted in (expect or {}).items():
             if attrs.get(name) != wanted:
                 raise UserError(
@@ -113,7 +112,7 @@ def write_store(
     names = np.array([image_id.encode() for image_id in ids])
     data = hashlib.sha256("\n".join(f"{i} {sha}" for i, sha in zip(ids, sha256s, strict=True)).encode()).hexdigest()
     temporary = path.with_name(path.name + ".tmp")
-    with h5py.File(temporary, "w", libver="v110") as file:
+    with h5py.File(temporary, "w", libver="v110", locking=False) as file:
         for name, value in sorted((attrs | {"data": data, "format": FORMAT}).items()):
             file.attrs[name] = value
         file["ids"] = names.astype(h5py.string_dtype("utf-8", names.dtype.itemsize))

@@ -304,12 +304,13 @@ class _Resume:
         """(first epoch to run, best score, best weights, history): where the last run stopped, or the beginning."""
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
+            fingerprint = state["fingerprint"]  # whatever else lies there has none
         except FileNotFoundError:
             return 0, None, None, []
         except Exception as error:
             print(f"{self.path} cannot be read ({type(error).__name__}): training starts from the beginning")
             return 0, None, None, []
-        if state["fingerprint"] != self.fingerprint:
+        if fingerprint != self.fingerprint:
             print(f"{self.path} belongs to other settings or data: training starts from the beginning")
             return 0, None, None, []
         model.load_state_dict(state["weights"], strict=False)

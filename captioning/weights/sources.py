@@ -73,7 +73,11 @@ class OwnFile(Needed):
     def get(self) -> Path:
         if found := self.find():
             return found
-        raise UserError(f"{self.setting}: there is no such {self.kind} (looked at {Path(self.path).absolute()})")
+        path = Path(self.path).expanduser()
+        if path.exists():
+            found = "a folder" if path.is_dir() else "no folder"
+            raise UserError(f"{self.setting}: expected a {self.kind}, and {path.absolute()} is {found}")
+        raise UserError(f"{self.setting}: there is no such {self.kind} (looked at {path.absolute()})")
 
     def places(self) -> list[str]:
         return [self.path]
@@ -200,7 +204,8 @@ def clip(weights: str) -> Needed | None:
         return WebFile(setting, f"{CLIP_URL}/{sha256}/{name}.pt", Path("~/.cache/clip").expanduser(), sha256)
     if weights != "scratch" and weights.lower() in {name.lower() for name in CLIP_FILES}:
         raise UserError(f"{setting}: the names are {', '.join(CLIP_FILES)}")
-    return None if weights == "scratch" else OwnFile(setting, weights)
+    kind = "folder" if Path(weights).expanduser().is_dir() else "file"
+    return None if weights == "scratch" else OwnFile(setting, weights, kind)
 
 
 def gpt2(name: str, key: str = "model.gpt2") -> Needed | None:

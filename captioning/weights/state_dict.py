@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from captioning.core.errors import UserError
+from captioning.core.errors import UserError, in_a_line, opening
 from captioning.weights import torchscript
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module")  # keys under which training scripts save the weights
+PREFIXES = ("module.", "model.", "clip_model.", "clip.", "_orig_mod.")  # that wrappers put before every name
+FILES = ("model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
+AGAIN = "fetch it again, or name another file"
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Tensors by name from .safetensors, a torch file of tensors alone, or a TorchScript archive such as OpenAI's.
 
-    Half-precision numbers stay so. Raises UserError for a file that is absent, damaged or holds anything else.
+    Half-precision numbers stay so. What training scripts wrap around the weights, or put before all names, is taken
+    away. Raises UserError for a file that is absent, damaged or holds anything else.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -29,11 +37,44 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         else:
             weights = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file brings about
-        fault = str(error).splitlines()[0] if str(error) else type(error).__name__
+        fault = in_a_line(error)
         if isinstance(error, UnpicklingError):  # torch's own advice is to run whatever code the file holds
             fault = "something in it is no tensor"
         raise UserError(f"{path} holds no weights that can be opened safely, or is damaged: {fault}") from None
-    weights = weights.get("state_dict", weights) if isinstance(weights, dict) else weights
+    while isinstance(weights, dict):
+        inner = [weights[key] for key in WRAPPERS if isinstance(weights.get(key), dict)]  # optimizers' state is beside
+        if not inner:
+            break
+        weights = inner[0]
     if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
-        raise UserError(f"{path} is no state dict: expected tensors by name")
+        raise UserError(f"{path} is no state dict: expected tensors by name, found {_described(weights)}")
+    return without_prefixes({str(name): tensor for name, tensor in weights.items()})
+
+
+def without_prefixes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights without what stands before every name, such as DataParallel's `module.`."""
+    while weights and (found := [p for p in PREFIXES if all(name.startswith(p) for name in weights)]):
+        weights = {name.removeprefix(found[0]): tensor for name, tensor in weights.items()}
     return weights
+
+
+def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The config and the weights of a model's folder: ours, transformers' or open_clip's."""
+    configs = [path for name in ("open_clip_config.json", "config.json") if (path := folder / name).is_file()]
+    shards = sorted(folder.glob("model-*-of-*.safetensors"))
+    files = [path for name in FILES if (path := folder / name).is_file()][:1] or shards
+    if not configs or not files:
+        missing = "config.json" if not configs else "model.safetensors"
+        raise UserError(f"{folder} has no {missing}: give the folder of a model, or a file of weights")
+    with opening(configs[0], "a model's config", AGAIN):
+        config = json.loads(configs[0].read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("expected an object")
+    return config, {name: tensor for path in files for name, tensor in read_state_dict(path).items()}
+
+
+def _described(found: Any) -> str:
+    if not isinstance(found, dict):
+        return f"a {type(found).__name__}"
+    others = [str(name) for name, value in found.items() if not isinstance(value, Tensor)]
+    return f"other things too, such as {', '.join(others[:3])}"

@@ -1,0 +1,82 @@
+"""Feature files of other people, .npz or .h5: tried out in a process of its own, then opened.
+
+A damaged or altered file can hang or crash HDF5, and nothing inside the process that reads it can help that. So a child
+reads the whole file first and is ended after a time.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from captioning.core.errors import UserError, command, opening
+
+SECONDS, BYTES_A_SECOND = 60, 5 * 10**6  # that reading a file may take: a start, and a slow disk's rate
+BLOCK_BYTES = 64 * 2**20  # read at once
+MEND = "save it again as an .npz or .h5 with `ids` and `features`"
+
+
+@contextmanager
+def arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]]:
+    """The ids and features of a file; `features` of an .h5 are read as needed."""
+    if source.suffix.lower() not in (".npz", ".h5", ".hdf5"):
+        raise UserError(f"{source}: features are imported from .npz or .h5 files")
+    with opening(source, "a file of features", MEND):
+        if source.suffix.lower() == ".npz":
+            file = np.load(source, allow_pickle=False)
+        else:
+            file = h5py.File(source, "r", locking=False)
+    with file:
+        with opening(source, "a file of features", MEND):
+            if missing := [name for name in ("ids", "features") if name not in file]:
+                raise UserError(f"{source} must hold `ids` and `features`; there is no `{missing[0]}`")
+            try:
+                ids, features = file["ids"][()], file["features"]
+            except ValueError as error:
+                if "pickle" in str(error):  # numpy's own advice is to open them, which runs whatever code they hold
+                    fault = "it holds Python objects, which are not opened; save ids as np.array(ids, dtype=str)"
+                    raise UserError(f"{source} cannot be read: {fault}") from None
+                raise
+            if not isinstance(features, np.ndarray | h5py.Dataset):
+                raise UserError(f"{source} cannot be read: `features` is a group, no array")
+            names = [item.decode() if isinstance(item, bytes) else str(item) for item in np.ravel(ids).tolist()]
+        yield names, features
+
+
+def try_out(source: Path) -> None:
+    """Reads all of a file in another process. UserError when that fails, crashes, or does not end in time."""
+    seconds = SECONDS + source.stat().st_size / BYTES_A_SECOND
+    call = [sys.executable, "-m", "captioning.features.foreign", str(source.absolute())]
+    try:
+        done = subprocess.run(
+            call, cwd=Path(__file__).parents[2], capture_output=True, text=True, errors="replace", timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{source} could not be read in {seconds:.0f} s and is damaged, it seems: {MEND}") from None
+    if done.returncode:
+        fault = (done.stderr.strip().splitlines() or [f"its reader ended with {done.returncode}"])[-1]
+        if not fault.startswith("error: "):
+            fault = f"{source} is damaged ({fault}): {MEND}"
+        raise UserError(fault.removeprefix("error: ").replace(str(source.absolute()), str(source)))
+
+
+@command
+def main() -> None:
+    source = Path(sys.argv[1])
+    with arrays(source) as (_, features), opening(source, "a file of features", MEND):
+        if features.ndim == 0:
+            return  # the caller says what is wrong with its shape
+        row = int(np.prod(features.shape[1:])) * features.dtype.itemsize
+        step = max(1, BLOCK_BYTES // max(1, row))
+        for start in range(0, len(features), step):
+            features[start : start + step]
+
+
+if __name__ == "__main__":
+    main()
