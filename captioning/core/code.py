@@ -1,0 +1,119 @@
+"""What code a stage runs, as hashes that neither a comment nor a docstring changes.
+
+DVC follows no imports. Stage `code` writes these hashes, a file a stage, and each stage depends on its file. The
+feature store keys its rows by them, too.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import tokenize
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGES = ("captioning", "models", "scenes", "stages", "commands", "app")
+# They decide no result: a change to them makes no stage run again.
+DECIDE_NOTHING = ("errors", "malloc", "progress", "settings")
+
+
+@cache
+def hash_source(source: str) -> str:
+    """A hash of Python source without its comments, docstrings, blank lines and blanks at line ends.
+
+    The spans are cut out of the text, and what is left is hashed as it is written: `ast.dump` and `tokenize` differ
+    between versions of Python. Lines that end inside a string are kept whole. Raises SyntaxError.
+    """
+    tree, lines = ast.parse(source), source.split("\n")
+    encoded = [line.encode() for line in lines]  # ast counts bytes, tokenize characters
+    in_string: set[int] = set()  # lines that end inside a string
+    cuts: list[tuple[int, int, int, int]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)):
+            in_string.update(range(node.lineno - 1, node.end_lineno - 1))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                cuts.append((first.lineno - 1, first.col_offset, first.end_lineno - 1, first.end_col_offset))
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start[0] - 1, len(lines[token.start[0] - 1][: token.start[1]].encode())
+            cuts.append((row, column, row, len(encoded[row])))
+    for row, column, last, end in sorted(cuts, reverse=True):
+        encoded[row : last + 1] = [encoded[row][:column] + encoded[last][end:], *[b""] * (last - row)]
+        in_string.difference_update(range(row, last))
+    kept = [line if row in in_string else line.rstrip() for row, line in enumerate(encoded)]
+    text = b"\n".join(line for row, line in enumerate(kept) if line or row in in_string)
+    return hashlib.sha256(text).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """`hash_source` of a Python file, the hash of the bytes of any other."""
+    if path.suffix == ".py":
+        return hash_source(path.read_text(encoding="utf-8"))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def hash_of_files(paths: Iterable[Path]) -> str:
+    """One hash of several files' code, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(map(hash_file, paths))).encode()).hexdigest()
+
+
+def files_of(module: str, root: Path = Path()) -> Iterator[Path]:
+    """The files that `import module` runs: its own, those of the packages above it, and files beside a package."""
+    parts = module.split(".")
+    for folder in (root.joinpath(*parts[:i]) for i in range(1, len(parts) + 1)):
+        if (folder / "__init__.py").is_file():
+            yield folder / "__init__.py"
+            yield from (p for p in sorted(folder.rglob("*")) if p.is_file() and not _is_code(p, folder))
+        elif folder.with_suffix(".py").is_file():
+            yield folder.with_suffix(".py")
+
+
+def _is_code(path: Path, package: Path) -> bool:
+    """Python files, and whatever lies in a package below this one: it belongs to that."""
+    between = [path.parent, *path.parent.parents]
+    inner = between[: between.index(package)]
+    return path.suffix in (".py", ".pyc") or any((folder / "__init__.py").is_file() for folder in inner)
+
+
+def imports(path: Path, root: Path = Path()) -> set[Path]:
+    """The project's own files that a file imports, wherever in it the import stands."""
+    names = imported(path.read_text(encoding="utf-8")) if path.suffix == ".py" else []
+    return {file for name in names for file in files_of(name, root)}
+
+
+@cache
+def imported(source: str) -> list[str]:
+    """The project's own modules that Python source names in its imports, and what it takes from them."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.split(".")[0] in PACKAGES]
+
+
+def closure(module: str, root: Path = Path()) -> list[Path]:
+    """All of the project's files that `python -m module` may run, sorted."""
+    seen: set[Path] = set()
+    queue = list(files_of(module, root))
+    while queue:
+        if (path := queue.pop()) not in seen:
+            seen.add(path)
+            queue += imports(path, root)
+    return sorted(seen)
+
+
+def describe(module: str, root: Path = Path()) -> str:
+    """A line for each file that decides what a module writes: its hash and its path."""
+    core = [Path("captioning/core") / f"{name}.py" for name in DECIDE_NOTHING]
+    paths = [path for path in closure(module, root) if path.relative_to(root) not in core]
+    return "".join(f"{hash_file(path)}  {path.relative_to(root).as_posix()}\n" for path in paths)
