@@ -13,6 +13,7 @@ For CLIPs of full size: `trains`, `layer_decay`, `checkpointing`, `chunk_size`; 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from captioning.features.initial import initial_clip
 from captioning.training.card import write_card
 from captioning.training.clip import check_chunks, embed, parameter_groups, recompute_blocks, retrieval
 from captioning.training.finetune import pixels_of, shift, shuffled, steps
-from captioning.training.loop import Job, fit, forget_states
+from captioning.training.loop import Job, fit
 from models.contrastive import contrastive_loss
 from stages import folder_of, stage
 
@@ -41,23 +42,25 @@ def main() -> None:
     seed_everything(settings.seed)
     model, preprocess = initial_clip(settings.clip)
     Path("live/finetune_clip").mkdir(parents=True, exist_ok=True)  # an output for DVC even where nothing trains
-    extra: dict = {}
+
+    def write(**extra: object) -> None:
+        save_clip(folder, model.cpu(), preprocess, **extra)
+        write_card(
+            folder, "CLIP", "CLIP (Radford et al. 2021): images and captions in one space.",
+            {"seed": settings.seed, "clip": settings.clip.model_dump()}
+            | {"finetune_clip": options.model_dump(exclude={"workers"})},
+            extra.get("retrieval", {}).get("after", {}), ["clip"], task="zero-shot-image-classification",
+        )  # fmt: skip
+        print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
+
     if options.epochs and not settings.clip.features:
-        extra = train(settings, model, preprocess)
+        train(settings, model, preprocess, write)
     else:
-        forget_states(folder)
-    save_clip(folder, model.cpu(), preprocess, **extra)
-    write_card(
-        folder, "CLIP", "CLIP (Radford et al. 2021): images and captions in one space.",
-        {"seed": settings.seed, "clip": settings.clip.model_dump()}
-        | {"finetune_clip": options.model_dump(exclude={"workers"})},
-        extra.get("retrieval", {}).get("after", {}), ["clip"], task="zero-shot-image-classification",
-    )  # fmt: skip
-    print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
+        write()
 
 
-def train(settings: schema.Settings, model, preprocess) -> dict:
-    """Trains `model` in place; returns the dev retrieval scores before and after, for its config.json."""
+def train(settings: schema.Settings, model, preprocess, write: Callable[..., None]) -> None:
+    """Trains `model` in place and writes it, with the dev retrieval scores before and after for its config.json."""
     options, device, data = settings.finetune_clip, pick_device(), load_data()
     captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
     tokens = {split: tokens_of(captions[split], model.context_length) for split in captions}  # N of (C, L)
@@ -109,9 +112,12 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
         groups=groups,
         inputs=fingerprint(settings.clip.model_dump(), sha256_of("data/images.csv"), sha256_of("data/captions.csv")),
     )
-    history = fit(job, options, settings.seed, folder_of("clip"))
-    after = max(history, key=lambda scores: scores["mean_recall"])
-    return {"retrieval": {"before": before, "after": {name: after[name] for name in before}}}
+
+    def write_best(history: list[dict[str, float]]) -> None:
+        after = max(history, key=lambda scores: scores["mean_recall"])
+        write(retrieval={"before": before, "after": {name: after[name] for name in before}})
+
+    fit(job, options, settings.seed, write_best)
 
 
 def tokens_of(captions: list[list[str]], context_length: int) -> list[Tensor]:
