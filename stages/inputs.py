@@ -1,0 +1,72 @@
+"""Stage inputs: the files and folders outside the project that params.yaml names, as links that DVC can follow.
+
+Reads   the settings that may name a local file: weights, features, GPT-2's folder, `model.init_from`, ensembles.
+Writes  inputs/, an entry a setting: a link to the file, a folder of links to the files of a folder, or else a text
+        with the setting's value. DVC hashes what a link leads to: other bytes under the same path re-run the stages
+        that read them, and the run cache never answers with another file's result. Nothing is copied.
+Takes   half a second; the first time DVC reads each file once.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from captioning.core import settings as schema
+from captioning.core.errors import UserError
+from captioning.weights import sources
+from captioning.weights.sources import Needed, OwnFile
+from stages import stage
+
+OUT = Path("inputs")
+EMPTIED = (  # before their stages run, by DVC
+    *(Path("checkpoints") / name for name in ("vgg16", "clip", "lstm", "clipcap")),
+    *(Path("features") / name for name in ("vgg16.h5", "clip.h5")),
+)
+
+
+@stage
+def main() -> None:
+    settings = schema.load()
+    ensemble = settings.generate.ensemble
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir()
+    enter("vgg16.weights", [sources.vgg16(settings.vgg16.weights)])
+    enter("clip.weights", [sources.clip(settings.clip.weights)])
+    for key, path in (("vgg16.features", settings.vgg16.features), ("clip.features", settings.clip.features)):
+        enter(key, [OwnFile(f"{key} = {path}", path)] if path else [])
+    enter("model.gpt2", [sources.gpt2(settings.model.gpt2)])
+    enter("model.init_from", [sources.clipcap(settings.model.init_from)])
+    for name in ("lstm", "clipcap"):
+        key = f"generate.ensemble.{name}"
+        enter(key, [OwnFile(f"{key}: {path}", path, "folder") for path in getattr(ensemble, name)])
+
+
+def enter(key: str, named: list[Needed | None]) -> None:
+    """Links what a setting names, `inputs/KEY/NUMBER`. What has a checksum or a name on the hub is its text alone."""
+    (OUT / key).mkdir()
+    (OUT / key / "named.txt").write_text("".join(f"{one.setting}\n" for one in named if one) or "nothing\n")
+    for number, one in enumerate(named):
+        if isinstance(one, OwnFile):
+            link(one.get().absolute(), OUT / key / str(number), one.setting)
+
+
+def link(found: Path, at: Path, setting: str) -> None:
+    """A link to a file, or a folder of links to all files below a folder: DVC follows no link to a folder.
+
+    Raises UserError for an output of ours, which its stage would find gone.
+    """
+    if any(found.resolve().is_relative_to(path.resolve()) for path in EMPTIED):
+        raise UserError(f"{setting} lies in an output of the pipeline, which is emptied: copy it elsewhere")
+    if found.is_file():
+        at.symlink_to(found)
+        return
+    at.mkdir()
+    for path in sorted(found.rglob("*")):
+        if path.is_file():
+            (at / path.relative_to(found)).parent.mkdir(parents=True, exist_ok=True)
+            (at / path.relative_to(found)).symlink_to(path)
+
+
+if __name__ == "__main__":
+    main()
