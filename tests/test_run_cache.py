@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
-from test_pipeline import ENV, ROOT, TINY, lay, ran, run
+from test_pipeline import ENV, ROOT, TINY, commit, lay, ran, run
+
+from captioning.core.files import atomic_write
+from captioning.core.work import work_folder
 
 
 def cached(output: str) -> list[str]:
@@ -40,6 +44,7 @@ def project(tmp_path_factory) -> Path:
             shutil.copy2(ROOT / name, folder / name)
     change(folder, **TINY)
     run(folder, "git", "init", "--quiet")
+    commit(folder, "the project, before any run")
     run(folder, "dvc", "repro", "train_lstm")
     return folder
 
@@ -90,3 +95,35 @@ def test_other_bytes_under_the_same_name_are_another_input(project):
     change(project, vgg16={"features": None})
     run(project, "dvc", "repro", "train_lstm")
     assert files(project) == before
+
+
+def test_copies_of_the_project_that_dvc_makes_share_its_working_folder(tmp_path, monkeypatch):
+    for copy in (".dvc/tmp/exps/tmp1", ".dvc/tmp/exps/standalone/tmp2"):
+        (tmp_path / copy).mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / copy)
+        assert work_folder() == tmp_path / ".work"
+    monkeypatch.chdir(tmp_path)
+    assert work_folder().absolute() == tmp_path / ".work"
+    monkeypatch.setenv("CAPTIONING_WORK", "/elsewhere")
+    assert work_folder() == Path("/elsewhere")
+
+
+WRITER = """
+import os, signal, sys
+from captioning.core.files import atomic_write
+with atomic_write("out/result.txt") as file:
+    file.write("half")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_writer_leaves_nothing_in_the_output_and_the_next_one_clears_up(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    killed = subprocess.run([sys.executable, "-c", WRITER], env=ENV | {"PYTHONPATH": str(ROOT)})
+    assert killed.returncode == -signal.SIGKILL
+    assert list(Path("out").iterdir()) == [] and len(list(Path(".work/tmp").iterdir())) == 1
+    with atomic_write("out/result.txt") as file:
+        file.write("whole")
+    assert Path("out/result.txt").read_text() == "whole"
+    assert [path.name for path in Path("out").iterdir()] == ["result.txt"] and list(Path(".work/tmp").iterdir()) == []
