@@ -69,7 +69,7 @@ def test_the_way_back_is_cached_and_a_killed_run_ends_with_the_same_bytes(projec
     assert killed.keys() == first.keys() and killed != first and not list(project.glob(".work/states/*"))
     run(project, "dvc", "repro", "--force", "--single-item", "train_lstm")
     assert files(project) == killed
-    change(project, **TINY, extract_vgg16={"precision": "auto"}, train_lstm={"lr": 0.002, "epochs": 1})
+    change(project, extract_vgg16={"precision": "auto"}, train_lstm={"lr": 0.002, "epochs": 1})
     output = run(project, "dvc", "repro", "train_lstm")
     assert ran(output) == [] and "train_lstm" in cached(output)
     assert files(project) == first
