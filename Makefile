@@ -42,8 +42,8 @@ format: $(READY)  ## rewrite the code in the project's style
 preset: $(READY)  ## rewrite params.yaml for another data set: make preset NAME=flickr8k
 	python -m commands.preset $(NAME)
 
-clean:  ## remove what the pipeline wrote (DVC's cache and .venv stay)
-	rm -rf data features checkpoints captions results live
+clean:  ## remove what the pipeline wrote and what it resumes from (DVC's cache and .venv stay)
+	rm -rf data features checkpoints captions results live inputs .work
 
 setup: $(READY)
 

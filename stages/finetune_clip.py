@@ -14,6 +14,8 @@ For CLIPs of full size: `trains`, `layer_decay`, `checkpointing`, `chunk_size`; 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import torch
@@ -30,7 +32,7 @@ from captioning.features.initial import initial_clip
 from captioning.training.card import write_card
 from captioning.training.clip import check_chunks, embed, parameter_groups, recompute_blocks, retrieval
 from captioning.training.finetune import pixels_of, shift, shuffled, steps
-from captioning.training.loop import Job, fit, forget_states
+from captioning.training.loop import Job, fit
 from models.contrastive import contrastive_loss, same_pairs
 from stages import stage
 
@@ -42,23 +44,25 @@ def main() -> None:
     seed_everything(settings.seed)
     model, preprocess = initial_clip(settings.clip)
     curves("finetune_clip").mkdir(parents=True, exist_ok=True)  # an output for DVC even where nothing trains
-    extra: dict = {}
+
+    def write(**extra: object) -> None:
+        save_clip(folder, model.cpu(), preprocess, **extra)
+        write_card(
+            folder, "CLIP", "CLIP (Radford et al. 2021): images and captions in one space.",
+            {"seed": settings.seed, "clip": settings.clip.model_dump()}
+            | {"finetune_clip": options.model_dump()},
+            extra.get("retrieval", {}).get("after", {}), ["clip"], task="zero-shot-image-classification",
+        )  # fmt: skip
+        print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
+
     if options.epochs and not settings.clip.features:
-        extra = train(settings, model, preprocess)
+        train(settings, model, preprocess, write)
     else:
-        forget_states(folder)
-    save_clip(folder, model.cpu(), preprocess, **extra)
-    write_card(
-        folder, "CLIP", "CLIP (Radford et al. 2021): images and captions in one space.",
-        {"seed": settings.seed, "clip": settings.clip.model_dump()}
-        | {"finetune_clip": options.model_dump()},
-        extra.get("retrieval", {}).get("after", {}), ["clip"], task="zero-shot-image-classification",
-    )  # fmt: skip
-    print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
+        write()
 
 
-def train(settings: schema.Settings, model, preprocess) -> dict:
-    """Trains `model` in place; returns the dev retrieval scores before and after, for its config.json."""
+def train(settings: schema.Settings, model, preprocess, write: Callable[..., None]) -> None:
+    """Trains `model` in place and writes it, with the dev retrieval scores before and after for its config.json."""
     options, device, data = settings.finetune_clip, pick_device(), load_data()
     captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
     tokens = {split: tokens_of(captions[split], model.context_length) for split in captions}  # N of (C, L)
@@ -112,9 +116,12 @@ def train(settings: schema.Settings, model, preprocess) -> dict:
         groups=groups,
         inputs=fingerprint(settings.clip.model_dump(), sha256_of(IMAGES), sha256_of(CAPTIONS)),
     )
-    history = fit(job, options, settings.seed, checkpoint("clip"))
-    after = max(history, key=lambda scores: scores["mean_recall"])
-    return {"retrieval": {"before": before, "after": {name: after[name] for name in before}}}
+
+    def write_best(history: list[dict[str, float]]) -> None:
+        after = max(history, key=lambda scores: scores["mean_recall"])
+        write(retrieval={"before": before, "after": {name: after[name] for name in before}})
+
+    fit(job, options, settings.seed, write_best)
 
 
 def pictures_of(data: Data, split: str) -> Tensor:

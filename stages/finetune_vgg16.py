@@ -9,6 +9,8 @@ Expect  on `scenes`, from scratch, half a minute on 2 cores with bf16 units, two
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,7 +25,7 @@ from captioning.features.encoders import save_vgg16
 from captioning.features.initial import initial_vgg16
 from captioning.training.card import write_card
 from captioning.training.finetune import average_precision, label_matrix, pixels_of, shift, shuffled, steps
-from captioning.training.loop import Job, fit, forget_states
+from captioning.training.loop import Job, fit
 from stages import stage
 
 
@@ -34,23 +36,25 @@ def main() -> None:
     seed_everything(settings.seed)
     network, preprocess = initial_vgg16(settings.vgg16)
     curves("finetune_vgg16").mkdir(parents=True, exist_ok=True)  # an output for DVC even where nothing trains
-    extra: dict = {}
+
+    def write(**extra: object) -> None:
+        save_vgg16(folder, network.cpu(), preprocess, **extra)
+        write_card(
+            folder, "VGG16", "VGG16, for its features of images; trained here, its labels are captions' content words.",
+            {"seed": settings.seed, "vgg16": settings.vgg16.model_dump(exclude={"layer"})}
+            | {"finetune_vgg16": options.model_dump()},
+            {"dev_map": extra.get("dev_map")}, ["vgg16"], task="image-feature-extraction",
+        )  # fmt: skip
+        print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
+
     if options.epochs and not settings.vgg16.features:
-        extra = train(settings, network, preprocess)
+        train(settings, network, preprocess, write)
     else:
-        forget_states(folder)
-    save_vgg16(folder, network.cpu(), preprocess, **extra)
-    write_card(
-        folder, "VGG16", "VGG16, for its features of images; trained here, its labels are captions' content words.",
-        {"seed": settings.seed, "vgg16": settings.vgg16.model_dump(exclude={"layer"})}
-        | {"finetune_vgg16": options.model_dump()},
-        {"dev_map": extra.get("dev_map")}, ["vgg16"], task="image-feature-extraction",
-    )  # fmt: skip
-    print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
+        write()
 
 
-def train(settings: schema.Settings, network, preprocess) -> dict:
-    """Trains `network` in place; returns what goes into its config.json: the labels and the dev scores."""
+def train(settings: schema.Settings, network, preprocess, write: Callable[..., None]) -> None:
+    """Trains `network` in place and writes it, with what goes into its config.json: the labels and the dev scores."""
     options, device, data = settings.finetune_vgg16, pick_device(), load_data()
     tokens = {split: list(data.tokens(split).values()) for split in ("train", "dev")}
     words = content_words((caption for captions in tokens["train"] for caption in captions), options.labels)
@@ -94,8 +98,10 @@ def train(settings: schema.Settings, network, preprocess) -> dict:
             sha256_of(CAPTIONS),
         ),
     )
-    history = fit(job, options, settings.seed, checkpoint("vgg16"))
-    return {"labels": words, "dev_map": max(scores["dev_map"] for scores in history)}
+    fit(
+        job, options, settings.seed,
+        lambda history: write(labels=words, dev_map=max(scores["dev_map"] for scores in history)),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Stage generate: captions the test (or dev) images with a trained decoder (`generate@lstm`, `generate@clipcap`).
 
 Reads   data/, features/vgg16.h5 or features/clip.h5, checkpoints/lstm/ or checkpoints/clipcap/, and
-        the folders of `generate.ensemble`, which DVC does not watch: after a change in one, `dvc repro -f -s
-        generate@lstm`.
+        the folders of `generate.ensemble`.
 Writes  in captions/, where NAME is lstm or clipcap: NAME.json as COCO results, one caption an image by beam search,
         and by the consensus of training captions where `generate.consensus` asks for it;
         NAME_diverse.json with several that differ; NAME_details.json for the report: each token's probability, the

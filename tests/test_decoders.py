@@ -96,7 +96,8 @@ def test_two_phases_and_what_is_written_of_them(tmp_path, kind, capsys):
     assert config["training"]["self_critical"]["samples"] == 4
     load(tmp_path / "checkpoint")
     assert f"train_{kind}.self_critical: begins with" in capsys.readouterr().out
-    assert not list((tmp_path / "checkpoint").glob("resume*"))
+    assert not [path for path in (tmp_path / "checkpoint").iterdir() if path.name.startswith((".", "resume"))]
+    assert not list(tmp_path.glob(".work/states/*"))
 
 
 SCRIPT = """
@@ -115,13 +116,13 @@ def test_kill_9_in_either_phase(tmp_path):
 
     whole = start("whole")
     for name in ("resume.pt", "resume_2.pt"):
-        victim, state = start("killed"), tmp_path / "killed/checkpoint" / name
+        victim = start("killed")
         deadline = time.monotonic() + 300
-        while not state.exists() and time.monotonic() < deadline:
+        while not (state := [*tmp_path.glob(f"killed/.work/states/*/{name}")]) and time.monotonic() < deadline:
             time.sleep(0.001)
         os.kill(victim.pid, signal.SIGKILL)
         printed = victim.communicate()[0].decode()
-        assert victim.returncode == -signal.SIGKILL and state.exists()
+        assert victim.returncode == -signal.SIGKILL and state
     assert "epoch 1/4" not in printed, "an epoch was trained again"
     last = start("killed")
     printed = last.communicate()[0].decode()

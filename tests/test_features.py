@@ -1,10 +1,12 @@
 """The feature store: what goes in comes out, bytes depend on the content alone, and nothing wrong passes silently."""
 
 import hashlib
+import json
 import multiprocessing
 import os
 import pickle
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 from captioning.core.errors import UserError
 from captioning.features.extract import Written, write_features
 from captioning.features.importing import import_features
-from captioning.features.journal import Journal
+from captioning.features.rows import RowStore
 from captioning.features.store import FeatureStore
 
 ATTRS = {"encoder": "a test", "weights": "1234", "precision": "float32"}
@@ -29,6 +31,15 @@ def sha(text: str) -> str:
 def row(key: str, shape=(6,)) -> np.ndarray:
     """The features of an image with this hash."""
     return np.random.default_rng(int(key[:8], 16)).normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def forget_rows() -> None:
+    shutil.rmtree(".work/rows", ignore_errors=True)
 
 
 class Images:
@@ -45,8 +56,8 @@ class Images:
             self.computed += [self.ids[i] for i in batch]
             yield np.stack([row(self.sha256s[i], self.shape) for i in batch])
 
-    def write(self, path, attrs=ATTRS) -> Written:
-        return write_features(path, self.ids, self.sha256s, attrs, self.compute)
+    def write(self, path, attrs=ATTRS, code="code") -> Written:
+        return write_features(path, self.ids, self.sha256s, attrs, code, self.compute)
 
     def expected(self):
         return np.stack([row(key, self.shape) for key in self.sha256s]).astype(np.float16)
@@ -63,7 +74,8 @@ def test_what_goes_in_comes_out(tmp_path, shape):
     assert np.array_equal(store.load(some), images.expected()[[7, 0, 7, 10]])
     assert store.load(some).dtype == np.float16 and store.load([]).shape == (0, *shape)
     assert {"encoder", "weights", "precision", "data", "format"} <= set(store.attrs)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.h5", "f.h5.lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".work", "f.h5"]
+    assert not list((tmp_path / ".work/tmp").iterdir())
     assert np.array_equal(pickle.loads(pickle.dumps(store)).load(some), store.load(some))
     with h5py.File(tmp_path / "f.h5") as file:  # readable by anybody's HDF5
         assert np.array_equal(file["features"][:], images.expected())
@@ -90,11 +102,12 @@ def test_only_what_is_new_or_changed_is_computed_and_the_bytes_are_those_of_a_fr
         written = images.write(path)
         assert images.computed == computed and written.computed == len(computed), name
         fresh = tmp_path / "fresh.h5"
-        Images.write(images, fresh)
+        with pytest.MonkeyPatch.context() as elsewhere:
+            elsewhere.setenv("CAPTIONING_WORK", str(tmp_path / name))
+            assert images.write(fresh).reused == 0
         assert path.read_bytes() == fresh.read_bytes(), name
-        fresh.unlink()
-    before = path.stat().st_mtime_ns
-    assert images.write(path) == Written(10, 0) and path.stat().st_mtime_ns == before
+    path.unlink()  # as DVC does before a stage
+    assert images.write(path) == Written(10, 0) and path.read_bytes() == fresh.read_bytes()
 
 
 def test_a_renamed_or_doubled_image_costs_nothing(tmp_path):
@@ -108,11 +121,15 @@ def test_a_renamed_or_doubled_image_costs_nothing(tmp_path):
     assert np.array_equal(FeatureStore.open(tmp_path / "f.h5").load(["renamed 2", "copy"]), images.expected()[[2, 2]])
 
 
-def test_rows_of_other_weights_are_not_reused(tmp_path, capsys):
-    images = Images(range(6))
-    images.write(tmp_path / "f.h5")
-    assert images.write(tmp_path / "f.h5", {**ATTRS, "weights": "5678"}).computed == 6
-    assert "made with other weights" in capsys.readouterr().out
+def test_rows_of_other_weights_or_other_code_are_not_reused_and_come_back(tmp_path):
+    images, path = Images(range(6)), tmp_path / "f.h5"
+    images.write(path)
+    first = path.read_bytes()
+    assert images.write(path, code="other code").computed == 6
+    assert path.read_bytes() == first, "the file does not say what code made it"
+    assert images.write(path, {**ATTRS, "weights": "5678"}).computed == 6
+    assert images.write(path) == Written(6, 0) and path.read_bytes() == first
+    images.write(path, {**ATTRS, "weights": "5678"})
     with pytest.raises(UserError, match=r"made with weights = '5678', and '1234' is expected"):
         FeatureStore.open(tmp_path / "f.h5", expect={"encoder": "a test", "weights": "1234"})
     with pytest.raises(UserError, match="normalization = None"):
@@ -130,7 +147,7 @@ def test_features_that_are_not_finite_name_their_image(tmp_path, value):
             yield batch
 
     with pytest.raises(UserError, match=r"image 6 are not finite .*precision: fp32"):
-        write_features(tmp_path / "f.h5", images.ids, images.sha256s, ATTRS, compute)
+        write_features(tmp_path / "f.h5", images.ids, images.sha256s, ATTRS, "code", compute)
     images.computed.clear()
     images.write(tmp_path / "f.h5")
     assert images.computed == images.ids[4:]  # the first batch was kept
@@ -139,7 +156,12 @@ def test_features_that_are_not_finite_name_their_image(tmp_path, value):
 def test_features_too_large_for_float16_are_an_error(tmp_path):
     with pytest.raises(UserError, match=r"image 1 reach 7e\+04, and float16 holds no more than 65504"):
         write_features(
-            tmp_path / "f.h5", ["image 0", "image 1"], [sha("0"), sha("1")], ATTRS, lambda _: [np.array([[1.0], [7e4]])]
+            tmp_path / "f.h5",
+            ["image 0", "image 1"],
+            [sha("0"), sha("1")],
+            ATTRS,
+            "code",
+            lambda _: [np.array([[1.0], [7e4]])],
         )
 
 
@@ -167,33 +189,65 @@ def test_unusable_files_are_one_sentence(tmp_path):
         file["features"] = np.zeros((3, 4))
     with pytest.raises(UserError, match="no feature store of this version"):
         FeatureStore.open(path)
-    assert images.write(path).computed == 200 and path.read_bytes() == whole  # made anew
+    assert images.write(path).reused == 200 and path.read_bytes() == whole  # made anew
     with pytest.raises(UserError, match=r"no features of 2 of 3 images, such as x, y"):
         FeatureStore.open(path).load(["image 1", "x", "y"])
 
 
-def test_a_journal_torn_anywhere_is_recovered(tmp_path):
-    fresh = Images(range(30))
-    fresh.write(tmp_path / "fresh.h5")
+def test_a_shard_torn_anywhere_is_recovered(tmp_path):
+    Images(range(30)).write(tmp_path / "fresh.h5")
+    forget_rows()
     images, path = Images(range(30)), tmp_path / "f.h5"
-    journal = Journal(tmp_path / "f.h5.partial", ATTRS)
-    journal.append(images.sha256s[:20], images.expected()[:20])
-    whole = (tmp_path / "f.h5.partial").read_bytes()
+    rows = RowStore(ATTRS, "code")
+    with rows.writing():
+        rows.append(images.sha256s[:20], images.expected()[:20])
+    [shard] = rows.folder.glob("*.rows")
+    whole = shard.read_bytes()
     rng = random.Random(0)
     for attempt in range(40):
         content = bytearray(whole[: rng.randrange(len(whole) + 1)])
         if attempt % 2 and content:
             content[rng.randrange(len(content))] ^= 0xFF
-        (tmp_path / "f.h5.partial").write_bytes(content)
+        forget_rows()
+        shard.parent.mkdir(parents=True)
+        shard.write_bytes(content)
         images.computed.clear()
         images.write(path)
         assert path.read_bytes() == (tmp_path / "fresh.h5").read_bytes()
         assert 10 <= len(images.computed) <= 30
         path.unlink()
-    (tmp_path / "f.h5.partial").write_bytes(whole)
+    forget_rows()
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(whole)
     images.computed.clear()
     images.write(path)
     assert images.computed == images.ids[20:]
+
+
+def test_the_manifest_counts_shards_and_a_damaged_one_is_computed_anew(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("captioning.features.rows.SHARD_BYTES", 700)  # of 80 bytes a row, in batches of 4: 12 rows
+    images, path = Images(range(30)), tmp_path / "f.h5"
+    images.write(path)
+    whole, folder = path.read_bytes(), RowStore(ATTRS, "code").folder
+    entries = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    assert [entry["rows"] for entry in entries] == [12, 12, 6]
+    for entry in entries:
+        assert hashlib.sha256((folder / entry["shard"]).read_bytes()).hexdigest() == entry["sha256"]
+    made_by = json.loads((folder / "identity.json").read_text())
+    assert made_by == {"attributes": ATTRS, "code": "code"}
+    damaged = folder / entries[1]["shard"]
+    content = bytearray(damaged.read_bytes())
+    content[200] ^= 1
+    damaged.write_bytes(content)
+    images.computed.clear()
+    images.write(path)
+    assert images.computed == images.ids[12:24] and path.read_bytes() == whole
+    assert f"{entries[1]['shard']} is damaged: its 12 rows are computed anew" in capsys.readouterr().out
+    with open(folder / "manifest.jsonl", "a") as file:
+        file.write('{"shard": "torn')
+    assert images.write(path) == Written(30, 0)
+    (folder / "manifest.jsonl").write_text("no JSON\n")
+    assert images.write(path) == Written(30, 0)
 
 
 class Slow(Images):
@@ -217,6 +271,7 @@ def in_another_process(images: Slow, path: Path):
 
 def test_kills_at_random_moments_leave_the_same_bytes(tmp_path):
     Images(range(400), (64,)).write(tmp_path / "fresh.h5")
+    forget_rows()
     rng, path, started = random.Random(1), tmp_path / "f.h5", 0
     while not path.exists():
         process = in_another_process(Slow(range(400), (64,)), path)
@@ -268,7 +323,6 @@ def test_import_matches_ids_and_leaves_out_the_rest(tmp_path, kind, suffix, caps
     assert np.array_equal(store.load(IDS), features[:9].astype(np.float16))
     assert store.attrs["encoder"] == f"imported from theirs.{kind}"
     assert "3 more left out" in capsys.readouterr().out
-    assert import_features(tmp_path / "f.h5", source, IDS, SHA256S) == Written(reused=9, computed=0)
     import_features(tmp_path / "f.h5", source, IDS, SHA256S, normalize=True)
     assert np.allclose(np.linalg.norm(FeatureStore.open(tmp_path / "f.h5").load(IDS), axis=1), 1, atol=2e-3)
 

@@ -59,15 +59,20 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def states(folder: Path = Path()) -> list[str]:
+    """The states of training that lie in a working folder."""
+    return sorted(path.name for path in folder.glob(".work/states/*/*"))
+
+
 def weights(one: Job) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in one.model.parameters()]
 
 
 def test_it_learns_and_leaves_no_state_behind(tmp_path):
     one = job()
-    history = fit(one, options(epochs=20), 0, tmp_path / "toy")
+    history = fit(one, options(epochs=20), 0)
     assert history[-1]["dev_loss"] < 0.2 * history[0]["dev_loss"]
-    assert not (tmp_path / "toy/resume.pt").exists()
+    assert states() == []
     curve = (tmp_path / "live/toy/plots/metrics/dev_loss.tsv").read_text().splitlines()
     assert curve[0] == "step\tdev_loss" and len(curve) == 21
 
@@ -79,7 +84,7 @@ class Stop(Exception):
 @pytest.mark.parametrize("after", [1, 3, 5])
 def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, after):
     whole, part, again = job(), job(), job()
-    expected = fit(whole, options(), 0, tmp_path / "whole")
+    expected = fit(whole, options(), 0)
     seen = []
 
     def stop() -> list[str]:  # samples come before the state is saved: the epoch in which this raises is lost
@@ -91,13 +96,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, after):
     part.samples = stop
     if after < 5:
         with pytest.raises(Stop):
-            fit(part, options(), 0, tmp_path / "part")
+            fit(part, options(), 0)
     else:
         part.samples = None
         evaluate = part.evaluate
-        fit(part, options(), 0, tmp_path / "part")
+        fit(part, options(), 0)
         assert evaluate() == {"dev_loss": min(scores["dev_loss"] for scores in expected)}
-    found = fit(again, options(), 0, tmp_path / "part")
+    found = fit(again, options(), 0)
     assert found == expected
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(again), strict=True))
 
@@ -108,7 +113,7 @@ from pathlib import Path
 import captioning, torch
 from test_training import fit, job, options
 one = job(slow={slow})
-fit(one, options(), 0, Path("toy"))
+fit(one, options(), 0)
 torch.save(one.model.state_dict(), "weights.pt")
 """
 
@@ -121,13 +126,12 @@ def test_kill_9_at_any_moment(tmp_path):
 
     assert run("whole", 0).wait() == 0
     victim = run("killed", 0.1)
-    state = tmp_path / "killed/toy/resume.pt"
     deadline = time.monotonic() + 120
-    while not state.exists() and time.monotonic() < deadline:
+    while not states(tmp_path / "killed") and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.8)  # somewhere within a later epoch
     os.kill(victim.pid, signal.SIGKILL)
-    assert victim.wait() == -signal.SIGKILL and state.exists()
+    assert victim.wait() == -signal.SIGKILL and states(tmp_path / "killed") == ["resume.pt"]
     assert run("killed", 0).wait() == 0
     whole, killed = (torch.load(tmp_path / name / "weights.pt", weights_only=True) for name in ("whole", "killed"))
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
@@ -136,18 +140,49 @@ def test_kill_9_at_any_moment(tmp_path):
 @pytest.mark.parametrize("change", [{"inputs": "other"}, {"options": options(lr=0.01)}, {"seed": 1}])
 def test_a_state_of_other_data_settings_or_seed_is_not_resumed(tmp_path, change, capsys):
     part = job()
-    part.samples = lambda: (_ for _ in ()).throw(Stop) if (tmp_path / "toy/resume.pt").exists() else []
+    part.samples = lambda: (_ for _ in ()).throw(Stop) if states() else []
     with pytest.raises(Stop):
-        fit(part, options(), 0, tmp_path / "toy")
+        fit(part, options(), 0)
     fresh = job(inputs=change.get("inputs", "data"))
-    fit(fresh, change.get("options", options()), change.get("seed", 0), tmp_path / "toy")
-    assert "belongs to other settings or data" in capsys.readouterr().out
+    trained = count_batches([(fresh, None)])
+    fit(fresh, change.get("options", options()), change.get("seed", 0))
+    assert trained == [5] and "resumed" not in capsys.readouterr().out
+    back = job()
+    assert len(fit(back, options(), 0)) == 5 and states() == []
+    assert "after epoch 1" in capsys.readouterr().out, "the state of the first settings was kept"
+
+
+def test_a_state_of_other_first_weights_is_not_resumed(capsys):
+    part, other = job(), job()
+    part.samples = lambda: (_ for _ in ()).throw(Stop) if states() else []
+    with pytest.raises(Stop):
+        fit(part, options(), 0)
+    with torch.no_grad():
+        other.model[0].weight[0, 0] += 1
+    fit(other, options(), 0)
+    assert "resumed" not in capsys.readouterr().out
+
+
+def test_a_kill_while_the_result_is_written_trains_nothing_again():
+    def killed(history):
+        raise Stop
+
+    with pytest.raises(Stop):
+        fit(job(), options(), 0, killed)
+    again, written = job(), []
+    trained = count_batches([(again, None)])
+    fit(again, options(), 0, written.extend)
+    assert trained == [0] and len(written) == 5 and states() == []
 
 
 def test_a_damaged_state_is_started_over(tmp_path, capsys):
-    (tmp_path / "toy").mkdir()
-    (tmp_path / "toy/resume.pt").write_bytes(b"half a file")
-    fit(job(), options(epochs=1), 0, tmp_path / "toy")
+    part = job()
+    part.samples = lambda: (_ for _ in ()).throw(Stop) if states() else []
+    with pytest.raises(Stop):
+        fit(part, options(), 0)
+    [state] = tmp_path.glob(".work/states/*/resume.pt")
+    state.write_bytes(b"half a file")
+    fit(job(), options(), 0)
     assert "cannot be read" in capsys.readouterr().out
 
 
@@ -161,7 +196,7 @@ def test_nan_is_an_error_that_names_the_step(tmp_path):
 
     one.loss = broken
     with pytest.raises(UserError, match=r"toy: epoch 2, step 3 of 6: loss nan.*lower toy\.lr"):
-        fit(one, options(), 0, tmp_path / "toy")
+        fit(one, options(), 0)
 
 
 @pytest.mark.parametrize("when", [0, 2])
@@ -169,15 +204,7 @@ def test_a_dev_score_that_is_no_number_is_an_error(tmp_path, when):
     scores = iter([1.0] * when + [float("nan")] * 5)
     one = dataclasses.replace(job(), evaluate=lambda: {"dev_loss": next(scores)})
     with pytest.raises(UserError, match=rf"toy: dev_loss of dev is nan after epoch {when + 1}; lower toy.lr"):
-        fit(one, options(), 0, tmp_path / "toy")
-
-
-def test_states_of_a_killed_run_with_other_phases_are_removed(tmp_path):
-    folder = tmp_path / "toy"
-    folder.mkdir()
-    (folder / "resume_2.pt").write_bytes(b"of a second phase")
-    fit(job(), options(epochs=1), 0, folder)
-    assert not list(folder.glob("resume*"))
+        fit(one, options(), 0)
 
 
 def test_early_stopping_keeps_the_best_epoch(tmp_path):
@@ -190,7 +217,7 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path):
         return {"dev_loss": next(scores)}
 
     one.evaluate = evaluate
-    history = fit(one, options(patience=2), 0, tmp_path / "toy")
+    history = fit(one, options(patience=2), 0)
     assert [epoch["dev_loss"] for epoch in history] == [3.0, 1.0, 2.0, 2.5]
     assert all(torch.equal(a, b) for a, b in zip(weights(one), seen[1], strict=True))
 
@@ -213,9 +240,9 @@ def test_the_average_is_judged_and_kept(tmp_path):
 
     trained: list[list[torch.Tensor]] = []
     one.loss, one.evaluate = watched, judged
-    fit(one, options(epochs=1), 0, tmp_path / "toy")
+    fit(one, options(epochs=1), 0)
     plain = job()
-    fit(plain, options(epochs=1), 0, tmp_path / "plain")
+    fit(plain, options(epochs=1), 0)
     expected, states = seen[0], [*seen[1:], weights(plain)]  # what each step ended with
     for step, after in enumerate(states, 1):
         share = 1 - min(0.5, step / (step + 9))
@@ -243,7 +270,7 @@ def two_phases(slow: float = 0.0, ema: float = 0.0) -> list:
 @pytest.mark.parametrize("ema", [0.0, 0.8])
 def test_phases_that_are_stopped_go_on_to_the_same_weights(tmp_path, after, ema, capsys):
     whole = two_phases(ema=ema)
-    expected, kept = fit_in_phases(whole, 0, tmp_path / "whole")
+    expected, kept = fit_in_phases(whole, 0)
     assert [*expected[0]] == ["train_loss", "dev_loss"] and [*expected[5]] == ["absolute", "dev_loss"]
     assert kept["dev_loss"] == whole[0][0].evaluate()["dev_loss"] == min(epoch["dev_loss"] for epoch in expected)
     seen, part, again = [], two_phases(ema=ema), two_phases(ema=ema)
@@ -257,13 +284,13 @@ def test_phases_that_are_stopped_go_on_to_the_same_weights(tmp_path, after, ema,
     for one, _ in part:
         one.samples = stop
     with pytest.raises(Stop):
-        fit_in_phases(part, 0, tmp_path / "part")
+        fit_in_phases(part, 0)
     trained = count_batches(again)
-    found = fit_in_phases(again, 0, tmp_path / "part")
+    found = fit_in_phases(again, 0)
     assert found == (expected, kept)
     assert trained == [max(5 - after, 0), min(9 - after, 4)], "an epoch was lost, or trained again"
     assert all(torch.equal(a, b) for a, b in zip(weights(whole[0][0]), weights(again[0][0]), strict=True))
-    assert sorted(path.name for path in (tmp_path / "part").iterdir()) == []
+    assert states() == []
     curve = (tmp_path / "live/toy/plots/metrics/dev_loss.tsv").read_text().splitlines()
     assert len(curve) == 10, "the curves of both phases are one"
 
@@ -287,19 +314,19 @@ def test_other_settings_of_the_second_phase_keep_the_first(tmp_path):
     part, again = two_phases(), two_phases()
     part[1][0].samples = lambda: (_ for _ in ()).throw(Stop)
     with pytest.raises(Stop):
-        fit_in_phases(part, 0, tmp_path / "toy")
+        fit_in_phases(part, 0)
     again[1] = (again[1][0], options(epochs=4, lr=0.02))
     trained = count_batches(again)
-    fit_in_phases(again, 0, tmp_path / "toy")
+    fit_in_phases(again, 0)
     assert trained == [0, 4]
 
 
 def test_a_phase_that_only_harms_is_undone(tmp_path, capsys):
     phases = two_phases()
     phases[1][0].loss = lambda x, y: -F.l1_loss(phases[0][0].model(x)[:, 0], y)
-    _, kept = fit_in_phases(phases, 0, tmp_path / "toy")
+    _, kept = fit_in_phases(phases, 0)
     alone = job()
-    history = fit(alone, options(), 0, tmp_path / "alone")
+    history = fit(alone, options(), 0)
     assert all(torch.equal(a, b) for a, b in zip(weights(phases[0][0]), weights(alone), strict=True))
     assert kept["dev_loss"] == pytest.approx(min(epoch["dev_loss"] for epoch in history))
     assert "toy.second: kept what it began with" in capsys.readouterr().out
@@ -309,10 +336,11 @@ def test_frozen_weights_stay_and_are_not_in_the_state(tmp_path):
     one = job()
     one.model[0].requires_grad_(False)
     frozen = one.model[0].weight.clone()
-    one.samples = lambda: (_ for _ in ()).throw(Stop) if (tmp_path / "toy/resume.pt").exists() else []
+    one.samples = lambda: (_ for _ in ()).throw(Stop) if states() else []
     with pytest.raises(Stop):
-        fit(one, options(), 0, tmp_path / "toy")
-    state = torch.load(tmp_path / "toy/resume.pt", weights_only=True)
+        fit(one, options(), 0)
+    [path] = tmp_path.glob(".work/states/*/resume.pt")
+    state = torch.load(path, weights_only=True)
     assert set(state["weights"]) == {"3.weight", "3.bias"}
     assert torch.equal(one.model[0].weight, frozen)
 
@@ -327,13 +355,13 @@ def test_the_rate_rises_then_falls():
 def test_zero_epochs_change_nothing(tmp_path):
     one = job()
     before = weights(one)
-    assert fit(one, options(epochs=0), 0, tmp_path / "toy") == []
+    assert fit(one, options(epochs=0), 0) == []
     assert all(torch.equal(a, b) for a, b in zip(before, weights(one), strict=True))
 
 
 SECOND = """
 import time
-while not (Path("toy.lock").exists() and Path("toy.lock").read_text()):
+while not any(lock.read_text() for lock in Path(".work/locks").glob("toy-*")):
     time.sleep(0.01)
 """
 
@@ -347,4 +375,4 @@ def test_a_second_run_waits_for_the_first(tmp_path, capfd):
     assert [run.wait() for run in runs] == [0, 0]
     printed = capfd.readouterr().out
     assert printed.count("waiting: process") == 1
-    assert f"process {runs[0].pid} is writing toy" in printed
+    assert f"process {runs[0].pid} is writing live/toy" in printed

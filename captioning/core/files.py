@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -14,22 +15,54 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from captioning.core.work import beside
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Gives the path of a temporary file, which takes the place of `path` when the block ends without an error.
+
+    It lies in the working folder, so that a kill leaves none in an output; the next writer of `path` writes it anew.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = beside("tmp", path)
+    with open(beside("locks", path).with_suffix(".write"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield temporary
+            _sync(temporary)
+            _move(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _move(temporary: Path, path: Path) -> None:
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        neighbour = path.with_name(f".{path.name}.tmp")  # on another file system only a neighbour can take its place
+        try:
+            shutil.copyfile(temporary, neighbour)
+            _sync(neighbour)
+            os.replace(neighbour, path)
+        finally:
+            neighbour.unlink(missing_ok=True)
+
 
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
-    """Opens a temporary neighbour of `path`, which takes its place when the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Opens a temporary file, which takes the place of `path` when the block ends without an error."""
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    try:
-        with open(temporary, mode, **text) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, open(temporary, mode, **text) as file:
+        yield file
 
 
 @contextmanager
@@ -77,12 +110,10 @@ def fingerprint(*values: Any) -> str:
 def only_writer(path: str | Path) -> Iterator[None]:
     """Waits until no other process writes `path`, a file or a folder, and keeps others waiting meanwhile.
 
-    A POSIX lock on a neighbour, `path.lock`: the system drops it when the process ends, in whatever way, and
+    A POSIX lock on a file in the working folder: the system drops it when the process ends, in whatever way, and
     processes forked from this one do not inherit it.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(path.name + ".lock"), "a+") as file:
+    with open(beside("locks", path), "a+") as file:
         tries = 0
         while True:
             try:

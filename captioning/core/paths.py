@@ -6,7 +6,7 @@ from pathlib import Path
 
 ENCODER_OF = {"lstm": "vgg16", "clipcap": "clip"}  # each captioner, and the encoder whose features it sees
 
-CODE = Path("code")
+CODE, INPUTS = Path("code"), Path("inputs")
 
 DATA = Path("data")
 IMAGES, CAPTIONS = DATA / "images.csv", DATA / "captions.csv"

@@ -8,18 +8,21 @@ gets large batches, decoded by threads while it computes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 
+from captioning.core.errors import UserError
 from captioning.core.malloc import share_memory_among_threads
 from captioning.core.pictures import ImageFault
 from captioning.core.threads import in_order
 from captioning.features.encoders import Encoder
 from captioning.features.pixels import AT_ONCE, ImageFiles, pixel_batches
 
+WRONG_WEIGHTS = "are these the network's right weights? If so, try `precision: fp32`"
+LARGEST = float(np.finfo(np.float16).max)
 MOST_CORES = 16  # VGG16 in float32 takes .2 GB on each
 
 
@@ -77,3 +80,21 @@ def on_device(encoder: Encoder, files: ImageFiles, size: int, workers: int) -> I
             batch = torch.cat([batch, batch.new_zeros(size - count, *batch.shape[1:])])
         features = encoder(batch.contiguous(memory_format=torch.channels_last))[:count].cpu().numpy()
         yield features, time.perf_counter() - before
+
+
+def to_float16(features: np.ndarray, ids: Sequence[str], remedy: str = WRONG_WEIGHTS) -> np.ndarray:
+    """Rows as they are stored. UserError naming the first image whose features float16 cannot hold, and the remedy."""
+    features = np.asarray(features)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = features.astype(np.float16)
+    bad = ~np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    if bad.any():
+        row = int(bad.argmax())
+        if np.isfinite(features[row]).all():
+            fault = f"reach {np.abs(features[row]).max():.3g}, and float16 holds no more than {LARGEST:.0f}"
+        else:
+            fault = "are not finite (NaN or infinite)"
+        raise UserError(
+            f"the features of image {ids[row]} {fault} ({bad.sum()} such in its batch of {len(rows)}): {remedy}"
+        )
+    return rows

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from captioning.core.code import closure, hash_of_files
 from captioning.core.device import pick_device, pick_dtype
 from captioning.core.errors import UserError, opening
 from captioning.core.files import atomic_write, sha256_of, write_json
@@ -35,6 +36,7 @@ class Encoder:
     attributes: dict[str, str]
     device: torch.device
     dtype: torch.dtype
+    code: str  # hash of the code that computes features
     l2_normalize: bool = False
 
     @torch.inference_mode()
@@ -52,7 +54,7 @@ def load_vgg16(
     network, preprocess, config = open_vgg16(folder)
     forward = {"fc7": network.fc7, "conv5_3": network.conv5_3}[layer]
     attributes = {"encoder": f"vgg16 width {config['width']:g}", "layer": layer}
-    return _encoder(network, forward, preprocess, attributes, folder, precision, device)
+    return _encoder("models.vgg16", network, forward, preprocess, attributes, folder, precision, device)
 
 
 def load_clip(
@@ -67,7 +69,7 @@ def load_clip(
     _fit(lambda: clip.load(tower, weights), folder)
     attributes = {"encoder": f"clip {_shape(sizes)}", "layer": "image embedding"}
     preprocess = Preprocess.from_dict(config["preprocess"])
-    return _encoder(tower.eval(), tower, preprocess, attributes, folder, precision, device, normalize)
+    return _encoder("models.clip", tower.eval(), tower, preprocess, attributes, folder, precision, device, normalize)
 
 
 def _shape(sizes: clip.CLIPConfig) -> str:
@@ -77,6 +79,7 @@ def _shape(sizes: clip.CLIPConfig) -> str:
 
 
 def _encoder(
+    model: str,
     network: nn.Module,
     forward: Callable[[Tensor], Tensor],
     preprocess: Preprocess,
@@ -98,7 +101,10 @@ def _encoder(
         "device": device.type,
         "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "pillow")),
     }
-    return Encoder(forward, preprocess, attributes, device, dtype, normalize)
+    here = Path(__file__).parent
+    ours = [here / f"{name}.py" for name in ("images", "pixels", "encode", "encoders")]
+    code = hash_of_files([*ours, *closure(model, here.parents[1])])
+    return Encoder(forward, preprocess, attributes, device, dtype, code, normalize)
 
 
 def cast_products(network: nn.Module, dtype: torch.dtype) -> None:

@@ -1,10 +1,11 @@
 """Making a feature store: every image through an encoder exactly once.
 
-Rows go to a journal beside the store, `vgg16.h5.partial`, a batch at a time; at the end the store is written anew, in
-order, and takes the old one's place. So a kill at any moment loses one batch, the bytes do not depend on what was
-computed when, and no reader ever sees half a file. Rows are found again by their image's hash: a new or changed image
-is computed, a removed or renamed one costs nothing. (The size of a batch can change a last digit and is no
-reason to compute all anew: bytes are equal for equal settings on one machine.)
+Rows go to the row store in the working folder, a batch at a time; at the end the file is written from it, in order,
+and takes the old one's place. So a kill at any moment loses one batch, the bytes do not depend on what was computed
+when, and no reader ever sees half a file. Rows are found again by their image's hash, after the stage and its output
+are gone, too: a new or changed image is computed, a removed or renamed one costs nothing. (The size
+of a batch can change a last digit and is no reason to compute all anew: bytes are equal for equal settings on one
+machine.)
 """
 
 from __future__ import annotations
@@ -22,13 +23,11 @@ from captioning.core.errors import UserError
 from captioning.core.files import only_writer
 from captioning.core.pictures import ImageFault
 from captioning.core.progress import track
-from captioning.features.encode import encode, images_at_once
+from captioning.features.encode import encode, images_at_once, to_float16
 from captioning.features.encoders import Encoder
-from captioning.features.journal import Journal
 from captioning.features.pixels import ImageFiles
-from captioning.features.store import FeatureStore, identity, some, write_store
-
-LARGEST = float(np.finfo(np.float16).max)
+from captioning.features.rows import RowStore
+from captioning.features.store import some, write_store
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def extract(
 
     print(f"{path}: {encoder.attributes['encoder']} on {encoder.device}, {encoder.attributes['precision']}", flush=True)
     try:
-        written = write_features(path, ids, sha256s, encoder.attributes, compute)
+        written = write_features(path, ids, sha256s, encoder.attributes, encoder.code, compute)
     except ImageFault as fault:
         raise UserError(
             f"{fault}. Restore or remove the file, run `dvc repro -f prepare` and then `dvc repro`; "
@@ -81,6 +80,7 @@ def write_features(
     ids: Sequence[str],
     sha256s: Sequence[str],
     attrs: dict[str, str],
+    code: str,
     compute: Callable[[list[int]], Iterator[np.ndarray]],
 ) -> Written:
     """Brings a feature file up to date with a list of images, computing what is not there yet.
@@ -89,6 +89,7 @@ def write_features(
         ids: of all images, in the order that the file shall have.
         sha256s: of the images' bytes, as hexadecimal text.
         attrs: what decides the features beside the image. Rows made under other attributes are not used.
+        code: hash of the code that computes features. Rows made by other code are not used; the file does not say it.
         compute: given the positions of the images needed, yields their features in that order, in batches (B, ...)
             of floats. A batch is safe from a kill once the next is asked for.
 
@@ -96,38 +97,18 @@ def write_features(
         UserError: features that are not finite or too large for float16, no space left, twice the same id.
     """
     path = Path(path)
-    with writing(path, ids):
-        old = reusable(path, attrs)
-        journal = Journal(path.with_name(path.name + ".partial"), attrs)
-        known = {sha.decode(): row for row, sha in enumerate(old.sha256s.tolist())} if old else {}
+    rows = RowStore(attrs, code)
+    with writing(path, ids), rows.writing():
         first = {sha: position for position, sha in reversed(list(enumerate(sha256s)))}  # equal images are one
-        needed = sorted(position for sha, position in first.items() if sha not in known and sha not in journal.rows)
-        if needed:
-            done = 0
-            for batch in compute(needed):
-                positions = needed[done : done + len(batch)]
-                journal.append([sha256s[i] for i in positions], to_float16(batch, [ids[i] for i in positions]))
-                done += len(batch)
-            if done != len(needed):
-                raise ValueError(f"compute gave {done} rows for {len(needed)} images")
-
-        shape = old.shape[1:] if old else journal.shape
-        if journal.rows and journal.shape != shape:
-            raise UserError(f"{path} has rows of shape {shape}, new ones are {journal.shape}: remove it and try again")
-
-        def rows(block: range) -> np.ndarray:
-            here = [position for position, i in enumerate(block) if sha256s[i] in known]
-            there = [position for position, i in enumerate(block) if sha256s[i] not in known]
-            out = np.empty((len(block), *shape), np.float16)
-            if here:
-                out[here] = old.read(np.array([known[sha256s[block[position]]] for position in here]))
-            if there:
-                out[there] = journal.read([sha256s[block[position]] for position in there])
-            return out
-
-        if not (old and old.holds(ids, sha256s)):
-            write_store(path, ids, sha256s, attrs, shape, rows)
-        journal.remove()
+        needed = sorted(position for sha, position in first.items() if sha not in rows)
+        done = 0
+        for batch in compute(needed) if needed else ():
+            positions = needed[done : done + len(batch)]
+            rows.append([sha256s[i] for i in positions], to_float16(batch, [ids[i] for i in positions]))
+            done += len(batch)
+        if done != len(needed):
+            raise ValueError(f"compute gave {done} rows for {len(needed)} images")
+        write_store(path, ids, sha256s, attrs, rows.shape, lambda block: rows.read([sha256s[i] for i in block]))
     return Written(reused=len(ids) - len(needed), computed=len(needed))
 
 
@@ -140,7 +121,6 @@ def writing(path: Path, ids: Sequence[str]) -> Iterator[None]:
         seen: set[str] = set()
         twice = [image_id for image_id in ids if image_id in seen or seen.add(image_id)]
         raise UserError(f"{len(twice)} image ids occur more than once, such as {some(twice)}; they must be unique")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with only_writer(path):
             yield
@@ -151,40 +131,3 @@ def writing(path: Path, ids: Sequence[str]) -> Iterator[None]:
             f"no space left in {path.parent}/ while writing {path.name}: free some and run `dvc repro` again; "
             "what was computed is kept"
         ) from None
-
-
-def reusable(path: Path, attrs: dict[str, str]) -> FeatureStore | None:
-    """The store at `path` if its rows were made under the same attributes; says why when they were not."""
-    if not path.exists():
-        return None
-    try:
-        old = FeatureStore.open(path)
-    except UserError as error:
-        print(f"not reused: {error}")
-        return None
-    differing = sorted(name for name in {*attrs, *identity(old.attrs)} if attrs.get(name) != old.attrs.get(name))
-    if differing:
-        print(f"{path} was made with other {', '.join(differing)}: computing all features anew")
-        return None
-    return old
-
-
-WRONG_WEIGHTS = "are these the network's right weights? If so, try `precision: fp32`"
-
-
-def to_float16(features: np.ndarray, ids: Sequence[str], remedy: str = WRONG_WEIGHTS) -> np.ndarray:
-    """Rows as they are stored. UserError naming the first image whose features float16 cannot hold, and the remedy."""
-    features = np.asarray(features)
-    with np.errstate(over="ignore", invalid="ignore"):
-        rows = features.astype(np.float16)
-    bad = ~np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
-    if bad.any():
-        row = int(bad.argmax())
-        if np.isfinite(features[row]).all():
-            fault = f"reach {np.abs(features[row]).max():.3g}, and float16 holds no more than {LARGEST:.0f}"
-        else:
-            fault = "are not finite (NaN or infinite)"
-        raise UserError(
-            f"the features of image {ids[row]} {fault} ({bad.sum()} such in its batch of {len(rows)}): {remedy}"
-        )
-    return rows

@@ -10,7 +10,8 @@ import numpy as np
 
 from captioning.core.errors import UserError
 from captioning.core.files import sha256_of
-from captioning.features.extract import Written, reusable, to_float16, writing
+from captioning.features.encode import to_float16
+from captioning.features.extract import Written, writing
 from captioning.features.foreign import arrays, try_out
 from captioning.features.store import some, write_store
 
@@ -44,10 +45,6 @@ def import_features(
     }
     try_out(source)
     with writing(path, ids), arrays(source) as (names, features):
-        old = reusable(path, attrs)
-        if old and old.holds(ids, sha256s):
-            print(f"{path}: {len(ids)} images, all imported before")
-            return Written(reused=len(ids), computed=0)
         _check(source, names, features)
         wanted = _rows(source, names, ids)
 

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import h5py
 import numpy as np
 
 from captioning.core.errors import UserError, opening
+from captioning.core.files import replacing
 
 FORMAT = "features 1"  # of this file; raise it when its layout or meaning changes
 BLOCK_BYTES = 64 * 2**20  # copied at once
@@ -72,10 +72,6 @@ class FeatureStore:
     def __contains__(self, image_id: str) -> bool:
         return image_id in self._row
 
-    def holds(self, ids: Sequence[str], sha256s: Sequence[str]) -> bool:
-        """Whether these images, in this order, are what the file is of."""
-        return self.ids == list(ids) and self.sha256s.tolist() == [sha.encode() for sha in sha256s]
-
     def load(self, ids: Sequence[str]) -> np.ndarray:
         """Features of these images, in this order, float16 (len(ids), D) or (len(ids), H, W, C)."""
         missing = [image_id for image_id in ids if image_id not in self._row]
@@ -95,11 +91,6 @@ class FeatureStore:
         return out
 
 
-def identity(attrs: dict[str, str]) -> dict[str, str]:
-    """Those attributes that say how rows were made; rows of equal identity may be mixed in one file."""
-    return {name: value for name, value in attrs.items() if name not in ("data", "format")}
-
-
 def write_store(
     path: Path,
     ids: Sequence[str],
@@ -111,8 +102,7 @@ def write_store(
     """Writes a whole store in order and puts it in `path`'s place. Equal input, equal bytes."""
     names = np.array([image_id.encode() for image_id in ids])
     data = hashlib.sha256("\n".join(f"{i} {sha}" for i, sha in zip(ids, sha256s, strict=True)).encode()).hexdigest()
-    temporary = path.with_name(path.name + ".tmp")
-    with h5py.File(temporary, "w", libver="v110", locking=False) as file:
+    with replacing(path) as temporary, h5py.File(temporary, "w", libver="v110", locking=False) as file:
         for name, value in sorted((attrs | {"data": data, "format": FORMAT}).items()):
             file.attrs[name] = value
         file["ids"] = names.astype(h5py.string_dtype("utf-8", names.dtype.itemsize))
@@ -122,9 +112,6 @@ def write_store(
         for start in range(0, len(ids), step):
             block = range(start, min(start + step, len(ids)))
             features[block.start : block.stop] = rows(block)
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def some(ids: Sequence[str]) -> str:

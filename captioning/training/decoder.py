@@ -97,15 +97,18 @@ def train_decoder(
     phases = [(cross_entropy, schedule)]
     if options.self_critical.epochs:
         phases.append(self_critical_phase(cross_entropy, schedule, options, decoder, data, batches["train"]))
-    _, scores = fit_in_phases(phases, seed, folder)
-    dev = {score: (scores or {}).get(score) for score in ("dev_loss", "dev_cider")}
-    training = options.model_dump() | {"seed": seed}
-    save_decoder(folder, decoder, training=training, **dev)
-    write_card(
-        folder, f"Image captioner: {decoder.kind}", describe_captioner(decoder.kind, decoder.features),
-        {name: training, "sizes": decoder.sizes, "features": decoder.features}, dev,
-        ["image-captioning", decoder.kind],
-    )  # fmt: skip
+
+    def write(_: list[dict[str, float]], scores: dict[str, float] | None) -> None:
+        dev = {score: (scores or {}).get(score) for score in ("dev_loss", "dev_cider")}
+        training = options.model_dump() | {"seed": seed}
+        save_decoder(folder, decoder, training=training, **dev)
+        write_card(
+            folder, f"Image captioner: {decoder.kind}", describe_captioner(decoder.kind, decoder.features),
+            {name: training, "sizes": decoder.sizes, "features": decoder.features}, dev,
+            ["image-captioning", decoder.kind],
+        )  # fmt: skip
+
+    fit_in_phases(phases, seed, write)
     print(f"wrote {folder}: {sum(p.numel() for p in model.parameters()):,} weights, {text.size} tokens of vocabulary")
 
 

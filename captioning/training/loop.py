@@ -7,10 +7,12 @@ very weights of a run that was not killed (a GPU may add in another order). The 
 
 from __future__ import annotations
 
+import hashlib
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +21,13 @@ from accelerate import Accelerator
 from dvclive import Live
 from torch import Tensor, nn
 
+from captioning.core.code import describe as describe_code
 from captioning.core.device import describe, pick_device, pick_dtype, seed_everything
 from captioning.core.errors import UserError
-from captioning.core.files import atomic_write, only_writer
+from captioning.core.files import atomic_write, fingerprint, only_writer
 from captioning.core.progress import track
 from captioning.core.settings import TrainingSettings
+from captioning.core.work import work_folder
 
 CHECK_EVERY = 20  # steps between two looks at the loss; each look makes a GPU wait
 
@@ -65,42 +69,59 @@ class Job:
     or_nothing: bool = False
 
 
-def fit(job: Job, options: TrainingSettings, seed: int, folder: Path) -> list[dict[str, float]]:
+def fit(
+    job: Job,
+    options: TrainingSettings,
+    seed: int,
+    write: Callable[[list[dict[str, float]]], None] = lambda history: None,
+) -> list[dict[str, float]]:
     """Trains `job.model` in place and leaves it with its best epoch's weights. Returns the scores, a dict an epoch.
 
-    Live curves go to `live/NAME`. `folder/resume.pt` holds the state after each epoch and is removed at the end. Raises
-    `UserError` at a loss or gradient that is not finite, naming the step.
+    Live curves go to `live/NAME`. The state after each epoch is kept in the working folder, bound to the first weights,
+    the code, `job.inputs`, the settings and the seed, until `write`, given the scores, has put the result on disk.
+    Raises `UserError` at a loss or gradient that is not finite, naming the step.
     """
-    return fit_in_phases([(job, options)], seed, folder)[0]
+    return fit_in_phases([(job, options)], seed, lambda history, _: write(history))[0]
 
 
 def fit_in_phases(
-    phases: list[tuple[Job, TrainingSettings]], seed: int, folder: Path
+    phases: list[tuple[Job, TrainingSettings]],
+    seed: int,
+    write: Callable[[list[dict[str, float]], dict[str, float] | None], None] = lambda history, kept: None,
 ) -> tuple[list[dict[str, float]], dict[str, float] | None]:
     """As `fit`, job after job, each from the weights that the one before kept; the first one names the curves.
 
-    A phase that is over stays in `folder` until the last one is, so that a killed run trains none of them twice.
-    Returns the scores of all epochs, and those of the weights that were kept (None where there was no epoch).
+    The state of a phase that is over stays until the last one is, so that a killed run trains none of them twice.
+    Returns, and gives to `write`, the scores of all epochs, and those of the weights that were kept (None where there
+    was no epoch).
     """
-    history, kept, states, fingerprint = [], None, [], ""
-    live_folder = f"live/{phases[0][0].name}"
-    with (
-        only_writer(folder),
-        Live(live_folder, dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False) as live,
-    ):
+    history, kept, bound_to = [], None, _beginning(phases[0][0])
+    live_folder, folder = Path("live") / phases[0][0].name, None
+    with ExitStack() as stack:
+        stack.enter_context(only_writer(live_folder))
+        live = Live(str(live_folder), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False)
+        stack.enter_context(live)
         for number, (job, options) in enumerate(phases, 1):
-            fingerprint += f"{job.inputs} {options!r} {seed} "  # and of the phases before
-            states.append(_Resume(folder / ("resume.pt" if number == 1 else f"resume_{number}.pt"), fingerprint))
-            epochs, kept_scores = _fit(job, options, seed, states[-1], live)
+            bound_to += f"{job.inputs} {options!r} {seed} "  # and to the phases before
+            if folder is None:
+                folder = work_folder() / "states" / f"{job.name}-{fingerprint(bound_to)}"
+                stack.enter_context(only_writer(folder))
+            state = _Resume(folder / ("resume.pt" if number == 1 else f"resume_{number}.pt"), bound_to)
+            epochs, kept_scores = _fit(job, options, seed, state, live)
             history, kept = history + epochs, kept_scores or kept
-        forget_states(folder)
+        write(history, kept)
+        shutil.rmtree(folder, ignore_errors=True)
     return history, kept
 
 
-def forget_states(folder: Path) -> None:
-    """Removes what a killed run, of these settings or of others, left for the next one to resume from."""
-    for path in folder.glob("resume*.pt"):
-        path.unlink()
+def _beginning(job: Job) -> str:
+    """What training starts from: the code of the stage, and a hash of the first weights, wherever they come from."""
+    weights = hashlib.sha256()
+    for name, tensor in job.model.state_dict().items():
+        weights.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        weights.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    code = describe_code(f"stages.{job.name}", Path(__file__).resolve().parents[2])
+    return f"{fingerprint(code)} {weights.hexdigest()} "
 
 
 def _fit(
