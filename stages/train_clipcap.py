@@ -39,7 +39,7 @@ def main() -> None:
     untouched = options.init_from and not settings.train_clipcap.epochs
     train_decoder(
         "train_clipcap", decoder, store, captions, data, settings.train_clipcap, settings.seed, folder_of("clipcap"),
-        options.max_caption_tokens, origin=f"{options.gpt2} {options.init_from}",
+        settings.generate.max_tokens, options.max_caption_tokens, origin=f"{options.gpt2} {options.init_from}",
         standardize=decoder.model.config.standardize and not untouched,
     )  # fmt: skip
 

@@ -41,7 +41,7 @@ def main() -> None:
     decoder = Decoder("lstm", LSTMDecoder(config), text, config.to_dict(), feature_identity(store.attrs))
     train_decoder(
         "train_lstm", decoder, store, captions, data, settings.train_lstm, settings.seed, folder_of("lstm"),
-        standardize=True,
+        settings.generate.max_tokens, standardize=True,
     )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def train(kind: str, folder: Path, chosen: settings.TrainDecoder) -> None:
         sizes = config.to_dict() | {"gpt2": gpt.config.to_diff_dict()}
         decoder = Decoder("clipcap", ClipCap(config, gpt), text, sizes, {})
     train_decoder(
-        f"train_{kind}", decoder, store, captions, data, chosen, 0, folder / "checkpoint", 40,
+        f"train_{kind}", decoder, store, captions, data, chosen, 0, folder / "checkpoint", 40, 40,
         standardize=kind == "lstm",
     )  # fmt: skip
 

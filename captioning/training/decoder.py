@@ -34,6 +34,7 @@ def train_decoder(
     options: TrainDecoder,
     seed: int,
     folder: Path,
+    longest: int,
     max_tokens: int | None = None,
     origin: str = "",
     standardize: bool = False,
@@ -43,6 +44,7 @@ def train_decoder(
     Args:
         name: of the stage.
         captions: for "train" and "dev", for each image of the split its captions, as the decoder's text wants them.
+        longest: most tokens of a caption that is scored while training, end-of-text counted: `generate.max_tokens`.
         max_tokens: longer captions are cut to this, end-of-text counted.
         origin: where the decoder's first weights come from; a state of training with another one is not resumed.
         standardize: the model's mean and standard deviation of a feature become those of the training images.
@@ -59,7 +61,7 @@ def train_decoder(
         model.standardize.fit(batches["train"].features)
     first = next(batches["dev"].in_order())[0][:SHOWN]
     references = [of_image[0] for of_image in captions["dev"][:SHOWN]]
-    cider = GreedyCider(decoder, list(data.tokens("dev").values()))
+    cider = GreedyCider(decoder, *(list(data.tokens(split).values()) for split in ("dev", "train")), longest)
 
     def loss(features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         return model.loss(features, tokens, options.label_smoothing).mean
@@ -89,13 +91,13 @@ def train_decoder(
         evaluate=evaluate,
         monitor=f"dev_{options.monitor}",
         higher_is_better=options.monitor == "cider",
-        inputs=f"{inputs} {options.label_smoothing} {options.monitor} {options.ema}",
+        inputs=f"{inputs} {options.label_smoothing} {options.monitor} {options.ema} {longest}",
         samples=samples,
         ema=options.ema,
     )
     phases = [(cross_entropy, schedule)]
     if options.self_critical.epochs:
-        phases.append(self_critical_phase(cross_entropy, schedule, options, decoder, data, batches["train"]))
+        phases.append(self_critical_phase(cross_entropy, schedule, options, decoder, data, batches["train"], longest))
     _, scores = fit_in_phases(phases, seed, folder)
     dev = {score: (scores or {}).get(score) for score in ("dev_loss", "dev_cider")}
     training = options.model_dump() | {"seed": seed}
@@ -109,11 +111,17 @@ def train_decoder(
 
 
 def self_critical_phase(
-    before: Job, schedule: Training, options: TrainDecoder, decoder: Decoder, data: Data, images: CaptionBatches
+    before: Job,
+    schedule: Training,
+    options: TrainDecoder,
+    decoder: Decoder,
+    data: Data,
+    images: CaptionBatches,
+    longest: int,
 ) -> tuple[Job, Training]:
     """The phase that follows the cross-entropy's: the same model, judged on dev by CIDEr, and undone if it harms."""
     chosen = options.self_critical
-    critic = SelfCritical(decoder, list(data.tokens("train").values()), chosen.samples)
+    critic = SelfCritical(decoder, list(data.tokens("train").values()), chosen.samples, longest)
 
     def batches(epoch: int) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
         for index in images.order(epoch, chosen.batch_size):
@@ -129,7 +137,7 @@ def self_critical_phase(
         monitor="dev_cider",
         higher_is_better=True,
         or_nothing=True,
-        inputs=f"{chosen!r}",
+        inputs=f"{chosen!r} {longest}",
     )
     return job, schedule.model_copy(update={"epochs": chosen.epochs, "batch_size": chosen.batch_size, "lr": chosen.lr})
 
