@@ -27,7 +27,7 @@ from captioning.evaluation.saved import save
 from captioning.evaluation.systems import FEWER
 from captioning.features.store import FeatureStore
 from captioning.metrics.clipscore import is_official
-from captioning.metrics.coco import METRICS, write_per_image
+from captioning.metrics.coco import METRICS, doubts, write_per_image
 from captioning.metrics.meteor import Meteor
 from captioning.metrics.paraphrases import TABLE
 from stages import stage
@@ -61,6 +61,8 @@ def main() -> None:
     official = is_official(settings.clip.weights, settings.finetune_clip.epochs) and not settings.clip.features
     plain = {name: folds for name, folds in work.items() if FEWER not in name}
     more = More(data, split, plain, captions, sets, official, count, seed).scores()
+    for name in [name for name in (*MODELS, "humans") if name in scores]:
+        more["notes"] |= {f"scores_{name}": f"{name}: {doubt}" for doubt in doubts(scores[name][0])}
 
     results, own = Path("results"), {name: scores[name][0] for name in MODELS}
     write_json(
@@ -91,9 +93,10 @@ def main() -> None:
     for line in tables.more_table(more):
         print(line)
     print(tables.verdict("clipcap", "lstm", differences))
+    people = summaries["humans"]["cider"]["value"] if "humans" in summaries else 0.0
     for name in MODELS:
-        if "humans" in summaries:
-            share = summaries[name + FEWER]["cider"]["value"] / summaries["humans"]["cider"]["value"]
+        if people > 0:
+            share = summaries[name + FEWER]["cider"]["value"] / people
             print(f"{name} reaches {share:.0%} of the humans' CIDEr, both with one reference fewer")
     print(f"wrote metrics.json and results/ in {time.monotonic() - start:.0f} s")
 

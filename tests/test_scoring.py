@@ -97,7 +97,7 @@ def test_image_scores_equal_pycocoevalcaps(ours, theirs):
     assert len(rows) == 66
     for position, name in enumerate(METRICS):
         written = [row.split(",")[-7 + position] for row in rows]
-        assert written == [f"{value:.6f}" for value in theirs[1][name]]
+        assert written == [repr(float(value)) for value in theirs[1][name]]
 
 
 def test_one_image_summed_alone_gives_that_images_meteor(meteor):
