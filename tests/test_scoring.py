@@ -18,8 +18,10 @@ from pycocotools.coco import COCO
 
 from captioning.core import java
 from captioning.core.errors import UserError
-from captioning.metrics.coco import METRICS, main, ptb_tokenize, score, score_many
+from captioning.data.ptb import ptb_tokenize
+from captioning.metrics.coco import METRICS, score, score_many
 from captioning.metrics.meteor import Meteor, from_sums, summands
+from commands.score import main
 
 
 def more_captions(count: int = 60) -> tuple[dict[str, list[str]], dict[str, str]]:
