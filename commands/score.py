@@ -14,7 +14,7 @@ from pathlib import Path
 from captioning.core.errors import UserError, command
 from captioning.data.caption_files import read_candidates, read_references
 from captioning.data.ptb import ptb_tokenize
-from captioning.metrics.coco import Scores, score, write_per_image
+from captioning.metrics.coco import Scores, doubts, score, write_per_image
 from captioning.metrics.meteor import Meteor
 
 
@@ -63,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     scores, captions = score_files(given.references, given.candidates, need_all=given.all)
     print(json.dumps({**scores.corpus, "images": len(scores.ids)}, indent=2), flush=True)
+    for doubt in doubts(scores):
+        print(f"warning: {doubt}", file=sys.stderr)
     if given.per_image:
         try:
             write_per_image(given.per_image, scores, captions)

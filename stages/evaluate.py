@@ -27,7 +27,7 @@ from captioning.evaluation.saved import save
 from captioning.evaluation.systems import FEWER
 from captioning.features.store import FeatureStore
 from captioning.metrics.clipscore import is_official
-from captioning.metrics.coco import METRICS, write_per_image
+from captioning.metrics.coco import METRICS, doubts, write_per_image
 from captioning.metrics.meteor import Meteor
 from stages import stage
 
@@ -59,6 +59,8 @@ def main() -> None:
     official = is_official(settings.clip.weights, settings.finetune_clip.epochs) and not settings.clip.features
     plain = {name: folds for name, folds in work.items() if FEWER not in name}
     more = More(data, split, plain, captions, sets, official, count, seed).scores()
+    for name in [name for name in (*MODELS, "humans") if name in scores]:
+        more["notes"] |= {f"scores_{name}": f"{name}: {doubt}" for doubt in doubts(scores[name][0])}
 
     own = {name: scores[name][0] for name in MODELS}
     with all_at_once(str(paths.RESULTS), str(paths.METRICS)) as folder:  # a full disk leaves the old ones
@@ -90,9 +92,10 @@ def main() -> None:
     for line in tables.more_table(more):
         print(line)
     print(tables.verdict("clipcap", "lstm", differences))
+    people = summaries["humans"]["cider"]["value"] if "humans" in summaries else 0.0
     for name in MODELS:
-        if "humans" in summaries:
-            share = summaries[name + FEWER]["cider"]["value"] / summaries["humans"]["cider"]["value"]
+        if people > 0:
+            share = summaries[name + FEWER]["cider"]["value"] / people
             print(f"{name} reaches {share:.0%} of the humans' CIDEr, both with one reference fewer")
     print(f"wrote metrics.json and results/ in {time.monotonic() - start:.0f} s")
 

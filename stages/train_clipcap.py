@@ -11,13 +11,12 @@ from __future__ import annotations
 from captioning.core import settings as schema
 from captioning.core.device import seed_everything
 from captioning.core.errors import UserError
-from captioning.core.paths import checkpoint
 from captioning.core.paths import features as features_of
 from captioning.data.dataset import load_data
-from captioning.decoders.checkpoint import feature_identity
+from captioning.decoders.checkpoint import Decoder, feature_identity
 from captioning.decoders.clipcap import fresh_clipcap, initial_clipcap
 from captioning.features.store import FeatureStore
-from captioning.training.decoder import train_decoder
+from captioning.training.decoder import DecoderData, train_decoder
 from stages import stage
 
 
@@ -33,18 +32,21 @@ def main() -> None:
     captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
     seed_everything(settings.seed)
     features = feature_identity(store.attrs)
-    if options.init_from:
-        decoder = initial_clipcap(settings, store.shape[-1], features)
-    else:
-        decoder = fresh_clipcap(
-            options, [caption for of_image in captions["train"] for caption in of_image], store.shape[-1], features
-        )
+    decoder = first_clipcap(settings, captions["train"], store.shape[-1], features)
     passed_through = options.init_from and not settings.train_clipcap.epochs
     train_decoder(
-        "train_clipcap", decoder, store, captions, data, settings.train_clipcap, settings.seed, checkpoint("clipcap"),
-        options.max_caption_tokens, origin=f"{options.gpt2} {options.init_from}",
+        "train_clipcap", decoder, DecoderData(data, store, captions, options.max_caption_tokens), settings,
+        origin=f"{options.gpt2} {options.init_from}",
         standardize=decoder.model.config.standardize and not passed_through,
     )  # fmt: skip
+
+
+def first_clipcap(settings: schema.Settings, captions: list[list[str]], feature_size: int, features: dict) -> Decoder:
+    """The ClipCap that training starts from: that of `model.init_from`, or a new mapping before `model.gpt2`."""
+    if settings.model.init_from:
+        return initial_clipcap(settings, feature_size, features)
+    every = [caption for of_image in captions for caption in of_image]
+    return fresh_clipcap(settings.model, every, feature_size, features)
 
 
 if __name__ == "__main__":

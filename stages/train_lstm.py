@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from captioning.core import settings as schema
 from captioning.core.device import seed_everything
-from captioning.core.paths import checkpoint, features
+from captioning.core.paths import features
 from captioning.data.dataset import load_data
 from captioning.decoders.checkpoint import Decoder, config_from, feature_identity
 from captioning.decoders.vocabulary import word_vocabulary
 from captioning.features.store import FeatureStore
-from captioning.training.decoder import train_decoder
+from captioning.training.decoder import DecoderData, train_decoder
 from models.lstm import LSTMConfig, LSTMDecoder
 from stages import stage
 
@@ -30,10 +30,7 @@ def main() -> None:
     sizes = {"vocab_size": text.size, "feature_size": store.shape[-1], "grid": len(store.shape) == 4}
     config = config_from(LSTMConfig, settings.lstm, **sizes)
     decoder = Decoder("lstm", LSTMDecoder(config), text, config.to_dict(), feature_identity(store.attrs))
-    train_decoder(
-        "train_lstm", decoder, store, captions, data, settings.train_lstm, settings.seed, checkpoint("lstm"),
-        standardize=True,
-    )  # fmt: skip
+    train_decoder("train_lstm", decoder, DecoderData(data, store, captions), settings, standardize=True)
 
 
 if __name__ == "__main__":

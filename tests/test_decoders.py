@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 from captioning.core import settings
+from captioning.core.paths import checkpoint
 from captioning.data.dataset import Data
 from captioning.decoders.checkpoint import Decoder, load
 from captioning.decoders.vocabulary import train_bpe, word_vocabulary
 from captioning.features.store import FeatureStore, write_store
-from captioning.training.decoder import train_decoder
+from captioning.training.decoder import DecoderData, train_decoder
 from models.clipcap import ClipCap, ClipCapConfig
 from models.lstm import LSTMConfig, LSTMDecoder
 
@@ -72,10 +73,10 @@ def train(kind: str, folder: Path, chosen: settings.TrainDecoderSettings) -> Non
         config = ClipCapConfig(SIZE, prefix_len=2)
         sizes = config.to_dict() | {"gpt2": gpt.config.to_diff_dict()}
         decoder = Decoder("clipcap", ClipCap(config, gpt), text, sizes, {})
+    everything = settings.load(ROOT / "params.yaml").model_copy(update={f"train_{kind}": chosen})
     train_decoder(
-        f"train_{kind}", decoder, store, captions, data, chosen, 0, folder / "checkpoint", 40,
-        standardize=kind == "lstm",
-    )  # fmt: skip
+        f"train_{kind}", decoder, DecoderData(data, store, captions, 40), everything, standardize=kind == "lstm"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -86,17 +87,17 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", ["lstm", "clipcap"])
 def test_two_phases_and_what_is_written_of_them(tmp_path, kind, capsys):
     train(kind, tmp_path, options(ema=0.5, monitor="cider"))
-    config = json.loads((tmp_path / "checkpoint/config.json").read_text())
+    config = json.loads((checkpoint(kind) / "config.json").read_text())
     curve = (tmp_path / f"live/train_{kind}/plots/metrics/dev_cider.tsv").read_text().splitlines()[1:]
     scores = [float(line.split("\t")[1]) for line in curve]
     assert len(scores) == 7 and config["dev_cider"] == pytest.approx(max(scores)) and config["dev_loss"] > 0
     rewards = (tmp_path / f"live/train_{kind}/plots/metrics/negative_reward.tsv").read_text().splitlines()[1:]
     assert len(rewards) == 3 and all(float(line.split("\t")[1]) < 0 for line in rewards)
-    assert "| dev_cider |" in (tmp_path / "checkpoint/README.md").read_text()
+    assert "| dev_cider |" in (checkpoint(kind) / "README.md").read_text()
     assert config["training"]["self_critical"]["samples"] == 4
-    load(tmp_path / "checkpoint")
+    load(checkpoint(kind))
     assert f"train_{kind}.self_critical: begins with" in capsys.readouterr().out
-    assert not [path for path in (tmp_path / "checkpoint").iterdir() if path.name.startswith((".", "resume"))]
+    assert not [path for path in checkpoint(kind).iterdir() if path.name.startswith((".", "resume"))]
     assert not list(tmp_path.glob(".work/states/*"))
 
 
@@ -129,14 +130,14 @@ def test_kill_9_in_either_phase(tmp_path):
     assert last.returncode == 0 and whole.communicate() and whole.returncode == 0
     assert printed.count("resumed from") == 2
     assert "/4  train_loss" not in printed, "cross-entropy was trained again"
-    weights = [load_file(tmp_path / name / "checkpoint/model.safetensors") for name in ("whole", "killed")]
+    weights = [load_file(tmp_path / name / checkpoint("lstm") / "model.safetensors") for name in ("whole", "killed")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_without_epochs_the_weights_are_as_they_were(tmp_path):
     train("lstm", tmp_path, options(epochs=0, self_critical=options().self_critical.model_copy(update={"epochs": 0})))
-    config = json.loads((tmp_path / "checkpoint/config.json").read_text())
+    config = json.loads((checkpoint("lstm") / "config.json").read_text())
     assert config["dev_loss"] is None and config["dev_cider"] is None
-    weights, (data, store) = load_file(tmp_path / "checkpoint/model.safetensors"), scenes(tmp_path)
+    weights, (data, store) = load_file(checkpoint("lstm") / "model.safetensors"), scenes(tmp_path)
     assert weights["standardize.mean"].numpy() == pytest.approx(store.load(data.split("train")).mean(0), abs=1e-3)
     assert weights["output_bias"].count_nonzero() == 0

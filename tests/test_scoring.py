@@ -18,8 +18,10 @@ from pycocotools.coco import COCO
 
 from captioning.core import java
 from captioning.core.errors import UserError
-from captioning.metrics.coco import METRICS, main, ptb_tokenize, score, score_many
+from captioning.data.ptb import ptb_tokenize
+from captioning.metrics.coco import METRICS, score, score_many
 from captioning.metrics.meteor import Meteor, from_sums, summands
+from commands.score import main
 
 
 def more_captions(count: int = 60) -> tuple[dict[str, list[str]], dict[str, str]]:
@@ -97,7 +99,7 @@ def test_image_scores_equal_pycocoevalcaps(ours, theirs):
     assert len(rows) == 66
     for position, name in enumerate(METRICS):
         written = [row.split(",")[-7 + position] for row in rows]
-        assert written == [f"{value:.6f}" for value in theirs[1][name]]
+        assert written == [repr(float(value)) for value in theirs[1][name]]
 
 
 def test_one_image_summed_alone_gives_that_images_meteor(meteor):

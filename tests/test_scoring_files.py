@@ -119,3 +119,29 @@ def test_the_program_ends_in_one_line_for_a_users_error(tmp_path):
     assert done.returncode == 1
     expected = f"error: {candidates}: 1 of 1 image ids are not in {references}, such as '77'\n"
     assert done.stderr == expected
+
+
+@pytest.mark.parametrize(
+    ("candidates", "references", "why"),
+    [
+        ({"1": "a dog runs"}, {"1": ["a dog runs"]}, "warning: CIDEr of a single image is 0 whatever its caption says"),
+        ({"1": "一只狗", "2": "一只猫"}, {"1": ["狗在跑"], "2": ["猫在跑"]}, "warning: no caption shares a word"),
+        ({"1": "a dog", "2": "a cat"}, {"1": ["a bird"], "2": ["a man"]}, "warning: CIDEr is 0 since the words that"),
+        ({"1": "a dog", "2": "a cat"}, {"1": ["a dog"], "2": ["a man"]}, ""),
+    ],
+)
+def test_the_program_says_why_a_score_means_nothing(tmp_path, candidates, references, why):
+    entries = [{"image_id": i, "caption": text} for i, text in candidates.items()]
+    done = program(write(tmp_path / "references.json", references), write(tmp_path / "candidates.json", entries))
+    assert done.returncode == 0 and done.stderr.startswith(why) and bool(done.stderr) == bool(why)
+    assert (json.loads(done.stdout)["cider"] == 0) == bool(why)
+
+
+def test_half_a_surrogate_pair_is_written_as_json_writes_it(tmp_path):
+    references = write(tmp_path / "references.json", {"1": ["a dog \ud83d"], "2": ["a cat"]})
+    entries = [{"image_id": "1", "caption": "a dog \ud83d"}, {"image_id": "2", "caption": "a"}]
+    done = program(
+        references, write(tmp_path / "candidates.json", entries), "--per-image", str(tmp_path / "images.csv")
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "images.csv").read_text(encoding="utf-8").splitlines()[1].startswith("1,a dog \\ud83d,")

@@ -9,9 +9,9 @@ from test_decoding import random_clipcap, random_lstm
 from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import word_vocabulary
 from captioning.metrics.cider import CiderD
-from captioning.search.base import Hypothesis, Rules
+from captioning.search.base import Hypothesis, Rules, greedy
 from captioning.search.sampling import sample
-from captioning.training.self_critical import GreedyCider, SelfCritical, as_tensor, words_of
+from captioning.training.self_critical import GreedyCider, SelfCritical, as_tensor, tokens_of
 from models.lstm import LSTMConfig, LSTMDecoder
 
 FEATURES, IMAGES = 6, 4
@@ -57,7 +57,7 @@ def test_the_gradient_is_the_policy_gradient():
     found = sample(twin.model, IMAGE_FEATURES[images], rules, 4)
     reward, total, tokens, every = CiderD(REFERENCES, count_end=True), 0.0, 0, []
     for image, captions in zip(images, found, strict=True):
-        rewards = reward.scores(REFERENCES[image], [words_of(text, one) for one in captions])
+        rewards = reward.scores(REFERENCES[image], tokens_of(text, [captions])[0])
         every += rewards
         for k, one in enumerate(captions):
             others = [r for j, r in enumerate(rewards) if j != k]
@@ -139,11 +139,43 @@ def test_a_caption_that_was_cut_has_no_end():
 def test_greedy_cider_is_coco_caption_s():
     from pycocoevalcap.cider.cider import Cider
 
-    from captioning.search.base import greedy
-
     decoder = trained_a_little()
     text = decoder.text
     found = greedy(decoder.model, IMAGE_FEATURES, Rules(max_tokens=40, eos_id=text.eos_id, banned_ids=text.banned_ids))
     said = {i: [text.decode(captions[0].tokens)] for i, captions in enumerate(found)}
     expected, _ = Cider().compute_score(dict(enumerate(REFERENCES)), said)
     assert GreedyCider(decoder, REFERENCES).of([IMAGE_FEATURES]) == pytest.approx(expected)
+
+
+def test_as_many_tokens_as_generate_may_say():
+    """An untrained network hardly ever ends a caption: what is scored is as long as the limit says."""
+    decoder = small_decoder()
+    decoder.model.output_bias.data[decoder.text.eos_id] = -1e4
+    lengths = []
+
+    def record(text, found):
+        lengths.append({len(one.tokens) for of_image in found for one in of_image})
+        return [["a dog"] * len(of_image) for of_image in found]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("captioning.training.self_critical.tokens_of", record)
+        GreedyCider(decoder, REFERENCES, max_tokens=55).of([IMAGE_FEATURES])
+        SelfCritical(decoder, REFERENCES, samples=2, max_tokens=7).loss(IMAGE_FEATURES, np.arange(IMAGES))
+    assert lengths == [{55}, {7}]
+
+
+def test_one_dev_image_is_scored_by_the_training_images_frequencies():
+    decoder, dev = trained_a_little(), [["a dog runs here", "a dog runs"]]
+    assert GreedyCider(decoder, dev).of([IMAGE_FEATURES[:1]]) == 0, "log(1 image / 1 image)"
+    found = greedy(
+        decoder.model, IMAGE_FEATURES[:1], max_tokens=40, eos_id=decoder.text.eos_id, banned_ids=decoder.text.banned_ids
+    )
+    [[said]] = tokens_of(decoder.text, found)
+    expected = CiderD(REFERENCES).scores(dev[0], [said])[0]
+    assert expected > 0.1 and GreedyCider(decoder, dev, REFERENCES).of([IMAGE_FEATURES[:1]]) == pytest.approx(expected)
+
+
+def test_a_dev_split_that_is_no_smaller_than_training_keeps_its_own_frequencies():
+    decoder = trained_a_little()
+    own = GreedyCider(decoder, REFERENCES).of([IMAGE_FEATURES])
+    assert GreedyCider(decoder, REFERENCES, REFERENCES[:2]).of([IMAGE_FEATURES]) == own

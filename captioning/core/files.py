@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from captioning.core.work import beside
+from captioning.core.work import beside, work_folder
 
 
 @contextmanager
@@ -60,7 +60,8 @@ def _move(temporary: Path, path: Path) -> None:
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
     """Opens a temporary file, which takes the place of `path` when the block ends without an error."""
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    # Half a surrogate pair has no UTF-8: it is written as \udxxx, which JSON reads back.
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n", "errors": "backslashreplace"}
     with replacing(path) as temporary, open(temporary, mode, **text) as file:
         yield file
 
@@ -71,7 +72,9 @@ def all_at_once(*paths: str | Path) -> Iterator[Path]:
 
     A full disk or an error inside the block leaves everything as it was.
     """
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=".") as folder:
+    temporary = work_folder() / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=temporary) as folder:
         yield Path(folder)
         for path in paths:
             for new in [Path(folder, path), *sorted(Path(folder, path).rglob("*"))]:

@@ -12,6 +12,8 @@ from pycocoevalcap.tokenizer import ptbtokenizer
 from captioning.core import java
 from captioning.core.errors import UserError
 
+PUNCTUATION = frozenset(ptbtokenizer.PUNCTUATIONS)
+
 
 def ptb_tokenize(captions: Sequence[str]) -> list[str]:
     """Tokenizes captions as coco-caption does: Stanford's PTB tokenizer, lower case, punctuation removed.
@@ -19,15 +21,28 @@ def ptb_tokenize(captions: Sequence[str]) -> list[str]:
     All white space, line separators of every script included, counts as one blank. An empty caption gives "". About
     0.4 s for Java to start and 6 s for 10^6 captions. Raises UserError when there is no Java, or it fails.
     """
-    lines = [" ".join(caption.split()) for caption in captions]
+    lines = [as_line(caption) for caption in captions]
     if not any(lines):
         return [""] * len(lines)
-    jar = java.package_folder() / "tokenizer" / ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR
-    arguments = ["-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
     text = "\n".join(lines).encode("utf-8", "replace")
-    output = java.run(arguments, text, what="the PTB tokenizer", timeout=120 + len(lines) / 1000)
+    output = java.run(program(), text, what="the PTB tokenizer", timeout=120 + len(lines) / 1000)
     tokenized = output.decode("utf-8").split("\n")
     if len(tokenized) != len(lines):
         raise UserError(f"the PTB tokenizer returned {len(tokenized)} lines for {len(lines)} captions")
-    punctuation = frozenset(ptbtokenizer.PUNCTUATIONS)
-    return [" ".join(word for word in line.rstrip().split(" ") if word not in punctuation) for line in tokenized]
+    return [words_of(line) for line in tokenized]
+
+
+def program() -> list[str]:
+    """Java's arguments that run the tokenizer: a line of tokens for each line of text."""
+    jar = java.package_folder() / "tokenizer" / ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR
+    return ["-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
+
+
+def as_line(caption: str) -> str:
+    """A caption as the program reads it. No line separator of any script is left, since each would begin a new line."""
+    return " ".join(caption.split())
+
+
+def words_of(line: str) -> str:
+    """A line that the program wrote, without punctuation."""
+    return " ".join(word for word in line.rstrip().split(" ") if word not in PUNCTUATION)

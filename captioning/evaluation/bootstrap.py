@@ -87,14 +87,17 @@ def interval(values: np.ndarray, share: float = 0.95) -> tuple[float, float]:
 
 
 def ratio(top: np.ndarray, under: np.ndarray, count: int, seed: int) -> dict[str, float]:
-    """{value, low, high} of sum(top) / sum(under) over images, (N,) each: a mean where `under` is all ones."""
+    """{value, low, high} of sum(top) / sum(under) over images, (N,) each: a mean where `under` is all ones.
+
+    The sum of `under` is not 0; resamples of which it is have no ratio and take no part in the interval.
+    """
     generator, values = np.random.default_rng(seed), []
     for rows in _chunks(count, len(top)):
         weights = generator.multinomial(len(top), np.full(len(top), 1 / len(top)), size=rows)  # (R, N)
-        values.append((weights @ top) / np.maximum(weights @ under, 1e-12))
+        divisors = weights @ under
+        values.append((weights @ top)[divisors > 0] / divisors[divisors > 0])
     low, high = interval(np.concatenate(values))
-    found = {"value": top.sum() / under.sum(), "low": low, "high": high}
-    return {key: round(float(value), 4) for key, value in found.items()}
+    return {"value": float(top.sum() / under.sum()), "low": low, "high": high}
 
 
 def compare(a: Scores, b: Scores, count: int, seed: int) -> dict[str, Comparison]:

@@ -60,7 +60,7 @@ class More:
         for name, folds in self.work.items():
             varied = averaged([variety(said, train) for _, said in folds])
             varied["exact"] = float(np.mean([exact(said, references) for references, said in folds]))
-            systems[name] = {key: round(value, 4) for key, value in varied.items()}
+            systems[name] = varied
         notes = {name: note for name in self.captions if (note := suspicion(name, systems[name]))}
         wrong = {
             name: mistakes(self.work[name], self.count, self.seed)
@@ -86,8 +86,7 @@ class More:
         sets = {name: {i: [next(tokens) for _ in texts] for i, texts in of.items()} for name, of in self.sets.items()}
         found = {}
         for name, of_images in (sets | {"humans": references}).items():
-            scores = diversity(of_images, train)
-            found[name] = {key: round(float(value), 4) for key, value in scores.items()}
+            found[name] = diversity(of_images, train)
         for name, of_images in sets.items():
             found[name] |= {key: self._mean(values) for key, values in oracle(of_images, references).items()}
         return found

@@ -66,7 +66,7 @@ def mistakes(folds: Folds, count: int, seed: int) -> dict[str, dict]:
         said, supported, contradicted, agreed, named = table.T
         pairs = {"precision": (supported, said), "contradicted": (contradicted, said), "recall": (named, agreed)}
         found = {key: ratio(top, under, count, seed) for key, (top, under) in pairs.items() if under.any()}
-        result[name] = {"said": round(float(said.sum()), 1)} | found
+        result[name] = {"said": float(said.sum())} | found
     return result
 
 

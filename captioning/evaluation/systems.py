@@ -15,7 +15,6 @@ from captioning.evaluation.bootstrap import bootstrap, compare, interval
 from captioning.metrics.coco import METRICS, Scores, score_many
 from captioning.metrics.meteor import Meteor
 
-DIGITS = 4  # of every number that is written
 FEWER = " (one reference fewer)"
 
 
@@ -57,19 +56,18 @@ def summary(folds: list[Scores], count: int, seed: int) -> dict[str, dict[str, f
     for name in METRICS:
         low, high = interval(resampled[name])
         value = float(np.mean([fold.corpus[name] for fold in folds]))
-        result[name] = {"value": round(value, DIGITS), "low": round(low, DIGITS), "high": round(high, DIGITS)}
+        result[name] = {"value": value, "low": low, "high": high}
     return result
 
 
 def difference(a: Scores, b: Scores, count: int, seed: int) -> dict[str, dict[str, float]]:
-    """{metric: Comparison as a dict}, rounded."""
-    found = compare(a, b, count, seed)
-    return {name: {key: round(x, DIGITS) for key, x in asdict(one).items()} for name, one in found.items()}
+    """{metric: Comparison as a dict}"""
+    return {name: asdict(one) for name, one in compare(a, b, count, seed).items()}
 
 
 def margin(score: Mapping[str, float]) -> float:
     """Half the width of a 95% interval: what a difference between two runs is to be held against."""
-    return round((score["high"] - score["low"]) / 2, DIGITS)
+    return (score["high"] - score["low"]) / 2
 
 
 def check_images(path: str, captions: Mapping[str, str], images: list[str], split: str) -> None:

@@ -128,7 +128,7 @@ def write_more_plots(
     write_rows(folder / "score_by_frequency.csv", by_rarity(rarity(data.tokens("train"), references), cider))
     if found := retrieval():
         rows = [
-            {"recall": f"{MEASURES[key]}, {when}", "share": round(found[when][key], 4)}
+            {"recall": f"{MEASURES[key]}, {when}", "share": found[when][key]}
             for key in MEASURES
             for when in ("before", "after")
         ]

@@ -52,7 +52,7 @@ def lengths(systems: Mapping[str, Sequence[str]]) -> list[dict[str, float]]:
     counts = {name: Counter(len(text.split()) for text in texts) for name, texts in systems.items()}
     every = sorted(set().union(*counts.values()))
     return [
-        {"words": n} | {name: round(found[n] / found.total(), 4) for name, found in counts.items()}
+        {"words": n} | {name: found[n] / found.total() for name, found in counts.items()}
         for n in range(every[0], every[-1] + 1)
     ]
 
@@ -78,7 +78,7 @@ def by_rarity(rare: Mapping[str, int], scores: Mapping[str, Mapping[str, float]]
     rows = []
     for part in np.array_split(np.arange(len(order)), min(BINS, len(order))):
         images = [order[i] for i in part]
-        means = {name: round(float(np.mean([of[i] for i in images])), 4) for name, of in scores.items()}
+        means = {name: float(np.mean([of[i] for i in images])) for name, of in scores.items()}
         rows.append({"training_images": float(np.median([rare[i] for i in images])), "images": len(images)} | means)
     return rows
 

@@ -48,7 +48,8 @@ def score(
     """Scores tokenized candidates {id: tokens} against tokenized references {id: [tokens, ...]}.
 
     Every image needs one candidate and at least one reference; otherwise UserError. An empty candidate scores 0.
-    CIDEr's document frequencies come from the given references: it depends on all of them, and is 0 for one image.
+    CIDEr's document frequencies come from the given references: it depends on all of them, and is 0 for one image
+    (see `doubts`).
     """
     return score_many({"candidates": (references, candidates)}, meteor)["candidates"]
 
@@ -131,4 +132,21 @@ def write_per_image(path: Path, scores: Scores, captions: Mapping[str, str]) -> 
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image_id", "caption", *METRICS])
         for row, i in enumerate(scores.ids):
-            writer.writerow([i, captions[i], *(f"{scores.per_image[name][row]:.6f}" for name in METRICS)])
+            writer.writerow([i, captions[i], *(float(scores.per_image[name][row]) for name in METRICS)])
+
+
+def doubts(scores: Scores) -> list[str]:
+    """Why some of these scores mean nothing, a sentence each; mostly none."""
+    if not scores.bleu_statistics[:, 0].any():
+        return [
+            "no caption shares a word with its references, so that all scores are 0 or nearly so; text without blanks "
+            "between its words, such as Chinese, must be segmented first"
+        ]
+    if len(scores.ids) == 1:
+        return [
+            "CIDEr of a single image is 0 whatever its caption says, since it weighs words by how few of the images "
+            "have them; intervals over images need several, too"
+        ]
+    if not scores.corpus["cider"]:
+        return ["CIDEr is 0 since the words that captions share with their references are in every image's references"]
+    return []

@@ -60,10 +60,12 @@ class Consensus:
 
     def best(self, features: Tensor, found: Sequence[Sequence[Hypothesis]]) -> list[Hypothesis]:
         """Of each image (B, ...) the one of its captions that is ranked first."""
-        return [self._best(*image) for image in zip(self.shares(features), found, strict=True)]
+        tokens = iter(quick_tokenize([self.text.decode(one.tokens) for captions in found for one in captions]))
+        said = [[next(tokens) for _ in captions] for captions in found]
+        return [self._best(*image) for image in zip(self.shares(features), found, said, strict=True)]
 
-    def _best(self, shares: np.ndarray, captions: Sequence[Hypothesis]) -> Hypothesis:
-        expected = self.cider.scores(shares, [quick_tokenize(self.text.decode(one.tokens)) for one in captions])
+    def _best(self, shares: np.ndarray, captions: Sequence[Hypothesis], said: Sequence[str]) -> Hypothesis:
+        expected = self.cider.scores(shares, said)
         ranked = np.array([one.score for one in captions]) + self.weight * expected
         return captions[int(np.argmax(ranked))]  # among equals the one that the search prefers
 

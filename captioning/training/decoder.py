@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from captioning.core.device import pick_device
 from captioning.core.files import fingerprint
-from captioning.core.settings import TrainDecoderSettings, TrainingSettings
+from captioning.core.paths import checkpoint
+from captioning.core.settings import SelfCriticalSettings, Settings, TrainingSettings
 from captioning.data.dataset import Data
 from captioning.decoders.checkpoint import Decoder, save_decoder
 from captioning.features.store import FeatureStore
@@ -25,107 +26,122 @@ EVALUATED = 64  # dev images at once
 SHOWN, SHOWN_TOKENS = 3, 24  # dev images whose captions are printed after every epoch, and how long they may be
 
 
+@dataclass(frozen=True)
+class DecoderData:
+    """What a decoder learns from and is judged by.
+
+    Attributes:
+        data: the data set, for its splits and its references.
+        store: the features of its images.
+        captions: for "train" and "dev", for each image of the split its captions, as the decoder's text wants them.
+        max_tokens: a longer caption is cut to this for training, end-of-text counted; None: none is.
+    """
+
+    data: Data
+    store: FeatureStore
+    captions: dict[str, list[list[str]]]
+    max_tokens: int | None = None
+
+    def references(self, split: str) -> list[list[str]]:
+        """For each image of a split its captions as PTB tokens, which is what scores compare."""
+        return list(self.data.tokens(split).values())
+
+    def batches(self, split: str, decoder: Decoder, batch_size: int, seed: int) -> CaptionBatches:
+        features, captions = self.store.load(self.data.split(split)), self.captions[split]
+        return CaptionBatches(features, _encode(captions, decoder, self.max_tokens), batch_size, seed, pick_device())
+
+
 def train_decoder(
     name: str,
     decoder: Decoder,
-    store: FeatureStore,
-    captions: dict[str, list[list[str]]],
-    data: Data,
-    options: TrainDecoderSettings,
-    seed: int,
-    folder: Path,
-    max_tokens: int | None = None,
+    learned: DecoderData,
+    settings: Settings,
     origin: str = "",
     standardize: bool = False,
 ) -> None:
-    """Trains a decoder on cached features and writes its checkpoint folder.
+    """Trains a decoder on cached features and writes its checkpoint folder, `checkpoints/KIND`.
 
     Args:
-        name: of the stage.
-        captions: for "train" and "dev", for each image of the split its captions, as the decoder's text wants them.
-        max_tokens: longer captions are cut to this, end-of-text counted.
+        name: of the stage, and of its group of settings.
         origin: where the decoder's first weights come from; a state of training with another one is not resumed.
         standardize: the model's mean and standard deviation of a feature become those of the training images.
     """
-    device, model, text = pick_device(), decoder.model, decoder.text
-    batches = {
-        split: CaptionBatches(
-            store.load(data.split(split)), _encode(captions[split], decoder, max_tokens),
-            batch_size, seed, device,
-        )
-        for split, batch_size in (("train", options.batch_size), ("dev", EVALUATED))
-    }  # fmt: skip
+    options, seed, model, text = getattr(settings, name), settings.seed, decoder.model, decoder.text
+    longest = settings.generate.max_tokens  # tokens of a caption that is scored while training
+    images = learned.batches("train", decoder, options.batch_size, seed)
     if standardize:
-        model.standardize.fit(batches["train"].features)
-    first = next(batches["dev"].in_order())[0][:SHOWN]
-    references = [of_image[0] for of_image in captions["dev"][:SHOWN]]
-    cider = GreedyCider(decoder, list(data.tokens("dev").values()))
+        model.standardize.fit(images.features)
+    judge = Judge(decoder, learned, longest)
 
     def loss(features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         return model.loss(features, tokens, options.label_smoothing).mean
 
-    def evaluate() -> dict[str, float]:
-        losses = [model.loss(*batch) for batch in batches["dev"].in_order()]
-        loss = sum(one.total for one in losses) / sum(one.tokens for one in losses)
-        return {"dev_loss": loss.item(), "dev_cider": cider.of(features for features, _ in batches["dev"].in_order())}
-
-    def samples() -> list[str]:
-        rules = Rules(max_tokens=SHOWN_TOKENS, eos_id=text.eos_id, banned_ids=text.banned_ids)
-        found = greedy(model, first, rules)
-        said = [text.decode(hypotheses[0].tokens) for hypotheses in found]
-        lines = [f"{caption!r}  (a person: {reference!r})" for caption, reference in zip(said, references, strict=True)]
-        if len(said) > 1 and len(set(said)) == 1:
-            lines.append("the same caption for each: the image is not used yet")
-        return lines
-
-    schedule = TrainingSettings(**options.model_dump(include=set(TrainingSettings.model_fields)))
     shapes = {name: list(weight.shape) for name, weight in model.state_dict().items()}
-    inputs = fingerprint(store.attrs, decoder.sizes, shapes, captions, text.tokenizer.to_str(), max_tokens, origin)
+    captions = (learned.captions, text.tokenizer.to_str(), learned.max_tokens)
+    inputs = fingerprint(learned.store.attrs, decoder.sizes, shapes, *captions, origin)
     cross_entropy = Job(
         name=name,
         model=model,
         loss=loss,
-        batches=batches["train"].epoch,
-        steps=len(batches["train"]),
-        evaluate=evaluate,
+        batches=images.epoch,
+        steps=len(images),
+        evaluate=judge.scores,
         monitor=f"dev_{options.monitor}",
         higher_is_better=options.monitor == "cider",
-        inputs=f"{inputs} {options.label_smoothing} {options.monitor} {options.ema}",
-        samples=samples,
+        inputs=f"{inputs} {options.label_smoothing} {options.monitor} {options.ema} {longest}",
+        samples=judge.samples,
         ema=options.ema,
     )
+    schedule = TrainingSettings(**options.model_dump(include=set(TrainingSettings.model_fields)))
     phases = [(cross_entropy, schedule)]
     if options.self_critical.epochs:
-        phases.append(self_critical_phase(cross_entropy, schedule, options, decoder, data, batches["train"]))
+        critic = SelfCritical(decoder, learned.references("train"), options.self_critical.samples, longest)
+        phases.append(self_critical_phase(cross_entropy, schedule, options.self_critical, critic, images))
 
     def write(_: list[dict[str, float]], scores: dict[str, float] | None) -> None:
         dev = {score: (scores or {}).get(score) for score in ("dev_loss", "dev_cider")}
-        training = options.model_dump() | {"seed": seed}
-        save_decoder(folder, decoder, training=training, **dev)
-        write_card(
-            folder, f"Image captioner: {decoder.kind}", describe_captioner(decoder.kind, decoder.features),
-            {name: training, "sizes": decoder.sizes, "features": decoder.features}, dev,
-            ["image-captioning", decoder.kind],
-        )  # fmt: skip
+        write_decoder(name, decoder, options.model_dump() | {"seed": seed}, dev)
 
     fit_in_phases(phases, seed, write)
-    print(f"wrote {folder}: {sum(p.numel() for p in model.parameters()):,} weights, {text.size} tokens of vocabulary")
+
+
+class Judge:
+    """How a decoder does on dev: its loss, the CIDEr of its greedy captions, and a few of them to read."""
+
+    def __init__(self, decoder: Decoder, learned: DecoderData, longest: int) -> None:
+        self.model, self.text = decoder.model, decoder.text
+        self.dev = learned.batches("dev", decoder, EVALUATED, 0)
+        self.cider = GreedyCider(decoder, learned.references("dev"), learned.references("train"), longest)
+        self.shown = next(self.dev.in_order())[0][:SHOWN]
+        self.said_by_people = [of_image[0] for of_image in learned.captions["dev"][:SHOWN]]
+
+    def scores(self) -> dict[str, float]:
+        losses = [self.model.loss(*batch) for batch in self.dev.in_order()]
+        loss = sum(one.total for one in losses) / sum(one.tokens for one in losses)
+        cider = self.cider.of(features for features, _ in self.dev.in_order())
+        return {"dev_loss": loss.item(), "dev_cider": cider}
+
+    def samples(self) -> list[str]:
+        rules = Rules(max_tokens=SHOWN_TOKENS, eos_id=self.text.eos_id, banned_ids=self.text.banned_ids)
+        said = [self.text.decode(found[0].tokens) for found in greedy(self.model, self.shown, rules)]
+        both = zip(said, self.said_by_people, strict=True)
+        lines = [f"{caption!r}  (a person: {reference!r})" for caption, reference in both]
+        if len(said) > 1 and len(set(said)) == 1:
+            lines.append("the same caption for each: the image is not used yet")
+        return lines
 
 
 def self_critical_phase(
     before: Job,
     schedule: TrainingSettings,
-    options: TrainDecoderSettings,
-    decoder: Decoder,
-    data: Data,
+    options: SelfCriticalSettings,
+    critic: SelfCritical,
     images: CaptionBatches,
 ) -> tuple[Job, TrainingSettings]:
     """The phase that follows the cross-entropy's: the same model, judged on dev by CIDEr, and undone if it harms."""
-    chosen = options.self_critical
-    critic = SelfCritical(decoder, list(data.tokens("train").values()), chosen.samples)
 
     def batches(epoch: int) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
-        for index in images.order(epoch, chosen.batch_size):
+        for index in images.order(epoch, options.batch_size):
             yield images.take(index)[0], index
 
     job = replace(
@@ -134,13 +150,26 @@ def self_critical_phase(
         loss=critic.loss,
         curve="negative_reward",
         batches=batches,
-        steps=images.steps(chosen.batch_size),
+        steps=images.steps(options.batch_size),
         monitor="dev_cider",
         higher_is_better=True,
         or_nothing=True,
-        inputs=f"{chosen!r}",
+        inputs=f"{options!r} {critic.max_tokens}",
     )
-    return job, schedule.model_copy(update={"epochs": chosen.epochs, "batch_size": chosen.batch_size, "lr": chosen.lr})
+    changed = {"epochs": options.epochs, "batch_size": options.batch_size, "lr": options.lr}
+    return job, schedule.model_copy(update=changed)
+
+
+def write_decoder(name: str, decoder: Decoder, training: dict[str, Any], dev: dict[str, float | None]) -> None:
+    """The checkpoint folder of a trained decoder, with its settings, its scores on dev and a model card."""
+    folder, kind = checkpoint(decoder.kind), decoder.kind
+    save_decoder(folder, decoder, training=training, **dev)
+    write_card(
+        folder, f"Image captioner: {kind}", describe_captioner(kind, decoder.features),
+        {name: training, "sizes": decoder.sizes, "features": decoder.features}, dev, ["image-captioning", kind],
+    )  # fmt: skip
+    weights = sum(parameter.numel() for parameter in decoder.model.parameters())
+    print(f"wrote {folder}: {weights:,} weights, {decoder.text.size} tokens of vocabulary")
 
 
 def _encode(captions: list[list[str]], decoder: Decoder, max_tokens: int | None) -> list[list[list[int]]]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captioning.data.ptb_fast import quick_tokenize
+from captioning.data.ptb_fast import quick_tokenize, running
 from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import Text
 from captioning.metrics.cider import CiderD
@@ -28,7 +28,7 @@ from captioning.search.base import Hypothesis, Rules, evaluating, greedy
 from captioning.search.sampling import sample
 from models.losses import PAD
 
-LONGEST = 40  # tokens of a caption that is drawn, end-of-text counted
+FEWEST = 100  # dev images whose own document frequencies say which n-grams are rare
 
 
 class SelfCritical:
@@ -37,10 +37,13 @@ class SelfCritical:
     Args:
         references: for each training image its references, as PTB tokens separated by blanks.
         samples: captions drawn of each image, 2 or more.
+        max_tokens: of a caption that is drawn, end-of-text counted.
     """
 
-    def __init__(self, decoder: Decoder, references: Sequence[Sequence[str]], samples: int) -> None:
-        self.model, self.text, self.samples = decoder.model, decoder.text, samples
+    def __init__(
+        self, decoder: Decoder, references: Sequence[Sequence[str]], samples: int, max_tokens: int = 40
+    ) -> None:
+        self.model, self.text, self.samples, self.max_tokens = decoder.model, decoder.text, samples, max_tokens
         self.references = references
         self.reward = CiderD(references, count_end=True)
 
@@ -52,14 +55,12 @@ class SelfCritical:
             images: (B,) where they stand in `references`.
         """
         text, features = self.text, self.model.standardize.drop(features)
-        rules = Rules(max_tokens=LONGEST, eos_id=text.eos_id, banned_ids=text.banned_ids)
+        rules = Rules(max_tokens=self.max_tokens, eos_id=text.eos_id, banned_ids=text.banned_ids)
         found = sample(self.model, features, rules, self.samples)
         torch.clear_autocast_cache()  # of weights that were cast without a gradient
+        said = tokens_of(text, found)
         rewards = torch.tensor(
-            [
-                self.reward.scores(self.references[image], [words_of(text, one) for one in of_image])
-                for image, of_image in zip(images, found, strict=True)
-            ]
+            [self.reward.scores(self.references[image], of_image) for image, of_image in zip(images, said, strict=True)]
         ).to(features.device)  # (B, C)
         advantages = (rewards - rewards.mean(dim=1, keepdim=True)) * self.samples / (self.samples - 1)
         captions = as_tensor(found, text.eos_id).to(features.device)
@@ -69,28 +70,41 @@ class SelfCritical:
 
 
 class GreedyCider:
-    """The CIDEr of a decoder's greedy captions, as the scores have it but for the tokenizer, which is not Java's."""
+    """The CIDEr of a decoder's greedy captions, as the scores have it.
 
-    def __init__(self, decoder: Decoder, references: Sequence[Sequence[str]]) -> None:
-        self.model, self.text = decoder.model, decoder.text
+    Args:
+        references: for each dev image its references, as PTB tokens separated by blanks.
+        train: those of the training images. They give the document frequencies where dev has fewer than FEWEST images:
+            of one image all n-grams are equally common, and every caption would score 0.
+        max_tokens: of a caption, end-of-text counted.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        references: Sequence[Sequence[str]],
+        train: Sequence[Sequence[str]] = (),
+        max_tokens: int = 40,
+    ) -> None:
+        self.model, self.text, self.max_tokens = decoder.model, decoder.text, max_tokens
         self.references = references
-        self.cider = CiderD(references)
+        running()  # whoever has no Java hears of it before the training
+        self.cider = CiderD(train if len(references) < min(FEWEST, len(train)) else references)
 
     def of(self, batches: Iterable[Tensor]) -> float:
         """Over all images: `batches` are their features (B, ...), in the order of the references."""
         text = self.text
-        rules = Rules(max_tokens=LONGEST, eos_id=text.eos_id, banned_ids=text.banned_ids)
+        rules = Rules(max_tokens=self.max_tokens, eos_id=text.eos_id, banned_ids=text.banned_ids)
         found = [one for features in batches for one in greedy(self.model, features, rules)]
-        scores = [
-            self.cider.scores(references, [words_of(text, captions[0])])[0]
-            for references, captions in zip(self.references, found, strict=True)
-        ]
+        said = tokens_of(text, found)
+        scores = [self.cider.scores(*image)[0] for image in zip(self.references, said, strict=True)]
         return sum(scores) / len(scores)
 
 
-def words_of(text: Text, caption: Hypothesis) -> str:
-    """PTB tokens of what was said."""
-    return quick_tokenize(text.decode(caption.tokens))
+def tokens_of(text: Text, found: Sequence[Sequence[Hypothesis]]) -> list[list[str]]:
+    """The PTB tokens of each image's captions."""
+    tokens = iter(quick_tokenize([text.decode(one.tokens) for of_image in found for one in of_image]))
+    return [[next(tokens) for _ in of_image] for of_image in found]
 
 
 def as_tensor(found: Sequence[Sequence[Hypothesis]], eos_id: int) -> Tensor:
