@@ -199,7 +199,7 @@ def test_what_is_wrong_with_a_checkpoint_is_said(tmp_path):
     with pytest.raises(UserError, match="multiple of 64"):
         load_clip(tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match=r"config\.json is not the config of a clip checkpoint"):
+    with pytest.raises(UserError, match="is not the config of a clip checkpoint"):
         load_clip(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config))
     whole = (tmp_path / "model.safetensors").read_bytes()

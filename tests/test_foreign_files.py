@@ -114,7 +114,9 @@ def test_results_take_their_places_together(tmp_path, monkeypatch):
     with pytest.raises(OSError), all_at_once("results", "metrics.json") as folder:
         (folder / "metrics.json").write_text("new")
         raise OSError("disk full")
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"] and Path("metrics.json").read_text() == "old"
+    assert [path.name for path in tmp_path.glob("[!.]*")] == ["metrics.json"] and Path(
+        "metrics.json"
+    ).read_text() == "old"
 
 
 def test_a_full_disk_is_told_of_safetensors_too():

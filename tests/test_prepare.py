@@ -254,4 +254,4 @@ def test_drawing_workers_end_with_their_stage_and_a_second_stage_waits(project):
         process.kill()
         process.communicate()
     wait_for(lambda: not any(map(runs, workers)))
-    assert Path("data.lock").is_file()
+    assert list(Path(".work/locks").glob("data-*"))

@@ -197,7 +197,7 @@ def test_gpt2_folders_are_read_whole_or_not_at_all(tmp_path):
     with pytest.raises(UserError, match=r"1 of GPT-2.s weights are missing.*transformer\.h\.1\.mlp\.c_fc\.bias"):
         language_model(options(tmp_path, "").model, [])
     (tmp_path / "gpt2/model.safetensors").write_bytes(np.random.default_rng(0).bytes(100))
-    with pytest.raises(UserError, match="holds no GPT-2 that can be read"):
+    with pytest.raises(UserError, match="is not a GPT-2 that can be read"):
         language_model(options(tmp_path, "").model, [])
     (tmp_path / "gpt2/merges.txt").unlink()
     with pytest.raises(UserError, match="has no tokenizer"):

@@ -167,9 +167,8 @@ def test_as_many_tokens_as_generate_may_say():
 def test_one_dev_image_is_scored_by_the_training_images_frequencies():
     decoder, dev = trained_a_little(), [["a dog runs here", "a dog runs"]]
     assert GreedyCider(decoder, dev).of([IMAGE_FEATURES[:1]]) == 0, "log(1 image / 1 image)"
-    found = greedy(
-        decoder.model, IMAGE_FEATURES[:1], max_tokens=40, eos_id=decoder.text.eos_id, banned_ids=decoder.text.banned_ids
-    )
+    rules = Rules(max_tokens=40, eos_id=decoder.text.eos_id, banned_ids=decoder.text.banned_ids)
+    found = greedy(decoder.model, IMAGE_FEATURES[:1], rules)
     [[said]] = tokens_of(decoder.text, found)
     expected = CiderD(REFERENCES).scores(dev[0], [said])[0]
     assert expected > 0.1 and GreedyCider(decoder, dev, REFERENCES).of([IMAGE_FEATURES[:1]]) == pytest.approx(expected)
