@@ -23,7 +23,6 @@ from torch import Tensor
 
 from captioning.core import settings as schema
 from captioning.core.device import pick_device, pick_dtype, seed_everything
-from captioning.core.errors import UserError
 from captioning.core.files import fingerprint, sha256_of
 from captioning.core.paths import CAPTIONS, IMAGES, checkpoint, curves
 from captioning.data.dataset import Data, load_data
@@ -32,7 +31,7 @@ from captioning.features.encoders import save_clip
 from captioning.features.initial import initial_clip
 from captioning.training.card import write_card
 from captioning.training.clip import check_chunks, embed, parameter_groups, recompute_blocks, retrieval
-from captioning.training.finetune import pixels_of, shift, shuffled, steps
+from captioning.training.finetune import pixels_of, shift, shuffled, steps, two_or_more
 from captioning.training.loop import Job, fit
 from models.contrastive import contrastive_loss, same_pairs
 from stages import stage
@@ -66,11 +65,7 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
     """Trains `model` in place and writes it, with the dev retrieval scores before and after for its config.json."""
     options, device, data = settings.finetune_clip, pick_device(), load_data()
     captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
-    if len(captions["train"]) < 2:
-        raise UserError(
-            "finetune_clip: the training split has 1 image, and contrastive training needs 2 or more; add images, or "
-            "set finetune_clip.epochs to 0"
-        )
+    two_or_more(data, "finetune_clip")
     tokens = {split: tokens_of(captions[split], model.context_length) for split in captions}  # N of (C, L)
     pixels = {split: pixels_of(data, split, preprocess, settings.machine.threads) for split in captions}
     pictures = {split: pictures_of(data, split) for split in captions}

@@ -24,7 +24,7 @@ from captioning.data.dataset import load_data
 from captioning.features.encoders import save_vgg16
 from captioning.features.initial import initial_vgg16
 from captioning.training.card import write_card
-from captioning.training.finetune import average_precision, label_matrix, pixels_of, shift, shuffled, steps
+from captioning.training.finetune import average_precision, label_matrix, pixels_of, shift, shuffled, steps, two_or_more
 from captioning.training.loop import Job, fit
 from stages import stage
 
@@ -56,6 +56,7 @@ def main() -> None:
 def train(settings: schema.Settings, network, preprocess, write: Callable[..., None]) -> None:
     """Trains `network` in place and writes it, with what goes into its config.json: the labels and the dev scores."""
     options, device, data = settings.finetune_vgg16, pick_device(), load_data()
+    two_or_more(data, "finetune_vgg16")
     tokens = {split: list(data.tokens(split).values()) for split in ("train", "dev")}
     words = content_words((caption for captions in tokens["train"] for caption in captions), options.labels)
     network.replace_head(len(words))

@@ -1,9 +1,13 @@
 """CLIP's retrieval scores: what is level shares a rank, and embeddings that say nothing find nothing."""
 
+import pandas as pd
 import pytest
 import torch
 
+from captioning.core.errors import UserError
+from captioning.data.dataset import Data
 from captioning.training.clip import retrieval
+from captioning.training.finetune import two_or_more
 from models.contrastive import contrastive_loss, same_pairs
 
 OWNER = torch.arange(40).repeat_interleave(5)  # 40 images of five captions
@@ -57,3 +61,11 @@ def test_one_picture_under_two_names_is_one_picture_to_the_loss_and_to_retrieval
 def test_a_text_belongs_to_every_image_of_its_picture_and_of_its_words():
     pictures, words = torch.tensor([0, 0, 1, 2]), torch.tensor([[5], [6], [6], [7]])
     assert same_pairs(pictures, words).int().tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize("stage", ["finetune_vgg16", "finetune_clip"])
+def test_a_single_training_image_is_refused_in_a_sentence(stage):
+    rows = [("a", "a.jpg", "train", "0"), ("b", "b.jpg", "dev", "1")]
+    data = Data(pd.DataFrame(rows, columns=["id", "path", "split", "sha256"]), pd.DataFrame())
+    with pytest.raises(UserError, match=f"{stage}: the training split has 1 image.*set {stage}.epochs to 0"):
+        two_or_more(data, stage)

@@ -44,7 +44,7 @@ def test_the_policy_names_the_page_s_own_script_and_style_alone():
         assert len(inline) == 1 and f"{tag}-src 'sha256-{digest}'" in policy
 
 
-def test_the_page_asks_for_nothing_from_outside():
+def test_the_page_asks_fkeep_start_from_outside():
     html = render(report_data.report(2))
     page = re.sub(r'<script type="application/json".*?</script>', "", html, flags=re.S)
     addresses = set(re.findall(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}[^\s"')]*""", page))

@@ -261,7 +261,7 @@ def two_phases(slow: float = 0.0, ema: float = 0.0) -> list:
     first.ema = ema
     second = dataclasses.replace(
         first, name="toy.second", loss=lambda x, y: F.l1_loss(first.model(x)[:, 0], y), inputs="second",
-        curve="absolute", or_nothing=True,
+        curve="absolute", keep_start=True,
     )  # fmt: skip
     return [(first, options()), (second, options(epochs=4, lr=0.01))]
 

@@ -18,7 +18,7 @@ def test_kernel_ridge_is_ridge_regression():
         torch.testing.assert_close(found[share], dev @ weights)
 
 
-def test_explained_is_all_of_the_labels_or_nothing_of_them():
+def test_explained_is_all_of_the_labels_keep_start_of_them():
     labels = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     mean = labels.mean(0)
     assert explained(labels, labels, mean) == 1

@@ -153,7 +153,7 @@ def self_critical_phase(
         steps=images.steps(options.batch_size),
         monitor="dev_cider",
         higher_is_better=True,
-        or_nothing=True,
+        keep_start=True,
         inputs=f"{options!r} {critic.max_tokens}",
     )
     changed = {"epochs": options.epochs, "batch_size": options.batch_size, "lr": options.lr}

@@ -9,9 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from captioning.core.errors import UserError
 from captioning.data.dataset import Data
 from captioning.features.images import Preprocess
 from captioning.features.pixels import PixelStore
+
+
+def two_or_more(data: Data, stage: str) -> None:
+    """UserError where the training split has a single image: batch normalisation and contrast need a second one."""
+    if len(data.split("train")) < 2:
+        raise UserError(
+            f"{stage}: the training split has 1 image, and training needs 2 or more; add images, or set {stage}.epochs "
+            "to 0"
+        )
 
 
 def pixels_of(data: Data, split: str, preprocess: Preprocess, workers: int) -> PixelStore:

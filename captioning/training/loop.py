@@ -50,7 +50,7 @@ class Job:
         curve: what the mean loss is called among the scores.
         ema: decay a step of an exponential moving average of the trained weights, evaluated and kept instead of these;
             0 for none.
-        or_nothing: where no epoch is better on dev than the weights it began with, those are kept.
+        keep_start: restore the starting weights if no epoch beats them on dev.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Job:
     groups: list[dict] | None = None
     curve: str = "train_loss"
     ema: float = 0.0
-    or_nothing: bool = False
+    keep_start: bool = False
 
 
 def fit(
@@ -124,6 +124,25 @@ def _beginning(job: Job) -> str:
     return f"{fingerprint(code)} {weights.hexdigest()} "
 
 
+@dataclass
+class Best:
+    """The weights that score best on dev so far.
+
+    Attributes:
+        epochs: that they were trained for; 0 for those that training began with.
+        scores: on dev.
+        weights: the part of the state dict that training changes.
+    """
+
+    epochs: int
+    scores: dict[str, float]
+    weights: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, model: nn.Module, epochs: int, scores: dict[str, float]) -> Best:
+        return cls(epochs, scores, {name: tensor.clone() for name, tensor in _trained_state(model).items()})
+
+
 def _fit(
     job: Job, options: TrainingSettings, seed: int, state: _Resume, live: Live
 ) -> tuple[list[dict[str, float]], dict[str, float] | None]:
@@ -139,14 +158,13 @@ def _fit(
     print(f"{job.name}: {describe(device, dtype)}; {trained:,} of {total:,} weights train; "
           f"{options.epochs} epochs of {job.steps} steps")  # fmt: skip
 
-    first, best, best_weights, history = state.load(model, optimizer, average)
+    first, best, history = state.load(model, optimizer, average)
     for scores in history:  # a resumed run draws the whole curve
         _log(live, scores)
-    if job.or_nothing and best is None and options.epochs:
-        best = {"epoch": -1, "scores": _evaluate(job, model, accelerator)}
-        best_weights = _copy(_trained_state(model))
-        print(f"{job.name}: begins with {_shown(best['scores'])}")
-    stale = first - 1 - best["epoch"] if best else 0
+    if job.keep_start and best is None and options.epochs:
+        best = Best.of(model, 0, _evaluate(job, model, accelerator))
+        print(f"{job.name}: begins with {_shown(best.scores)}")
+    stale = first - best.epochs if best else 0
     for epoch in range(first, options.epochs):
         if stale >= options.patience:
             print(f"stopped early: no better {job.monitor} in {stale} epochs")
@@ -160,11 +178,11 @@ def _fit(
             score = scores[job.monitor]
             if not math.isfinite(score):
                 raise UserError(f"{job.name}: {job.monitor} of dev is {score} after epoch {epoch + 1}; {_remedy(job)}")
-            held = best and best["scores"][job.monitor]
+            held = best and best.scores[job.monitor]
             better = best is None or (score > held if job.higher_is_better else score < held)
             if better:
-                best, best_weights = {"epoch": epoch, "scores": scores}, _copy(_trained_state(model))
-            stale = epoch - best["epoch"]
+                best = Best.of(model, epoch + 1, scores)
+            stale = epoch + 1 - best.epochs
             history.append(scores)
             _log(live, scores)
             print(
@@ -173,13 +191,13 @@ def _fit(
             )
             for line in job.samples() if job.samples else []:
                 print(f"    {line}", flush=True)
-        state.save(model, optimizer, average, epoch + 1, best, best_weights, history)
-    if best_weights is not None:
-        model.load_state_dict(best_weights, strict=False)
-        kept = f"kept epoch {best['epoch'] + 1}" if best["epoch"] >= 0 else "kept what it began with"
-        print(f"{job.name}: {kept}, {job.monitor} {best['scores'][job.monitor]:.4g}")
+        state.save(model, optimizer, average, epoch + 1, best, history)
+    if best:
+        model.load_state_dict(best.weights, strict=False)
+        kept = f"kept epoch {best.epochs}" if best.epochs else "kept what it began with"
+        print(f"{job.name}: {kept}, {job.monitor} {best.scores[job.monitor]:.4g}")
     model.eval()
-    return history, best and best["scores"]
+    return history, best and best.scores
 
 
 def learning_rate(step: int, steps: int, warmup: float) -> float:
@@ -264,10 +282,6 @@ def _trained_state(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
-def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in state.items()}
-
-
 def _shown(scores: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
 
@@ -321,36 +335,33 @@ class _Resume:
     def __init__(self, path: Path, fingerprint: str) -> None:
         self.path, self.fingerprint = path, fingerprint
 
-    def load(self, model: nn.Module, optimizer, average: _Average) -> tuple[int, dict | None, dict | None, list]:
-        """(first epoch to run, best score, best weights, history): where the last run stopped, or the beginning."""
+    def load(self, model: nn.Module, optimizer, average: _Average) -> tuple[int, Best | None, list]:
+        """(first epoch to run, best so far, history): where the last run stopped, or the beginning."""
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             fingerprint = state["fingerprint"]  # whatever else lies there has none
         except FileNotFoundError:
-            return 0, None, None, []
+            return 0, None, []
         except Exception as error:
             print(f"{self.path} cannot be read ({type(error).__name__}): training starts from the beginning")
-            return 0, None, None, []
+            return 0, None, []
         if fingerprint != self.fingerprint:
             print(f"{self.path} belongs to other settings or data: training starts from the beginning")
-            return 0, None, None, []
+            return 0, None, []
         model.load_state_dict(state["weights"], strict=False)
         optimizer.load_state_dict(state["optimizer"])
         average.load(state["average"])
         print(f"resumed from {self.path} after epoch {state['epochs']}")
-        return state["epochs"], state["best"], state["best_weights"], state["history"]
+        return state["epochs"], Best(**state["best"]), state["history"]
 
-    def save(
-        self, model: nn.Module, optimizer, average: _Average, epochs: int, best: dict, best_weights: dict, history: list
-    ) -> None:
+    def save(self, model: nn.Module, optimizer, average: _Average, epochs: int, best: Best, history: list) -> None:
         state = {
             "fingerprint": self.fingerprint,
             "weights": _trained_state(model),
             "optimizer": optimizer.state_dict(),
             "average": average.state(),
             "epochs": epochs,
-            "best": best,
-            "best_weights": best_weights,
+            "best": vars(best),
             "history": history,
         }
         with atomic_write(self.path, "wb") as file:
