@@ -43,7 +43,7 @@ preset: $(READY)  ## rewrite params.yaml for another data set: make preset NAME=
 	python -m commands.preset $(NAME)
 
 clean:  ## remove what the pipeline wrote and what it resumes from (DVC's cache and .venv stay)
-	rm -rf data features checkpoints captions results live inputs .work
+	rm -rf code inputs data features checkpoints captions results live .work
 
 setup: $(READY)
 
