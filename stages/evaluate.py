@@ -22,7 +22,7 @@ from captioning.core.files import all_at_once, write_json
 from captioning.data.caption_files import read_candidates, read_json
 from captioning.data.dataset import load_data
 from captioning.evaluation import systems, tables
-from captioning.evaluation.extras import More
+from captioning.evaluation.extras import more_scores
 from captioning.evaluation.saved import save
 from captioning.evaluation.systems import FEWER
 from captioning.features.store import FeatureStore
@@ -58,7 +58,16 @@ def main() -> None:
 
     official = is_official(settings.clip.weights, settings.finetune_clip.epochs) and not settings.clip.features
     plain = {name: folds for name, folds in work.items() if FEWER not in name}
-    more = More(data, split, plain, captions, sets, official, count, seed).scores()
+    more = more_scores(
+        data=data,
+        split=split,
+        work=plain,
+        captions=captions,
+        sets=sets,
+        official_clip=official,
+        count=count,
+        seed=seed,
+    )
     for name in [name for name in (*MODELS, "humans") if name in scores]:
         more["notes"] |= {f"scores_{name}": f"{name}: {doubt}" for doubt in doubts(scores[name][0])}
 

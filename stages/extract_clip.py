@@ -13,23 +13,23 @@ from captioning.core import settings as schema
 from captioning.core.paths import checkpoint, features
 from captioning.data.dataset import load_data
 from captioning.features.encoders import load_clip
-from captioning.features.extract import extract
-from captioning.features.importing import import_features
+from captioning.features.importing import extract_or_import
 from stages import stage
-
-PATH = features("clip")
 
 
 @stage
 def main() -> None:
     settings = schema.load()
-    options, images = settings.extract_clip, load_data().images
-    ids, paths, sha256s = (images[column].tolist() for column in ("id", "path", "sha256"))
-    if settings.clip.features:
-        import_features(PATH, settings.clip.features, ids, sha256s, options.normalize)
-        return
-    encoder = load_clip(checkpoint("clip"), options.normalize, options.precision)
-    extract(PATH, encoder, ids, paths, sha256s, options.batch_size, settings.machine.threads)
+    options = settings.extract_clip
+    extract_or_import(
+        features("clip"),
+        load_data().images,
+        settings.clip.features,
+        lambda: load_clip(checkpoint("clip"), options.normalize, options.precision),
+        options.batch_size,
+        settings.machine.threads,
+        normalize=options.normalize,
+    )
 
 
 if __name__ == "__main__":

@@ -13,23 +13,22 @@ from captioning.core import settings as schema
 from captioning.core.paths import checkpoint, features
 from captioning.data.dataset import load_data
 from captioning.features.encoders import load_vgg16
-from captioning.features.extract import extract
-from captioning.features.importing import import_features
+from captioning.features.importing import extract_or_import
 from stages import stage
-
-PATH = features("vgg16")
 
 
 @stage
 def main() -> None:
     settings = schema.load()
-    options, images = settings.extract_vgg16, load_data().images
-    ids, paths, sha256s = (images[column].tolist() for column in ("id", "path", "sha256"))
-    if settings.vgg16.features:
-        import_features(PATH, settings.vgg16.features, ids, sha256s)
-        return
-    encoder = load_vgg16(checkpoint("vgg16"), settings.vgg16.layer, options.precision)
-    extract(PATH, encoder, ids, paths, sha256s, options.batch_size, settings.machine.threads)
+    options = settings.extract_vgg16
+    extract_or_import(
+        features("vgg16"),
+        load_data().images,
+        settings.vgg16.features,
+        lambda: load_vgg16(checkpoint("vgg16"), settings.vgg16.layer, options.precision),
+        options.batch_size,
+        settings.machine.threads,
+    )
 
 
 if __name__ == "__main__":

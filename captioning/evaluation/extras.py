@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,109 +31,116 @@ CLIP, STORE = checkpoint("clip"), features("clip")
 COPIED, COLLAPSED = 0.5, 0.05  # shares of captions from which on a captioner is suspect
 
 
-@dataclass
-class More:
-    """What the scores are computed from.
+def more_scores(
+    *,
+    data: Data,
+    split: str,
+    work: Mapping[str, Folds],
+    captions: Mapping[str, Mapping[str, str]],
+    sets: Mapping[str, Sets],
+    official_clip: bool,
+    count: int,
+    seed: int,
+) -> dict[str, Any]:
+    """All of these scores, as the module's docstring lays them out.
 
-    Attributes:
+    Args:
         data, split: with the references of the images that are scored.
-        work: {system: folds of (references, candidates)}, tokenized, as `captioning.evaluation.jobs` gives them.
+        work: {system: folds of (references, candidates)}, tokenized, as `captioning.evaluation.systems.jobs` gives
+            them.
         captions: {captioner: {image id: caption}} as written.
         sets: {captioner: {image id: several captions}} as written; without those that wrote none.
         official_clip: features/clip.h5 comes from one of OpenAI's own CLIPs.
         count, seed: of the bootstrap.
     """
-
-    data: Data
-    split: str
-    work: Mapping[str, Folds]
-    captions: Mapping[str, Mapping[str, str]]
-    sets: Mapping[str, Sets]
-    official_clip: bool
-    count: int
-    seed: int
-
-    def scores(self) -> dict[str, Any]:
-        train = self.data.tokens("train")
-        systems: dict[str, dict[str, Any]] = {}
-        for name, folds in self.work.items():
-            varied = averaged([variety(said, train) for _, said in folds])
-            varied["exact"] = float(np.mean([exact(said, references) for references, said in folds]))
-            systems[name] = varied
-        notes = {name: note for name in self.captions if (note := suspicion(name, systems[name]))}
-        wrong = {
-            name: mistakes(self.work[name], self.count, self.seed)
-            for name in (*self.captions, "humans")
-            if name in self.work
-        }
-        facts = self._facts(systems)
-        self._clipscore(systems, notes)
-        self._spice(systems, notes)
-        return {
-            "systems": systems,
-            "diversity": self._diversity(train),
-            "mistakes": wrong,
-            "facts": facts,
-            "notes": notes,
-        }
-
-    def _diversity(self, train: Sets) -> dict:
-        if not self.sets:
-            return {}
-        references = self.data.tokens(self.split)
-        tokens = iter(ptb_tokenize([text for of in self.sets.values() for texts in of.values() for text in texts]))
-        sets = {name: {i: [next(tokens) for _ in texts] for i, texts in of.items()} for name, of in self.sets.items()}
-        found = {}
-        for name, of_images in (sets | {"humans": references}).items():
-            found[name] = diversity(of_images, train)
-        for name, of_images in sets.items():
-            found[name] |= {key: self._mean(values) for key, values in oracle(of_images, references).items()}
-        return found
-
-    def _facts(self, systems: dict) -> dict:
-        if not FACTS.exists():
-            return {}
-        true = json.loads(FACTS.read_text(encoding="utf-8"))
-        found = {
-            name: scene_facts.fact_scores([said for _, said in folds], true, self.count, self.seed)
-            for name, folds in self.work.items()
-        }
+    train = data.tokens("train")
+    systems: dict[str, dict[str, Any]] = {}
+    for name, folds in work.items():
+        varied = averaged([variety(said, train) for _, said in folds])
+        varied["exact"] = float(np.mean([exact(said, references) for references, said in folds]))
+        systems[name] = varied
+    notes = {name: note for name in captions if (note := suspicion(name, systems[name]))}
+    wrong = {name: mistakes(work[name], count, seed) for name in (*captions, "humans") if name in work}
+    facts = _facts(work, count, seed)
+    for name, one in facts.items():
+        systems[name] |= {f"facts_{key}": value for key, value in one[scene_facts.ALL].items()}
+    for score, (found, note) in {
+        "clipscore": _clipscore(data.references(split), captions, official_clip, count, seed),
+        "spice": _spice({name: work[name][0] for name in captions}, count, seed),
+    }.items():
         for name, one in found.items():
-            systems[name] |= {f"facts_{key}": one[scene_facts.ALL][key] for key in one[scene_facts.ALL]}
-        return found
+            systems[name] |= one
+        if note:
+            notes[score] = note
+    return {
+        "systems": systems,
+        "diversity": _diversity(sets, data.tokens(split), train, count, seed),
+        "mistakes": wrong,
+        "facts": facts,
+        "notes": notes,
+    }
 
-    def _clipscore(self, systems: dict, notes: dict) -> None:
-        store = FeatureStore.open(STORE)
-        if fault := clipscore.fault(CLIP, store):
-            notes["clipscore"] = f"no CLIPScore: {fault}"
-            return
-        if not self.official_clip:
-            notes["clipscore"] = (
-                "CLIPScore is by this run's own CLIP, which learned from this data set: it compares captioners of one "
-                "run, and not with the literature"
-            )
-        scorer, references = clipscore.CLIPScorer(CLIP, store, self.official_clip), self.data.references(self.split)
-        folds = {name: [(references, said)] for name, said in self.captions.items()} | {"humans": humans(references)}
-        for name, parts in folds.items():
-            if not parts:  # no image has two references
-                continue
-            found = [scorer.score(said, others) for others, said in parts]
-            for key, values in zip(("clipscore", "refclipscore"), zip(*found, strict=True), strict=False):
-                systems[name][key] = self._mean(np.mean(values, axis=0))
 
-    def _spice(self, systems: dict, notes: dict) -> None:
-        if fault := spice.fault():
-            notes["spice"] = f"no SPICE: {fault}"
-            return
-        try:
-            for name in self.captions:
-                references, said = self.work[name][0]
-                systems[name]["spice"] = self._mean(spice.spice(references, said))
-        except UserError as error:  # an old program, parsers of its own, gigabytes of memory: it may fail, the run not
-            notes["spice"] = f"no SPICE: {error}"
+def _diversity(sets: Mapping[str, Sets], references: Sets, train: Sets, count: int, seed: int) -> dict:
+    if not sets:
+        return {}
+    tokens = iter(ptb_tokenize([text for of in sets.values() for texts in of.values() for text in texts]))
+    tokenized = {name: {i: [next(tokens) for _ in texts] for i, texts in of.items()} for name, of in sets.items()}
+    found = {}
+    for name, of_images in (tokenized | {"humans": references}).items():
+        found[name] = diversity(of_images, train)
+    for name, of_images in tokenized.items():
+        best = oracle(of_images, references)
+        found[name] |= {key: _mean(values, count, seed) for key, values in best.items()}
+    return found
 
-    def _mean(self, values: np.ndarray) -> dict[str, float]:
-        return ratio(values, np.ones(len(values)), self.count, self.seed)
+
+def _facts(work: Mapping[str, Folds], count: int, seed: int) -> dict:
+    if not FACTS.exists():
+        return {}
+    true = json.loads(FACTS.read_text(encoding="utf-8"))
+    return {
+        name: scene_facts.fact_scores([said for _, said in folds], true, count, seed) for name, folds in work.items()
+    }
+
+
+def _clipscore(
+    references: Sets, captions: Mapping[str, Mapping[str, str]], official: bool, count: int, seed: int
+) -> tuple[dict[str, dict], str | None]:
+    """CLIPScore and RefCLIPScore of each system that has them, and a note on them."""
+    store = FeatureStore.open(STORE)
+    if fault := clipscore.fault(CLIP, store):
+        return {}, f"no CLIPScore: {fault}"
+    scorer, scores = clipscore.CLIPScorer(CLIP, store, official), {}
+    folds = {name: [(references, said)] for name, said in captions.items()} | {"humans": humans(references)}
+    for name, parts in folds.items():
+        if not parts:  # no image has two references
+            continue
+        found = [scorer.score(said, others) for others, said in parts]
+        plain, with_references = (_mean(np.mean(values, axis=0), count, seed) for values in zip(*found, strict=True))
+        scores[name] = {"clipscore": plain, "refclipscore": with_references}
+    note = (
+        "CLIPScore is by this run's own CLIP, which learned from this data set: it compares captioners of one run, and "
+        "not with the literature"
+    )
+    return scores, None if official else note
+
+
+def _spice(jobs: Mapping[str, tuple[Sets, dict]], count: int, seed: int) -> tuple[dict[str, dict], str | None]:
+    """SPICE of each captioner, and why it is absent."""
+    if fault := spice.fault():
+        return {}, f"no SPICE: {fault}"
+    scores = {}
+    try:
+        for name, (references, said) in jobs.items():
+            scores[name] = {"spice": _mean(spice.spice(references, said), count, seed)}
+    except UserError as error:  # an old program, parsers of its own, gigabytes of memory: it may fail, the run not
+        return scores, f"no SPICE: {error}"
+    return scores, None
+
+
+def _mean(values: np.ndarray, count: int, seed: int) -> dict[str, float]:
+    return ratio(values, np.ones(len(values)), count, seed)
 
 
 def suspicion(name: str, found: Mapping[str, float]) -> str | None:

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 
 from captioning.core.errors import UserError
 from captioning.core.files import sha256_of
 from captioning.features.encode import to_float16
-from captioning.features.extract import Written, writing
+from captioning.features.encoders import Encoder
+from captioning.features.extract import Written, extract, writing
 from captioning.features.foreign import arrays, try_out
 from captioning.features.store import some, write_store
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+
+
+def extract_or_import(
+    path: str | Path,
+    images: pd.DataFrame,
+    source: str | Path | None,
+    load_encoder: Callable[[], Encoder],
+    batch_size: int,
+    workers: int,
+    normalize: bool = False,
+) -> Written:
+    """Brings the store at `path` up to date with data/images.csv: from the file `source`, if any, or by an encoder.
+
+    Args:
+        images: the table, with columns id, path and sha256.
+        load_encoder: called only without `source`, where there may be no checkpoint.
+        normalize: scale imported vectors to length 1. An encoder has its own setting.
+    """
+    ids, paths, sha256s = (images[column].tolist() for column in ("id", "path", "sha256"))
+    if source:
+        return import_features(path, source, ids, sha256s, normalize)
+    return extract(path, load_encoder(), ids, paths, sha256s, batch_size, workers)
 
 
 def import_features(
