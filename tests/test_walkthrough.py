@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -23,6 +24,8 @@ def folder(tmp_path_factory):
     """A commit of the project with tiny settings, and in it the scores and the lock of another machine's run."""
     folder = tmp_path_factory.mktemp("walk") / "clone"
     subprocess.run(["git", "clone", "--quiet", "--no-local", "--depth", "1", ROOT.as_uri(), folder], check=True)
+    shutil.rmtree(folder / ".git")  # DVC loses queued experiments of a shallow clone
+    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
     for name in run(ROOT, "git", "ls-files", "--modified", "--others", "--exclude-standard").split():
         if (ROOT / name).is_file():  # as it lies here, committed or not
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
