@@ -67,7 +67,7 @@ def read(revision: str, root: Path = Path(".")) -> Saved:
 
 
 def differing(names: Sequence[str], root: Path = Path(".")) -> dict[str, tuple[Any, Any]] | None:
-    """{dotted key: its two values} of the settings that differ, or None where a params.yaml is not to be had."""
+    """{dotted key: its two values} of the settings that differ, or None where a params.yaml cannot be read."""
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
     from dvc.scm import SCMError

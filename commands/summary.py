@@ -10,14 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-from pathlib import Path
 
 from captioning.core.errors import UserError, command
+from captioning.core.paths import SCORES
 from captioning.evaluation.saved import machine
 from captioning.metrics.coco import TITLES
 from commands.compare import BASELINE, read
 
-SCORES = Path("results/scores.json")
 SHOWN = ("bleu_4", "meteor", "rouge_l", "cider")
 ROWS = {"humans": "people", "lstm": "LSTM", "clipcap": "ClipCap"}
 

@@ -81,7 +81,7 @@ def all_at_once(*paths: str | Path) -> Iterator[Path]:
                 if new.is_file():
                     place = new.relative_to(folder)
                     place.parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(new, place)
+                    _move(new, place)
 
 
 def write_json(path: str | Path, value: Any) -> None:
