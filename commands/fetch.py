@@ -1,7 +1,7 @@
 """`make fetch`: gets what params.yaml names and the project does not contain, and lists what is there.
 
-The first stage does the same by itself, before any other work; this is for looking, and for machines whose jobs have
-no network. An air-gapped machine needs the files listed, at the places listed.
+The first stage does the same before any other work. This command shows what is missing, and prepares machines
+whose jobs have no network: copy the listed files to the listed places.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""`python -m commands.summary`: what a run came to, in a few lines; `make repro` ends with it.
+"""`python -m commands.summary`: a run's outcome in a few lines. `make repro` ends with it.
 
-The scores of both captioners beside people's, whether their difference is more than chance, what to open, and what the
-scores in git's HEAD are worth: `dvc metrics diff` and `dvc exp show` measure against those, and they may be of another
-machine, whose rounding trains other models.
+It prints the scores of both captioners beside people's, whether their difference is more than chance, and
+what to open. It warns if the scores in git's HEAD are another machine's: `dvc metrics diff` and `dvc exp
+show` compare with HEAD, and another machine's rounding trains other models.
 """
 
 from __future__ import annotations

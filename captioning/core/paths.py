@@ -1,4 +1,4 @@
-"""Where the pipeline's files lie, relative to the project's folder: what one stage writes and others read."""
+"""The paths of the pipeline's files, relative to the project's folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def features(encoder: str) -> Path:
 
 
 def captions(captioner: str, what: str = "") -> Path:
-    """A captioner's captions; `what` they come with: diverse, details or weights."""
+    """A captioner's captions; with `what`, one of the files beside them: diverse, details or weights."""
     return Path("captions") / f"{captioner}{what and '_'}{what}.json"
 
 
