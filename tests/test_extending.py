@@ -172,7 +172,6 @@ EDITS = {
     ],
     "captioning/evaluation/report/page/dom.js": [('lstm: "LSTM", ', 'lstm: "LSTM", bigram: "Bigram", ')],
     "captioning/evaluation/report/page/run.js": [('train_clipcap: ', 'train_bigram: "Bigram", train_clipcap: ')],
-    "captioning/evaluation/report/cards.py": [('if name == "lstm"', 'if name in ("lstm", "bigram")')],
     "app/__init__.py": [('"lstm": "LSTM"', '"lstm": "LSTM", "bigram": "Bigram"')],
     "dvc.yaml": [
         ("\n  generate:\n", TRAIN_STAGE + "  generate:\n"),
