@@ -42,12 +42,12 @@ def main() -> None:
     name, settings, data = parser.parse_args().decoder, schema.load(), load_data()
     decoder, folders = load(checkpoint(name)), [checkpoint(name), *getattr(settings.generate.ensemble, name)]
     store = FeatureStore.open(features_of(ENCODER_OF[name]), expect=decoder.features)
-    weights = weights_of(folders)
+    model, weights = with_others(decoder, folders[1:]), weights_of(folders)
     if len(folders) > 1:
         print("\n".join([f"{len(weights)} decoders as one:", *(f"  {where}: {sha}" for where, sha in weights.items())]))
 
     start = time.monotonic()
-    images = captioned(name, decoder, with_others(decoder, folders[1:]), store, data, settings)
+    images = captioned(name, decoder, model, store, data, settings)
     captions, sets, entries = (list(column) for column in zip(*images, strict=True))
     write_json(captions_of(name), captions)
     write_lines(captions_of(name, "diverse"), sets if settings.generate.diverse.captions else [])
