@@ -174,8 +174,8 @@ def damage(name):
 
 
 FAULTS = {
-    "no config": r"config\.json is missing",
-    "no JSON": "is not the config of a checkpoint of kind",
+    "no config": r"config\.json cannot be read: No such file",
+    "no JSON": "is not JSON: line 1",
     "a list": "is not the config of a checkpoint of kind",
     "no kind": "is not the config of a checkpoint of kind .*kind",
     "no sizes": "is not the config of a checkpoint of kind .*sizes",
