@@ -162,8 +162,8 @@ EDITS = {
     "params.yaml": [("\ngenerate:\n", TRAINING + "generate:\n"), ("    lstm: []", "    bigram: []\n    lstm: []")],
     "captioning/core/paths.py": [('{"lstm": "vgg16", ', '{"lstm": "vgg16", "bigram": "vgg16", ')],
     "captioning/decoders/checkpoint.py": [
-        ("from models import ", "from models import bigram, "),
-        ('"clipcap": clipcap.from_sizes', '"clipcap": clipcap.from_sizes, "bigram": bigram.from_sizes'),
+        ("from models.lstm ", "from models import bigram\nfrom models.lstm "),
+        ('"clipcap": clipcap_from_sizes', '"clipcap": clipcap_from_sizes, "bigram": bigram.from_sizes'),
     ],
     "captioning/training/card.py": [("WHAT = {\n", 'WHAT = {\n    "bigram": "The next word by the last one",\n')],
     "captioning/evaluation/report/data.py": [

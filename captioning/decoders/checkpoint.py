@@ -14,7 +14,6 @@ from torch import nn
 
 from captioning.decoders.vocabulary import Text
 from captioning.weights import checkpoint
-from models import clipcap
 from models.lstm import LSTMConfig, LSTMDecoder
 
 # The attributes of a feature store that must be the same for training and for captioning.
@@ -62,8 +61,18 @@ def read_decoder(folder: str | Path, builders: Mapping[str, Callable[[dict[str, 
 
 def load(folder: str | Path) -> Decoder:
     """The captioner in a checkpoint folder, in fp32 on the CPU, in eval mode. UserError when there is none."""
-    return read_decoder(folder, {"lstm": lstm_from_sizes, "clipcap": clipcap.from_sizes})
+    return read_decoder(folder, BUILDERS)
 
 
 def lstm_from_sizes(sizes: dict[str, Any]) -> LSTMDecoder:
     return LSTMDecoder(LSTMConfig(**sizes))
+
+
+def clipcap_from_sizes(sizes: dict[str, Any]) -> nn.Module:
+    from models.clipcap import from_sizes  # with transformers, which takes seconds that an LSTM need not wait
+
+    return from_sizes(sizes)
+
+
+# For each kind what makes its network from its sizes
+BUILDERS = {"lstm": lstm_from_sizes, "clipcap": clipcap_from_sizes}
