@@ -18,7 +18,8 @@ from captioning.core.paths import CHECKPOINTS, ENCODER_OF
 from captioning.core.paths import features as features_of
 from captioning.core.pictures import ImageFault
 from captioning.data.dataset import load_data
-from captioning.decoders.checkpoint import Decoder, feature_identity, load
+from captioning.decoders.checkpoint import Decoder, feature_identity
+from captioning.decoders.kinds import load
 from captioning.features.encode import encode
 from captioning.features.encoders import Encoder, load_encoder
 from captioning.features.images import Preprocess
