@@ -18,9 +18,10 @@ from captioning.core.paths import CHECKPOINTS, ENCODER_OF
 from captioning.core.paths import features as features_of
 from captioning.core.pictures import ImageFault
 from captioning.data.dataset import load_data
-from captioning.decoders.checkpoint import Decoder, feature_identity, load
+from captioning.decoders.checkpoint import Decoder, feature_identity
+from captioning.decoders.kinds import load
 from captioning.features.encode import encode
-from captioning.features.encoders import Encoder, load_clip, load_vgg16
+from captioning.features.encoders import Encoder, load_encoder
 from captioning.features.images import Preprocess
 from captioning.features.pixels import ImageFiles
 from captioning.features.store import FeatureStore
@@ -105,12 +106,9 @@ def encoder_of(decoder: Decoder, settings: schema.Settings) -> tuple[Encoder, sc
     learned = decoder.features
     if (source := learned.get("encoder", "")).startswith("imported from"):
         raise UserError(f"{CHECKPOINTS / decoder.kind} learned from features {source}: no encoder here makes them")
-    if decoder.kind == "clipcap":
-        options = settings.extract_clip
-        encoder = load_clip(CHECKPOINTS / "clip", learned.get("normalization") == "l2", options.precision)
-    else:
-        options = settings.extract_vgg16
-        encoder = load_vgg16(CHECKPOINTS / "vgg16", learned.get("layer", "fc7"), options.precision)
+    name = ENCODER_OF[decoder.kind]
+    options = getattr(settings, f"extract_{name}")
+    encoder = load_encoder(CHECKPOINTS / name, learned, options.precision)
     made = feature_identity(encoder.attributes)
     for key in sorted({*learned, *made}):
         if learned.get(key) != made.get(key):
