@@ -1,10 +1,12 @@
 """Stage prepare: any source of images and captions -> one table of each.
 
 Reads   the source that `data.source` names: scenes (drawn here), or files at `data.root` and `data.annotations`.
-        Flickr8k and all pretrained weights that params.yaml names are fetched first, where they are not there yet.
+        Flickr8k is fetched first where it is not there yet; once the data are found fit, so are all pretrained
+        weights that params.yaml names, before anything is written.
 Writes  data/images.csv        id,path,split,sha256: one row an image, in the order train, dev, test
         data/captions.csv      image_id,caption,tokens: one row a caption; tokens are what the scores compare
-        data/statistics.json   counts, lengths, vocabulary, and everything left out with its reason
+        data/statistics.json   counts, lengths, vocabulary, everything left out with its reason, and, for data that is
+                               not drawn, doubts: what is too few or too foreign for scores to mean much
         data/images/, data/facts.json   scenes only: the drawings, and what each shows
 Takes   on 2 cores: Flickr8k (8,091 photographs) 7 s; COCO's count (123,287 at 224x224, 616,435 captions) a minute and
         1.1 GB; scenes as long as drawing them, see `scenes.making`.
@@ -29,7 +31,8 @@ from captioning.core.progress import track
 from captioning.core.threads import end_with
 from captioning.data.clean import Cleaned, clean, clean_caption
 from captioning.data.dataset import CAPTION_COLUMNS, IMAGE_COLUMNS, SPLITS
-from captioning.data.needed import require
+from captioning.data.enough import doubts
+from captioning.data.needed import downloads, needed, require
 from captioning.data.sources import flickr8k, folder, karpathy
 from captioning.data.sources.base import Dropped, Item, Reading, count_reasons
 from scenes import making
@@ -47,16 +50,18 @@ def main() -> None:
 
 def prepare(params: settings.Settings) -> None:
     refuse_foreign_files()
-    require(params)  # what any stage will need from outside: better absent now than in an hour
     source = params.data.source
-    reading = draw_scenes(params) if source == "scenes" else SOURCES[source](params.data, params.data.seed)
-    for note in reading.notes:
-        print(note)
-    cleaned = clean(reading, params.data, params.machine.threads)
-    summary = summarise(cleaned, params.data.source, reading.splits_from)
+    if source == "scenes":
+        require(needed(params))
+        cleaned, splits_from = read(draw_scenes(params), params)
+    else:  # what is wrong with the data is said before gigabytes of weights are fetched
+        require(downloads(params.data))
+        cleaned, splits_from = read(SOURCES[source](params.data, params.data.seed), params)
+        require(needed(params))  # what any stage will need from outside: better absent now than in an hour
+    summary = summarise(cleaned, source, splits_from)
     if cleaned.dropped:
         print(f"left out: {count_reasons(cleaned.dropped)} (listed in {STATISTICS})")
-    if params.data.source != "scenes":
+    if source != "scenes":
         remove_drawings()
     rows = [(image.id, portable(image.path), image.split, image.sha256) for image in cleaned.images]
     write_table(IMAGES, IMAGE_COLUMNS, rows)
@@ -69,6 +74,15 @@ def prepare(params: settings.Settings) -> None:
         f"captions have {words['min']} to {words['max']} words, {words['mean']} on average; "
         f"those for training use {summary['vocabulary']} different ones"
     )
+    for doubt in summary.get("doubts", []):
+        print(f"warning: {doubt}")
+
+
+def read(reading: Reading, params: settings.Settings) -> tuple[Cleaned, str]:
+    """What is fit for use of a source, and who decided its splits."""
+    for note in reading.notes:
+        print(note, flush=True)
+    return clean(reading, params.data, params.machine.threads), reading.splits_from
 
 
 def refuse_foreign_files() -> None:
@@ -122,7 +136,14 @@ def summarise(cleaned: Cleaned, source: str, splits_from: str) -> dict:
     for split in SPLITS:
         counts = [per_image[image] for image, where in split_of.items() if where == split]
         splits[split] = {"images": len(counts), "captions": sum(counts), "images_by_captions": histogram(counts)}
-    return {
+    doubtful = (
+        []
+        if source == "scenes"
+        else doubts(
+            {split: counts["images"] for split, counts in splits.items()}, [tokens for _, _, tokens in cleaned.captions]
+        )
+    )
+    return ({"doubts": doubtful} if doubtful else {}) | {
         "source": source,
         "splits_from": splits_from,
         "splits": splits,

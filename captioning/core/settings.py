@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
@@ -25,6 +25,12 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Precision = Literal["auto", "fp32", "bf16"]
+
+
+def _whole_or_auto(value: Any) -> int | str:
+    if value == "auto" or (type(value) is int and value >= 0):
+        return value
+    raise ValueError(f"expected a whole number, 0 or more, or auto; it is {_show(value)}")
 
 
 class Group(BaseModel):
@@ -99,11 +105,15 @@ class TrainingSettings(Group):
     precision: Precision
 
 
-class FinetuneVGG16Settings(TrainingSettings):
+class FinetuneSettings(TrainingSettings):
+    epochs: Annotated[Any, PlainValidator(_whole_or_auto)]  # captioning.data.enough makes a number of `auto`
+
+
+class FinetuneVGG16Settings(FinetuneSettings):
     labels: Positive
 
 
-class FinetuneCLIPSettings(TrainingSettings):
+class FinetuneCLIPSettings(FinetuneSettings):
     batch_size: Annotated[int, Field(ge=2)]  # a pair alone has nothing to be told from
     trains: Literal["all", "last", "projections"]
     blocks: Positive
