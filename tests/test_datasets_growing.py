@@ -115,7 +115,7 @@ def test_plain_repro_sees_new_pictures_captions_and_bytes_and_leaves_all_where_t
     photo(pictures / "004.jpg", 99)  # other bytes under the same name
     assert "prepare" in ran(run(project, "dvc", "repro", "prepare"))
     commit(project, "with pictures")
-    assert sorted(os.listdir(pictures)) == ["captions.csv", *(f"{i:03d}.jpg" for i in range(7))]
+    assert sorted(os.listdir(pictures)) == [*(f"{i:03d}.jpg" for i in range(7)), "captions.csv"]
 
     elsewhere = project / ".dvc/tmp/exps/tmp1"  # as DVC copies the project for an experiment
     elsewhere.mkdir(parents=True)
