@@ -16,6 +16,7 @@ from app.pictures import Pictures
 from app.results import ENDINGS, Results
 from captioning.core.errors import UserError, command
 from captioning.core.progress import track
+from captioning.data.enough import found_doubts
 
 EXAMPLES = """examples:
   python -m app photo.jpg another.png
@@ -75,6 +76,8 @@ def caption_files(asked: argparse.Namespace) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="surrogateescape")  # file names need not be UTF-8
     pictures = Pictures(asked.pictures, without=asked.out)
+    for doubt in found_doubts():
+        print(f"warning: {doubt}", file=sys.stderr)
     for fault in pictures.faults:
         print(f"error: {fault}", file=sys.stderr)
     if not pictures.paths:

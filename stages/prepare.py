@@ -51,14 +51,15 @@ def main() -> None:
 def prepare(params: settings.Settings) -> None:
     refuse_foreign_files()
     source = params.data.source
-    if source == "scenes":
-        require(needed(params))
-        cleaned, splits_from = read(draw_scenes(params), params)
-    else:  # what is wrong with the data is said before gigabytes of weights are fetched
-        require(downloads(params.data))
-        cleaned, splits_from = read(SOURCES[source](params.data, params.data.seed), params)
-        require(needed(params))  # what any stage will need from outside: better absent now than in an hour
-    summary = summarise(cleaned, source, splits_from)
+    require(needed(params) if source == "scenes" else downloads(params.data))
+    reading = draw_scenes(params) if source == "scenes" else SOURCES[source](params.data, params.data.seed)
+    for note in reading.notes:
+        print(note, flush=True)
+    cleaned = clean(reading, params.data, params.machine.threads)
+    summary = summarise(cleaned, source, reading.splits_from)
+    for doubt in summary.get("doubts", []):
+        print(f"warning: {doubt}", flush=True)
+    require(needed(params))  # what any stage will need from outside: better absent now than in an hour
     if cleaned.dropped:
         print(f"left out: {count_reasons(cleaned.dropped)} (listed in {STATISTICS})")
     if source != "scenes":
@@ -74,15 +75,6 @@ def prepare(params: settings.Settings) -> None:
         f"captions have {words['min']} to {words['max']} words, {words['mean']} on average; "
         f"those for training use {summary['vocabulary']} different ones"
     )
-    for doubt in summary.get("doubts", []):
-        print(f"warning: {doubt}")
-
-
-def read(reading: Reading, params: settings.Settings) -> tuple[Cleaned, str]:
-    """What is fit for use of a source, and who decided its splits."""
-    for note in reading.notes:
-        print(note, flush=True)
-    return clean(reading, params.data, params.machine.threads), reading.splits_from
 
 
 def refuse_foreign_files() -> None:

@@ -14,7 +14,7 @@ from test_pipeline import TINY, commit, lay, ran, run
 
 from captioning.core import settings as schema
 from captioning.core.errors import UserError
-from captioning.data.enough import FEWEST_TO_TUNE, doubts, settle
+from captioning.data.enough import FEWEST_TO_TUNE, doubts, found_doubts, settle
 from captioning.data.ptb import ptb_tokenize
 from captioning.data.sources import folder
 from commands import preset
@@ -126,7 +126,7 @@ def test_plain_repro_sees_new_pictures_captions_and_bytes_and_leaves_all_where_t
     assert (elsewhere / "inputs/data.root").resolve() == pictures
 
 
-def test_data_are_looked_at_before_weights(project, monkeypatch):
+def test_data_are_looked_at_before_weights(project, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(project))
     lay_settings(project, clip={"weights": "no-such-file.pt"}, data={"root": "pictuers"})
     for main in (inputs.main, prepare.main):
@@ -139,9 +139,14 @@ def test_data_are_looked_at_before_weights(project, monkeypatch):
     with pytest.raises(SystemExit, match=r"1 of 6 images .* cannot be used"):
         prepare.main()
     add(project / "pictures", 0, 6)
+    assert "warning" not in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r"no-such-file\.pt"):
         prepare.main()
+    assert "warning: 3 training images" in capsys.readouterr().out, "said before what else is missing"
     assert not Path("data/images.csv").exists()
+    lay_settings(project, clip={"weights": "scratch"})
+    prepare.main()
+    assert found_doubts()[0].startswith("3 training images")
 
 
 def test_a_folder_that_holds_the_project_is_not_watched(project):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from captioning.core.settings import Settings
+from captioning.core.paths import STATISTICS
+
+if TYPE_CHECKING:
+    from captioning.core.settings import Settings
 
 FEWEST_TO_TUNE = 1000  # training images below which `epochs: auto` leaves an encoder as it is
 TUNED_EPOCHS = {"scratch": 10, "pretrained": 5}  # what `auto` is for more
@@ -79,6 +84,14 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
             "and GPT-2's official weights know little of the language"
         )
     return found
+
+
+def found_doubts() -> list[str]:
+    """What stage prepare doubted of the data that the captioners learned from."""
+    try:
+        return json.loads(STATISTICS.read_text(encoding="utf-8")).get("doubts", [])
+    except (OSError, ValueError):
+        return []
 
 
 def _uncut(words: Sequence[str]) -> bool:
