@@ -8,6 +8,7 @@ Writes  data/images.csv        id,path,split,sha256: one row an image, in the or
         data/statistics.json   counts, lengths, vocabulary, everything left out with its reason, and, for data that is
                                not drawn, doubts: what is too few or too foreign for scores to mean much
         data/images/, data/facts.json   scenes only: the drawings, and what each shows
+        data/shards/                    webdataset only: its pictures, unpacked
 Takes   on 2 cores: Flickr8k (8,091 photographs) 7 s; COCO's count (123,287 at 224x224, 616,435 captions) a minute and
         1.1 GB; scenes as long as drawing them, see `scenes.making`.
 Expect  one line a decision (layout, splits), one line on what was left out, one line a split. Nothing wrong with the
@@ -26,19 +27,19 @@ from pathlib import Path
 from captioning.core import settings
 from captioning.core.errors import UserError
 from captioning.core.files import atomic_write, only_writer, write_json
-from captioning.core.paths import CAPTIONS, DATA, DRAWINGS, FACTS, IMAGES, STATISTICS
+from captioning.core.paths import CAPTIONS, DATA, DRAWINGS, FACTS, IMAGES, SHARDS, STATISTICS, UNPACKED
 from captioning.core.progress import track
 from captioning.core.threads import end_with
 from captioning.data.clean import Cleaned, clean, clean_caption
 from captioning.data.dataset import CAPTION_COLUMNS, IMAGE_COLUMNS, SPLITS
 from captioning.data.enough import doubts
 from captioning.data.needed import downloads, needed, require
-from captioning.data.sources import flickr8k, folder, karpathy
+from captioning.data.sources import flickr8k, folder, karpathy, webdataset
 from captioning.data.sources.base import Dropped, Item, Reading, count_reasons
 from scenes import making
 from stages import stage
 
-OURS = ("images", "images.csv", "captions.csv", "facts.json", "statistics.json")
+OURS = ("images", "shards", "images.csv", "captions.csv", "facts.json", "statistics.json")
 
 
 @stage
@@ -64,6 +65,8 @@ def prepare(params: settings.Settings) -> None:
         print(f"left out: {count_reasons(cleaned.dropped)} (listed in {STATISTICS})")
     if source != "scenes":
         remove_drawings()
+    if source != "webdataset":
+        shutil.rmtree(SHARDS, ignore_errors=True)
     rows = [(image.id, portable(image.path), image.split, image.sha256) for image in cleaned.images]
     write_table(IMAGES, IMAGE_COLUMNS, rows)
     write_table(CAPTIONS, CAPTION_COLUMNS, cleaned.captions)
@@ -83,6 +86,8 @@ def refuse_foreign_files() -> None:
     foreign = [path for path in found if path.name not in OURS and not path.name.startswith(".")]
     if DRAWINGS.exists() and not FACTS.exists():  # drawings come with their facts
         foreign.append(DRAWINGS)
+    if SHARDS.exists() and not UNPACKED.exists():
+        foreign.append(SHARDS)
     if foreign:
         raise UserError(
             f"{DATA}/ is where this stage writes, and {foreign[0]} is not its work: move it out of {DATA}/ "
@@ -172,7 +177,7 @@ def cell(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if any(char in text for char in ',"\r\n') else text
 
 
-SOURCES = {"flickr8k": flickr8k.read, "karpathy": karpathy.read, "folder": folder.read}
+SOURCES = {"flickr8k": flickr8k.read, "karpathy": karpathy.read, "folder": folder.read, "webdataset": webdataset.read}
 
 if __name__ == "__main__":
     main()

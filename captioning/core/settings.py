@@ -43,7 +43,7 @@ class ScenesSettings(Group):
 
 
 class DataSettings(Group):
-    source: Literal["scenes", "flickr8k", "karpathy", "folder"]
+    source: Literal["scenes", "flickr8k", "karpathy", "folder", "webdataset"]
     root: str | None
     annotations: str | None
     seed: Whole

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from captioning.core.settings import DataSettings, Settings
-from captioning.data.sources import flickr8k, folder, karpathy
+from captioning.data.sources import flickr8k, folder, karpathy, webdataset
 from captioning.data.sources.flickr8k_download import Flickr8k
 from captioning.weights import sources
 from captioning.weights.sources import Needed, OwnFile
@@ -20,6 +20,8 @@ def located(data: DataSettings) -> dict[str, Path]:
     if data.source == "folder":
         root, annotations = folder.locate(data.root, data.annotations)
         return {"data.root": root, "data.annotations": annotations}
+    if data.source == "webdataset":
+        return {"data.root": webdataset.locate(data.root)[0]}
     if data.source == "karpathy":
         return {"data.annotations": karpathy.locate(data.root, data.annotations)[1]}
     if data.source == "flickr8k" and data.root:
