@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -97,6 +97,16 @@ def write_lines(path: str | Path, entries: Sequence[Any]) -> None:
         file.write("[\n" + ",\n".join(lines) + "\n]\n")
 
 
+def csv_line(values: Iterable[Any]) -> str:
+    """A row of a CSV file, its end included; a cell is quoted where it needs be.
+
+    Python's own writer leaves a carriage return bare, and readers end the row there.
+    """
+    cells = ["" if value is None else str(value) for value in values]
+    quoted = ('"' + cell.replace('"', '""') + '"' if any(char in cell for char in ',"\r\n') else cell for cell in cells)
+    return ",".join(quoted) + "\n"
+
+
 def sha256_of(path: str | Path) -> str:
     """Of the file's bytes, as hexadecimal text."""
     with open(path, "rb") as file:
@@ -106,7 +116,7 @@ def sha256_of(path: str | Path) -> str:
 def fingerprint(*values: Any) -> str:
     """A short hash of JSON-able values: equal values, equal hash, whatever the order of their keys."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 @contextmanager

@@ -288,12 +288,14 @@ def _check_nodes(text: str) -> None:
         elif isinstance(node, SequenceNode):
             waiting += node.value
         elif isinstance(node, ScalarNode) and not node.tag.endswith(":merge"):  # `<<` is no value
+            shown = f"{_show(node.value)} on line {node.start_mark.line + 1}"
             try:
-                yaml.constructor.construct_object(node, deep=True)
+                value = yaml.constructor.construct_object(node, deep=True)
             except (ValueError, KeyError, TypeError, AttributeError):
                 kind = node.tag.rpartition(":")[2]
-                shown = f"{_show(node.value)} on line {node.start_mark.line + 1}"
                 raise ValueError(f"{shown} reads as a value of type {kind} and is none; quote or correct it") from None
+            if isinstance(value, int) and value.bit_length() > 63:
+                raise ValueError(f"{shown} is larger than any setting may be; write a smaller number")
 
 
 def check(values: dict, origin: str) -> Settings:
@@ -371,5 +373,8 @@ def _groups_and_keys() -> list[str]:
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits, which 0xfff... can be
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
