@@ -103,6 +103,7 @@ def nested_aliases(join: str) -> str:
         (nested_aliases("{{<<: [{}]}}"), "its aliases unfold to more than 100,000 values"),
         ("seed: &a [*a]\n", "its aliases unfold|params.yaml"),
         ("? [a, {b: c}]\n: 1\n", "params.yaml"),
+        (f"seed: 0x{'f' * 5000}\n", "on line 1 is larger than any setting may be"),
     ],
 )
 def test_what_yaml_cannot_make_a_value_of_is_one_sentence_at_once(tmp_path, text, said):
