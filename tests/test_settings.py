@@ -140,6 +140,7 @@ def test_a_stage_stops_before_any_work(tmp_path, stage):
     done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 1
     assert "did you mean model.prefix_len?" in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.endswith("`git checkout params.yaml` undoes it\n")
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 

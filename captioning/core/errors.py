@@ -85,7 +85,7 @@ def _of_disk(error: BaseException | None) -> str | None:
     """The full disk or missing permission that is behind an error, however libraries put it."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FAULTS_OF_DISKS:
-            return f"{error.filename or 'writing a file'}: {error.strerror}"
+            return f"{error.filename or 'writing a file'}: {os.strerror(error.errno)}"  # HDF5's own has eight lines
         found = re.search(r"\(os error (\d+)\)", str(error))  # of safetensors, whose errors are no OSError
         if found and int(found[1]) in FAULTS_OF_DISKS:
             return f"writing a file: {os.strerror(int(found[1]))}"

@@ -248,7 +248,11 @@ class Settings(Group):
 
 def load(path: str | Path = "params.yaml") -> Settings:
     """Reads and checks params.yaml. Every fault is named at once, with its key, its value and what was expected."""
-    return check(read_yaml(path), str(path))
+    values = read_yaml(path)
+    try:
+        return check(values, str(path))
+    except UserError as error:  # `dvc exp run -S` leaves its change in the file, and DVC says nothing of it
+        raise UserError(f"{error}\n`git diff {path}` shows what was changed, `git checkout {path}` undoes it") from None
 
 
 def read_yaml(path: str | Path) -> dict:
