@@ -21,15 +21,14 @@ import os
 import shutil
 import statistics
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
 from captioning.core import settings
 from captioning.core.errors import UserError
-from captioning.core.files import atomic_write, only_writer, write_json
+from captioning.core.files import atomic_write, csv_line, only_writer, write_json
 from captioning.core.paths import CAPTIONS, DATA, DRAWINGS, FACTS, IMAGES, SHARDS, STATISTICS, UNPACKED
 from captioning.core.progress import track
-from captioning.core.threads import end_with
+from captioning.core.threads import ending_with_this
 from captioning.data.clean import Cleaned, clean, clean_caption
 from captioning.data.dataset import CAPTION_COLUMNS, IMAGE_COLUMNS, SPLITS
 from captioning.data.enough import doubts
@@ -106,9 +105,7 @@ def draw_scenes(params: settings.Settings) -> Reading:
     chosen, seed = params.data.scenes, params.data.seed
     remove_drawings()
     write_json(FACTS, {})  # marks the drawings as this stage's, should it be killed among them
-    scenes = making.write(
-        DRAWINGS, chosen.images, seed, chosen.size, params.machine.threads, partial(end_with, os.getpid())
-    )
+    scenes = making.write(DRAWINGS, chosen.images, seed, chosen.size, params.machine.threads, ending_with_this())
     drawn = list(track(scenes, "drawing scenes", total=chosen.images))
     write_json(FACTS, {image_id: facts for image_id, _, _, _, facts in drawn})
     items = [Item(image_id, DRAWINGS / name, split, captions) for image_id, name, split, captions, _ in drawn]
@@ -169,12 +166,7 @@ def _entry(entry: Dropped) -> dict[str, str]:
 
 def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     with atomic_write(path) as file:
-        file.writelines(",".join(map(cell, row)) + "\n" for row in [columns, *rows])
-
-
-def cell(text: str) -> str:
-    """Quoted where it needs be. Python's own writer leaves a carriage return bare, and readers end the row there."""
-    return '"' + text.replace('"', '""') + '"' if any(char in text for char in ',"\r\n') else text
+        file.writelines(map(csv_line, [columns, *rows]))
 
 
 SOURCES = {"flickr8k": flickr8k.read, "karpathy": karpathy.read, "folder": folder.read, "webdataset": webdataset.read}

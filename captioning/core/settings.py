@@ -258,7 +258,11 @@ class Settings(Group):
 
 def load(path: str | Path = "params.yaml") -> Settings:
     """Reads and checks params.yaml. Every fault is named at once, with its key, its value and what was expected."""
-    return check(read_yaml(path), str(path))
+    values = read_yaml(path)
+    try:
+        return check(values, str(path))
+    except UserError as error:  # `dvc exp run -S` leaves its change in the file, and DVC says nothing of it
+        raise UserError(f"{error}\n`git diff {path}` shows what was changed, `git checkout {path}` undoes it") from None
 
 
 def read_yaml(path: str | Path) -> dict:
@@ -298,12 +302,14 @@ def _check_nodes(text: str) -> None:
         elif isinstance(node, SequenceNode):
             waiting += node.value
         elif isinstance(node, ScalarNode) and not node.tag.endswith(":merge"):  # `<<` is no value
+            shown = f"{_show(node.value)} on line {node.start_mark.line + 1}"
             try:
-                yaml.constructor.construct_object(node, deep=True)
+                value = yaml.constructor.construct_object(node, deep=True)
             except (ValueError, KeyError, TypeError, AttributeError):
                 kind = node.tag.rpartition(":")[2]
-                shown = f"{_show(node.value)} on line {node.start_mark.line + 1}"
                 raise ValueError(f"{shown} reads as a value of type {kind} and is none; quote or correct it") from None
+            if isinstance(value, int) and value.bit_length() > 63:
+                raise ValueError(f"{shown} is larger than any setting may be; write a smaller number")
 
 
 def check(values: dict, origin: str) -> Settings:
@@ -381,5 +387,8 @@ def _groups_and_keys() -> list[str]:
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits, which 0xfff... can be
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."

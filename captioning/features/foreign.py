@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from captioning.core.errors import UserError, command, opening
+from captioning.core.threads import ending_with_this
 
 SECONDS, BYTES_A_SECOND = 60, 5 * 10**6  # that reading a file may take: a start, and a slow disk's rate
 BLOCK_BYTES = 64 * 2**20  # read at once
@@ -55,7 +56,13 @@ def try_out(source: Path) -> None:
     call = [sys.executable, "-m", "captioning.features.foreign", str(source.absolute())]
     try:
         done = subprocess.run(
-            call, cwd=Path(__file__).parents[2], capture_output=True, text=True, errors="replace", timeout=seconds
+            call,
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            preexec_fn=ending_with_this(),
         )
     except subprocess.TimeoutExpired:
         raise UserError(f"{source} could not be read in {seconds:.0f} s and is damaged, it seems: {MEND}") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from captioning.core.errors import UserError
 from captioning.core.settings import CLIPSettings, VGG16Settings
+from captioning.features.encoders import open_vgg16
 from captioning.features.images import Preprocess, clip_preprocess, vgg16_preprocess
 from captioning.weights import sources
 from captioning.weights.state_dict import read_folder, read_state_dict
@@ -23,7 +24,10 @@ def initial_vgg16(options: VGG16Settings) -> tuple[vgg16.VGG16, Preprocess]:
     if options.weights == "scratch":
         config = vgg16.VGG16Config(options.image_size, options.scratch.width, batch_norm=True, num_labels=1)
         return vgg16.VGG16(config), vgg16_preprocess(options.image_size)
-    weights = read_state_dict(sources.vgg16(options.weights).get())
+    path = sources.vgg16(options.weights).get()
+    if path.is_dir():  # a checkpoint of ours
+        return open_vgg16(path)[:2]
+    weights = read_state_dict(path)
     network = _fit(lambda: vgg16.from_state_dict(weights), "vgg16.weights", options.weights)
     return network, vgg16_preprocess(network.config.image_size)
 
