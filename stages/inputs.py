@@ -37,7 +37,7 @@ def main() -> None:
     enter("vgg16.weights", sources.vgg16(settings.vgg16.weights))
     enter("clip.weights", sources.clip(settings.clip.weights))
     for key, path in (("vgg16.features", settings.vgg16.features), ("clip.features", settings.clip.features)):
-        enter(key, OwnFile(f"{key} = {path}", path) if path else None)
+        enter(key, sources.features(key, path))
     enter("model.gpt2", sources.gpt2(settings.model.gpt2))
     enter("model.init_from", sources.clipcap(settings.model.init_from))
     for name in paths.ENCODER_OF:

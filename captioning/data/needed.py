@@ -9,7 +9,7 @@ from captioning.core.settings import DataSettings, Settings
 from captioning.data.sources import flickr8k, folder, karpathy, webdataset
 from captioning.data.sources.flickr8k_download import Flickr8k
 from captioning.weights import sources
-from captioning.weights.sources import Needed, OwnFile
+from captioning.weights.sources import Needed
 
 
 def located(data: DataSettings) -> dict[str, Path]:
@@ -41,7 +41,7 @@ def needed(settings: Settings) -> list[Needed]:
     found: list[Needed | None] = [*downloads(settings.data)]
     found += [sources.vgg16(settings.vgg16.weights), sources.clip(settings.clip.weights)]
     for key, path in (("vgg16.features", settings.vgg16.features), ("clip.features", settings.clip.features)):
-        found.append(OwnFile(f"{key} = {path}", path) if path else None)
+        found.append(sources.features(key, path))
     found.append(sources.gpt2(settings.model.gpt2))
     found.append(sources.clipcap(settings.model.init_from))
     return [one for one in found if one]

@@ -83,6 +83,12 @@ class OwnFile(Needed):
         return [self.path]
 
 
+def features(key: str, path: str | None) -> OwnFile | None:
+    """Imported features: a file, or clip-retrieval's folder."""
+    folder = path and Path(path).expanduser().is_dir()
+    return OwnFile(f"{key} = {path}", path, "folder" if folder else "file") if path else None
+
+
 @dataclass(frozen=True)
 class WebFile(Needed):
     """One file, with its checksum or the first digits of it, that a library keeps in its own cache."""

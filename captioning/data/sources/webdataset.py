@@ -5,9 +5,9 @@
       000000012.txt                    its caption
       000000012.json                   or here, as `caption` (a text or a list); the rest is not used
 
-Shards are read once, from front to end, and their pictures are unpacked to data/shards/. An id is SHARD/KEY. Without
-folders of splits they follow from a seeded hash of the ids, as for `folder`. A shard that is cut short gives what is
-whole in it.
+Shards are read once, from front to end, and their pictures are unpacked to data/shards/. An id is the key, or
+SHARD/KEY where shards share keys. Without folders of splits they follow from a seeded hash of the ids, as for `folder`.
+A shard that is cut short gives what is whole in it.
 """
 
 from __future__ import annotations
@@ -51,10 +51,16 @@ def read(data, seed: int) -> Reading:
     SHARDS.mkdir(parents=True)
     UNPACKED.touch()
     reading = Reading([], "folders of the shards")
+    keys: list[str] = []
     for shard in track(shards, "unpacking shards", len(shards), "shard"):
         named = shard.relative_to(folder)
         split = next((part for part in named.parts[:-1] if part.lower() in {*SPLITS, *OTHER_NAMES}), "")
-        _read_shard(shard, named.with_suffix("").as_posix(), split_name(split, str(named)), reading)
+        name, first = named.with_suffix("").as_posix(), len(reading.items)
+        _read_shard(shard, name, split_name(split, str(named)), reading)
+        keys += [item.id.removeprefix(f"{name}/") for item in reading.items[first:]]
+    if len(set(keys)) == len(keys):
+        for item, key in zip(reading.items, keys, strict=True):
+            item.id = key
     if not any(item.split for item in reading.items):
         draw_splits(reading.items, seed, data.dev_share, data.test_share)
         reading.splits_from = f"a hash of the ids, seed {seed}"
