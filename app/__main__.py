@@ -17,6 +17,7 @@ from app.results import ENDINGS, Results
 from captioning.core.errors import UserError, command
 from captioning.core.paths import checkpoint
 from captioning.core.progress import track
+from captioning.data.enough import found_doubts
 
 HERE = f"python -m {__package__}"
 EXAMPLES = f"""examples:
@@ -79,6 +80,8 @@ def caption_files(asked: argparse.Namespace) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="surrogateescape")  # file names need not be UTF-8
     pictures = Pictures(asked.pictures, without=asked.out)
+    for doubt in found_doubts():
+        print(f"warning: {doubt}", file=sys.stderr)
     for fault in pictures.faults:
         print(f"error: {fault}", file=sys.stderr)
     if not pictures.paths:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.core.errors import UserError
-from captioning.core.files import atomic_write
+from captioning.core.files import atomic_write, csv_line
 
 COLUMNS = ("file", "model", "caption", "score", "mean", "lowest")
 ENDINGS = (".csv", ".jsonl")
@@ -78,12 +78,8 @@ class Results:
     def _text(self, rows: Iterable[dict[str, Any]], header: bool = False) -> str:
         if not self.csv:
             return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        if header:
-            writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+        lines = [csv_line(COLUMNS)] if header else []
+        return "".join([*lines, *(csv_line(row[column] for column in COLUMNS) for row in rows)])
 
     def _read(self) -> tuple[list[dict[str, Any]], bool]:
         """The rows in the file, and whether it has nothing beside them."""

@@ -138,7 +138,7 @@ def test_a_damaged_archive_leaves_no_file_in_place(tmp_path):
     assert os.listdir(tmp_path / "out") == []
     for broken in (b"", b"PK", CONTENT[:100], bytes(content[:-30])):
         source.write_bytes(broken)
-        with pytest.raises(UserError, match="no zip archive"):
+        with pytest.raises(UserError, match="is not a zip archive"):
             extract(source, tmp_path / "out")
 
 

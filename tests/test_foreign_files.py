@@ -3,6 +3,7 @@
 import copy
 import fcntl
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,22 @@ def test_a_clip_of_transformers_gives_its_features(tmp_path, activation):
         mine = [torch.nn.functional.normalize(x, dim=-1) for x in (ours.encode_image(images), ours.encode_text(words))]
     torch.testing.assert_close(mine[0], found.image_embeds)
     torch.testing.assert_close(mine[1], found.text_embeds)
+
+    weights, names = load_file(tmp_path / "model.safetensors"), []
+    for number, part in enumerate((list(weights)[::2], list(weights)[1::2])):
+        names.append({name: f"pytorch_model-{number}.bin" for name in part})
+        torch.save({name: weights[name] for name in part}, tmp_path / f"pytorch_model-{number}.bin")
+    (tmp_path / "model.safetensors").unlink()
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": names[0] | names[1]}))
+    shards = opened(tmp_path).state_dict()
+    assert all(torch.equal(weight, shards[name]) for name, weight in ours.state_dict().items())
+    for damaged, said in (("{", "index of a model's weights"), ('{"weight_map": {"a": "../b.bin"}}', "no file of its")):
+        (tmp_path / "damaged").mkdir(exist_ok=True)
+        shutil.copy(tmp_path / "config.json", tmp_path / "damaged")
+        (tmp_path / "damaged" / index.name).write_text(damaged)
+        with pytest.raises(UserError, match=said):
+            opened(tmp_path / "damaged")
 
     path = tmp_path / "config.json"
     values = json.loads(path.read_text())

@@ -121,10 +121,26 @@ def test_a_meteor_on_a_crowded_machine_is_waited_for():
 def test_no_java_outlives_its_python(tmp_path):
     start = "import os\nfrom captioning.metrics.meteor import Meteor\nprint(Meteor().pid, flush=True)\n"
     pid = int(python(start + "os.kill(os.getpid(), 9)").stdout)
-    deadline = time.monotonic() + 120  # it sees that nobody asks once its table is loaded
+    deadline = time.monotonic() + 2  # long before its table is loaded
     while running(pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not running(pid)
+
+
+def test_no_program_outlives_the_python_that_waits_for_it(tmp_path):
+    """A reader of features that hangs: `kill -9` of its parent ends it."""
+    os.mkfifo(tmp_path / "f.npz")
+    call = f"from captioning.features.foreign import try_out\ntry_out(Path({str(tmp_path / 'f.npz')!r}))"
+    parent = subprocess.Popen([sys.executable, "-c", f"from pathlib import Path\n{call}"])
+    while not (children := psutil.Process(parent.pid).children()):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 2
+    while running(children[0].pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not running(children[0].pid)
 
 
 def running(pid: int) -> bool:

@@ -1,6 +1,7 @@
 """Going back to settings that were run before costs nothing, and nothing but results lies in an output. Real `dvc`."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from project_copy import ENV, ROOT, change, copy_project, ran, run
 
-from captioning.core.files import atomic_write
+from captioning.core.files import atomic_write, remove_stale_temporaries
 from captioning.core.work import work_folder
 
 
@@ -80,6 +81,28 @@ def test_other_bytes_under_the_same_name_are_another_input(project):
     assert files(project) == before
 
 
+def test_a_file_more_in_a_folder_that_a_setting_names_is_another_input(project, tmp_path):
+    before, folder = files(project), tmp_path / "mine"
+    shutil.copytree(project / "checkpoints/vgg16", folder)
+    change(project, vgg16={"weights": str(folder)}, finetune_vgg16={"epochs": 0})
+    assert ran(run(project, "dvc", "repro", "train_lstm"))[:2] == ["inputs", "finetune_vgg16"]
+    own = files(project)
+    assert own["checkpoints/vgg16/model.safetensors"] == before["checkpoints/vgg16/model.safetensors"]
+    assert "up to date" in run(project, "dvc", "status", "train_lstm")
+    (folder / "more").mkdir()
+    (folder / "more/notes.txt").write_text("new")
+    assert ran(run(project, "dvc", "repro", "train_lstm")) == ["finetune_vgg16"]  # whose output is the same
+    (folder / "more/notes.txt").unlink()
+    assert cached(run(project, "dvc", "repro", "train_lstm")) == ["finetune_vgg16"]
+    run(project, "dvc", "repro", "--force", "--single-item", "inputs")
+    assert len(list(folder.iterdir())) == 4, "what a link leads to is nobody's to remove"
+    (folder / "nowhere").symlink_to(tmp_path / "absent")
+    assert "nowhere is no file and no folder" in run(project, "dvc", "repro", "--force", "inputs", fails=True)
+    change(project, vgg16={"weights": "scratch"}, finetune_vgg16={"epochs": 1})
+    run(project, "dvc", "repro", "train_lstm")
+    assert files(project) == before
+
+
 def test_copies_of_the_project_that_dvc_makes_share_its_working_folder(tmp_path, monkeypatch):
     for copy in (".dvc/tmp/exps/tmp1", ".dvc/tmp/exps/standalone/tmp2"):
         (tmp_path / copy).mkdir(parents=True)
@@ -93,8 +116,9 @@ def test_copies_of_the_project_that_dvc_makes_share_its_working_folder(tmp_path,
 
 WRITER = """
 import os, signal, sys
-from captioning.core.files import atomic_write
-with atomic_write("out/result.txt") as file:
+from captioning.core.files import all_at_once, atomic_write, write_json
+with all_at_once("out", "metrics.json") as folder, atomic_write("out/result.txt") as file:
+    write_json(folder / "metrics.json", {})
     file.write("half")
     file.flush()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -105,8 +129,13 @@ def test_a_killed_writer_leaves_nothing_in_the_output_and_the_next_one_clears_up
     monkeypatch.chdir(tmp_path)
     killed = subprocess.run([sys.executable, "-c", WRITER], env=ENV | {"PYTHONPATH": str(ROOT)})
     assert killed.returncode == -signal.SIGKILL
-    assert list(Path("out").iterdir()) == [] and len(list(Path(".work/tmp").iterdir())) == 1
+    assert list(Path("out").iterdir()) == [] and len(list(Path(".work/tmp").iterdir())) == 2
     with atomic_write("out/result.txt") as file:
         file.write("whole")
     assert Path("out/result.txt").read_text() == "whole"
-    assert [path.name for path in Path("out").iterdir()] == ["result.txt"] and list(Path(".work/tmp").iterdir()) == []
+    assert [path.name for path in Path("out").iterdir()] == ["result.txt"]
+    [left] = Path(".work/tmp").iterdir()  # what was to appear all at once
+    with atomic_write("elsewhere") as file:
+        remove_stale_temporaries()
+        file.write("whole")
+    assert not left.exists() and Path("elsewhere").read_text() == "whole" and list(Path(".work/tmp").iterdir()) == []

@@ -1,5 +1,6 @@
 """The scoring program reads both shapes of references, and names file, entry and expectation otherwise."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -135,6 +136,17 @@ def test_the_program_says_why_a_score_means_nothing(tmp_path, candidates, refere
     done = program(write(tmp_path / "references.json", references), write(tmp_path / "candidates.json", entries))
     assert done.returncode == 0 and done.stderr.startswith(why) and bool(done.stderr) == bool(why)
     assert (json.loads(done.stdout)["cider"] == 0) == bool(why)
+
+
+def test_a_carriage_return_shifts_no_row(tmp_path):
+    references = write(tmp_path / "references.json", {"1": ["a dog"], "2": ["a cat"]})
+    entries = [{"image_id": "1", "caption": "a\rdog"}, {"image_id": "2", "caption": 'a "cat",\r\nhere'}]
+    done = program(
+        references, write(tmp_path / "candidates.json", entries), "--per-image", str(tmp_path / "images.csv")
+    )
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "images.csv", newline="", encoding="utf-8") as file:
+        assert [row["caption"] for row in csv.DictReader(file)] == ["a\rdog", 'a "cat",\r\nhere']
 
 
 def test_half_a_surrogate_pair_is_written_as_json_writes_it(tmp_path):

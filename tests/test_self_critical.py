@@ -6,6 +6,7 @@ import torch
 from processor import needs_bf16
 from test_decoding import random_clipcap, random_lstm
 
+from captioning.core.errors import UserError
 from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import word_vocabulary
 from captioning.metrics.cider import CiderD
@@ -41,6 +42,17 @@ def trained_a_little() -> Decoder:
         decoder.model.loss(IMAGE_FEATURES, captions).mean.backward()
         optimizer.step()
     return decoder
+
+
+@pytest.mark.parametrize("references", [REFERENCES[:1], [REFERENCES[0]] * 3])
+def test_a_reward_that_is_always_0_is_refused(references, capsys):
+    with pytest.raises(UserError, match=r"0, since it weighs words by how few.*train_lstm\.self_critical\.epochs to 0"):
+        SelfCritical(small_decoder(), references, samples=2)
+    GreedyCider(small_decoder(), references)
+    assert capsys.readouterr().out.startswith("note: dev_cider is 0 whatever is said")
+    SelfCritical(small_decoder(), [*references, REFERENCES[1]], samples=2)
+    GreedyCider(small_decoder(), [*references, REFERENCES[1]])
+    assert capsys.readouterr().out == ""
 
 
 def test_the_gradient_is_the_policy_gradient():

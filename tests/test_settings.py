@@ -103,6 +103,7 @@ def nested_aliases(join: str) -> str:
         (nested_aliases("{{<<: [{}]}}"), "its aliases unfold to more than 100,000 values"),
         ("seed: &a [*a]\n", "its aliases unfold|params.yaml"),
         ("? [a, {b: c}]\n: 1\n", "params.yaml"),
+        (f"seed: 0x{'f' * 5000}\n", "on line 1 is larger than any setting may be"),
     ],
 )
 def test_what_yaml_cannot_make_a_value_of_is_one_sentence_at_once(tmp_path, text, said):
@@ -139,6 +140,7 @@ def test_a_stage_stops_before_any_work(tmp_path, stage):
     done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 1
     assert "did you mean model.prefix_len?" in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.endswith("`git checkout params.yaml` undoes it\n")
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 

@@ -18,6 +18,7 @@ from torch import nn
 from captioning.core.errors import UserError
 from captioning.core.settings import TrainingSettings
 from captioning.training.loop import Job, fit, fit_in_phases, learning_rate
+from captioning.training.states import LEFT
 
 ROOT = Path(__file__).parent.parent
 STEPS = 6
@@ -175,15 +176,80 @@ def test_a_kill_while_the_result_is_written_trains_nothing_again():
     assert trained == [0] and len(written) == 5 and states() == []
 
 
-def test_a_damaged_state_is_started_over(tmp_path, capsys):
+def half(path: Path) -> None:
+    path.write_bytes(b"half a file")
+
+
+def flipped(path: Path) -> None:
+    """One bit of a weight is another: torch reads such a file without a word."""
+    content = bytearray(path.read_bytes())
+    weight = torch.load(path, weights_only=True)["weights"]["3.weight"].numpy().tobytes()
+    content[content.index(weight)] ^= 1
+    path.write_bytes(content)
+
+
+def without(field: str):
+    def change(path: Path) -> None:
+        state = torch.load(path, weights_only=True)
+        del state[field]
+        torch.save(state, path)
+
+    return change
+
+
+def of_another_network(path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    state["weights"]["0.weight"] = torch.zeros(7, 4)
+    torch.save(state, path)
+
+
+FIELDS = ("fingerprint", "weights", "optimizer", "average", "epochs", "best", "history")
+
+
+@pytest.mark.parametrize("damage", [half, flipped, of_another_network, *map(without, FIELDS)])
+def test_a_damaged_state_is_started_over(tmp_path, capsys, damage):
+    whole = job()
+    fit(whole, options(), 0)
     part = job()
     part.samples = lambda: (_ for _ in ()).throw(Stop) if states() else []
     with pytest.raises(Stop):
         fit(part, options(), 0)
     [state] = tmp_path.glob(".work/states/*/resume.pt")
-    state.write_bytes(b"half a file")
-    fit(job(), options(), 0)
+    damage(state)
+    again = job()
+    fit(again, options(), 0)
     assert "cannot be read" in capsys.readouterr().out
+    assert all(torch.equal(a, b) for a, b in zip(weights(again), weights(whole), strict=True))
+
+
+HOLDER = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from captioning.core.files import only_writer
+with only_writer(sys.argv[2]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_few_states_of_runs_that_were_left_are_kept(tmp_path):
+    for seed in range(LEFT + 4):
+        one = job(seed)
+        begun = one.batches
+        one.batches = lambda epoch, begun=begun: begun(epoch) if epoch == 0 else (_ for _ in ()).throw(Stop)
+        with pytest.raises(Stop):
+            fit(one, options(), 0)
+        if seed == 0:
+            [oldest] = (tmp_path / ".work/states").iterdir()
+            os.utime(oldest, (0, 0))
+            busy = subprocess.Popen([sys.executable, "-c", HOLDER, str(ROOT), str(oldest)], stdout=subprocess.PIPE)
+            assert busy.stdout.readline() == b"held\n"
+    busy.kill()
+    busy.wait()
+    found = list((tmp_path / ".work/states").iterdir())
+    assert len(found) == LEFT + 2 and oldest in found  # one's own, those that were left, and the one in use
+    fit(job(99), options(), 0)
+    assert len(list((tmp_path / ".work/states").iterdir())) == LEFT and not oldest.exists()
 
 
 def test_nan_is_an_error_that_names_the_step(tmp_path):

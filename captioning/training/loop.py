@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from captioning.core.code import describe as describe_code
 from captioning.core.device import describe, pick_device, pick_dtype, seed_everything
 from captioning.core.errors import UserError
-from captioning.core.files import atomic_write, fingerprint, only_writer
+from captioning.core.files import fingerprint, only_writer
 from captioning.core.paths import live as live_of
 from captioning.core.progress import track
 from captioning.core.settings import TrainingSettings
 from captioning.core.work import work_folder
+from captioning.training.states import Best, State, forget_old_states
 
 CHECK_EVERY = 20  # steps between two looks at the loss; each look makes a GPU wait
 
@@ -107,7 +108,8 @@ def fit_in_phases(
             if folder is None:
                 folder = work_folder() / "states" / f"{job.name}-{fingerprint(bound_to)}"
                 stack.enter_context(only_writer(folder))
-            state = _Resume(folder / ("resume.pt" if number == 1 else f"resume_{number}.pt"), bound_to)
+                forget_old_states(folder)
+            state = State(folder / ("resume.pt" if number == 1 else f"resume_{number}.pt"), bound_to)
             epochs, kept_scores = _fit(job, options, seed, state, live)
             history, kept = history + epochs, kept_scores or kept
         write(history, kept)
@@ -125,27 +127,8 @@ def _beginning(job: Job) -> str:
     return f"{fingerprint(code)} {weights.hexdigest()} "
 
 
-@dataclass
-class Best:
-    """The weights that score best on dev so far.
-
-    Attributes:
-        epochs: that they were trained for; 0 for those that training began with.
-        scores: on dev.
-        weights: the part of the state dict that training changes.
-    """
-
-    epochs: int
-    scores: dict[str, float]
-    weights: dict[str, Tensor]
-
-    @classmethod
-    def of(cls, model: nn.Module, epochs: int, scores: dict[str, float]) -> Best:
-        return cls(epochs, scores, {name: tensor.clone() for name, tensor in _trained_state(model).items()})
-
-
 def _fit(
-    job: Job, options: TrainingSettings, seed: int, state: _Resume, live: Live
+    job: Job, options: TrainingSettings, seed: int, state: State, live: Live
 ) -> tuple[list[dict[str, float]], dict[str, float] | None]:
     device, dtype = pick_device(), pick_dtype(options.precision, pick_device())
     accelerator = Accelerator(mixed_precision="bf16" if dtype == torch.bfloat16 else "no", cpu=device.type == "cpu")
@@ -277,12 +260,6 @@ def _groups(job: Job, options: TrainingSettings) -> list[dict]:
     return result
 
 
-def _trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """The part of the state dict that training changes: trained parameters and all buffers."""
-    frozen = {name for name, parameter in model.named_parameters(remove_duplicate=False) if not parameter.requires_grad}
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
-
-
 def _shown(scores: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
 
@@ -328,42 +305,3 @@ class _Average:
         self.steps = state["steps"]
         for mean, stored in zip(self.means, state["means"], strict=True):
             mean.copy_(stored)
-
-
-class _Resume:
-    """The state after an epoch, on disk, bound to one set of inputs and settings."""
-
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        self.path, self.fingerprint = path, fingerprint
-
-    def load(self, model: nn.Module, optimizer, average: _Average) -> tuple[int, Best | None, list]:
-        """(first epoch to run, best so far, history): where the last run stopped, or the beginning."""
-        try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-            fingerprint = state["fingerprint"]  # whatever else lies there has none
-        except FileNotFoundError:
-            return 0, None, []
-        except Exception as error:
-            print(f"{self.path} cannot be read ({type(error).__name__}): training starts from the beginning")
-            return 0, None, []
-        if fingerprint != self.fingerprint:
-            print(f"{self.path} belongs to other settings or data: training starts from the beginning")
-            return 0, None, []
-        model.load_state_dict(state["weights"], strict=False)
-        optimizer.load_state_dict(state["optimizer"])
-        average.load(state["average"])
-        print(f"resumed from {self.path} after epoch {state['epochs']}")
-        return state["epochs"], Best(**state["best"]), state["history"]
-
-    def save(self, model: nn.Module, optimizer, average: _Average, epochs: int, best: Best, history: list) -> None:
-        state = {
-            "fingerprint": self.fingerprint,
-            "weights": _trained_state(model),
-            "optimizer": optimizer.state_dict(),
-            "average": average.state(),
-            "epochs": epochs,
-            "best": vars(best),
-            "history": history,
-        }
-        with atomic_write(self.path, "wb") as file:
-            torch.save(state, file)
