@@ -21,9 +21,8 @@ import numpy as np
 from aiohttp import ClientPayloadError, web
 from aiohttp.http import HttpProcessingError
 
-from app import KINDS
-from app.captioner import PictureCaptioner
-from captioning.core import settings as schema
+from app import KINDS, load_captioner
+from app.captioner import Captioner
 from captioning.core.errors import UserError
 from captioning.core.pictures import ImageFault
 from captioning.features.images import Preprocess, decode
@@ -56,15 +55,19 @@ class Sent(ImageFiles):
         return decode(self.content, self.preprocess, self.paths[row])
 
 
-def serve(settings: schema.Settings, port: int) -> None:
-    """Serves until it is interrupted. Raises UserError when nothing is trained, or the port is taken."""
+def serve(models: dict[str, str | Path], port: int) -> None:
+    """Serves until it is interrupted. Raises UserError when no model can be loaded, or the port is taken.
+
+    Args:
+        models: what the page's address calls each captioner: its folder.
+    """
     captioners, faults = {}, []
-    for kind in KINDS:
+    for name, folder in models.items():
         try:
-            captioners[kind] = PictureCaptioner(kind, settings)
+            captioners[name] = load_captioner(folder)
         except UserError as error:
             faults.append(str(error))
-            print(f"without {KINDS[kind]}: {error}", flush=True)
+            print(f"without {KINDS.get(name, name)}: {error}", flush=True)
     if not captioners:
         raise UserError("; ".join(faults))
     try:
@@ -77,13 +80,13 @@ def serve(settings: schema.Settings, port: int) -> None:
         raise
 
 
-def application(captioners: dict[str, PictureCaptioner]) -> web.Application:
+def application(captioners: dict[str, Captioner]) -> web.Application:
     """The page of these captioners, which work on one picture at a time."""
     worker = ThreadPoolExecutor(1)
     uploads = asyncio.Semaphore(MOST_UPLOADS)
 
     async def trained(_: web.Request) -> web.Response:
-        return web.json_response({kind: KINDS[kind] for kind in captioners})
+        return web.json_response({name: KINDS.get(name, name) for name in captioners})
 
     async def captions(request: web.Request) -> web.Response:
         if request.headers.get("Content-Type") != "application/octet-stream":  # aiohttp's content_type has a default
@@ -103,10 +106,10 @@ def application(captioners: dict[str, PictureCaptioner]) -> web.Application:
             picture = Sent(content, captioner.encoder.preprocess)
             loop = asyncio.get_running_loop()
             try:
-                found = await loop.run_in_executor(worker, lambda: next(captioner(picture, int(count))))
+                found = await loop.run_in_executor(worker, lambda: next(captioner.each(picture, int(count))))
             except ImageFault as error:
                 return fault(422, str(error))
-        return web.json_response({"captions": [caption.text for caption in found]})
+        return web.json_response({"captions": [caption.caption for caption in found]})
 
     async def end(_: web.Application) -> None:
         worker.shutdown(wait=False, cancel_futures=True)

@@ -18,11 +18,11 @@ from app import web
 from app.captioner import Caption
 from captioning.features.images import clip_preprocess
 
-def captioner(picture, count):
+def each(picture, count):
     picture.pixels(0)
     yield [Caption("a dog runs", 0.0, 1.0, 1.0)] * count
 
-captioner.encoder = SimpleNamespace(preprocess=clip_preprocess(32))
+captioner = SimpleNamespace(each=each, encoder=SimpleNamespace(preprocess=clip_preprocess(32)))
 web.UPLOAD_SECONDS = float(sys.argv[1])
 try:
     asyncio.run(web._until_interrupted(web.application({"clipcap": captioner}), 0))

@@ -7,7 +7,7 @@ write `checkpoints/vgg16` and `checkpoints/clip`; the extraction stages and the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -72,6 +72,18 @@ def load_clip(
     return _encoder("models.clip", tower.eval(), tower, preprocess, attributes, folder, precision, device, normalize)
 
 
+def load_encoder(
+    folder: str | Path, made: Mapping[str, str], precision: str = "auto", device: torch.device | None = None
+) -> Encoder:
+    """The encoder in a checkpoint folder of any kind, set to give such features as `made` describes.
+
+    Args:
+        made: attributes of a feature store; its `layer` and `normalization` are what an encoder leaves open.
+    """
+    kind = _read_config(folder, *LOADERS)["network"]
+    return LOADERS[kind](folder, made, precision, device)
+
+
 def _shape(sizes: clip.CLIPConfig) -> str:
     layers = "-".join(map(str, sizes.vision_layers)) if sizes.is_resnet else sizes.vision_layers
     kind = "resnet" if sizes.is_resnet else f"vit/{sizes.vision_patch_size}"
@@ -119,6 +131,13 @@ def cast_products(network: nn.Module, dtype: torch.dtype) -> None:
             module.proj.data = module.proj.data.to(dtype)
 
 
+# For each kind of network: what sets it to give features that have these attributes
+LOADERS = {
+    "vgg16": lambda folder, made, *how: load_vgg16(folder, made.get("layer", "fc7"), *how),
+    "clip": lambda folder, made, *how: load_clip(folder, made.get("normalization") == "l2", *how),
+}
+
+
 # Checkpoint folders
 
 
@@ -161,15 +180,14 @@ def _save(folder, kind: str, network: nn.Module, sizes: dict, preprocess: Prepro
     write_json(folder / "config.json", {"network": kind, **sizes, "preprocess": preprocess.to_dict(), **extra})
 
 
-def _read_config(folder: str | Path, kind: str) -> dict:
-    path = Path(folder) / "config.json"
-    with opening(
-        path, f"the config of a {kind} checkpoint", f"stage finetune_{kind} writes it: `dvc repro finetune_{kind}`"
-    ):
+def _read_config(folder: str | Path, *kinds: str) -> dict:
+    path, kind = Path(folder) / "config.json", " or ".join(kinds)
+    stages = " or ".join(f"finetune_{kind}" for kind in kinds)
+    with opening(path, f"the config of a {kind} checkpoint", f"stage {stages} writes it: `dvc repro`"):
         config = json.loads(path.read_text(encoding="utf-8"))
         found = config["network"]
         Preprocess.from_dict(config["preprocess"])
-    if found != kind:
+    if found not in kinds:
         raise UserError(f"{path} describes a {found} network; a {kind} is needed")
     return config
 

@@ -72,11 +72,14 @@ class Consensus:
 
 def consensus_of(options: GenerateSettings, store: FeatureStore, data: Data, text: Text) -> Consensus | None:
     """What the settings ask for; None where that is nothing."""
-    if not options.consensus:
-        return None
+    return Consensus(*table_of(store, data), text, options.consensus) if options.consensus else None
+
+
+def table_of(store: FeatureStore, data: Data) -> tuple[np.ndarray, list[list[str]]]:
+    """What `Consensus` is made from: features (N, D), grids pooled, and captions as tokens of the training images."""
     references = {image: captions for image, captions in data.tokens("train").items() if captions}
-    features = store.load(list(references))
-    return Consensus(features, list(references.values()), text, options.consensus)
+    features = torch.from_numpy(store.load(list(references)))
+    return torch.cat([_pooled(part) for part in features.split(BLOCK)]).numpy(), list(references.values())
 
 
 def best_captions(
