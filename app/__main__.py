@@ -118,8 +118,12 @@ def _caption(
 ) -> None:
     """Captions each model's pictures; `skipped` gets those that are none, and why."""
     from app.captioner import Readable
+    from app.folder import project_of
+    from app.origin import learned_from
 
     captioners = {kind: load_captioner(models[kind]) for kind in left}  # all, before the first begins
+    if learned := learned_from(project_of(Path(next(iter(models.values()))))):
+        print(f"learned from {learned}", file=sys.stderr)
     for kind, captioner in captioners.items():
         paths = [path for path in left[kind] if path not in skipped]
         files = Readable(paths, captioner.encoder.preprocess)
