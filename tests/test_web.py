@@ -104,7 +104,7 @@ def server(project):
     yield server
     seconds, errors = server.end()
     assert errors == ""
-    assert seconds < 5
+    assert seconds < 20  # 2 on an idle machine
 
 
 def upload(length: int, sent: bytes) -> bytes:

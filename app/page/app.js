@@ -32,7 +32,7 @@ async function asked(address, options) {
 class Card {
   constructor(picture) {
     Object.assign(this, { picture, rows: [], stale: true });
-    this.image = el("img", { src: URL.createObjectURL(picture), alt: picture.name });
+    this.image = el("img", { src: URL.createObjectURL(picture), alt: picture.name, decoding: "async", loading: "lazy" });
     this.image.onerror = () => this.image.replaceWith(el("span", { className: "absent" }, "no preview"));
     this.captions = el("div", { className: "captions" }, el("p", { className: "note" }, "waiting …"));
     this.away = el("button", { type: "button", onclick: () => this.remove() }, "Remove");
