@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from app.captioner import Caption, Captioner
-from captioning.evaluation.report.words import words
 from captioning.features.images import Preprocess, decode
 from captioning.features.pixels import ImageFiles
+from captioning.search.words import words
 
 MOST_CAPTIONS, MOST_SEED, HIGHEST = 20, 2**31 - 1, 2.0
 METHODS = ("beams", "nucleus")

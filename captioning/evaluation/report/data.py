@@ -25,9 +25,9 @@ from captioning.core.settings import read_yaml
 from captioning.data.caption_files import read_candidates, read_json
 from captioning.data.dataset import Data, load_data
 from captioning.evaluation import scene_facts
-from captioning.evaluation.report.words import words
 from captioning.evaluation.tables import MORE
 from captioning.metrics.coco import TITLES
+from captioning.search.words import words
 from scenes.english import ing
 from scenes.words import ACTION_WORDS, NOUNS
 
