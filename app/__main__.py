@@ -18,20 +18,21 @@ from captioning.core.errors import UserError, command
 from captioning.core.paths import checkpoint
 from captioning.core.progress import track
 
-EXAMPLES = """examples:
-  python -m app photo.jpg another.png
-  python -m app --captioner both --captions 5 photo.jpg
-  python -m app holiday/ 'more/*.jpg' --out captions.jsonl   # the same command again goes on where it ended
-  find . -name '*.jpg' | python -m app - --out captions.csv
-  python -m app --model my-captioner/ photo.jpg              # a folder of commands.export
-  python -m app --web
+HERE = f"python -m {__package__}"
+EXAMPLES = f"""examples:
+  {HERE} photo.jpg another.png
+  {HERE} --captioner both --captions 5 photo.jpg
+  {HERE} holiday/ 'more/*.jpg' --out captions.jsonl   # the same command again goes on where it ended
+  find . -name '*.jpg' | {HERE} - --out captions.csv
+  {HERE} --model my-captioner/ photo.jpg              # a folder of commands.export
+  {HERE} --web
 """
 MOST_CAPTIONS = 100
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m app", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=HERE, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Captions pictures, a line a caption, by the captioners in checkpoints/.",
     )  # fmt: skip
     add = parser.add_argument

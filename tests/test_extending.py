@@ -85,10 +85,11 @@ from captioning.core import settings as schema
 from captioning.core.device import seed_everything
 from captioning.core.paths import features
 from captioning.data.dataset import load_data
-from captioning.decoders.checkpoint import Decoder, config_from, feature_identity
+from captioning.decoders.checkpoint import Decoder, feature_identity
 from captioning.decoders.vocabulary import word_vocabulary
 from captioning.features.store import FeatureStore
 from captioning.training.decoder import DecoderData, train_decoder
+from captioning.weights.checkpoint import config_from
 from models.bigram import BigramConfig, from_sizes
 from stages import stage
 
@@ -171,7 +172,6 @@ EDITS = {
     ],
     "captioning/evaluation/report/page/dom.js": [('lstm: "LSTM", ', 'lstm: "LSTM", bigram: "Bigram", ')],
     "captioning/evaluation/report/page/run.js": [('train_clipcap: ', 'train_bigram: "Bigram", train_clipcap: ')],
-    "captioning/evaluation/report/cards.py": [('if name == "lstm"', 'if name in ("lstm", "bigram")')],
     "app/__init__.py": [('"lstm": "LSTM"', '"lstm": "LSTM", "bigram": "Bigram"')],
     "dvc.yaml": [
         ("\n  generate:\n", TRAIN_STAGE + "  generate:\n"),

@@ -34,6 +34,14 @@ GPT2_REPOSITORIES = {  # short name: its repositories on the Hugging Face hub, t
 }
 GPT2_FILES = ("config.json", "generation_config.json", "model.safetensors", "vocab.json", "merges.txt",
               "tokenizer.json", "tokenizer_config.json")  # fmt: skip
+PRETRAINED = {  # network: the setting that names its weights, and for some names a repository with them on the hub
+    "vgg16": ("vgg16.weights", {"imagenet": "timm/vgg16.tv_in1k"}),
+    "clip": ("clip.weights", {
+        "ViT-B/32": "openai/clip-vit-base-patch32", "ViT-B/16": "openai/clip-vit-base-patch16",
+        "ViT-L/14": "openai/clip-vit-large-patch14", "ViT-L/14@336px": "openai/clip-vit-large-patch14-336",
+    }),
+    "clipcap": ("model.gpt2", {name: repositories[0] for name, repositories in GPT2_REPOSITORIES.items()}),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

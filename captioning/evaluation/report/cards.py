@@ -21,14 +21,9 @@ from captioning.data.dataset import load_data
 from captioning.evaluation import mistakes
 from captioning.metrics.coco import TITLES
 from captioning.training.card import describe_captioner, describe_data
-from captioning.weights.sources import GPT2_REPOSITORIES
+from captioning.weights.sources import PRETRAINED
 
 EXAMPLES = 10  # of the best, and of the worst
-VGG16_HUB = {"imagenet": "timm/vgg16.tv_in1k"}  # a network's setting: its repository on the hub
-CLIP_HUB = {
-    "ViT-B/32": "openai/clip-vit-base-patch32", "ViT-B/16": "openai/clip-vit-base-patch16",
-    "ViT-L/14": "openai/clip-vit-large-patch14", "ViT-L/14@336px": "openai/clip-vit-large-patch14-336",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -196,13 +191,12 @@ def curves(folder: Path) -> dict[str, dict[int, float]]:
 
 def base_models(settings: Settings, name: str) -> list[str]:
     """The hub's names of the pretrained networks that a captioner builds on."""
-    if name == "lstm":
-        found = [None if settings.vgg16.features else VGG16_HUB.get(settings.vgg16.weights)]
-    else:
-        found = [
-            None if settings.clip.features else CLIP_HUB.get(settings.clip.weights),
-            GPT2_REPOSITORIES.get(settings.model.gpt2, (None,))[0],
-        ]
+    found = []
+    for key, repositories in filter(None, map(PRETRAINED.get, (paths.ENCODER_OF[name], name))):
+        group, setting = key.split(".")
+        options = getattr(settings, group)
+        if not getattr(options, "features", None):  # imported features have an encoder of their own
+            found.append(repositories.get(getattr(options, setting)))
     return [one for one in found if one]
 
 
