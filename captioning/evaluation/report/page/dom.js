@@ -80,6 +80,12 @@ function duration(seconds) {
   return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
 }
 
+/** A note of a stage as a sentence, what stands in backquotes as code. */
+function sentence(note) {
+  const whole = note.charAt(0).toUpperCase() + note.slice(1) + (/[.!?]$/u.test(note) ? "" : ".");
+  return whole.split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part));
+}
+
 /** Sets the page's address without a new entry in the history. */
 function address(hash) {
   try {

@@ -11,7 +11,7 @@ function drawTop(place) {
       el("p", { class: "eyebrow" }, `${source} · ${plural(images.length, `${split} image`)}`),
       el("h1", {}, headline()),
       el("p", { class: "lead" }, tested()),
-      models.filter((name) => more.notes[name]).map((name) => el("p", { class: "warning" }, more.notes[name])),
+      models.filter((name) => more.notes[name]).map((name) => el("p", { class: "warning" }, sentence(more.notes[name]))),
       el("p", { class: "note" }, "In small print: 95% intervals over images. People are each reference against the image's others, so they have ",
         "one reference fewer; ", el("a", { href: "#scores" }, "all scores"), " show the captioners with one fewer, too.")),
     glance());
@@ -68,7 +68,7 @@ function drawScores(place) {
     folded(scoreTable()),
     folded(testTable(), el("p", { class: "note" }, "p: how often swapping the two captions at random, image by image, makes as large a difference. ",
       "Effect: mean difference of an image over its standard deviation. Seven metrics are seven tests: one p of 0.04 alone is no finding.")),
-    folded(moreTable(), ...Object.entries(notes).filter(([key]) => !REPORT.models.includes(key)).map(([, note]) => el("p", { class: "note" }, note))),
+    folded(moreTable(), ...Object.entries(notes).filter(([key]) => !REPORT.models.includes(key)).map(([, note]) => el("p", { class: "note" }, sentence(note)))),
     ...(Object.keys(diversity).length ? [folded(diversityTable())] : []),
     folded(mistakesTable()),
     ...(Object.keys(facts).length ? [folded(factsTable())] : []));
