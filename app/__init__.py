@@ -15,11 +15,13 @@ def load_captioner(model: str | Path) -> Captioner:
     """A captioner, ready for `captioner(["a.jpg", picture])`.
 
     Args:
-        model: one of a project's checkpoints (checkpoints/clipcap), or a folder that `commands.export` wrote.
+        model: one of a project's checkpoints (checkpoints/clipcap), a folder that `commands.export` wrote, or USER/NAME
+            of one that it uploaded to the Hugging Face hub.
 
     Raises:
         UserError: it cannot be found or used; says why.
     """
     from app.captioner import Captioner  # torch is imported only when something is to be captioned
+    from app.hub import found
 
-    return Captioner(model)
+    return Captioner(found(model))

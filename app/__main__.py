@@ -39,7 +39,7 @@ def parsed() -> argparse.Namespace:
     add("pictures", nargs="*", metavar="PICTURE", help="a file, a folder, a glob, or - for a list on standard input")
     which = parser.add_mutually_exclusive_group().add_argument
     which("--captioner", choices=[*KINDS, "both"], default="clipcap", help="in checkpoints/; default: clipcap")
-    which("--model", metavar="FOLDER", help="an exported captioner instead")
+    which("--model", metavar="FOLDER", help="an exported captioner instead, or USER/NAME of the Hugging Face hub")
     add("--captions", type=int, default=1, metavar="N", help="different captions of each picture; default: 1")
     add(
         "--out", metavar="FILE", help="a .jsonl or .csv to write, with probabilities; pictures in it are not done again"
