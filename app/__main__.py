@@ -119,11 +119,10 @@ def _caption(
 ) -> None:
     """Captions each model's pictures; `skipped` gets those that are none, and why."""
     from app.captioner import Readable
-    from app.folder import project_of
     from app.origin import learned_from
 
     captioners = {kind: load_captioner(models[kind]) for kind in left}  # all, before the first begins
-    if learned := learned_from(project_of(Path(next(iter(models.values()))))):
+    if learned := learned_from(next(iter(captioners.values())).folder):
         print(f"learned from {learned}", file=sys.stderr)
     for kind, captioner in captioners.items():
         paths = [path for path in left[kind] if path not in skipped]

@@ -25,7 +25,6 @@ from aiohttp.http import HttpProcessingError
 
 from app import KINDS, load_captioner
 from app.captioner import Captioner
-from app.folder import project_of
 from app.origin import learned_from, samples
 from app.wanted import Wanted
 from captioning.core.errors import UserError
@@ -64,8 +63,7 @@ def serve(models: dict[str, str | Path], port: int) -> None:
     if not captioners:
         raise UserError("; ".join(faults))
     try:
-        project = project_of(Path(next(iter(models.values()))))
-        asyncio.run(_until_interrupted(application(captioners, project), port))
+        asyncio.run(_until_interrupted(application(captioners), port))
     except KeyboardInterrupt:
         pass
     except OSError as error:
@@ -74,21 +72,18 @@ def serve(models: dict[str, str | Path], port: int) -> None:
         raise
 
 
-def application(captioners: dict[str, Captioner], project: Path) -> web.Application:
-    """The page of these captioners, which work on one picture at a time.
-
-    Args:
-        project: the folder whose data/ they learned from, if it is there.
-    """
+def application(captioners: dict[str, Captioner]) -> web.Application:
+    """The page of these captioners, which work on one picture at a time and learned from the same data."""
     worker = ThreadPoolExecutor(1)
     uploads = asyncio.Semaphore(MOST_UPLOADS)
-    pictures = samples(project)
+    folder = next(iter(captioners.values())).folder
+    pictures = samples(folder)
 
     async def about(_: web.Request) -> web.Response:
         return web.json_response(
             {
                 "captioners": {name: KINDS.get(name, name) for name in captioners},
-                "learned": learned_from(project),
+                "learned": learned_from(folder),
                 "samples": [path.name for path in pictures],
                 "temperature": next(iter(captioners.values())).how.generate.diverse.temperature,
             }

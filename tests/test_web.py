@@ -16,16 +16,16 @@ import small_project
 
 from app import load_captioner
 from app.origin import learned_from, samples
+from commands.export import export
 
 SERVER = """
 import asyncio, sys
-from pathlib import Path
 from app import load_captioner, web
 
 web.UPLOAD_SECONDS = float(sys.argv[1])
 captioners = {kind: load_captioner(f"checkpoints/{kind}") for kind in ("clipcap", "lstm")}
 try:
-    asyncio.run(web._until_interrupted(web.application(captioners, Path('.')), 0))
+    asyncio.run(web._until_interrupted(web.application(captioners), 0))
 except KeyboardInterrupt:
     pass
 """
@@ -172,7 +172,7 @@ def test_what_cannot_be_asked_is_refused(server, query, told):
 def test_samples_are_test_pictures_and_nothing_else(server, project):
     about = json.loads(server.asked("/about", {}, "GET", b"")[1])
     assert about["captioners"] == {"clipcap": "ClipCap", "lstm": "LSTM"}
-    assert about["learned"] == "scenes: 6 drawings, 21 words; for photographs see README.md, “Flickr8k”"
+    assert about["learned"] == "scenes: 6 drawings, 21 words; for photographs see the project's README, “Flickr8k”"
     assert about["samples"] == ["6.png", "7.png"] and about["temperature"] == 0.5
     status, headers, content = server.got("/samples/1")
     assert (status, headers["Content-Type"], content) == (200, "image/png", (project / "pictures/7.png").read_bytes())
@@ -181,8 +181,16 @@ def test_samples_are_test_pictures_and_nothing_else(server, project):
         assert server.got(f"/samples/{address}")[0] == 404
 
 
-def test_a_project_without_data_has_no_samples(tmp_path):
-    assert learned_from(tmp_path) is None and samples(tmp_path) == []
+def test_a_captioner_without_data_beside_it_has_no_samples(tmp_path, project):
+    folder = tmp_path / "checkpoints/lstm"
+    assert learned_from(folder) is None and samples(folder) == []
+    (tmp_path / "data").mkdir()
+    statistics = {"source": "folder", "splits": {"train": {"images": 6000}}, "vocabulary": 2500}
+    (tmp_path / "data/statistics.json").write_text(json.dumps(statistics))
+    assert learned_from(folder) == "folder: 6,000 pictures, 2,500 words"
+    export(project / "checkpoints/lstm", tmp_path / "given")
+    assert learned_from(tmp_path / "given").startswith("scenes: 6 drawings, 21 words")
+    assert samples(tmp_path / "given") == []
 
 
 @pytest.mark.parametrize(
