@@ -122,8 +122,11 @@ def _caption(
 ) -> None:
     """Captions each model's pictures; `skipped` gets those that are none, and why."""
     from app.captioner import Readable
+    from app.origin import learned_from
 
     captioners = {kind: load_captioner(models[kind]) for kind in left}  # all, before the first begins
+    if learned := learned_from(next(iter(captioners.values())).folder):
+        print(f"learned from {learned}", file=sys.stderr)
     for kind, captioner in captioners.items():
         paths = [path for path in left[kind] if path not in skipped]
         files = Readable(paths, captioner.encoder.preprocess)

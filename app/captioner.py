@@ -121,6 +121,7 @@ class Captioner:
     defaults where there is neither.
 
     Attributes:
+        folder: where it lies.
         decoder, encoder: the networks; `decoder.kind` is clipcap or lstm.
         how: seed, `generate` and `extract`.
 
@@ -129,7 +130,7 @@ class Captioner:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        folder = Path(folder).expanduser()
+        self.folder = folder = Path(folder).expanduser()
         self.decoder = load(folder)
         self.how = folders.How.of(folder, self.decoder.kind)
         self.encoder = _encoder(folder, self.decoder, self.how.extract.precision)

@@ -23,6 +23,7 @@ from app import KINDS
 from app.captioner import Captioner
 from app.folder import CAPTIONS, ENCODER, HOW, TABLE, encoder_of, table
 from app.hub import online
+from app.origin import LEARNED, learned_from
 from captioning.core import paths
 from captioning.core import settings as schema
 from captioning.core.errors import UserError, command, in_a_line
@@ -77,7 +78,8 @@ def export(source: Path, folder: Path, half: bool = False, name: str = "") -> No
         if others := getattr(how.generate.ensemble, decoder.kind):
             print(f"note: it captions alone, without {', '.join(others)} of generate.ensemble")
         alone = how.generate.model_copy(update={"ensemble": schema.EnsembleSettings(lstm=[], clipcap=[])})
-        write_json(written / CONFIG, config | {HOW: how.model_copy(update={"generate": alone}).model_dump()})
+        how = how.model_copy(update={"generate": alone})
+        write_json(written / CONFIG, config | {HOW: how.model_dump(), LEARNED: learned_from(source)})
         images = 0
         if captioner.consensus:
             features, captions = table(source, decoder)
