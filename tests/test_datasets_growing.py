@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from project_copy import TINY, commit, lay, ran, run
 from ruamel.yaml import YAML
 from small_data import ROOT, data_settings, photo, photos, write
-from test_pipeline import TINY, commit, lay, ran, run
 
 from captioning.core import settings as schema
 from captioning.core.errors import UserError
