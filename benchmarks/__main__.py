@@ -1,4 +1,4 @@
-"""Times our paths and the published loops in turn, and prints the README's table: `make bench`, or
+"""Times our paths and the published loops in turn, and prints the table of benchmarks/README.md: `make bench`, or
 
     python -m benchmarks [--rounds 3] [--only NAME ...] [--tiny] [--out FILE.json]
 

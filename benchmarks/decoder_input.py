@@ -1,7 +1,7 @@
-"""What it costs to put a training batch together, as a share of the step that it is for, for both decoders.
+"""The cost of putting a training batch together, as a share of its training step, for both decoders.
 
-Ours is an epoch of `captioning.training.batches`; the published way is a data loader over padded captions, one row a
-caption. Both are held against our steps, in the fastest precision: the faster the step, the more its input matters.
+Ours is an epoch of `captioning.training.batches`; the published way is a data loader over padded captions,
+one row a caption. Both are divided by our step time in the fastest precision, where input matters most.
 """
 
 import itertools

@@ -1,14 +1,16 @@
-"""Do the scores of single captions rank them as people do? Kendall's tau with the two sets of judgements of Flickr8k:
+"""Kendall's tau between the scores of single captions and people's judgements, on Flickr8k's two sets:
 
     python -m benchmarks.human_judgements FOLDER     # Flickr8k_text, with its two files of judgements
 
-Both judge captions of one photograph beside another photograph (Hodosh et al. 2013, https://doi.org/10.1613/jair.3994).
-The protocol is that of CLIPScore's authors (Hessel et al. 2021, https://arxiv.org/abs/2104.08718, appendix A), so that
-the numbers can be held against their Table 1:
+Both judge captions of one photograph beside another photograph (Hodosh et al. 2013,
+https://doi.org/10.1613/jair.3994). The protocol is that of CLIPScore's authors (Hessel et al. 2021,
+https://arxiv.org/abs/2104.08718, appendix A), so that the numbers compare with their Table 1:
 
-- ExpertAnnotations.txt: three people gave 1 to 4 each; every rating is a row. Captions that are among the photograph's
+- ExpertAnnotations.txt: three people gave 1 to 4 each; every rating is a row. Captions that are among the
+photograph's
   own references are left out. Tau-c.
-- CrowdFlowerAnnotations.txt: the share of at least three people who said that the caption describes the photograph.
+- CrowdFlowerAnnotations.txt: the share of at least three people who said that the caption describes the
+photograph.
   References equal to a judged caption are taken out of that photograph's references. Tau-b.
 
 Flickr8k's official archive of texts holds both files; Kaggle's layout does not. Five minutes on one core.
@@ -37,7 +39,7 @@ PUBLISHED = {
 
 
 class Judgements(NamedTuple):
-    """Captions, each with the references it is scored against, and what people thought of it: N of each."""
+    """N captions, the references that each is scored against, and people's ratings of them."""
 
     references: list[list[str]]
     captions: list[str]
@@ -85,10 +87,10 @@ def correlations(judgements: Judgements, variant: str) -> dict[str, float]:
 
 
 def kendall(scores: np.ndarray, ratings: np.ndarray, variant: str) -> float:
-    """Kendall's tau-b or tau-c of two rankings, (N,) each, with ties; made for few different ratings.
+    """Kendall's tau-b or tau-c of two rankings, (N,) each, with ties; fast for few different ratings.
 
-    tau-b divides by the pairs without a tie in each (Kendall 1945), tau-c by what a table of so many rows could reach
-    (Stuart 1953).
+    tau-b divides by the pairs without a tie in each (Kendall 1945), tau-c by the maximum for a table of that
+    many rows (Stuart 1953).
     """
     levels = np.unique(ratings)
     groups = [np.sort(scores[ratings == level]) for level in levels]

@@ -1,4 +1,4 @@
-"""What the benchmarks work on: real captions, photographs and token counts where they are at hand, scenes otherwise."""
+"""The benchmarks' data: real captions, photographs and token counts where available, scenes otherwise."""
 
 import os
 import random
@@ -22,7 +22,7 @@ TOKENIZER = ("GPT2_TOKENIZER", (BESIDE / "gpt2-tokenizer", ROOT / "downloads" / 
 
 
 def locate(place: tuple[str, tuple[Path, ...]]) -> Path | None:
-    """The folder that an environment variable names, or the first of the usual ones that is there."""
+    """The folder that an environment variable names, or the first usual one that exists."""
     variable, usual = place
     if os.environ.get(variable):
         return Path(os.environ[variable]).expanduser()
@@ -65,8 +65,9 @@ def gpt2_text() -> Text:
 def tokens(text: Text, count: int) -> list[list[list[int]]]:
     """Token ids of five captions of each of `count` images.
 
-    None holds token 0, which the published loop takes for padding: instead of a caption with an exclamation mark
-    (GPT-2's token 0) the image's next one stands twice, and an end-of-text token of that number gets another.
+    No caption holds token 0, which the published loop treats as padding: a caption with an exclamation mark
+    (GPT-2's token 0) is replaced by the image's next one, and an end-of-text token of that number by another
+    token.
     """
     flat = iter(text.encode([caption for of_image in captions(count) for caption in of_image]))
     encoded = [[next(flat) for _ in range(5)] for _ in range(count)]
@@ -87,7 +88,7 @@ def photographs(count: int, folder: Path) -> list[str]:
 
 
 def described() -> dict[str, str]:
-    """What was found, for the record, without the paths of this machine."""
+    """A description of the data found, without this machine's paths."""
     return {
         "captions": "Flickr8k's" if locate(FLICKR8K) else "scenes'",
         "tokenizer": "GPT-2's" if locate(TOKENIZER) else "trained on the captions",

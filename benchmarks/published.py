@@ -1,19 +1,21 @@
-"""The loops that people publish, written anew so that ours can be held against them.
+"""The published loops, re-created to compare ours with.
 
 What is re-created, batch by batch, and from where:
 
-- `PaddedCaptions`, `training_loader`, `training_step`, `as_published`: `train.py` of rmokady/CLIP_prefix_caption. A row
-  is one caption, padded to the longest of the data set; the prefix is computed for every caption; logits at every
-  position, those of the prefix and of padding too; fp32; AdamW. With a frozen GPT-2 the optimiser gets the mapping
-  network's weights alone, while GPT-2's gradients are still computed, and zeroed.
-- `beam_search`: `generate_beam` of its `predict.py`. One image; every step runs the whole sequence of every beam again.
-- `extract`: its `parse_coco.py`. A batch of one in fp32, in one process, for every caption of an image.
-- `lstm_beam_search`: the usual caption script of LSTM captioners (as in Show, Attend and Tell's reimplementations): one
+- `PaddedCaptions`, `training_loader`, `training_step`, `as_published`: `train.py` of
+rmokady/CLIP_prefix_caption. A row
+  is one caption, padded to the longest of the data set; the prefix is computed for every caption; logits at
+  every position, those of the prefix and of padding too; fp32; AdamW. With a frozen GPT-2 the optimiser gets
+  the mapping network's weights alone, while GPT-2's gradients are still computed, and zeroed.
+- `beam_search`: `generate_beam` of its `predict.py`. One image; every step runs the whole sequence of every
+beam again. - `extract`: its `parse_coco.py`. A batch of one in fp32, in one process, for every caption of an
+image. - `lstm_beam_search`: the usual caption script of LSTM captioners (as in Show, Attend and Tell's
+reimplementations): one
   image at a time, its beams as the batch, one LSTM step a word.
 - `score`: `COCOEvalCap.evaluate` of pycocoevalcap without SPICE, in its order and with its own classes.
 
-Two things differ, for both sides alike: captions end with GPT-2's end-of-text token, and where the authors stop at a
-full stop the searches here stop at a given token. What they wrap in progress bars and prints runs without.
+Two things differ, on both sides: captions end with GPT-2's end-of-text token, and the searches stop at a
+given token where the authors stop at a full stop. Progress bars and prints are left out.
 """
 
 from collections.abc import Callable
@@ -29,11 +31,12 @@ from transformers import GPT2LMHeadModel
 from models.clipcap import Attention, ClipCap
 from models.lstm import LSTMDecoder
 
-# ---- training ------------------------------------------------------------------------------------------------------
+# ---- training
+# ------------------------------------------------------------------------------------------------------
 
 
 class PaddedCaptions(Dataset):
-    """Item i is caption i: its tokens, padded here and now, their mask with the prefix's, and its image's embedding."""
+    """Item i is caption i: its tokens, padded on access, the mask of prefix and tokens, and its image's embedding."""
 
     def __init__(self, captions: list[list[list[int]]], features: Tensor, prefix_len: int) -> None:
         self.tokens = [torch.tensor(caption) for of_image in captions for caption in of_image]
@@ -58,7 +61,7 @@ def training_loader(dataset: PaddedCaptions, batch_size: int) -> DataLoader:
 
 
 def as_published(model: ClipCap) -> ClipCap:
-    """The same weights in the authors' arithmetic; a frozen GPT-2 gets its gradients computed as theirs does."""
+    """The same weights in the authors' arithmetic; a frozen GPT-2's gradients are computed, as in their code."""
     model.gpt.requires_grad_(True)
     for module in list(model.clip_project.modules()):
         if isinstance(module, Attention):
@@ -75,7 +78,7 @@ def _einsum_attention(self: Attention, x: Tensor) -> Tensor:
 
 
 def training_loss(model: ClipCap, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Tokens (N, T), masks (N, P + T), embeddings (N, D) -> mean cross-entropy, where token 0 stands for padding."""
+    """Tokens (N, T), masks (N, P + T), embeddings (N, D) -> mean cross-entropy; token 0 is padding."""
     tokens, mask, features = batch
     length = model.config.prefix_len
     prefix = model.clip_project(features).view(len(tokens), length, -1)  # (N, P, E)
@@ -101,12 +104,13 @@ def training_step(
 
 
 def optimizer_of(model: ClipCap) -> torch.optim.Optimizer:
-    """AdamW as transformers had it then: no weight decay by default, one parameter after another."""
+    """AdamW as in transformers at that time: no weight decay by default, one parameter after another."""
     trained = model.clip_project.parameters() if model.config.freeze_gpt2 else model.parameters()
     return torch.optim.AdamW(trained, lr=2e-5, weight_decay=0.0, eps=1e-6, foreach=False, fused=False)
 
 
-# ---- beam search ---------------------------------------------------------------------------------------------------
+# ---- beam search
+# ---------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -115,7 +119,8 @@ def beam_search(
 ) -> tuple[list[int], float]:
     """The best caption of one image's prefix (1, P, E), and its mean log-probability a token.
 
-    Beams are ranked by the mean, among finished and unfinished ones alike; it ends when all are finished.
+    Beams are ranked by the mean, finished and unfinished ones together; the search ends when all are
+    finished.
     """
     rows = prefix  # (K, P + t, E)
     scores = tokens = None  # (K,) sums, (K, t)
@@ -151,7 +156,8 @@ def lstm_beam_search(
 ) -> tuple[list[int], float]:
     """The best caption of one image's features (1, D), and its log-probability.
 
-    Whenever a beam ends, there is one less of them; the best of the finished is taken, or of the others at the end.
+    Whenever a beam ends, there is one less of them; the best of the finished is taken, or of the others at
+    the end.
     """
     norm, weight, bias = model.image_norm, model.embedding.weight, model.output_bias  # the output layer is tied
     inputs = norm(model.image(features))[:, None]  # (1, 1, E): the image is the first input
@@ -176,7 +182,8 @@ def lstm_beam_search(
     return caption, score
 
 
-# ---- extraction ----------------------------------------------------------------------------------------------------
+# ---- extraction
+# ----------------------------------------------------------------------------------------------------
 
 
 def preprocess(size: int, resize: int, interpolation: str, mean: tuple, std: tuple) -> Callable[[Image.Image], Tensor]:
@@ -204,7 +211,8 @@ def extract(
     return torch.cat(features)
 
 
-# ---- scoring -------------------------------------------------------------------------------------------------------
+# ---- scoring
+# -------------------------------------------------------------------------------------------------------
 
 
 def score(references: dict[str, list[str]], candidates: dict[str, str]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""A benchmark's outcome as a line of the README's table and as an entry of results.json."""
+"""A benchmark's outcome as a line of README.md's table and as an entry of results.json."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,7 +51,7 @@ def ms(seconds: float) -> str:
 
 
 def markdown(lines: list[Line]) -> str:
-    """The table for the README."""
+    """The table for README.md."""
     rows = ["| path | published | ours | times faster | goal | same result |", "| --- | --- | --- | --- | --- | --- |"]
     for line in lines:
         times = "" if line.factor is None else f"**{line.factor:.1f}**"

@@ -1,8 +1,8 @@
 """ClipCap's training step on the captions of eight images, forward to optimiser: one padded row a caption, or packed.
 
-The forward and backward passes are timed by themselves, too: the optimiser's work does not depend on the captions. Both
-sides get the same captions of the same images, another eight each round. Before the first round each computes the loss
-and the norm of the gradient without dropout, which must agree.
+The forward and backward passes are timed by themselves, too: the optimiser's work does not depend on the
+captions. Both sides get the same captions of the same images, another eight each round. Before the first
+round each computes the loss and the norm of the gradient without dropout, which must agree.
 """
 
 import statistics
@@ -139,7 +139,7 @@ def ours(sizes: dict[str, Any], dtype: torch.dtype) -> Run:
 
 
 class _Stopwatch:
-    """Seconds from its making to its call."""
+    """Seconds from its creation to its call."""
 
     def __init__(self) -> None:
         self.start, self.seconds = time.perf_counter(), 0.0
@@ -179,7 +179,7 @@ def _images(sizes: dict[str, Any], turn: int) -> np.ndarray:
 
 
 def _norm(model: torch.nn.Module) -> float:
-    """Of the mapping network's gradient, which every variant has; and then no gradients any more."""
+    """The norm of the mapping network's gradient, which every variant has. Then clears all gradients."""
     gradients = [parameter.grad for parameter in model.clip_project.parameters()]
     norm = torch.nn.utils.get_total_norm(gradients).item()
     model.zero_grad(set_to_none=True)

@@ -1,8 +1,9 @@
-"""Several ways to do the same thing, timed in turn: each in a process of its own, one working while others wait.
+"""Times several ways to do the same thing in turn, each in its own process, one working while the others wait.
 
-A side is a function `setup(sizes) -> run`; `run(round) -> dict` does the work once and returns what is to be compared.
-Every side lives in its own process, so that its peak memory is the operating system's own figure, and none profits from
-what another has warmed up. Rounds go a b c, b c a, c a b: a machine that slows down slows all of them.
+A side is a function `setup(sizes) -> run`; `run(round) -> dict` does the work once and returns what is
+compared. Each side has its own process, so that its peak memory is the operating system's figure and no side
+profits from another's warm caches. Rounds go a b c, b c a, c a b, so that a machine that slows down slows all
+of them.
 """
 
 import multiprocessing
@@ -22,7 +23,7 @@ Setup = Callable[[dict[str, Any]], Run]
 
 @dataclass
 class Timed:
-    """What one side took, round by round.
+    """The time, memory and results of one side, round by round.
 
     Attributes:
         seconds: of each round, or what its `run` returned under that name where only a part of it counts.
@@ -42,7 +43,7 @@ class Timed:
 
 
 def in_turn(sides: dict[str, Setup], sizes: dict[str, Any], rounds: int) -> dict[str, Timed]:
-    """Sets every side up, then runs them by turns. What a side's process raises is raised here."""
+    """Sets every side up, then runs them in turn. Raises what a side's process raises."""
     context = multiprocessing.get_context("spawn")
     pipes, processes, found = {}, {}, {name: Timed() for name in sides}
     try:
@@ -83,7 +84,7 @@ def _answer(pipe, name: str):
 
 
 def _work(pipe, setup: Setup, sizes: dict[str, Any]) -> None:
-    """The life of a side's process: set up, then run at every number that comes, until the pipe closes."""
+    """A side's process: sets up, then runs once for each number received, until the pipe closes."""
     try:
         run = setup(sizes)
         pipe.send(("ready", None))

@@ -1,13 +1,13 @@
-"""How much do image features say about captions? What ridge regression makes of them, for words of the dev captions:
+"""How much image features say about captions: ridge regression from features to the words of the dev captions:
 
     python -m benchmarks.words_in_features features/clip.h5      # after `dvc repro extract_clip`
 
-For each content word it predicts the share of an image's captions that contain it, from standardized features, as they
-are (linear) and by a Gaussian kernel, from a quarter, half and all of the training images. Printed are the explained
-share of the words' variance and the mean average precision of the 400 most frequent, both on dev, at the best of a few
-strengths of the penalty. Where twice the images gain little, more captions would not help a decoder of these features
-much; where the kernel gains little over the line, a larger network would not either. Under a minute for
-6,000 images on two cores.
+For each content word it predicts the share of an image's captions that contain it. It uses standardized
+features, linearly and with a Gaussian kernel, and a quarter, half and all of the training images. It prints
+the explained share of the words' variance and the mean average precision of the 400 most frequent words, both
+on dev, at the best of a few penalties. If doubling the images gains little, more captions would hardly help a
+decoder of these features. If the kernel gains little over the linear fit, a larger network would hardly help.
+Takes under a minute for 6,000 images on two cores.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def kernel_ridge(similar: Tensor, wanted: Tensor, asked: Tensor) -> dict[float, 
 
 
 def explained(predicted: Tensor, labels: Tensor, mean: Tensor) -> float:
-    """1 less the squared error over that of the mean (L,), all words together."""
+    """1 - squared error / squared error of the mean (L,), over all words."""
     return 1 - ((predicted - labels).square().sum() / (mean - labels).square().sum()).item()
 
 
 def kernels(train: Tensor, dev: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Of features (N, D) and (M, D): the linear kernel and the Gaussian one, as wide as the median distance."""
+    """The linear and the Gaussian kernel of features (N, D) and (M, D); the Gaussian's width is the median distance."""
     apart = torch.cdist(train, train).square()
     width = apart.median()
     return {

@@ -1,8 +1,8 @@
 """`python -m commands.preset NAME`: rewrites params.yaml for another data set, its comments kept.
 
-A preset is an overlay: the keys it names and nothing else. `scenes` is laid on first, and names every key that any
-other preset touches, so that one preset after another never leaves the first one's values behind; a setting that no
-preset names stays as you set it.
+A preset is an overlay and changes only the keys that it names. `scenes` is applied first. It names every key
+that any other preset names, so no value of an earlier preset is left. A setting that no preset names stays as
+you set it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def apply(name: str, params: Path = Path("params.yaml"), folder: Path = Path("pr
     yaml = YAML()  # keeps comments and order
     yaml.preserve_quotes, yaml.width = True, 120
     yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
-    settings.read_yaml(params)  # a file that is no YAML ends here, in one sentence
+    settings.read_yaml(params)  # stops here with a sentence if the file is not YAML
     values = yaml.load(params.read_text(encoding="utf-8"))
     changed: dict[str, tuple] = {}
     for overlay in dict.fromkeys([BASE, name]):

@@ -19,10 +19,10 @@ from captioning.metrics.meteor import Meteor
 
 
 def score_files(references: Path, candidates: Path, need_all: bool = False) -> tuple[Scores, dict[str, str]]:
-    """Reads, tokenizes and scores two files. Returns the scores, and the captions that were scored by id.
+    """Reads, tokenizes and scores two files. Returns the scores, and the scored captions by id.
 
-    Images without a candidate are left out, as coco-caption's example does with `cocoRes.getImgIds()`, with a warning
-    on standard error; with `need_all` they raise UserError.
+    Images without a candidate are left out with a warning on standard error, as coco-caption's example does
+    with `cocoRes.getImgIds()`. With `need_all` they raise UserError.
     """
     all_references, captions = read_references(references), read_candidates(candidates)
     unknown = [i for i in captions if i not in all_references]

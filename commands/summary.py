@@ -1,17 +1,17 @@
-"""`python -m commands.summary`: what a run came to, in a few lines; `make repro` ends with it.
+"""`python -m commands.summary`: a run's outcome in a few lines. `make repro` ends with it.
 
-The scores of both captioners beside people's, whether their difference is more than chance, what to open, and what the
-scores in git's HEAD are worth: `dvc metrics diff` and `dvc exp show` measure against those, and they may be of another
-machine, whose rounding trains other models.
+It prints the scores of both captioners beside people's, whether their difference is more than chance, and
+what to open. It warns if the scores in git's HEAD are another machine's: `dvc metrics diff` and `dvc exp
+show` compare with HEAD, and another machine's rounding trains other models.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 
 from captioning.core.errors import UserError, command
+from captioning.core.files import read_json
 from captioning.core.paths import SCORES
 from captioning.evaluation.saved import machine
 from captioning.metrics.coco import TITLES
@@ -23,20 +23,15 @@ ROWS = {"humans": "people", "lstm": "LSTM", "clipcap": "ClipCap"}
 
 def scores() -> list[str]:
     """People's scores and both captioners', and their difference in CIDEr: five lines."""
-    try:
-        found = json.loads(SCORES.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"there is no {SCORES}: `dvc repro` writes it, `dvc checkout` restores it") from None
+    found = read_json(SCORES, "`dvc repro` writes it, `dvc checkout` restores it")
     lines = [f"{found['images']} {found['split']} images".ljust(20) + "".join(f"{TITLES[key]:>9}" for key in SHOWN)]
     for name, title in ROWS.items():
         if one := found["systems"].get(name):
             cells = "".join(f"{one[key]['value']:9.3f}" for key in SHOWN)
             lines.append(f"{title:<20}{cells}  (95%: {one['cider']['low']:.3f} to {one['cider']['high']:.3f})")
     cider = found["clipcap_minus_lstm"]["cider"]
-    chance = cider["low"] <= 0 <= cider["high"]
-    said = "may well be chance" if chance else "is more than the choice of test images explains"
-    interval = f"95%: {cider['low']:+.3f} to {cider['high']:+.3f}"
-    return [*lines, f"ClipCap - LSTM: {cider['difference']:+.3f} CIDEr ({interval}), which {said}"]
+    test = f"paired test over images: p = {cider['p']:.3f}, 95% {cider['low']:+.3f} to {cider['high']:+.3f}"
+    return [*lines, f"ClipCap - LSTM: {cider['difference']:+.3f} CIDEr in this run ({test}; other seeds not covered)"]
 
 
 def foreign() -> list[str]:

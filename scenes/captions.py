@@ -1,4 +1,4 @@
-"""Five captions a scene, as five people would write them: other words, another order, more or fewer details."""
+"""Five captions a scene, as five people would write them: with different words, order and details."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Writer:
         return self.noun_phrase(first), first["count"] > 1
 
     def pair(self, first: dict, second: dict) -> str:
-        """Two of different kinds: by what they are together, or one and the other."""
+        """Two subjects of different kinds: by a common name, or one and the other."""
         kinds = {first["kind"], second["kind"]}
         group = {
             frozenset(("man", "woman")): ("couple", "two people"),
@@ -101,7 +101,7 @@ class Writer:
         return " and ".join(both if self.chance(0.75) else both[::-1])
 
     def noun_phrase(self, subject: dict) -> str:
-        """How many of whom, in what colour: "two black dogs", "a boy in a red shirt"."""
+        """Number, kind and colour of a subject: "two black dogs", "a boy in a red shirt"."""
         kind, count, colour = subject["kind"], subject["count"], subject.get("colour")
         singular, plural = self.choose(words.NOUNS[kind]).split("/")
         noun = singular if count == 1 else plural
@@ -124,7 +124,7 @@ class Writer:
         return f"{self.counted(noun, count)} {manner.format(g=garment, c=colour)}"
 
     def with_hair(self, noun: str, subject: dict) -> str:
-        """Now and then, the hair, the beard or the cap."""
+        """Sometimes adds the hair, the beard or the cap."""
         kinds = [k for k in (subject.get("trait"), subject.get("hair")) if k in words.HAIR]
         if not kinds or not self.chance(0.16):
             return noun
@@ -141,7 +141,7 @@ class Writer:
     # Does what, where
 
     def verb(self) -> str:
-        """The verb phrase in its plain form, with its object: "ride a red bike"."""
+        """The verb phrase in its base form, with its object: "ride a red bike"."""
         first = self.facts["subjects"][0]
         thing = self.facts["objects"][0] if self.facts["objects"] else None
         kind = "people" if first["kind"] in PEOPLE else first["kind"]
@@ -171,7 +171,7 @@ class Writer:
         return article(noun)
 
     def extra(self, plural: bool) -> str:
-        """A small thing that only some people would add, or nothing."""
+        """A small detail that only some people would add, or nothing."""
         if not self.chance(0.08 if self.terse else 0.3):
             return ""
         first = self.facts["subjects"][0]
@@ -185,7 +185,7 @@ class Writer:
         return self.choose(options).format(p=possessive).replace("hisself", "himself") if options else ""
 
     def where(self) -> tuple[list[str], str]:
-        """Next to what and in which place; at what time: each only if this person tells it."""
+        """What it is next to, the place and the time: each only if this person mentions it."""
         facts, parts = self.facts, []
         action, relation = facts["subjects"][0]["action"], facts["relation"]
         if relation and self.tell_relation:

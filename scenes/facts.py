@@ -1,4 +1,4 @@
-"""What can be in a scene, and how one is chosen: who, how many, in what colour, doing what, where, with what.
+"""The facts of a scene and how they are chosen: who, how many, in what colour, doing what, where, with what.
 
 `sample(rng)` returns a scene's facts, made of strings, numbers, lists and dicts only:
 
@@ -7,8 +7,8 @@
      "objects": [{"kind": "ball", "count": 1, "colour": "yellow"}],
      "relation": {"kind": "left", "to": "tree"} or None}
 
-A second subject is one that the first is with. A colour of None means mixed or not to be seen. `PLOTS` lists what
-happens in the scenes; each plot names only the places and companions that go with it.
+A second subject accompanies the first. A colour of None means mixed or not visible. `PLOTS` lists what
+happens in the scenes; each plot names only the places and companions that suit it.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ NEAR = {
 
 
 def _pick(rng, options, chances=None):
-    """One of `options`, as the object it is."""
+    """A random element of `options`, as the object it is and not as NumPy's."""
     if chances is None:
         return options[int(rng.integers(len(options)))]
     total = sum(chances)
@@ -174,7 +174,7 @@ def _colour(rng, options, place: str, time: str) -> str:
 
 
 def _dress(rng, kind: str, plot: Plot, place: str, time: str, count: int) -> dict:
-    """What it wears, and its colour: an animal's coat, a vehicle's paint, a person's clothes."""
+    """A subject's clothes and colour: of an animal its coat, of a vehicle its paint, of a person the clothes."""
     if kind not in PEOPLE:
         colour = _colour(rng, COATS[kind], place, time)
         return {"colour": colour if count == 1 or rng.random() < 0.6 else None}
@@ -200,7 +200,7 @@ def _dress(rng, kind: str, plot: Plot, place: str, time: str, count: int) -> dic
 
 
 def _object(rng, plot: Plot, place: str, taken: str | None) -> dict:
-    """The thing in the plot, in a colour other than its owner's."""
+    """The plot's object, in a colour other than its owner's."""
     kind = plot.object
     if kind == "balloons":
         return {

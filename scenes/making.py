@@ -1,4 +1,4 @@
-"""Making scenes from a seed: one as an object, or all of them as files.
+"""Makes scenes from a seed: one as an object, or all of them as files.
 
     scene = draw(index=7, seed=0)      # scene.image, scene.facts, scene.captions
     for one in write(Path("data/images"), images=2400, seed=0, size=224, workers=2): ...
@@ -26,7 +26,7 @@ JPEG_QUALITY = 92
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture and what is true of it."""
+    """One picture, its facts and its captions."""
 
     image: Image.Image  # RGB, size x size
     facts: dict
@@ -34,9 +34,10 @@ class Scene:
 
 
 def draw(index: int, seed: int, size: int = 224) -> Scene:
-    """The scene number `index` of the set `seed`: the same arguments always give the same scene.
+    """The scene number `index` of the set `seed`: equal arguments give equal scenes.
 
-    Facts, captions and picture have a generator each, so that a change to the drawing leaves the captions alone.
+    Facts, captions and picture each have a random generator, so that a change to the drawing does not change
+    captions.
     """
     facts = sample(np.random.default_rng([seed, index, 0]))
     captions = write_captions(facts, np.random.default_rng([seed, index, 1]))
@@ -53,9 +54,9 @@ def write(
 ) -> Iterator[tuple[str, str, str, list[str], dict]]:
     """Draw `images` scenes into `folder` as 00000.jpg, 00001.jpg, ...
 
-    Yields (id, file name relative to `folder`, split, captions, facts) a scene, in order, as soon as it is drawn. The
-    files' bytes depend on `images`' indices, `seed` and `size` only, not on `workers`.
-    Each worker process calls `start` first.
+    Yields (id, file name relative to `folder`, split, captions, facts) a scene, in order, as soon as it is
+    drawn. The files' bytes depend on `images`' indices, `seed` and `size` only, not on `workers`. Each worker
+    process calls `start` first.
     """
     folder.mkdir(parents=True, exist_ok=True)
     job = partial(_write_one, folder, seed, size)

@@ -1,8 +1,8 @@
-"""Read a caption back into facts, and say which of them are true of a scene.
+"""Reads a caption back into facts, and says which of them are true of a scene.
 
-`mentioned(caption)` turns words into labels in six categories; `true_of(facts)` gives, for the same categories, every
-label that would be right and, under "core", the groups of which a full caption names one each. `check(caption, facts)`
-puts the two together, for any caption, a model's too.
+`mentioned(caption)` turns words into labels in six categories. `true_of(facts)` gives every true label in the
+same categories and, under "core", the groups of labels of which a full caption names one each.
+`check(caption, facts)` compares the two, for any caption.
 """
 
 from __future__ import annotations
@@ -69,14 +69,15 @@ VERBS = {
 def mentioned(caption: str) -> dict[str, list[str]]:
     """The facts that a caption mentions, as sorted labels, e.g. of "A man in red runs on the beach."
 
-        {"kind": ["man"], "count": ["one man"], "colour": ["red clothes"], "action": ["run"], "place": ["beach"],
+        {"kind": ["man"], "count": ["one man"], "colour": ["red clothes"], "action": ["run"], "place":
+        ["beach"],
          "time": []}
 
-    A noun without a number is "many" in the plural. Words that the scenes do not know are passed over.
+    A plural noun without a number counts as "many". Words that the scenes do not know are skipped.
     """
     tokens = re.findall(r"[a-z]+(?:-[a-z]+)*", caption.lower())
     found: dict[str, set[str]] = {category: set() for category in CATEGORIES}
-    number, colour = "many", None  # what has been said of the noun to come
+    number, colour = "many", None  # number and colour of the noun that follows
     for before, word, after in zip(["", *tokens], tokens, [*tokens[1:], ""], strict=False):
         noun = _is_noun(before, word)
         if colour and not (noun or word in COLOURS or word in BESIDE or word in OTHER_NOUNS or word == "hair"):
@@ -125,13 +126,13 @@ def mentioned(caption: str) -> dict[str, list[str]]:
 
 
 def _is_noun(before: str, word: str) -> bool:
-    """Whether a word that the scenes know is a noun here: "rides a sled" and not "sleds", "in a top"."""
+    """Whether a word that the scenes know is a noun here: "rides a sled", "in a top", but not "sleds" as a verb."""
     described = before in NUMBERS or before in COLOURS or before in BESIDE
     return (word in NOUNS or word in GARMENTS) and (word not in VERBS or (described and not word.endswith("s")))
 
 
 def _is_verb(before: str, word: str, after: str) -> bool:
-    """Whether it is a verb, or a noun that says the same ("a swim"): not the sea's waves, not a sailing boat."""
+    """Whether it is a verb, or a noun of the same meaning ("a swim"); waves of the sea and a sailing boat are not."""
     wave = word in ("wave", "waves") and before in ("a", "the")
     return word in VERBS and not _is_noun(before, word) and not wave and not after.startswith("boat")
 
@@ -185,8 +186,9 @@ def true_of(facts: dict) -> dict[str, list]:
 def check(caption: str, facts: dict) -> dict:
     """Precision and recall of a caption's facts, and what it got wrong.
 
-    precision: share of its labels that are true of the scene (1.0 where it mentions none); recall: share of the scene's
-    core facts (who, how many, colours, action, place) that it names; wrong: its labels that are not true.
+    precision: share of its labels that are true of the scene (1.0 if it has none). recall: share of the
+    scene's core facts (who, how many, colours, action, place) that it names. wrong: its labels that are not
+    true.
     """
     found, true = mentioned(caption), true_of(facts)
     wrong = [label for category in CATEGORIES for label in found[category] if label not in true[category]]

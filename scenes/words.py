@@ -1,7 +1,7 @@
-"""The words for what can be in a scene: data for the grammar that writes captions and for the reader that checks them.
+"""The words for everything in a scene: data for the grammar that writes captions and the reader that checks them.
 
-Tables are text: `name: choice weight | choice weight | ...`; the weight is how often people choose it (1 if left out).
-Nouns are "singular/plural". "{}" stands for an object.
+Tables are text: `name: choice weight | choice weight | ...`; the weight is how often people choose it (1 if
+left out). Nouns are "singular/plural". "{}" stands for an object.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ Choices = dict[str, float]
 
 
 def _table(text: str) -> dict[str, Choices]:
-    """Parse a table: one entry a line, lines that start with `|` go on."""
+    """Parses a table: one entry a line; lines that start with `|` continue the entry above."""
     entries: dict[str, Choices] = {}
     for line in text.replace("\n    |", " |").strip().splitlines():
         name, _, options = line.strip().partition(": ")

@@ -26,6 +26,7 @@ from captioning.core.device import pick_device, pick_dtype, seed_everything
 from captioning.core.files import fingerprint, sha256_of
 from captioning.core.paths import CAPTIONS, IMAGES, checkpoint, curves
 from captioning.data.dataset import Data, load_data
+from captioning.data.enough import settle
 from captioning.features.clip_text import tokenize
 from captioning.features.encoders import save_clip
 from captioning.features.initial import initial_clip
@@ -39,14 +40,16 @@ from stages import stage
 
 @stage
 def main() -> None:
-    settings = schema.load()
+    settings, choice = settle(schema.load(), "clip", len(load_data().split("train")))
+    if choice:
+        print(f"finetune_clip.epochs: {choice['epochs']} ({choice['epochs_from']})", flush=True)
     options, folder = settings.finetune_clip, checkpoint("clip")
     seed_everything(settings.seed)
     model, preprocess = initial_clip(settings.clip)
     curves("finetune_clip").mkdir(parents=True, exist_ok=True)  # an output for DVC even where nothing trains
 
     def write(**extra: object) -> None:
-        save_clip(folder, model.cpu(), preprocess, **extra)
+        save_clip(folder, model.cpu(), preprocess, **extra, **choice)
         write_card(
             folder, "CLIP", "CLIP (Radford et al. 2021): images and captions in one space.",
             {"seed": settings.seed, "clip": settings.clip.model_dump()}

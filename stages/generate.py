@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 
 import torch
+from torch import nn
 
 from captioning.core import settings as schema
 from captioning.core.device import pick_device
@@ -23,9 +25,10 @@ from captioning.core.paths import ENCODER_OF, checkpoint
 from captioning.core.paths import captions as captions_of
 from captioning.core.paths import features as features_of
 from captioning.core.progress import track
-from captioning.data.dataset import load_data
-from captioning.decoders.checkpoint import load
+from captioning.data.dataset import Data, load_data
+from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.ensemble import weights_of, with_others
+from captioning.decoders.kinds import load
 from captioning.features.store import FeatureStore
 from captioning.search.consensus import best_captions, consensus_of
 from captioning.search.diverse import several
@@ -37,37 +40,47 @@ from stages import stage
 def main() -> None:
     parser = argparse.ArgumentParser(description="Captions the test (or dev) images with a trained decoder.")
     parser.add_argument("decoder", choices=ENCODER_OF)
-    name = parser.parse_args().decoder
-    settings, device = schema.load(), pick_device()
-    options, members = settings.generate, getattr(settings.generate.ensemble, name)
-    decoder = load(checkpoint(name))
+    name, settings, data = parser.parse_args().decoder, schema.load(), load_data()
+    decoder, folders = load(checkpoint(name)), [checkpoint(name), *getattr(settings.generate.ensemble, name)]
     store = FeatureStore.open(features_of(ENCODER_OF[name]), expect=decoder.features)
-    model, text = with_others(decoder, members).to(device), decoder.text
-    weights = weights_of([checkpoint(name), *members])
-    if members:
+    model, weights = with_others(decoder, folders[1:]), weights_of(folders)
+    if len(folders) > 1:
         print("\n".join([f"{len(weights)} decoders as one:", *(f"  {where}: {sha}" for where, sha in weights.items())]))
+
+    start = time.monotonic()
+    images = captioned(name, decoder, model, store, data, settings)
+    captions, sets, entries = (list(column) for column in zip(*images, strict=True))
+    write_json(captions_of(name), captions)
+    write_lines(captions_of(name, "diverse"), sets if settings.generate.diverse.captions else [])
+    write_lines(captions_of(name, "details"), entries)
+    write_json(captions_of(name, "weights"), weights)
+
+    distinct, rate = len({one["caption"] for one in captions}), len(captions) / (time.monotonic() - start)
+    print(f"wrote {captions_of(name)}: {len(captions)} captions, {distinct} distinct, {rate:.0f} images a second")
+
+
+def captioned(
+    name: str, decoder: Decoder, model: nn.Module, store: FeatureStore, data: Data, settings: schema.Settings
+) -> Iterator[tuple[dict, dict, dict]]:
+    """For each image of the split: its caption, its several captions, and the details for the report.
+
+    Args:
+        model: what captions: the decoder's own network, or an ensemble with it.
+    """
+    options, text, device = settings.generate, decoder.text, pick_device()
+    model = model.to(device)
     generator = torch.Generator(device).manual_seed(settings.seed)
-    data = load_data()
     consensus = consensus_of(options, store, data, text)
-    ids, start = data.split(settings.evaluate.split), time.monotonic()
-    captions, sets, entries = [], [], []
+    ids = data.split(settings.evaluate.split)
     for i in track(range(0, len(ids), options.batch_size), f"captions by {name}", unit="batch"):
         part = ids[i : i + options.batch_size]
         features = torch.from_numpy(store.load(part)).to(device, torch.float32)
         best = best_captions(model, features, options, text, consensus)
-        entries += details(decoder, part, features, best)
+        entries = details(decoder, part, features, best)
         differing = several(model, features, options, text, generator)
-        for image, hypothesis, varied in zip(part, best, differing, strict=True):
-            captions.append({"image_id": image, "caption": text.decode(hypothesis.tokens)})
-            sets.append({"image_id": image, "captions": [text.decode(one.tokens) for one in varied]})
-    write_json(captions_of(name), captions)
-    write_lines(captions_of(name, "diverse"), sets if options.diverse.captions else [])
-    write_lines(captions_of(name, "details"), entries)
-    write_json(captions_of(name, "weights"), weights)
-    distinct, rate = len({entry["caption"] for entry in captions}), len(captions) / (time.monotonic() - start)
-    print(
-        f"wrote {captions_of(name)}: {len(captions)} captions, {distinct} of them distinct, {rate:.0f} images a second"
-    )
+        for image, found, varied, entry in zip(part, best, differing, entries, strict=True):
+            caption = {"image_id": image, "caption": text.decode(found.tokens)}
+            yield caption, {"image_id": image, "captions": [text.decode(one.tokens) for one in varied]}, entry
 
 
 if __name__ == "__main__":

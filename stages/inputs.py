@@ -1,20 +1,24 @@
 """Stage inputs: the files and folders outside the project that params.yaml names, as links that DVC can follow.
 
-Reads   the settings that may name a local file: weights, features, GPT-2's folder, `model.init_from`, ensembles.
+Reads   the settings that may name a local file: pictures, captions, weights, features, GPT-2's folder,
+        `model.init_from`, ensembles. Data come first: a wrong path is told before anything is fetched.
 Writes  inputs/, an entry a setting: a link to the file or folder, or else a text with the setting's value. DVC hashes
         what a link leads to: other bytes under the same path, or a new file in the folder, re-run the stages that
-        read them, and the run cache never answers with another file's result. Nothing is copied.
+        read them, and the run cache never answers with another file's result. Nothing is copied. (In a folder DVC
+        follows no links to further folders.)
 Takes   half a second; the first time DVC reads each file once.
 """
 
 from __future__ import annotations
 
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 from captioning.core import paths
 from captioning.core import settings as schema
 from captioning.core.errors import UserError
+from captioning.core.work import project_folder
 from captioning.weights import sources
 from captioning.weights.sources import Needed, OwnFile
 from stages import stage
@@ -29,14 +33,33 @@ def main() -> None:
     ensemble = settings.generate.ensemble
     shutil.rmtree(paths.INPUTS, ignore_errors=True)
     paths.INPUTS.mkdir()
+    watch(settings)
     enter("vgg16.weights", sources.vgg16(settings.vgg16.weights))
     enter("clip.weights", sources.clip(settings.clip.weights))
     for key, path in (("vgg16.features", settings.vgg16.features), ("clip.features", settings.clip.features)):
-        enter(key, OwnFile(f"{key} = {path}", path) if path else None)
+        enter(key, sources.features(key, path))
     enter("model.gpt2", sources.gpt2(settings.model.gpt2))
     enter("model.init_from", sources.clipcap(settings.model.init_from))
     for name in paths.ENCODER_OF:
         enter_members(f"generate.ensemble.{name}", getattr(ensemble, name))
+
+
+def watch(settings: schema.Settings) -> None:
+    """Links the user's pictures and captions, `inputs/data.root` and `inputs/data.annotations`; a text for none."""
+    found = {}
+    if settings.data.source != "scenes":
+        from captioning.data.needed import located
+
+        with chdir(home := project_folder()):  # DVC's copies of the project have no pictures
+            found = {key: path.resolve() for key, path in located(settings.data).items()}
+        if "data.root" in found and home.resolve().is_relative_to(found["data.root"]):
+            del found["data.root"]  # the project itself lies in it, and changes with each run
+    for key in ("data.root", "data.annotations"):
+        if key in found:
+            refuse_odd(found[key], key)
+            (paths.INPUTS / key).symlink_to(found[key])
+        else:
+            (paths.INPUTS / key).write_text("nothing\n")
 
 
 def enter(key: str, named: Needed | None) -> None:
@@ -61,14 +84,18 @@ def enter_members(key: str, folders: list[str]) -> None:
 
 
 def usable(named: OwnFile) -> Path:
-    """Where it is. Raises UserError for an output of ours, which its stage would find gone, and for what DVC cannot
-    hash: a link that leads nowhere, a pipe."""
+    """Where it is. Raises UserError for an output of ours, which its stage would find gone."""
     found = named.get()
     if any(found.resolve().is_relative_to(path.resolve()) for path in EMPTIED):
         raise UserError(f"{named.setting} lies in an output of the pipeline, which is emptied: copy it elsewhere")
-    if odd := [path for path in found.rglob("*") if not path.is_file() and not path.is_dir()]:
-        raise UserError(f"{named.setting}: {odd[0]} is no file and no folder: remove it")
+    refuse_odd(found, named.setting)
     return found
+
+
+def refuse_odd(found: Path, setting: str) -> None:
+    """Raises UserError for what DVC cannot hash: a link that leads nowhere, a pipe."""
+    if odd := [path for path in found.rglob("*") if not path.is_file() and not path.is_dir()]:
+        raise UserError(f"{setting}: {odd[0]} is no file and no folder: remove it")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """Stage prepare: any source of images and captions -> one table of each.
 
 Reads   the source that `data.source` names: scenes (drawn here), or files at `data.root` and `data.annotations`.
-        Flickr8k and all pretrained weights that params.yaml names are fetched first, where they are not there yet.
+        Flickr8k is fetched first where it is not there yet; once the data are found fit, so are all pretrained
+        weights that params.yaml names, before anything is written.
 Writes  data/images.csv        id,path,split,sha256: one row an image, in the order train, dev, test
         data/captions.csv      image_id,caption,tokens: one row a caption; tokens are what the scores compare
-        data/statistics.json   counts, lengths, vocabulary, and everything left out with its reason
+        data/statistics.json   counts, lengths, vocabulary, everything left out with its reason, and, for data that is
+                               not drawn, doubts: what is too few or too foreign for scores to mean much
         data/images/, data/facts.json   scenes only: the drawings, and what each shows
+        data/shards/                    webdataset only: its pictures, unpacked
 Takes   on 2 cores: Flickr8k (8,091 photographs) 7 s; COCO's count (123,287 at 224x224, 616,435 captions) a minute and
         1.1 GB; scenes as long as drawing them, see `scenes.making`.
 Expect  one line a decision (layout, splits), one line on what was left out, one line a split. Nothing wrong with the
@@ -23,18 +26,19 @@ from pathlib import Path
 from captioning.core import settings
 from captioning.core.errors import UserError
 from captioning.core.files import atomic_write, csv_line, only_writer, write_json
-from captioning.core.paths import CAPTIONS, DATA, DRAWINGS, FACTS, IMAGES, STATISTICS
+from captioning.core.paths import CAPTIONS, DATA, DRAWINGS, FACTS, IMAGES, SHARDS, STATISTICS, UNPACKED
 from captioning.core.progress import track
 from captioning.core.threads import ending_with_this
 from captioning.data.clean import Cleaned, clean, clean_caption
 from captioning.data.dataset import CAPTION_COLUMNS, IMAGE_COLUMNS, SPLITS
-from captioning.data.needed import require
-from captioning.data.sources import flickr8k, folder, karpathy
+from captioning.data.enough import doubts
+from captioning.data.needed import downloads, needed, require
+from captioning.data.sources import flickr8k, folder, karpathy, webdataset
 from captioning.data.sources.base import Dropped, Item, Reading, count_reasons
 from scenes import making
 from stages import stage
 
-OURS = ("images", "images.csv", "captions.csv", "facts.json", "statistics.json")
+OURS = ("images", "shards", "images.csv", "captions.csv", "facts.json", "statistics.json")
 
 
 @stage
@@ -46,17 +50,22 @@ def main() -> None:
 
 def prepare(params: settings.Settings) -> None:
     refuse_foreign_files()
-    require(params)  # what any stage will need from outside: better absent now than in an hour
     source = params.data.source
+    require(needed(params) if source == "scenes" else downloads(params.data))
     reading = draw_scenes(params) if source == "scenes" else SOURCES[source](params.data, params.data.seed)
     for note in reading.notes:
-        print(note)
+        print(note, flush=True)
     cleaned = clean(reading, params.data, params.machine.threads)
-    summary = summarise(cleaned, params.data.source, reading.splits_from)
+    summary = summarise(cleaned, source, reading.splits_from)
+    for doubt in summary.get("doubts", []):
+        print(f"warning: {doubt}", flush=True)
+    require(needed(params))  # what any stage will need from outside: better absent now than in an hour
     if cleaned.dropped:
         print(f"left out: {count_reasons(cleaned.dropped)} (listed in {STATISTICS})")
-    if params.data.source != "scenes":
+    if source != "scenes":
         remove_drawings()
+    if source != "webdataset":
+        shutil.rmtree(SHARDS, ignore_errors=True)
     rows = [(image.id, portable(image.path), image.split, image.sha256) for image in cleaned.images]
     write_table(IMAGES, IMAGE_COLUMNS, rows)
     write_table(CAPTIONS, CAPTION_COLUMNS, cleaned.captions)
@@ -76,6 +85,8 @@ def refuse_foreign_files() -> None:
     foreign = [path for path in found if path.name not in OURS and not path.name.startswith(".")]
     if DRAWINGS.exists() and not FACTS.exists():  # drawings come with their facts
         foreign.append(DRAWINGS)
+    if SHARDS.exists() and not UNPACKED.exists():
+        foreign.append(SHARDS)
     if foreign:
         raise UserError(
             f"{DATA}/ is where this stage writes, and {foreign[0]} is not its work: move it out of {DATA}/ "
@@ -119,7 +130,14 @@ def summarise(cleaned: Cleaned, source: str, splits_from: str) -> dict:
     for split in SPLITS:
         counts = [per_image[image] for image, where in split_of.items() if where == split]
         splits[split] = {"images": len(counts), "captions": sum(counts), "images_by_captions": histogram(counts)}
-    return {
+    doubtful = (
+        []
+        if source == "scenes"
+        else doubts(
+            {split: counts["images"] for split, counts in splits.items()}, [tokens for _, _, tokens in cleaned.captions]
+        )
+    )
+    return ({"doubts": doubtful} if doubtful else {}) | {
         "source": source,
         "splits_from": splits_from,
         "splits": splits,
@@ -151,7 +169,7 @@ def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]
         file.writelines(map(csv_line, [columns, *rows]))
 
 
-SOURCES = {"flickr8k": flickr8k.read, "karpathy": karpathy.read, "folder": folder.read}
+SOURCES = {"flickr8k": flickr8k.read, "karpathy": karpathy.read, "folder": folder.read, "webdataset": webdataset.read}
 
 if __name__ == "__main__":
     main()

@@ -12,10 +12,11 @@ from captioning.core import settings as schema
 from captioning.core.device import seed_everything
 from captioning.core.paths import features
 from captioning.data.dataset import load_data
-from captioning.decoders.checkpoint import Decoder, config_from, feature_identity
+from captioning.decoders.checkpoint import Decoder, feature_identity
 from captioning.decoders.vocabulary import word_vocabulary
 from captioning.features.store import FeatureStore
 from captioning.training.decoder import DecoderData, train_decoder
+from captioning.weights.checkpoint import config_from
 from models.lstm import LSTMConfig, LSTMDecoder
 from stages import stage
 

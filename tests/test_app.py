@@ -1,8 +1,10 @@
 """The app's faults; that it captions as the pipeline does is tested in test_pipeline, on what that has trained."""
 
 import io
+import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,22 +12,85 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_project import SETTINGS, photos, project
 
-from app.captioner import Caption, Readable, encoder_of
+from app import load_captioner
+from app.captioner import Caption, Readable
+from app.folder import DEFAULTS
 from app.pictures import Pictures
 from app.results import Results
-from captioning.core import settings
 from captioning.core.errors import UserError
-from captioning.decoders.checkpoint import Decoder
+from captioning.core.pictures import ImageFault
+from captioning.decoders.vocabulary import word_vocabulary
 from captioning.features.images import clip_preprocess
 from captioning.search.base import Hypothesis
 
 
+@pytest.fixture(scope="module")
+def house(tmp_path_factory) -> Path:
+    return project(tmp_path_factory.mktemp("house"))
+
+
 @pytest.mark.parametrize("kind", ["lstm", "clipcap"])
-def test_a_captioner_of_imported_features_has_no_encoder_here(kind):
-    features = {"encoder": "imported from features.npz", "layer": "unknown", "normalization": "as imported"}
+def test_a_captioner_of_imported_features_has_no_encoder_here(house, tmp_path, kind):
+    shutil.copytree(house / "checkpoints", tmp_path / "checkpoints")
+    config = tmp_path / "checkpoints" / kind / "config.json"
+    values = json.loads(config.read_text())
+    values["features"] = {"encoder": "imported from features.npz", "normalization": "as imported"}
+    config.write_text(json.dumps(values))
     with pytest.raises(UserError, match=rf"checkpoints/{kind} learned from features imported from features\.npz"):
-        encoder_of(Decoder(kind, None, None, {}, features), settings.load())
+        load_captioner(config.parent)
+    values["features"] = {"encoder": "vgg16 width 1"}
+    config.write_text(json.dumps(values))
+    with pytest.raises(UserError, match="learned from features whose encoder is 'vgg16 width 1'; the encoder in"):
+        load_captioner(config.parent)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "clipcap"])
+def test_pictures_come_as_paths_bytes_and_images_and_captions_with_their_probabilities(house, tmp_path, kind):
+    captioner = load_captioner(house / "checkpoints" / kind)
+    paths = photos(tmp_path, 4)
+    found = captioner([str(paths[0]), paths[1], paths[2].read_bytes(), Image.open(paths[3])])
+    assert found == captioner(paths) and len({one.caption for one in found}) > 1
+    assert captioner([]) == []
+    for one in found:
+        chances = [token.probability for token in one.tokens]
+        assert " ".join("".join(token.text for token in one.tokens).split()) == one.caption.rstrip("\ufffd")
+        assert one.mean == pytest.approx(sum(chances) / len(chances)) and one.lowest == min(chances)
+        assert one.score == pytest.approx(sum(map(math.log, chances)) / len(chances), rel=1e-5)
+    [several] = captioner.several(paths[:1], 3)
+    assert len({one.caption for one in several}) == 3
+    (tmp_path / "text.jpg").write_text("no picture")
+    with pytest.raises(ImageFault, match=r"text\.jpg is not an image"):
+        captioner([paths[0], tmp_path / "text.jpg"])
+
+
+def test_a_transparent_image_is_the_same_opened_or_not(house, tmp_path):
+    captioner = load_captioner(house / "checkpoints/lstm")
+    Image.open(photos(tmp_path, 1)[0]).convert("RGBA").save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        image.putalpha(40)
+        image.save(tmp_path / "b.png")
+        assert captioner([image]) == captioner([tmp_path / "b.png"]) != captioner([tmp_path / "a.png"])
+    cut = tmp_path / "cut.png"
+    cut.write_bytes((tmp_path / "a.png").read_bytes()[:1000])
+    with pytest.raises(ImageFault, match="picture 1 is not a usable image"):
+        captioner([tmp_path / "a.png", Image.open(cut)])
+
+
+def test_captions_are_searched_for_as_the_projects_params_say_or_by_their_defaults(house, tmp_path):
+    assert SETTINGS.generate.model_dump() == DEFAULTS
+    captioner = load_captioner(house / "checkpoints/lstm")
+    assert captioner.how.generate == SETTINGS.generate and captioner.consensus is None
+    shutil.copytree(house, tmp_path / "other")
+    text = (Path(__file__).parent.parent / "params.yaml").read_text()
+    for old, new in (("  max_tokens: 40 ", "  max_tokens: 3 "), ("  consensus: 0.0 ", "  consensus: 8.0 ")):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (tmp_path / "other/params.yaml").write_text(text)
+    other = load_captioner(tmp_path / "other/checkpoints/lstm")
+    assert other.consensus.weight == 8
+    assert all(len(one.tokens) <= 3 for one in other(photos(tmp_path, 2)))
 
 
 def ended(folder, *words: str, content: str = "") -> tuple[int, str]:
@@ -59,6 +124,7 @@ def test_help_names_defaults_and_examples_without_waiting_for_torch(tmp_path):
         (["--out", "foreign.csv", "a"], "foreign.csv has other rows than file, model"),
         (["--out", "foreign.jsonl", "a"], "foreign.jsonl has other rows than file, model"),
         (["--web", "a"], "name pictures, or --web"),
+        (["--model", "a", "--captioner", "lstm", "a.jpg"], "--captioner: not allowed with argument --model"),
         ([], "name pictures, or --web"),
     ],
 )
@@ -134,10 +200,13 @@ def test_results_have_one_writer(tmp_path):
     assert "is being written by another process" in done.stderr
 
 
-def test_a_captions_probabilities_are_its_tokens(tmp_path):
-    caption = Caption.of(Hypothesis([1], -9.0, [math.log(0.5), math.log(0.25)], True), "a", 0.0)
+def test_a_captions_probabilities_are_its_tokens():
+    text = word_vocabulary(["dog"], 1)
+    [tokens] = text.encode(["dog"])
+    caption = Caption.of(Hypothesis(tokens[:-1], -9.0, [math.log(0.5), math.log(0.25)], True), text, 0.0)
+    assert caption.tokens == (("dog", pytest.approx(0.5)), ("", pytest.approx(0.25)))
     assert caption.row() == {
-        "caption": "a", "score": pytest.approx(math.log(0.125)), "mean": pytest.approx(0.375),
+        "caption": "dog", "score": pytest.approx(math.log(0.125)), "mean": pytest.approx(0.375),
         "lowest": pytest.approx(0.25),
     }  # fmt: skip
 

@@ -21,7 +21,7 @@ ABOVE = {  # what a package may import beside itself
     "scenes": set(),
     "captioning": {"models", "scenes"},
     "stages": {"captioning", "models", "scenes"},
-    "commands": {"captioning", "models", "scenes"},
+    "commands": {"captioning", "models", "scenes", "app"},
     "app": {"captioning", "models"},
 }
 

@@ -1,7 +1,5 @@
 """The encoders' numbers are the libraries' own; a checkpoint folder gives back what was saved."""
 
-import json
-
 import clip.model as openai
 import pytest
 import torch
@@ -9,7 +7,15 @@ import torch.nn.functional as F
 from processor import needs_bf16
 
 from captioning.core.errors import UserError
-from captioning.features.encoders import load_clip, load_vgg16, open_clip, open_vgg16, save_clip, save_vgg16
+from captioning.features.encoders import (
+    load_clip,
+    load_encoder,
+    load_vgg16,
+    open_clip,
+    open_vgg16,
+    save_clip,
+    save_vgg16,
+)
 from captioning.features.images import clip_preprocess, vgg16_preprocess
 from models import clip, vgg16
 from models.empty import no_weights
@@ -185,27 +191,19 @@ def test_the_copied_networks_file_is_clips_own():
     assert clip.CLIP.__name__ == openai.CLIP.__name__ and clip._model.__file__ == openai.__file__
 
 
-def test_what_is_wrong_with_a_checkpoint_is_said(tmp_path):
-    with pytest.raises(UserError, match=r"config\.json is missing: stage finetune_clip writes it"):
-        load_clip(tmp_path)
-    save_clip(tmp_path, clip.build(VIT), clip_preprocess(64))
-    with pytest.raises(UserError, match="describes a clip network; a vgg16 is needed"):
-        load_vgg16(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, "vision_layers": 2}))
-    with pytest.raises(UserError, match=r"does not fit config\.json"):
-        load_clip(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({**config, "vision_width": 100}))
-    with pytest.raises(UserError, match="multiple of 64"):
-        load_clip(tmp_path)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match="is not the config of a clip checkpoint"):
-        load_clip(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    whole = (tmp_path / "model.safetensors").read_bytes()
-    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match="is damaged"):
-        load_clip(tmp_path)
-    (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"model\.safetensors is missing"):
-        load_clip(tmp_path)
+def test_a_stage_takes_its_own_kind_and_layers_only(tmp_path):
+    save_clip(tmp_path / "clip", clip.build(RESNET), clip_preprocess(64))
+    with pytest.raises(UserError, match="is a checkpoint of kind 'clip'; expected vgg16"):
+        load_vgg16(tmp_path / "clip")
+    save_vgg16(tmp_path / "vgg16", vgg16.VGG16(vgg16.VGG16Config(32, 0.1, True, 3)), vgg16_preprocess(32))
+    with pytest.raises(UserError, match="a vgg16 has no layer 'fc6'; expected fc7 or conv5_3"):
+        load_encoder(tmp_path / "vgg16", {"layer": "fc6"})
+
+
+def test_an_encoder_is_set_to_give_the_features_that_a_store_describes(tmp_path):
+    save_clip(tmp_path / "clip", clip.build(RESNET), clip_preprocess(64))
+    save_vgg16(tmp_path / "vgg16", vgg16.VGG16(vgg16.VGG16Config(32, 0.1, True, 3)), vgg16_preprocess(32))
+    for first in (load_clip(tmp_path / "clip", False), load_clip(tmp_path / "clip"),
+                  load_vgg16(tmp_path / "vgg16"), load_vgg16(tmp_path / "vgg16", "conv5_3")):  # fmt: skip
+        folder = tmp_path / first.attributes["encoder"].split()[0]
+        assert load_encoder(folder, first.attributes).attributes == first.attributes

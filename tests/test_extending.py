@@ -85,10 +85,11 @@ from captioning.core import settings as schema
 from captioning.core.device import seed_everything
 from captioning.core.paths import features
 from captioning.data.dataset import load_data
-from captioning.decoders.checkpoint import Decoder, config_from, feature_identity
+from captioning.decoders.checkpoint import Decoder, feature_identity
 from captioning.decoders.vocabulary import word_vocabulary
 from captioning.features.store import FeatureStore
 from captioning.training.decoder import DecoderData, train_decoder
+from captioning.weights.checkpoint import config_from
 from models.bigram import BigramConfig, from_sizes
 from stages import stage
 
@@ -160,9 +161,9 @@ EDITS = {
     ],
     "params.yaml": [("\ngenerate:\n", TRAINING + "generate:\n"), ("    lstm: []", "    bigram: []\n    lstm: []")],
     "captioning/core/paths.py": [('{"lstm": "vgg16", ', '{"lstm": "vgg16", "bigram": "vgg16", ')],
-    "captioning/decoders/checkpoint.py": [
-        ("from models import ", "from models import bigram, "),
-        ('"clipcap": clipcap.from_sizes', '"clipcap": clipcap.from_sizes, "bigram": bigram.from_sizes'),
+    "captioning/decoders/kinds.py": [
+        ("from models.lstm ", "from models import bigram\nfrom models.lstm "),
+        ('"clipcap": clipcap_from_sizes', '"clipcap": clipcap_from_sizes, "bigram": bigram.from_sizes'),
     ],
     "captioning/training/card.py": [("WHAT = {\n", 'WHAT = {\n    "bigram": "The next word by the last one",\n')],
     "captioning/evaluation/report/data.py": [
@@ -171,7 +172,6 @@ EDITS = {
     ],
     "captioning/evaluation/report/page/dom.js": [('lstm: "LSTM", ', 'lstm: "LSTM", bigram: "Bigram", ')],
     "captioning/evaluation/report/page/run.js": [('train_clipcap: ', 'train_bigram: "Bigram", train_clipcap: ')],
-    "captioning/evaluation/report/cards.py": [('if name == "lstm"', 'if name in ("lstm", "bigram")')],
     "app/__init__.py": [('"lstm": "LSTM"', '"lstm": "LSTM", "bigram": "Bigram"')],
     "dvc.yaml": [
         ("\n  generate:\n", TRAIN_STAGE + "  generate:\n"),
@@ -197,7 +197,7 @@ import torch
 
 from app import KINDS
 from captioning.core import paths, settings
-from captioning.decoders.checkpoint import load
+from captioning.decoders.kinds import load
 from captioning.features.store import FeatureStore
 from captioning.search.base import Rules
 from captioning.search.beam import beam_search

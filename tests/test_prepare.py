@@ -149,7 +149,7 @@ def test_scenes_come_with_drawings_and_facts_and_make_way_for_another_source(pro
     assert list(outputs()) == ["data/captions.csv", "data/images.csv", "data/statistics.json"]
 
 
-@pytest.mark.parametrize("place", ["data/mine", "data/images"])
+@pytest.mark.parametrize("place", ["data/mine", "data/images", "data/shards"])
 @pytest.mark.parametrize("source", ["folder", "scenes"])
 def test_pictures_that_somebody_keeps_in_data_are_never_touched(project, place, source):
     pictures(Path(place))

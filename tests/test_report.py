@@ -15,7 +15,7 @@ import report_data
 from PIL import Image
 
 from captioning.core.errors import UserError
-from captioning.evaluation.report.data import collect
+from captioning.evaluation.report.data import collect, plain
 from captioning.evaluation.report.page import escape, render
 from captioning.metrics.coco import TITLES
 
@@ -73,7 +73,8 @@ def project(tmp_path):
     write(tmp_path / "results/scores.json", made_up["scores"])
     for name in ("lstm", "clipcap"):
         write(tmp_path / f"captions/{name}.json", [{"image_id": i, "caption": text} for i, text in CAPTIONS.items()])
-        details = [{"image_id": i, "tokens": ["a"], "log_probs": [-0.5, -0.1], "ended": True} for i in CAPTIONS]
+        spelt = {"tokens": ["a d", "og", " runs"], "log_probs": [-0.5, -0.225, -0.1, -0.4], "ended": True}
+        details = [{"image_id": i, **spelt} for i in CAPTIONS]
         write(tmp_path / f"captions/{name}_details.json", details)
         write(tmp_path / f"captions/{name}_weights.json", {f"checkpoints/{name}": "ab" * 32})
         rows = [[i, text, *["0.5"] * len(TITLES)] for i, text in CAPTIONS.items()]
@@ -108,7 +109,9 @@ def test_everything_is_collected(project):
     assert (first["width"], first["height"]) == (208, 104) and first["src"].startswith("data:image/webp;base64,UklGR")
     assert "src" not in second, "a damaged file has no picture, and the report its other images"
     assert first["references"] == ["a dog runs, 0", "a dog runs, 1"]
-    assert first["said"]["lstm"]["tokens"] == ["a"] and first["said"]["lstm"]["scores"]["cider"] == 0.5
+    lstm = first["said"]["lstm"]
+    assert lstm["words"] == [("a dog", 0.4843, 2), (" runs", 0.9048, 1)] and lstm["scores"]["cider"] == 0.5
+    assert (lstm["mean"], lstm["end"]) == (0.7451, 0.6703), "tokens of .607, .799 and .905, and the end"
     assert data["curves"] == {"train_lstm": {"dev_loss": [3.5, 2.25]}}
     [lstm] = [stage for stage in data["stages"] if stage["name"] == "generate@lstm"]
     assert lstm["seconds"] == 1.5 and lstm["outputs"][0]["hash"] == "0123456789abcdef"
@@ -118,6 +121,15 @@ def test_everything_is_collected(project):
     assert data["settings"] == (ROOT / "params.yaml").read_text()
     assert data["versions"]["torch"] and data["commit"] == ""
     assert "a dog runs" in render(data)
+
+
+@pytest.mark.parametrize(
+    ("label", "english"),
+    [("two bird", "two birds"), ("many person", "many people"), ("three man", "three men"), ("one bird", "one bird"),
+     ("run", "running"), ("red clothes", "red clothes"), ("hot air balloon", "hot air balloon")],
+)  # fmt: skip
+def test_what_is_wrong_is_told_in_english(label, english):
+    assert plain(label) == english
 
 
 def test_a_missing_result_is_told(project):

@@ -219,7 +219,7 @@ def test_without_a_network_one_sentence_names_file_places_and_setting(tmp_path, 
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
     start = time.monotonic()
     with pytest.raises(UserError) as caught:
-        require(chosen(**groups))
+        require(needed(chosen(**groups)))
     assert time.monotonic() - start < 10
     message = str(caught.value)
     assert "\n" not in message and all(part in message for part in parts), message

@@ -1,7 +1,7 @@
-"""What code a stage runs, as hashes that neither a comment nor a docstring changes.
+"""Hashes of the code that each stage runs. Comments and docstrings do not change them.
 
-DVC follows no imports. Stage `code` writes these hashes, a file a stage, and each stage depends on its file. The
-feature store keys its rows by them, too.
+DVC does not follow imports. So stage `code` writes these hashes, one file a stage, and each stage depends on
+its file. They also key the rows of the row store.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from functools import cache
 from pathlib import Path
 
 PACKAGES = ("captioning", "models", "scenes", "stages", "commands", "app")
-# They decide no result: a change to them makes no stage run again.
+# These modules affect no result, so a change to them runs no stage again.
 DECIDE_NOTHING = ("errors", "malloc", "progress", "settings")
 
 
 @cache
 def hash_source(source: str) -> str:
-    """A hash of Python source without its comments, docstrings, blank lines and blanks at line ends.
+    """A hash of Python source without its comments, docstrings, blank lines and trailing blanks.
 
-    The spans are cut out of the text, and what is left is hashed as it is written: `ast.dump` and `tokenize` differ
+    It cuts these spans out and hashes the rest as text, since the output of `ast.dump` and `tokenize` differs
     between versions of Python. Lines that end inside a string are kept whole. Raises SyntaxError.
     """
     tree, lines = ast.parse(source), source.split("\n")
@@ -50,14 +50,14 @@ def hash_source(source: str) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """`hash_source` of a Python file, the hash of the bytes of any other."""
+    """`hash_source` of a Python file, or the hash of another file's bytes."""
     if path.suffix == ".py":
         return hash_source(path.read_text(encoding="utf-8"))
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def hash_of_files(paths: Iterable[Path]) -> str:
-    """One hash of several files' code, whatever their order."""
+    """One hash of the code of several files; their order does not matter."""
     return hashlib.sha256("\n".join(sorted(map(hash_file, paths))).encode()).hexdigest()
 
 
@@ -73,21 +73,21 @@ def files_of(module: str, root: Path = Path()) -> Iterator[Path]:
 
 
 def _is_code(path: Path, package: Path) -> bool:
-    """Python files, and whatever lies in a package below this one: it belongs to that."""
+    """Whether a file is Python, or lies in a package below this one, to which it then belongs."""
     between = [path.parent, *path.parent.parents]
     inner = between[: between.index(package)]
     return path.suffix in (".py", ".pyc") or any((folder / "__init__.py").is_file() for folder in inner)
 
 
 def imports(path: Path, root: Path = Path()) -> set[Path]:
-    """The project's own files that a file imports, wherever in it the import stands."""
+    """The project's own files that a file imports, at its top or inside a function."""
     names = imported(path.read_text(encoding="utf-8")) if path.suffix == ".py" else []
     return {file for name in names for file in files_of(name, root)}
 
 
 @cache
 def imported(source: str) -> list[str]:
-    """The project's own modules that Python source names in its imports, and what it takes from them."""
+    """The project's own modules that Python source imports, and the names that it imports from them."""
     names: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

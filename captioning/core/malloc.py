@@ -1,4 +1,4 @@
-"""Memory that is freed stays with the process, for its next step."""
+"""Settings of glibc's allocator: freed memory stays with the process."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8  # mallopt's names for them, in
 
 
 def keep_freed_memory() -> bool:
-    """Tells the C library to give no memory back to the system while the process lives; False where it cannot.
+    """Tells the C library to return no memory to the system while the process lives. Returns False if it cannot.
 
-    By default glibc returns every block of 32 MB or more at once. A training step of GPT-2 then gets 300,000 fresh
-    pages from the system each time, zeroed one by one: a quarter of a step in bf16 on a processor. To be called
-    before memory is used; processes forked from this one inherit it.
+    By default glibc returns every block of 32 MB or more at once. Each training step of GPT-2 then gets
+    300,000 fresh pages, which the kernel zeroes one by one: a quarter of a bf16 step on a processor. Call it
+    before memory is used. Forked processes inherit it.
     """
     return _set(MMAP_MAX, 0) and _set(TRIM_THRESHOLD, 2**31 - 1)
 
 
 def share_memory_among_threads() -> bool:
-    """Tells the C library that threads begun from now on get memory where the first one does; False if it cannot.
+    """Tells the C library that new threads share the first thread's arena. Returns False if it cannot.
 
-    A thread's own place holds no more than 64 MB; what is larger would come fresh each time. Not for training, which
-    is slower by half with it (a step of a frozen GPT-2 in bf16: 1.7 against 1.1 s).
+    A thread's own arena holds at most 64 MB; larger blocks would be mapped anew each time. Do not use it for
+    training, which is slower by half with it (a step of a frozen GPT-2 in bf16: 1.7 s, not 1.1).
     """
     return _set(ARENA_MAX, 1)
 

@@ -1,4 +1,4 @@
-"""Where the pipeline's files lie, relative to the project's folder: what one stage writes and others read."""
+"""The paths of the pipeline's files, relative to the project's folder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from pathlib import Path
 
 ENCODER_OF = {"lstm": "vgg16", "clipcap": "clip"}  # each captioner, and the encoder whose features it sees
 
+PARAMS = Path("params.yaml")
 CODE, INPUTS = Path("code"), Path("inputs")
 
 DATA = Path("data")
 IMAGES, CAPTIONS = DATA / "images.csv", DATA / "captions.csv"
+SHARDS = DATA / "shards"  # of webdataset: the pictures, unpacked
+UNPACKED = SHARDS / ".unpacked"  # marks them as stage prepare's
 STATISTICS = DATA / "statistics.json"
 DRAWINGS, FACTS = DATA / "images", DATA / "facts.json"  # of scenes: the pictures, and what each of them shows
 
@@ -34,7 +37,7 @@ def features(encoder: str) -> Path:
 
 
 def captions(captioner: str, what: str = "") -> Path:
-    """A captioner's captions; `what` they come with: diverse, details or weights."""
+    """A captioner's captions; with `what`, one of the files beside them: diverse, details or weights."""
     return Path("captions") / f"{captioner}{what and '_'}{what}.json"
 
 
@@ -43,6 +46,11 @@ def scores_of_images(captioner: str) -> Path:
     return RESULTS / f"{captioner}.csv"
 
 
+def live(stage: str) -> Path:
+    """What a training stage writes while it runs."""
+    return Path("live") / stage
+
+
 def curves(stage: str) -> Path:
     """The curves of a training stage: one table a score, as dvclive writes them."""
-    return Path("live") / stage / "plots/metrics"
+    return live(stage) / "plots/metrics"

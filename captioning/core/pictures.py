@@ -1,7 +1,7 @@
-"""One picture file to upright RGB: the one place that decides what a usable picture is, for stages, app and report.
+"""Reads a picture file as upright RGB. This is the one place that decides what a usable picture is.
 
-Odd files are read as people see them: the orientation in EXIF data is respected, transparent parts are white, and
-palettes, CMYK and deep greys become RGB.
+Pictures come out as people see them: EXIF orientation is applied, transparent parts are white, and palettes,
+CMYK and deep greys become RGB.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata, which doe
 
 
 class ImageFault(UserError):
-    """A file that is no usable image. The message names the file and the fault.
+    """A file that is not a usable image. The message names the file and the fault.
 
     Attributes:
-        reason: the fault alone, in the same words for all files that have it, to count them by.
+        reason: the fault alone, in equal words for all files that have it, so that files can be counted by
+            it.
     """
 
     def __init__(self, message: str, reason: str) -> None:
@@ -39,10 +40,11 @@ class ImageFault(UserError):
 
 
 def open_rgb(source: str | Path | bytes, name: str = "", enough: int | None = None) -> Image.Image:
-    """An image file, or its bytes, as an upright RGB image. Raises ImageFault for whatever is wrong with it.
+    """An image file, or its bytes, as an upright RGB image. Raises ImageFault for any fault.
 
     Args:
-        enough: a JPEG may be unpacked at a half, a quarter or an eighth, if its shorter side keeps so many pixels.
+        enough: a JPEG may be decoded at a half, a quarter or an eighth if its shorter side keeps this many
+            pixels.
     """
     name = name or str(source if not isinstance(source, bytes) else "image")
     try:
@@ -52,13 +54,13 @@ def open_rgb(source: str | Path | bytes, name: str = "", enough: int | None = No
         return _to_rgb(image)
     except ImageFault:
         raise
-    except Exception as error:  # decoders raise nearly anything on hostile files; none of it may stop the others
+    except Exception as error:  # decoders raise nearly anything on hostile files
         fault = " ".join(str(error).split()) or type(error).__name__
         raise ImageFault(f"{name} is not a usable image: {fault}", "image damaged or cut short") from None
 
 
 def read_content(path: str | Path) -> bytes:
-    """The bytes of a regular file. A pipe would be waited for without end, and a device has no end."""
+    """The bytes of a regular file. Pipes and devices are refused: reading them may never end."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
@@ -94,9 +96,9 @@ def _parse(content: bytes, name: str) -> Image.Image:
 
 
 def _shrink(image: Image.Image, enough: int) -> None:
-    """Lets the JPEG decoder do the first part of a resize, in its own cosines. Other formats stay as they are."""
+    """Lets the JPEG decoder do the first part of a resize (DCT scaling). Other formats are unchanged."""
     width, height = image.size
-    for scale in (8, 4, 2):  # only where nothing is left over: the edge of a part of a pixel would shift the rest
+    for scale in (8, 4, 2):  # only if the size divides evenly: a partial pixel at the edge would shift the rest
         if min(image.size) >= scale * enough and width % scale == 0 and height % scale == 0:
             image.draft("RGB", (width // scale, height // scale))
             return
@@ -113,7 +115,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = ImageOps.exif_transpose(image)
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode[0] in "IF":  # deep greys: Pillow would clip them to white
+    if image.mode[0] in "IF":  # deep greys, which Pillow would clip to white
         return Image.fromarray(_grey_levels(image, tags), "L").convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -123,7 +125,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_levels(image: Image.Image, tags: Mapping) -> np.ndarray:
-    """Deep greys (H, W) as bytes. Only files of 16 bits and less say what white is; for others it is the next usual."""
+    """Deep greys (H, W) as bytes. Files of up to 16 bits define white; for others it is the next usual maximum."""
     values = np.asarray(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and not tags):
         bits = tags.get(258, (16,))[0]  # a TIFF may have 12; PNG and PPM are read as 16
@@ -138,3 +140,11 @@ def _grey_levels(image: Image.Image, tags: Mapping) -> np.ndarray:
             white = next((known for known in usual if white <= known), white)
     levels = (values.astype(np.float64) - low) * (255 / max(white - low, np.finfo(np.float64).tiny))
     return levels.round().clip(0, 255).astype(np.uint8)
+
+
+def as_rgb(image: Image.Image, name: str) -> Image.Image:
+    """An image that is open already, as `open_rgb` would give it, unless that shrinks it. Raises ImageFault."""
+    try:
+        return _to_rgb(image)
+    except Exception as error:  # of a file that Pillow reads only now
+        raise ImageFault(f"{name} is not a usable image: {error}", "image damaged or cut short") from None

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, a plain line every few seconds elsewhere (logs, CI)."""
+"""Progress: a bar on a terminal, a plain line every few seconds elsewhere (logs, CI)."""
 
 from __future__ import annotations
 

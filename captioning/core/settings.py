@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
@@ -27,6 +27,12 @@ NonNegative = Annotated[float, Field(ge=0)]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
+def _whole_or_auto(value: Any) -> int | str:
+    if value == "auto" or (type(value) is int and value >= 0):
+        return value
+    raise ValueError(f"expected a whole number, 0 or more, or auto; it is {_show(value)}")
+
+
 class Group(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
 
@@ -37,7 +43,7 @@ class ScenesSettings(Group):
 
 
 class DataSettings(Group):
-    source: Literal["scenes", "flickr8k", "karpathy", "folder"]
+    source: Literal["scenes", "flickr8k", "karpathy", "folder", "webdataset"]
     root: str | None
     annotations: str | None
     seed: Whole
@@ -99,11 +105,15 @@ class TrainingSettings(Group):
     precision: Precision
 
 
-class FinetuneVGG16Settings(TrainingSettings):
+class FinetuneSettings(TrainingSettings):
+    epochs: Annotated[Any, PlainValidator(_whole_or_auto)]  # captioning.data.enough makes a number of `auto`
+
+
+class FinetuneVGG16Settings(FinetuneSettings):
     labels: Positive
 
 
-class FinetuneCLIPSettings(TrainingSettings):
+class FinetuneCLIPSettings(FinetuneSettings):
     batch_size: Annotated[int, Field(ge=2)]  # a pair alone has nothing to be told from
     trains: Literal["all", "last", "projections"]
     blocks: Positive
@@ -256,23 +266,33 @@ def load(path: str | Path = "params.yaml") -> Settings:
 
 
 def read_yaml(path: str | Path) -> dict:
-    """A YAML 1.2 file as plain Python, as DVC reads it (`1e-3` is a number, a doubled key is an error)."""
+    """`parse_yaml` of a file's text."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        _check_nodes(text)
-        values = YAML(typ="safe", pure=True).load(text)
+        content = Path(path).read_bytes()
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing: run from the project's folder, or restore it with `git checkout {path}`"
         ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): restore it with `git checkout {path}`") from None
+    return parse_yaml(content, str(path))
+
+
+def parse_yaml(content: bytes, origin: str) -> dict:
+    """YAML 1.2 as plain Python, as DVC reads it (`1e-3` is a number, a doubled key is an error).
+
+    Raises UserError, which names `origin`.
+    """
+    try:
+        text = content.decode()
+        _check_nodes(text)
+        values = YAML(typ="safe", pure=True).load(text)
     except RecursionError:
-        raise UserError(f"{path} is not valid YAML: values are nested too deep; close their brackets") from None
+        raise UserError(f"{origin} is not valid YAML: values are nested too deep; close their brackets") from None
     except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:  # as its parser raises them
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path} must hold groups of settings (`data:`, `model:`, ...), not {type(values).__name__}")
+        raise UserError(f"{origin} must hold groups of settings (`data:`, `model:`, ...), not {type(values).__name__}")
     return values
 
 

@@ -1,6 +1,7 @@
-"""Words as the scores count them: the PTB tokenizer of coco-caption, without its trap.
+"""Tokenizes captions as the scores do: coco-caption's PTB tokenizer, safe for any text.
 
-It stands alone so that stage prepare, which tokenizes the references once, does not depend on how they are scored.
+It is a separate module so that stage prepare, which tokenizes the references once, does not depend on the
+scorers.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ PUNCTUATION = frozenset(ptbtokenizer.PUNCTUATIONS)
 def ptb_tokenize(captions: Sequence[str]) -> list[str]:
     """Tokenizes captions as coco-caption does: Stanford's PTB tokenizer, lower case, punctuation removed.
 
-    All white space, line separators of every script included, counts as one blank. An empty caption gives "". About
-    0.4 s for Java to start and 6 s for 10^6 captions. Raises UserError when there is no Java, or it fails.
+    All white space counts as one blank, line separators of every script included. An empty caption gives "".
+    Java takes about 0.4 s to start and 6 s for 10^6 captions. Raises UserError if Java is missing or fails.
     """
     lines = [as_line(caption) for caption in captions]
     if not any(lines):
@@ -33,16 +34,16 @@ def ptb_tokenize(captions: Sequence[str]) -> list[str]:
 
 
 def program() -> list[str]:
-    """Java's arguments that run the tokenizer: a line of tokens for each line of text."""
+    """Java's arguments to run the tokenizer, which answers each line of text with a line of tokens."""
     jar = java.package_folder() / "tokenizer" / ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR
     return ["-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
 
 
 def as_line(caption: str) -> str:
-    """A caption as the program reads it. No line separator of any script is left, since each would begin a new line."""
+    """A caption as one line for the program. Line separators of every script become blanks."""
     return " ".join(caption.split())
 
 
 def words_of(line: str) -> str:
-    """A line that the program wrote, without punctuation."""
+    """The words of a line that the program wrote, without punctuation."""
     return " ".join(word for word in line.rstrip().split(" ") if word not in PUNCTUATION)

@@ -1,6 +1,6 @@
-"""The PTB tokenizer of the scores, kept running: rewards and dev scores cannot wait for Java to start each time.
+"""A running PTB tokenizer for rewards and dev scores, which cannot wait for Java to start at each call.
 
-`captioning.data.ptb` starts the same program anew for each call. So both give equal tokens, whatever the text.
+`captioning.data.ptb` starts the same program for each call, so both give equal tokens for any text.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from captioning.core.errors import UserError
 from captioning.core.java import Conversation
 from captioning.data.ptb import as_line, program, words_of
 
-# The program reads and writes in blocks of 8 KB. Lines of filler behind the captions push their tokens out.
+# The program reads and writes in blocks of 8 KB. Lines of filler after the captions flush their tokens.
 FILLER, LINES = "a" * 1000, 40
 PATIENCE = 120.0  # seconds without an answer; it takes a few milliseconds
 
 
 class RunningTokenizer:
-    """One process of the PTB tokenizer, which ends with this one. Starting it returns at once."""
+    """A process of the PTB tokenizer. It ends with this process. Starting it returns at once."""
 
     def __init__(self) -> None:
         self._java = Conversation(program(), what="the PTB tokenizer", patience=PATIENCE)
-        self._owed = 0  # lines of earlier filler that are still to come
+        self._owed = 0  # lines of earlier filler not yet read
 
     def tokenize(self, captions: Sequence[str]) -> list[str]:
-        """As `captioning.data.ptb.ptb_tokenize`. Raises UserError when Java fails."""
+        """Same as `captioning.data.ptb.ptb_tokenize`. Raises UserError if Java fails."""
         if not captions:
             return []
         lines = [as_line(caption) for caption in captions]
@@ -39,13 +39,13 @@ class RunningTokenizer:
 
 @functools.cache
 def running() -> RunningTokenizer:
-    """This process's own. Raises UserError when there is no Java."""
+    """This process's tokenizer, started at the first call. Raises UserError if Java is missing."""
     return RunningTokenizer()
 
 
 def quick_tokenize(captions: Sequence[str]) -> list[str]:
-    """Tokens of captions, separated by blanks, exactly as `captioning.data.ptb.ptb_tokenize` has them.
+    """Tokens of captions, separated by blanks, equal to those of `captioning.data.ptb.ptb_tokenize`.
 
-    A call takes about a millisecond; the process's first one .3 s more, in which Java starts.
+    A call takes about a millisecond. The first call of a process takes .3 s more: Java starts.
     """
     return running().tokenize(captions)

@@ -19,9 +19,10 @@ from transformers.utils import logging
 
 from captioning.core.errors import UserError, opening
 from captioning.core.settings import ClipCapSettings, Settings
-from captioning.decoders.checkpoint import Decoder, config_from, read_decoder
+from captioning.decoders.checkpoint import Decoder, read_decoder
 from captioning.decoders.vocabulary import Text, pretrained_bpe, train_bpe
 from captioning.weights import sources
+from captioning.weights.checkpoint import config_from
 from captioning.weights.state_dict import read_state_dict
 from models.clipcap import ClipCap, ClipCapConfig, from_sizes
 

@@ -1,12 +1,12 @@
-"""What a captioner's scores are held against: people, retrieval, one caption for all, and chance.
+"""Baselines beside a captioner's scores: people, retrieval, one caption for all, and chance.
 
-- humans: each reference against the image's others, one leave-one-out fold a reference. The folds' scores are averaged.
-- nearest: a caption of the training image whose features point most nearly the same way (Devlin et al. 2015).
-- most_common: the most frequent training caption, for every image.
-- random: a training caption drawn for every image.
+- humans: each reference against the image's others, one leave-one-out fold a reference. The folds' scores are
+averaged. - nearest: a caption of the nearest training image, by cosine of the features (Devlin et al. 2015).
+- most_common: the most frequent training caption, for every image. - random: a random training caption for
+every image.
 
-A fold has one reference fewer than the captioners have, and scores rise with the number of references (BLEU's and
-METEOR's most). So the captioners are scored once more `with_one_fewer`, which is the number to put beside the humans'.
+A fold has one reference fewer than the captioners have, and scores rise with the number of references (BLEU's
+and METEOR's most). So the captioners are also scored `with_one_fewer`; compare that score with the humans'.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ BLOCK = 2048  # training images compared at once
 
 
 def humans(references: Tokens) -> list[tuple[dict[str, list[str]], dict[str, str]]]:
-    """Leave-one-out folds of (references, candidates): fold j scores reference j, counted round where there are fewer.
+    """Leave-one-out folds of (references, candidates): fold j scores reference j (modulo their number).
 
-    Images with a single reference take no part; there are no folds where every image is one of these.
+    Images with a single reference are left out. If every image has one reference only, there are no folds.
     """
     several = {i: list(texts) for i, texts in references.items() if len(texts) > 1}
     folds = min(FOLDS, max(map(len, several.values()), default=0))
@@ -38,7 +38,7 @@ def humans(references: Tokens) -> list[tuple[dict[str, list[str]], dict[str, str
 
 
 def with_one_fewer(references: Tokens, candidates: Mapping[str, str]) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """The candidates against as many references as a fold of `humans` has: image n goes without its n-th, in turn."""
+    """The candidates with one reference fewer, as in a fold of `humans`: image n loses its n-th (modulo) reference."""
     several = {i: list(texts) for i, texts in references.items() if len(texts) > 1}
     fewer = {}
     for n, (i, texts) in enumerate(several.items()):
@@ -48,9 +48,9 @@ def with_one_fewer(references: Tokens, candidates: Mapping[str, str]) -> tuple[d
 
 
 def nearest(train: Tokens, test: Sequence[str], load: Callable[[list[str]], np.ndarray], seed: int) -> dict[str, str]:
-    """For each test image a caption, drawn by `seed`, of the training image nearest by cosine.
+    """For each test image, a random caption (by `seed`) of the training image nearest by cosine.
 
-    load: ids -> their features (N, D), or a grid (N, H, W, D), which is averaged; such as `FeatureStore.load`.
+    load: ids -> features (N, D), or a grid (N, H, W, D), which is averaged; for example `FeatureStore.load`.
     """
     ids, generator, result = [i for i in train if train[i]], np.random.default_rng(seed), {}
     queries = _directions(list(test), load)
@@ -68,7 +68,7 @@ def nearest(train: Tokens, test: Sequence[str], load: Callable[[list[str]], np.n
 
 
 def most_common(train: Tokens, test: Sequence[str]) -> dict[str, str]:
-    """The training caption that occurs most often; among equals the one that comes first."""
+    """The most frequent training caption; ties go to the first one."""
     [(caption, _)] = Counter(text for texts in train.values() for text in texts).most_common(1)
     return dict.fromkeys(test, caption)
 
@@ -83,7 +83,7 @@ def random(train: Tokens, test: Sequence[str], seed: int) -> dict[str, str]:
 def _directions(ids: list[str], load: Callable[[list[str]], np.ndarray]) -> np.ndarray:
     """Features of length 1, float32 (N, D); a zero row stays zero."""
     parts = []
-    for start in range(0, len(ids), 256):  # a grid is large: it is averaged before the next one is read
+    for start in range(0, len(ids), 256):  # a grid is large, so it is averaged before the next one is read
         features = load(ids[start : start + 256]).astype(np.float32)
         if features.ndim > 2:
             features = features.reshape(len(features), -1, features.shape[-1]).mean(axis=1)  # (B, H, W, D) -> (B, D)

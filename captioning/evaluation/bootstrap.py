@@ -1,13 +1,13 @@
-"""How sure a score is: bootstrap intervals over images, and a paired test of two captioners on the same images.
+"""How certain a score is: bootstrap intervals over images, and a paired test of two captioners on the same images.
 
-A corpus's BLEU and METEOR are not means over images: they are computed from sums of counts. So what is resampled are
-the images' counts, and every resample's score is computed from its sums, by the scorer's own formula (Koehn 2004).
-ROUGE-L is a mean over images. So is CIDEr, once the document frequencies are given: these stay those of the whole test
-set, as the yardstick that the published score is measured with. Drawing them anew would mix the noise of the yardstick
-into that of the captioner, and a resample, which holds some images twice, would take their n-grams for common ones.
+BLEU and METEOR of a corpus are not means over images but formulas of summed counts. So the images' counts are
+resampled, and each resample's score is computed from its sums (Koehn 2004). ROUGE-L is a mean over images. So
+is CIDEr for given document frequencies; here these stay the whole test set's. Drawing them anew would add the
+noise of the frequencies to the captioner's, and n-grams of images that a resample holds twice would count as
+common.
 
-What the intervals of one run cover is the choice of test images. Only `compare_settings`, which takes runs of several
-seeds, says something about another seed of the training.
+Intervals of one run cover the choice of test images. Only `compare_settings`, which takes runs of several
+seeds, covers the training seed, too.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ CHUNK = 20_000_000  # weights drawn at once: 160 MB, whatever the number of imag
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of captioner a beside b on the same images."""
+    """One metric of captioners a and b on the same images."""
 
     difference: float  # a's corpus score - b's
     low: float  # 95% interval of the difference, paired bootstrap
     high: float
-    p: float  # two-sided paired permutation test: how often swapping the two, image by image, gives as much
+    p: float  # two-sided paired permutation test: how often random swaps differ at least as much
     effect: float  # Cohen's d_z: mean of the images' differences / their standard deviation
     wins: float  # share of images that a captions better, ties half
 
@@ -44,7 +44,7 @@ def corpus_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def image_statistics(scores: Scores) -> np.ndarray:
-    """What has to be added up over images to score a set of them: (N, 36)
+    """The statistics whose sums over images give a set's scores: (N, 36)
 
     10 of BLEU, 23 of METEOR, then ROUGE-L, CIDEr and a 1 that counts the images.
     """
@@ -53,7 +53,7 @@ def image_statistics(scores: Scores) -> np.ndarray:
 
 
 def bleu_from_sums(sums: np.ndarray) -> np.ndarray:
-    """BLEU-1..4 as pycocoevalcap's BleuScorer has it, with its small numbers. sums: (..., 10) -> (..., 4)"""
+    """BLEU-1..4 as pycocoevalcap's BleuScorer computes it, smoothing constants included. (..., 10) -> (..., 4)"""
     small, tiny = 1e-9, 1e-15
     matched, guessed, length, reference = sums[..., :4], sums[..., 4:8], sums[..., 8:9], sums[..., 9:10]
     precision = np.cumprod((matched + tiny) / (guessed + small), axis=-1)  # (..., 4)
@@ -66,8 +66,9 @@ def bleu_from_sums(sums: np.ndarray) -> np.ndarray:
 def bootstrap(parts: Scores | Sequence[Scores], count: int, seed: int) -> dict[str, np.ndarray]:
     """Corpus scores of `count` resamples of the images, with replacement: METRICS: (count,) each.
 
-    Several `parts` over the same images (each reference against the others) are resampled alike and averaged. Equal
-    seeds and numbers of images draw equal images, so that differences between captioners are paired.
+    Several `parts` over the same images (each reference against the others) share their resamples and are
+    averaged. Equal seeds and numbers of images draw equal images, so that differences between captioners are
+    paired.
     """
     statistics = [image_statistics(part) for part in ([parts] if isinstance(parts, Scores) else parts)]
     images, result = len(statistics[0]), {name: [] for name in METRICS}
@@ -89,7 +90,7 @@ def interval(values: np.ndarray, share: float = 0.95) -> tuple[float, float]:
 def ratio(top: np.ndarray, under: np.ndarray, count: int, seed: int) -> dict[str, float]:
     """{value, low, high} of sum(top) / sum(under) over images, (N,) each: a mean where `under` is all ones.
 
-    The sum of `under` is not 0; resamples of which it is have no ratio and take no part in the interval.
+    The sum of `under` must not be 0. Resamples in which it is 0 are left out of the interval.
     """
     generator, values = np.random.default_rng(seed), []
     for rows in _chunks(count, len(top)):
@@ -101,11 +102,11 @@ def ratio(top: np.ndarray, under: np.ndarray, count: int, seed: int) -> dict[str
 
 
 def compare(a: Scores, b: Scores, count: int, seed: int) -> dict[str, Comparison]:
-    """Two captioners on the same images: difference, its interval, a permutation test and the effect size.
+    """Compares two captioners on the same images: difference, its interval, a permutation test and the effect size.
 
-    The test swaps the two captions of an image at random, for every image, `count` times; p is the share of these that
-    differ at least as much as the captioners do, the one observed counted in. Seven metrics are seven tests: a p of .04
-    in one of them alone is no finding.
+    The test swaps the two captions of each image at random, `count` times. p is the share of swaps, the
+    observed order included, that differ at least as much as the captioners do. Seven metrics are seven tests:
+    p = .04 in a single one of them proves nothing.
     """
     if a.ids != b.ids:
         raise ValueError("compare() needs two sets of captions of the same images, in the same order")
@@ -132,7 +133,7 @@ def compare(a: Scores, b: Scores, count: int, seed: int) -> dict[str, Comparison
 
 @dataclass(frozen=True)
 class Settings:
-    """One metric of setting a beside setting b, each trained with several seeds and scored on the same images."""
+    """One metric of settings a and b, each trained with several seeds and scored on the same images."""
 
     a: float  # mean over a's runs
     b: float
@@ -144,9 +145,9 @@ class Settings:
 def compare_settings(a: Sequence[Scores], b: Sequence[Scores], count: int, seed: int) -> dict[str, Settings]:
     """The difference of two settings' mean scores, with an interval over images and training seeds together.
 
-    Each resample draws the images anew, the same for all runs, and adds a deviation of the seeds: Student's t times the
-    standard error of the means (Welch). Drawing two or three runs with replacement instead makes the interval much too
-    narrow. Both sides need two runs or more.
+    Each resample draws images, the same for all runs, and adds a deviation for the seeds: Student's t times
+    the standard error of the means (Welch). Resampling two or three runs instead would make the interval much
+    too narrow. Each side needs at least two runs.
     """
     if min(len(a), len(b)) < 2:
         raise ValueError("compare_settings() needs two runs or more of each setting")
@@ -168,7 +169,7 @@ def compare_settings(a: Sequence[Scores], b: Sequence[Scores], count: int, seed:
 
 
 def _permutations(a: np.ndarray, b: np.ndarray, observed: dict, count: int, seed: int) -> dict[str, int]:
-    """In how many of `count` random swaps each metric differs as much as observed. a, b: (N, 36)"""
+    """The number of `count` random swaps in which each metric differs at least as much as observed. a, b: (N, 36)"""
     generator, reached = np.random.default_rng(seed), dict.fromkeys(METRICS, 0)
     total = a.sum(axis=0) + b.sum(axis=0)
     for rows in _chunks(count, len(a)):
@@ -181,7 +182,7 @@ def _permutations(a: np.ndarray, b: np.ndarray, observed: dict, count: int, seed
 
 
 def _chunks(count: int, images: int) -> Iterator[int]:
-    """Numbers of rows that add up to `count`, each of at most CHUNK weights."""
+    """Chunk sizes that sum to `count` rows, each with at most CHUNK weights."""
     most = max(1, CHUNK // images)
     for start in range(0, count, most):
         yield min(most, count - start)

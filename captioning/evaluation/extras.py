@@ -1,21 +1,21 @@
-"""Scores beside the seven of coco-caption: variety, mistakes, facts, CLIPScore and SPICE, each where it can be had.
+"""Scores beyond coco-caption's seven: variety, mistakes, facts, CLIPScore and SPICE, each where it can be computed.
 
 {"systems": {name: {score: number or {value, low, high}}},
  "diversity": {name: {score: number or {value, low, high}}},   of several captions an image, where they were written
  "mistakes": {name: {class: {said, precision, contradicted, recall}}},
  "facts": {name: {category: {precision, recall}}},       `scenes` alone
- "notes": {score: why it is absent, or what its numbers are not to be compared with}}
+ "notes": {score: why it is absent, or what its numbers must not be compared with}}
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from captioning.core.errors import UserError
+from captioning.core.files import read_json
 from captioning.core.paths import FACTS, checkpoint, features
 from captioning.data.dataset import Data
 from captioning.data.ptb import ptb_tokenize
@@ -28,7 +28,7 @@ from captioning.features.store import FeatureStore
 from captioning.metrics import clipscore, spice
 
 CLIP, STORE = checkpoint("clip"), features("clip")
-COPIED, COLLAPSED = 0.5, 0.05  # shares of captions from which on a captioner is suspect
+COPIED, COLLAPSED = 0.5, 0.05  # shares of captions above which a captioner is suspect
 
 
 def more_scores(
@@ -46,10 +46,10 @@ def more_scores(
 
     Args:
         data, split: with the references of the images that are scored.
-        work: {system: folds of (references, candidates)}, tokenized, as `captioning.evaluation.systems.jobs` gives
-            them.
+        work: {system: folds of (references, candidates)}, tokenized, as `captioning.evaluation.systems.jobs`
+            gives them.
         captions: {captioner: {image id: caption}} as written.
-        sets: {captioner: {image id: several captions}} as written; without those that wrote none.
+        sets: {captioner: {image id: several captions}} as written, of those captioners that wrote any.
         official_clip: features/clip.h5 comes from one of OpenAI's own CLIPs.
         count, seed: of the bootstrap.
     """
@@ -98,7 +98,7 @@ def _diversity(sets: Mapping[str, Sets], references: Sets, train: Sets, count: i
 def _facts(work: Mapping[str, Folds], count: int, seed: int) -> dict:
     if not FACTS.exists():
         return {}
-    true = json.loads(FACTS.read_text(encoding="utf-8"))
+    true = read_json(FACTS)
     return {
         name: scene_facts.fact_scores([said for _, said in folds], true, count, seed) for name, folds in work.items()
     }
@@ -107,7 +107,7 @@ def _facts(work: Mapping[str, Folds], count: int, seed: int) -> dict:
 def _clipscore(
     references: Sets, captions: Mapping[str, Mapping[str, str]], official: bool, count: int, seed: int
 ) -> tuple[dict[str, dict], str | None]:
-    """CLIPScore and RefCLIPScore of each system that has them, and a note on them."""
+    """CLIPScore and RefCLIPScore of each system, where they can be computed, and a note on them."""
     store = FeatureStore.open(STORE)
     if fault := clipscore.fault(CLIP, store):
         return {}, f"no CLIPScore: {fault}"
@@ -134,7 +134,7 @@ def _spice(jobs: Mapping[str, tuple[Sets, dict]], count: int, seed: int) -> tupl
     try:
         for name, (references, said) in jobs.items():
             scores[name] = {"spice": _mean(spice.spice(references, said), count, seed)}
-    except UserError as error:  # an old program, parsers of its own, gigabytes of memory: it may fail, the run not
+    except UserError as error:  # an old program that needs gigabytes of memory: if it fails, the run goes on
         return scores, f"no SPICE: {error}"
     return scores, None
 
@@ -144,7 +144,7 @@ def _mean(values: np.ndarray, count: int, seed: int) -> dict[str, float]:
 
 
 def suspicion(name: str, found: Mapping[str, float]) -> str | None:
-    """What no score says of captions that were copied, or are all alike; None where there is nothing to say."""
+    """A warning about captions that are copies or all alike, which no score shows; None if there is none."""
     if found["exact"] > COPIED:
         return (
             f"{found['exact']:.0%} of the captions by {name} are a reference of their own image, word for word: such "

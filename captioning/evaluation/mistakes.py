@@ -1,12 +1,12 @@
-"""What captions get wrong of what words can show: colours, numbers, and people's gender, against what people say.
+"""Mistakes that single words show: colours, numbers, and people's gender, judged by the references.
 
-Words of a class are read from the caption and from the image's references, word by word. No reference says everything,
-so a word that none of them has is not always wrong: hold a captioner's figures against people's own.
+Words of a class are read from the caption and from the image's references. No reference says everything, so a
+word that no reference has is not always wrong: compare a captioner's figures with people's own.
 
-precision: share of the labels said that a reference says too.
-contradicted: share of the labels said that no reference says where two agree on another of the class: "a woman" of what
-    two people call a man.
-recall: share of the labels on which two references agree that the caption says.
+precision: share of the caption's labels that some reference has. contradicted: share of the caption's labels
+that no reference has, although two references agree on another label of
+    the class: "a woman" where two people say a man.
+recall: share of the labels that two references agree on which the caption has.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MALE = (
 FEMALE = (
     "woman women girl girls lady ladies female females mother mom daughter daughters sister sisters she her herself"
 )
-CLASSES = {  # class: {word: label}; "one" is left out of the numbers, as it mostly counts nothing ("one of them")
+CLASSES = {  # class: {word: label}; "one" is no number here, as it seldom counts anything ("one of them")
     "colour": {word: word for word in COLOURS} | {"gray": "grey", "golden": "gold"},
     "number": {word: word for word in NUMBERS}
     | {str(n): word for n, word in enumerate(NUMBERS, 2)}
@@ -38,14 +38,15 @@ Folds = Sequence[tuple[Mapping[str, Sequence[str]], Mapping[str, str]]]
 
 
 def labels(text: str, words: Mapping[str, str]) -> set[str]:
-    """What a caption says of a class, as PTB tokens: {word: label} -> labels."""
+    """The labels of a class that a caption (PTB tokens) has: {word: label} -> labels."""
     return {words[word] for word in text.split() if word in words}
 
 
 def counts(
     references: Mapping[str, Sequence[str]], captions: Mapping[str, str], words: Mapping[str, str]
 ) -> np.ndarray:
-    """(N, 5) of each image: labels said, a reference says, people contradict; labels agreed on, of them said."""
+    """Counts of labels an image, (N, 5): said, said by a reference too, contradicted; agreed on by two references, and
+    said among these."""
     table = np.zeros((len(captions), 5))
     for row, (image, caption) in enumerate(captions.items()):
         said = labels(caption, words)
@@ -58,7 +59,8 @@ def counts(
 def mistakes(folds: Folds, count: int, seed: int) -> dict[str, dict]:
     """{class: {"said": labels a fold, "precision": {value, low, high}, "contradicted": ..., "recall": ...}}.
 
-    folds: of (references, candidates) over the same images, tokenized. What nobody says has no figures.
+    folds: of (references, candidates) over the same images, tokenized. A class that no caption mentions has
+    no figures.
     """
     result = {}
     for name, words in CLASSES.items():
@@ -71,7 +73,7 @@ def mistakes(folds: Folds, count: int, seed: int) -> dict[str, dict]:
 
 
 def wrong(references: Sequence[str], caption: str) -> list[str]:
-    """The labels of all classes that one caption says and people contradict."""
+    """The labels of all classes that one caption has and the references contradict."""
     found = []
     for words in CLASSES.values():
         people, agreed = _of_people(references, words)
@@ -80,6 +82,6 @@ def wrong(references: Sequence[str], caption: str) -> list[str]:
 
 
 def _of_people(references: Sequence[str], words: Mapping[str, str]) -> tuple[set[str], set[str]]:
-    """The labels that any reference says, and those on which references agree."""
+    """The labels that any reference has, and those that two references agree on."""
     times = Counter(label for text in references for label in labels(text, words))
     return set(times), {label for label in times if times[label] >= AGREED}

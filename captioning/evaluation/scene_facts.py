@@ -1,9 +1,9 @@
-"""Facts got right on `scenes`: what a caption says against what is drawn, as precision and recall.
+"""Facts on `scenes`: compares what a caption says with what is drawn, as precision and recall.
 
-The drawings know who is in them, how many, in which colours, doing what, where and when; `scenes`
-reads captions back into such facts. Precision is the share of what is said that is true, recall the share of what a
-full caption names (who, how many, colours, action, place) that is said. People do not say all, so their recall is what
-to compare a model's with.
+Each drawing is stored with its facts: who, how many, in which colours, doing what, where and when. `scenes`
+reads such facts from captions. Precision is the share of a caption's facts that are true. Recall is the share
+of a full caption's facts (who, how many, colours, action, place) that the caption has. People do not say
+everything, so compare a model's recall with theirs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ALL = "all"
 
 
 def counts(captions: Mapping[str, str], facts: Mapping[str, dict]) -> np.ndarray:
-    """(N, categories, 4) of each image: labels said, those of them that are true, core facts, those of them named."""
+    """(N, categories, 4) an image: labels said, true labels among them, core facts, core facts that are named."""
     table = np.zeros((len(captions), len(CATEGORIES), 4))
     for row, (image, caption) in enumerate(captions.items()):
         said, true = mentioned(caption), true_of(facts[image])
@@ -35,7 +35,8 @@ def counts(captions: Mapping[str, str], facts: Mapping[str, dict]) -> np.ndarray
 def fact_scores(folds: Sequence[Mapping[str, str]], facts: Mapping[str, dict], count: int, seed: int) -> dict:
     """{category or "all": {"precision": {value, low, high}, "recall": ...}}, folds of captions over the same images.
 
-    A category that no caption mentions has no precision, one that no full caption names (time) no recall.
+    A category that no caption mentions has no precision. One that a full caption does not name (time) has no
+    recall.
     """
     table = np.mean([counts(fold, facts) for fold in folds], axis=0)  # (N, categories, 4)
     parts = {ALL: table.sum(axis=1)} | {name: table[:, n] for n, name in enumerate(CATEGORIES)}  # (N, 4) each

@@ -1,4 +1,4 @@
-"""What stage evaluate scores, with intervals: the captioners, the yardsticks beside them, and their difference."""
+"""What stage evaluate scores, with intervals: the captioners, the baselines, and the captioners' difference."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ FEWER = " (one reference fewer)"
 def jobs(
     data: Data, split: str, captions: Mapping[str, Mapping[str, str]], features: Mapping[str, Callable], seed: int
 ) -> dict[str, list[tuple[dict, dict]]]:
-    """What to score: a list of (references, candidates) a system, several where folds are averaged.
+    """The jobs to score: for each system a list of (references, candidates), several where folds are averaged.
 
-    captions: {captioner: {image id: caption}} for all images of the split; features: {encoder: ids -> features}.
+    captions: {captioner: {image id: caption}} for all images of the split; features: {encoder: ids ->
+    features}.
     """
     references, train = data.tokens(split), data.tokens("train")
     images = list(references)
@@ -66,12 +67,12 @@ def difference(a: Scores, b: Scores, count: int, seed: int) -> dict[str, dict[st
 
 
 def margin(score: Mapping[str, float]) -> float:
-    """Half the width of a 95% interval: what a difference between two runs is to be held against."""
+    """Half the width of a 95% interval, to compare differences between runs with."""
     return (score["high"] - score["low"]) / 2
 
 
 def check_images(path: str, captions: Mapping[str, str], images: list[str], split: str) -> None:
-    """Raises UserError when a captions file is of other images than the split that is scored."""
+    """Raises UserError if the images of a captions file are not those of the split that is scored."""
     missing, strange = [i for i in images if i not in captions], captions.keys() - set(images)
     if missing or strange:
         example = missing[0] if missing else sorted(strange)[0]

@@ -1,14 +1,13 @@
-"""Scores for people to look at: the table that ends stage evaluate, and the files that `dvc plots show` draws."""
+"""Scores for reading: the table that ends stage evaluate, and the files that `dvc plots show` draws."""
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from captioning.core.files import atomic_write, csv_line
+from captioning.core.files import atomic_write, csv_line, read_json
 from captioning.core.paths import checkpoint
 from captioning.data.dataset import Data
 from captioning.evaluation.variety import by_rarity, lengths, rarity
@@ -19,7 +18,7 @@ System = Mapping[str, Mapping[str, float]]  # {metric: {value, low, high}}
 
 
 def table(systems: Mapping[str, System]) -> str:
-    """One line a system, its seven scores, and the interval of its CIDEr."""
+    """One line a system: its seven scores and CIDEr's interval."""
     width = max(map(len, systems))
     lines = [" ".join([" " * width, *(f"{title:>7}" for title in TITLES.values()), "   95% of CIDEr"])]
     for name, scores in systems.items():
@@ -49,7 +48,7 @@ MORE = {
 
 
 def more_table(more: Mapping[str, Mapping]) -> list[str]:
-    """The scores of `captioning.evaluation.extras` as lines: one a system, then what is to be said about them."""
+    """The scores of `captioning.evaluation.extras` as lines: one a system, then the notes."""
     systems = more["systems"]
     shown = [key for key in MORE if any(key in scores for scores in systems.values())]
     width = max(map(len, systems))
@@ -78,13 +77,13 @@ def _of_sets(name: str, found: Mapping[str, Any]) -> str:
 
 
 def _contradicted(name: str, found: Mapping[str, Any]) -> str:
-    """How much of what captions say of each class of words people contradict, in one line."""
+    """The share of each class's labels that people contradict, in one line."""
     shares = [f"{kind} {of['contradicted']['value']:.1%}" for kind, of in found.items() if "contradicted" in of]
     return f"contradicted by people, {name}: {', '.join(shares) or 'nothing of the kind is said'}"
 
 
 def write_plot(path: Path, systems: Mapping[str, System], split: str) -> None:
-    """A panel a metric, a bar a system with its 95% interval."""
+    """One panel a metric, one bar a system, with 95% intervals."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -94,7 +93,8 @@ def write_plot(path: Path, systems: Mapping[str, System], split: str) -> None:
     for metric, panel in zip(METRICS, panels, strict=True):
         for row, name in enumerate(names):
             one = systems[name][metric]
-            # A percentile interval may lie beside the value by a rounding, and an error bar must not be negative.
+            # Rounding may put the value just outside its percentile interval; an error bar must not be
+            # negative.
             error = [[max(0.0, one["value"] - one["low"])], [max(0.0, one["high"] - one["value"])]]
             panel.barh(row, one["value"], xerr=error, color=_colour(name), error_kw={"lw": 1, "capsize": 2})
         panel.set_title(TITLES[metric])
@@ -108,14 +108,14 @@ def write_plot(path: Path, systems: Mapping[str, System], split: str) -> None:
 
 
 def _colour(name: str) -> str:
-    """Captioners and people as in results/report.html, what is there for comparison in grey."""
+    """The report's colours for captioners and people, grey for baselines."""
     return next((colour for kind, colour in COLOURS.items() if name.startswith(kind)), "#cfcfcf")
 
 
 def write_more_plots(
     folder: Path, data: Data, split: str, said: Mapping[str, Mapping[str, str]], scores: Mapping[str, Scores]
 ) -> None:
-    """Caption lengths, score against frequency of what is shown, and CLIP's retrieval before and after fine-tuning.
+    """Writes caption lengths, scores by rarity of the content, and CLIP's retrieval before and after fine-tuning.
 
     said: {captioner: {image id: tokens}}.
     """
@@ -137,7 +137,7 @@ def write_more_plots(
 def retrieval() -> dict[str, dict[str, float]] | None:
     """CLIP's recall on dev, {before, after: {measure: share}}, or None where it was not fine-tuned."""
     path = checkpoint("clip") / "config.json"
-    return json.loads(path.read_text(encoding="utf-8")).get("retrieval") if path.exists() else None
+    return read_json(path).get("retrieval") if path.exists() else None
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

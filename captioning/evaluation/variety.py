@@ -1,4 +1,4 @@
-"""Whether captions differ from each other and from the training captions, how long they are, and what is rare."""
+"""How much captions differ from each other and from training captions; their lengths; how rare their content is."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ BINS = 5
 
 
 def variety(captions: Mapping[str, str], train: Tokens) -> dict[str, float]:
-    """How varied one caption an image is: {image id: tokens}. A collapsed captioner shows here at once.
+    """How varied the captions {image id: tokens} are, one an image. A collapsed captioner shows here at once.
 
-    distinct_1, distinct_2: different words and pairs of words / all of them (Li et al. 2016); they fall with the number
-    of captions, so compare them on the same images. vocabulary: different words. distinct_captions: share of captions
-    that no other image has. copied: share that is a training caption, word for word. mean_words: length.
+    distinct_1, distinct_2: different words and word pairs / all of them (Li et al. 2016). They fall with the
+    number of captions, so compare them on the same images. vocabulary: number of different words.
+    distinct_captions: share of captions that no other image has. copied: share of exact training captions.
+    mean_words: mean length.
     """
     words = [text.split() for text in captions.values()]
     pairs = [pair for said in words for pair in itertools.pairwise(said)]
@@ -38,17 +39,17 @@ def variety(captions: Mapping[str, str], train: Tokens) -> dict[str, float]:
 
 
 def exact(captions: Mapping[str, str], references: Tokens) -> float:
-    """Share of captions that are, word for word, a reference of their own image. People's: a few in a hundred."""
+    """Share of captions that equal a reference of their own image. For people it is a few in a hundred."""
     return sum(text in references[image] for image, text in captions.items()) / len(captions)
 
 
 def averaged(folds: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The mean of several sets of captions, such as people's, each reference in its turn."""
+    """The mean over several sets of captions, such as people's folds."""
     return {key: float(np.mean([fold[key] for fold in folds])) for key in folds[0]}
 
 
 def lengths(systems: Mapping[str, Sequence[str]]) -> list[dict[str, float]]:
-    """Rows {words, NAME: share of its captions with so many words}, from the shortest caption to the longest."""
+    """Rows {words, NAME: share of NAME's captions with that many words}, from the shortest caption to the longest."""
     counts = {name: Counter(len(text.split()) for text in texts) for name, texts in systems.items()}
     every = sorted(set().union(*counts.values()))
     return [
@@ -58,10 +59,9 @@ def lengths(systems: Mapping[str, Sequence[str]]) -> list[dict[str, float]]:
 
 
 def rarity(train: Tokens, references: Tokens) -> dict[str, int]:
-    """For each image how many training images show what it shows: the rarest content word that people agree on.
+    """How many training images have each image's rarest content word in a caption.
 
-    A word counts when two of the image's references have it, or any where no two agree. The number is that of training
-    images with the word in a caption.
+    A word counts if two of the image's references have it, or, if no two agree, if one has it.
     """
     shown = Counter(word for texts in train.values() for word in set(" ".join(texts).split()))
     result = {}
@@ -73,7 +73,7 @@ def rarity(train: Tokens, references: Tokens) -> dict[str, int]:
 
 
 def by_rarity(rare: Mapping[str, int], scores: Mapping[str, Mapping[str, float]]) -> list[dict[str, float]]:
-    """Rows {training_images, images, NAME: mean score}, the images in bins of like rarity, rarest first."""
+    """Rows {training_images, images, NAME: mean score}, with images in bins of similar rarity, rarest first."""
     order = sorted(rare, key=lambda image: (rare[image], image))
     rows = []
     for part in np.array_split(np.arange(len(order)), min(BINS, len(order))):
@@ -87,7 +87,7 @@ Sets = Mapping[str, Sequence[str]]  # {image id: captions, as PTB tokens separat
 
 
 def diversity(sets: Sets, train: Sets) -> dict[str, float]:
-    """The scores that need no references. Images with fewer than two captions take no part."""
+    """Diversity scores, which need no references. Images with fewer than two captions are left out."""
     several = {image: list(texts) for image, texts in sets.items() if len(texts) > 1}
     if not several:
         return {}
@@ -108,7 +108,7 @@ def diversity(sets: Sets, train: Sets) -> dict[str, float]:
 
 
 def mutual_bleu(sets: Sets) -> float:
-    """BLEU-4 of each caption against its set's others: of all first captions, of all second ones, ...; their mean."""
+    """BLEU-4 of each caption against the others of its image: a corpus score for each position, then the mean."""
     scores = []
     for place in range(max(map(len, sets.values()))):
         bleu = BleuScorer(n=4)
@@ -120,7 +120,7 @@ def mutual_bleu(sets: Sets) -> float:
 
 
 def oracle(sets: Sets, references: Sets) -> dict[str, np.ndarray]:
-    """CIDEr of each image's captions, their mean and their best: {mean_cider, best_cider}, (N,) each."""
+    """Mean and maximum CIDEr over each image's captions: {mean_cider, best_cider}, (N,) each."""
     scorer = CiderD(references.values())
     scores = [scorer.scores(references[image], texts) for image, texts in sets.items()]
     return {
@@ -130,5 +130,5 @@ def oracle(sets: Sets, references: Sets) -> dict[str, np.ndarray]:
 
 
 def _different(items: Sequence[Sequence], words: Sequence[Sequence[str]]) -> float:
-    """Different items of a set's captions / all its words."""
+    """Number of different items in a set's captions / number of its words."""
     return len({item for of_caption in items for item in of_caption}) / max(1, sum(map(len, words)))

@@ -1,30 +1,29 @@
 """Image encoders as the pipeline uses them: checkpoint folders, and networks that turn pixels into features.
 
-A checkpoint is a folder with `config.json` (sizes and preprocessing) and `model.safetensors`. The fine-tuning stages
-write `checkpoints/vgg16` and `checkpoints/clip`; the extraction stages and the app read them.
+A checkpoint is a folder as `captioning.weights.checkpoint` describes it, with an image's `preprocess` in its config.
+The fine-tuning stages write `checkpoints/vgg16` and `checkpoints/clip`; the extraction stages and the app read them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from captioning.core.code import closure, hash_of_files
 from captioning.core.device import pick_device, pick_dtype
-from captioning.core.errors import UserError, opening
-from captioning.core.files import atomic_write, sha256_of, write_json
+from captioning.core.errors import UserError
+from captioning.core.files import sha256_of
 from captioning.features.images import Preprocess
+from captioning.weights import checkpoint
+from captioning.weights.checkpoint import Checkpoint
 from models import clip, vgg16
-from models.empty import no_weights
 
 
 @dataclass
@@ -47,64 +46,96 @@ class Encoder:
         return F.normalize(features, dim=-1) if self.l2_normalize else features
 
 
-def load_vgg16(
-    folder: str | Path, layer: str = "fc7", precision: str = "auto", device: torch.device | None = None
-) -> Encoder:
-    """The encoder in a checkpoint folder, giving fc7 (B, 4096 * width) or conv5_3 (B, S/16, S/16, 512 * width)."""
-    network, preprocess, config = open_vgg16(folder)
-    forward = {"fc7": network.fc7, "conv5_3": network.conv5_3}[layer]
-    attributes = {"encoder": f"vgg16 width {config['width']:g}", "layer": layer}
-    return _encoder("models.vgg16", network, forward, preprocess, attributes, folder, precision, device)
+@dataclass(frozen=True)
+class Tower:
+    """A network that makes features, as its checkpoint describes it.
+
+    Attributes:
+        network: in fp32 on the CPU.
+        layers: {name: what makes features of normalised images (B, 3, S, S)}; the first is the usual one.
+        title: its kind and sizes in a line, the attribute `encoder` of its features.
+        module: of `models`; a change of its code makes features anew.
+    """
+
+    network: nn.Module
+    layers: dict[str, Callable[[Tensor], Tensor]]
+    title: str
+    module: str
 
 
-def load_clip(
-    folder: str | Path, normalize: bool = True, precision: str = "auto", device: torch.device | None = None
-) -> Encoder:
-    """The image tower in a checkpoint folder, giving (B, embed_dim), of length 1 with `normalize`."""
-    config = _read_config(folder, "clip")
-    sizes = _sizes(clip.CLIPConfig, config, folder)
-    with no_weights():
-        tower = clip.build_image_tower(sizes)
-    weights = _read_weights(folder, prefix="visual.")
-    _fit(lambda: clip.load(tower, weights), folder)
-    attributes = {"encoder": f"clip {_shape(sizes)}", "layer": "image embedding"}
-    preprocess = Preprocess.from_dict(config["preprocess"])
-    return _encoder("models.clip", tower.eval(), tower, preprocess, attributes, folder, precision, device, normalize)
-
-
-def _shape(sizes: clip.CLIPConfig) -> str:
-    layers = "-".join(map(str, sizes.vision_layers)) if sizes.is_resnet else sizes.vision_layers
-    kind = "resnet" if sizes.is_resnet else f"vit/{sizes.vision_patch_size}"
-    return f"{kind} {layers} layers, width {sizes.vision_width}, {sizes.embed_dim} dimensions"
-
-
-def _encoder(
-    model: str,
-    network: nn.Module,
-    forward: Callable[[Tensor], Tensor],
-    preprocess: Preprocess,
-    attributes: dict[str, str],
+def load_encoder(
     folder: str | Path,
-    precision: str,
-    device: torch.device | None,
-    normalize: bool = False,
+    made: Mapping[str, str],
+    precision: str = "auto",
+    device: torch.device | None = None,
+    kinds: Collection[str] | None = None,
 ) -> Encoder:
+    """The encoder in a checkpoint folder, set to give such features as `made` describes.
+
+    Args:
+        made: attributes of a feature store; `layer` and `normalization` are what an encoder leaves open.
+        kinds: that the folder may hold; all by default.
+    """
+    saved = checkpoint.read(folder, kinds or TOWERS)
+    preprocess, tower = saved.part("preprocess", Preprocess.from_dict), TOWERS[saved.kind](saved)
+    layer, normalize = made.get("layer", next(iter(tower.layers))), made.get("normalization") == "l2"
+    if layer not in tower.layers:
+        raise UserError(f"{folder}: a {saved.kind} has no layer {layer!r}; expected {' or '.join(tower.layers)}")
     device = device or pick_device()
     dtype = pick_dtype(precision, device)
-    network.requires_grad_(False).eval().to(device=device, memory_format=torch.channels_last)
-    cast_products(network, dtype)
-    attributes |= {
-        "weights": sha256_of(Path(folder) / "model.safetensors"),
+    tower.network.requires_grad_(False).eval().to(device=device, memory_format=torch.channels_last)
+    cast_products(tower.network, dtype)
+    attributes = {
+        "encoder": tower.title,
+        "layer": layer,
+        "weights": sha256_of(Path(folder) / checkpoint.WEIGHTS),
         "preprocessing": preprocess.describe(),
         "normalization": "l2" if normalize else "none",
         "precision": str(dtype).removeprefix("torch."),
         "device": device.type,
         "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "pillow")),
     }
-    here = Path(__file__).parent
-    ours = [here / f"{name}.py" for name in ("images", "pixels", "encode", "encoders")]
-    code = hash_of_files([*ours, *closure(model, here.parents[1])])
-    return Encoder(forward, preprocess, attributes, device, dtype, code, normalize)
+    return Encoder(tower.layers[layer], preprocess, attributes, device, dtype, _code(tower.module), normalize)
+
+
+def _code(module: str) -> str:
+    rooms = Path(__file__).parents[1]
+    ours = [rooms / "features" / f"{name}.py" for name in ("images", "pixels", "encode", "encoders")]
+    return hash_of_files([*ours, rooms / "weights/checkpoint.py", *closure(module, rooms.parent)])
+
+
+def load_vgg16(
+    folder: str | Path, layer: str = "fc7", precision: str = "auto", device: torch.device | None = None
+) -> Encoder:
+    """A VGG16 giving fc7 (B, 4096 * width) or conv5_3 (B, S/16, S/16, 512 * width)."""
+    return load_encoder(folder, {"layer": layer}, precision, device, ("vgg16",))
+
+
+def load_clip(
+    folder: str | Path, normalize: bool = True, precision: str = "auto", device: torch.device | None = None
+) -> Encoder:
+    """A CLIP's image tower giving (B, embed_dim), of length 1 with `normalize`."""
+    return load_encoder(folder, {"normalization": "l2" if normalize else "none"}, precision, device, ("clip",))
+
+
+def vgg16_tower(saved: Checkpoint) -> Tower:
+    network = saved.network(vgg16_of)
+    layers = {"fc7": network.fc7, "conv5_3": network.conv5_3}
+    return Tower(network, layers, f"vgg16 width {network.config.width:g}", "models.vgg16")
+
+
+def clip_tower(saved: Checkpoint) -> Tower:
+    """The image tower alone; the text tower's weights stay on disk."""
+    tower = saved.network(lambda sizes: clip.build_image_tower(clip.CLIPConfig(**sizes)), prefix="visual.")
+    sizes = clip.CLIPConfig(**saved.sizes)
+    layers = "-".join(map(str, sizes.vision_layers)) if sizes.is_resnet else sizes.vision_layers
+    kind = "resnet" if sizes.is_resnet else f"vit/{sizes.vision_patch_size}"
+    title = f"clip {kind} {layers} layers, width {sizes.vision_width}, {sizes.embed_dim} dimensions"
+    return Tower(tower, {"image embedding": tower}, title, "models.clip")
+
+
+# For each kind of checkpoint what opens it. A network of another library would be one more line here.
+TOWERS: dict[str, Callable[[Checkpoint], Tower]] = {"vgg16": vgg16_tower, "clip": clip_tower}
 
 
 def cast_products(network: nn.Module, dtype: torch.dtype) -> None:
@@ -119,77 +150,32 @@ def cast_products(network: nn.Module, dtype: torch.dtype) -> None:
             module.proj.data = module.proj.data.to(dtype)
 
 
-# Checkpoint folders
+# Whole networks, for training and for CLIPScore
 
 
 def save_vgg16(folder: str | Path, network: vgg16.VGG16, preprocess: Preprocess, **extra: object) -> None:
     """Writes a checkpoint folder; `extra` (scores, labels, ...) goes into its config.json."""
-    _save(folder, "vgg16", network, asdict(network.config), preprocess, extra)
+    checkpoint.save(folder, "vgg16", network, asdict(network.config), preprocess=preprocess.to_dict(), **extra)
 
 
-def open_vgg16(folder: str | Path) -> tuple[vgg16.VGG16, Preprocess, dict]:
-    """The whole network in fp32 on the CPU, ready for training, its preprocessing and its config.json."""
-    config = _read_config(folder, "vgg16")
-    sizes = _sizes(vgg16.VGG16Config, config, folder)
-    with no_weights():
-        network = vgg16.VGG16(sizes)
-    weights = _read_weights(folder)
-    _fit(lambda: network.load_state_dict(weights, assign=True), folder)
-    return network, Preprocess.from_dict(config["preprocess"]), config
+def open_vgg16(folder: str | Path) -> tuple[vgg16.VGG16, Preprocess, dict[str, Any]]:
+    """The network in fp32 on the CPU, ready for training, its preprocessing, and what else its config.json says."""
+    saved = checkpoint.read(folder, ("vgg16",))
+    return saved.network(vgg16_of), saved.part("preprocess", Preprocess.from_dict), saved.about
 
 
 def save_clip(folder: str | Path, model: clip.CLIP, preprocess: Preprocess, **extra: object) -> None:
     """Writes a checkpoint folder with both towers; `extra` goes into its config.json."""
     sizes = replace(clip.config_of(model.state_dict()), activation=clip.activation_of(model))
-    _save(folder, "clip", model, asdict(sizes), preprocess, extra)
+    checkpoint.save(folder, "clip", model, asdict(sizes), preprocess=preprocess.to_dict(), **extra)
 
 
-def open_clip(folder: str | Path) -> tuple[clip.CLIP, Preprocess, dict]:
-    """Both towers in fp32 on the CPU, ready for training, the preprocessing and config.json."""
-    config = _read_config(folder, "clip")
-    weights = _read_weights(folder)
-    activation = _sizes(clip.CLIPConfig, config, folder).activation
-    model = _fit(lambda: clip.from_state_dict(weights, activation), folder)
-    return model, Preprocess.from_dict(config["preprocess"]), config
+def open_clip(folder: str | Path) -> tuple[clip.CLIP, Preprocess, dict[str, Any]]:
+    """Both towers in fp32 on the CPU, ready for training, the preprocessing, and what else config.json says."""
+    saved = checkpoint.read(folder, ("clip",))
+    model = saved.network(lambda sizes: clip.build(clip.CLIPConfig(**sizes)))
+    return model, saved.part("preprocess", Preprocess.from_dict), saved.about
 
 
-def _save(folder, kind: str, network: nn.Module, sizes: dict, preprocess: Preprocess, extra: dict) -> None:
-    folder = Path(folder)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with atomic_write(folder / "model.safetensors", "wb") as file:
-        save_file(weights, file.name, metadata={"format": "pt"})
-    write_json(folder / "config.json", {"network": kind, **sizes, "preprocess": preprocess.to_dict(), **extra})
-
-
-def _read_config(folder: str | Path, kind: str) -> dict:
-    path = Path(folder) / "config.json"
-    with opening(
-        path, f"the config of a {kind} checkpoint", f"stage finetune_{kind} writes it: `dvc repro finetune_{kind}`"
-    ):
-        config = json.loads(path.read_text(encoding="utf-8"))
-        found = config["network"]
-        Preprocess.from_dict(config["preprocess"])
-    if found != kind:
-        raise UserError(f"{path} describes a {found} network; a {kind} is needed")
-    return config
-
-
-def _sizes(kind: type, config: dict, folder: str | Path):
-    with opening(f"{folder}/config.json", "a description of the network", "remove it and run `dvc repro`"):
-        return kind(**{name: config[name] for name in kind.__dataclass_fields__ if name in config})
-
-
-def _read_weights(folder: str | Path, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, without it."""
-    path = Path(folder) / "model.safetensors"
-    advice = "remove it and run `dvc repro`, whose fine-tuning stages write it"
-    with opening(path, "a file of weights", advice), safe_open(path, "pt") as file:
-        return {n.removeprefix(prefix): file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}  # noqa: SIM118
-
-
-def _fit(load: Callable, folder: str | Path):
-    try:
-        return load()
-    except (ValueError, RuntimeError, TypeError) as error:
-        fault = str(error).splitlines()[-1].strip()
-        raise UserError(f"{folder}: model.safetensors does not fit config.json: {fault}") from None
+def vgg16_of(sizes: dict[str, Any]) -> vgg16.VGG16:
+    return vgg16.VGG16(vgg16.VGG16Config(**sizes))

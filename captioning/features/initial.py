@@ -10,9 +10,10 @@ from pathlib import Path
 
 from captioning.core.errors import UserError
 from captioning.core.settings import CLIPSettings, VGG16Settings
-from captioning.features.encoders import open_vgg16
+from captioning.features.encoders import open_clip, open_vgg16
 from captioning.features.images import Preprocess, clip_preprocess, vgg16_preprocess
-from captioning.weights import sources
+from captioning.weights import checkpoint, sources
+from captioning.weights.checkpoint import config_from
 from captioning.weights.state_dict import read_folder, read_state_dict
 from models import clip, vgg16
 
@@ -22,8 +23,8 @@ CLIP_VOCABULARY = 49408  # of clip.tokenize
 def initial_vgg16(options: VGG16Settings) -> tuple[vgg16.VGG16, Preprocess]:
     """A VGG16 as `vgg16.weights` asks for it, and the preprocessing that goes with it."""
     if options.weights == "scratch":
-        config = vgg16.VGG16Config(options.image_size, options.scratch.width, batch_norm=True, num_labels=1)
-        return vgg16.VGG16(config), vgg16_preprocess(options.image_size)
+        config = config_from(vgg16.VGG16Config, options, options.scratch, batch_norm=True, num_labels=1)
+        return vgg16.VGG16(config), vgg16_preprocess(config.image_size)
     path = sources.vgg16(options.weights).get()
     if path.is_dir():  # a checkpoint of ours
         return open_vgg16(path)[:2]
@@ -35,12 +36,9 @@ def initial_vgg16(options: VGG16Settings) -> tuple[vgg16.VGG16, Preprocess]:
 def initial_clip(options: CLIPSettings) -> tuple[clip.CLIP, Preprocess]:
     """A CLIP as `clip.weights` asks for it, and the preprocessing that goes with it."""
     if options.weights == "scratch":
-        s = options.scratch
-        config = clip.CLIPConfig(
-            s.embed_dim, s.image_size, tuple(s.vision_layers), s.vision_width, None,
-            s.context_length, CLIP_VOCABULARY, s.text_width, s.text_layers,
-        )  # fmt: skip
-        return clip.build(config), clip_preprocess(s.image_size)
+        sizes = {"vision_patch_size": None, "vocab_size": CLIP_VOCABULARY}
+        config = config_from(clip.CLIPConfig, options.scratch, **sizes)
+        return clip.build(config), clip_preprocess(config.image_size)
     path = sources.clip(options.weights).get()
     model = _fit(lambda: _read_clip(path, options), "clip.weights", options.weights)
     return model, clip_preprocess(model.visual.input_resolution)
@@ -48,10 +46,10 @@ def initial_clip(options: CLIPSettings) -> tuple[clip.CLIP, Preprocess]:
 
 def _read_clip(path: Path, options: CLIPSettings) -> clip.CLIP:
     """A CLIP from a file or a folder. A folder's config says what weights cannot: heads and activation."""
+    if path.is_dir() and checkpoint.is_ours(path):
+        return open_clip(path)[0]
     config, weights = read_folder(path) if path.is_dir() else ({}, read_state_dict(path))
     weights = {name: tensor for name, tensor in weights.items() if not name.endswith("attn_mask")}  # no weight
-    if config.get("network") == "clip":  # a checkpoint of ours
-        return clip.from_state_dict(weights, config.get("activation", "quick_gelu"))
     if "model_cfg" in config:
         return clip.from_open_clip(config["model_cfg"], weights)
     if config:

@@ -1,8 +1,9 @@
-"""CIDEr-D fast enough to be a reward: the 80 captions of a training step in a few milliseconds.
+"""CIDEr-D as a reward: it scores the 80 captions of a training step in a few milliseconds.
 
-CIDEr (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726) is the cosine between the n-grams of two captions, each
-weighted by how rare it is among the references of a corpus; its variant D clips a candidate's counts to the reference's
-and fades with the difference in length. What coco-caption calls CIDEr is this variant.
+CIDEr (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726) is the cosine between the n-grams of two
+captions, each weighted by how rare it is among the references of a corpus; its variant D clips a candidate's
+counts to the reference's and fades with the difference in length. What coco-caption calls CIDEr is this
+variant.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ class CiderD:
 
     Args:
         corpus: for each image its references, as PTB tokens separated by blanks.
-        count_end: a caption's end is a word too, of candidates and of references alike. A reward needs that: without it
-            a caption that stops too soon ("a dog in a") scores as well as a whole one, and training finds that out.
+        count_end: counts the end of a caption as a word, in candidates and references. A reward needs that:
+            without it a caption that stops too soon ("a dog in a") scores as well as a whole one, and
+            training exploits it.
     """
 
     def __init__(self, corpus: Iterable[Sequence[str]], count_end: bool = False) -> None:
@@ -39,9 +41,9 @@ class CiderD:
         self.weights = {gram: self.rarest - math.log(count) for gram, count in documents.items() if count > 1}
 
     def scores(self, references: Sequence[str], candidates: Sequence[str]) -> list[float]:
-        """Each candidate for one image against all of its references, as tokens: 0 to 10, on coco-caption's scale.
+        """Scores each candidate for one image against all of its references, as tokens: 0 to 10, coco-caption's scale.
 
-        The same to the last digit each time; equal to pycocoevalcap's to rounding where the corpus is the same.
+        Deterministic to the last digit. Equal to pycocoevalcap's scores, up to rounding, for the same corpus.
         """
         wanted: dict[Gram, list[tuple[int, float, float]]] = {}  # n-gram -> which references have it, and its weights
         lengths = []
@@ -74,7 +76,7 @@ class CiderD:
         return 10 * total / ORDERS / len(lengths)
 
     def _grams(self, text: str) -> list[Counter[Gram]]:
-        """How often each n-gram occurs, an order at a time."""
+        """Counts each n-gram, one order at a time."""
         words = text.split()
         if self.count_end:
             words.append(END)

@@ -1,8 +1,9 @@
-"""CLIPScore and RefCLIPScore (Hessel et al. 2021, https://arxiv.org/abs/2104.08718), from features computed before.
+"""CLIPScore and RefCLIPScore (Hessel et al. 2021, https://arxiv.org/abs/2104.08718) from cached features.
 
-CLIPScore is 2.5 * max(cos(image, caption), 0); RefCLIPScore the harmonic mean of it and of the caption's cosine with
-its nearest reference. The paper's numbers are ViT-B/32's, with captions put after "A photo depicts". A CLIP that was
-trained on the very data set measures something else: its numbers are for comparing captioners within one run.
+CLIPScore is 2.5 * max(cos(image, caption), 0). RefCLIPScore is the harmonic mean of CLIPScore and the
+caption's cosine with its nearest reference. The paper uses ViT-B/32 and puts "A photo depicts" before each
+caption. A CLIP that was fine-tuned on this data set measures something else: its numbers only compare
+captioners within one run.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class CLIPScorer:
     Args:
         folder: the checkpoint of the CLIP.
         store: its features of the images.
-        official: the weights are OpenAI's, untouched: captions get the paper's prompt.
+        official: whether the weights are OpenAI's own; captions then get the paper's prompt.
     """
 
     def __init__(self, folder: Path, store: FeatureStore, official: bool) -> None:
@@ -45,7 +46,7 @@ class CLIPScorer:
         self._embedded: dict[str, Tensor] = {}
 
     def embed(self, captions: Sequence[str]) -> Tensor:
-        """Unit embeddings (N, D) of captions; one that was embedded before is not computed again."""
+        """Unit embeddings (N, D) of captions. Embeddings computed before are reused."""
         new = [text for text in dict.fromkeys(captions) if text not in self._embedded]
         if new:
             tokens = tokenize([self.prompt + text for text in new], self.model.context_length)  # (M, L)

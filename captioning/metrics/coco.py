@@ -1,9 +1,9 @@
 """BLEU-1..4, METEOR, ROUGE-L and CIDEr, equal to coco-caption's to the last digit.
 
-The numbers are pycocoevalcap's: its PTB tokenizer, its METEOR and its scorers, without what goes wrong around them.
-Its tokenizer splits a caption that holds a line separator, and shifts all that follow; its METEOR hangs when Java dies;
-its `COCOEvalCap` downloads SPICE before it starts. Here METEOR runs while Python tokenizes and computes the rest.
-`python -m commands.score` scores files of anybody's captions.
+The numbers are pycocoevalcap's: its PTB tokenizer, its METEOR and its scorers. Three faults around them are
+avoided: its tokenizer splits a caption that holds a line separator and shifts all later captions; its METEOR
+hangs when Java dies; its `COCOEvalCap` downloads SPICE before it starts. METEOR runs while Python computes
+the other scores. `python -m commands.score` scores files of anybody's captions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Jobs = Mapping[str, tuple[Mapping[str, Sequence[str]], Mapping[str, str]]]
 
 @dataclass(frozen=True)
 class Scores:
-    """What one set of captions scored. Everything per image is in the order of `ids`."""
+    """The scores of one set of captions. Everything per image is in the order of `ids`."""
 
     ids: list[str]
     corpus: dict[str, float]  # the seven METRICS on coco-caption's scales
@@ -46,9 +46,9 @@ def score(
 ) -> Scores:
     """Scores tokenized candidates {id: tokens} against tokenized references {id: [tokens, ...]}.
 
-    Every image needs one candidate and at least one reference; otherwise UserError. An empty candidate scores 0.
-    CIDEr's document frequencies come from the given references: it depends on all of them, and is 0 for one image
-    (see `doubts`).
+    Every image needs one candidate and at least one reference; otherwise UserError. An empty candidate scores
+    0. CIDEr takes its document frequencies from these references, so it depends on all of them and is 0 for a
+    single image (see `doubts`).
     """
     return score_many({"candidates": (references, candidates)}, meteor)["candidates"]
 
@@ -69,7 +69,7 @@ def score_many(jobs: Jobs, meteor: Meteor | None = None) -> dict[str, Scores]:
                 return {name: _score(*job, waiting[name]) for name, job in jobs.items()}
             except BaseException:
                 thread.shutdown(wait=False, cancel_futures=True)
-                meteor.close()  # so that nobody waits for answers that nobody wants
+                meteor.close()  # ends Java at once when a scorer fails
                 raise
     finally:
         if own:
@@ -108,7 +108,7 @@ def _score(references: Mapping[str, Sequence[str]], candidates: Mapping[str, str
 
 
 def _check(name: str, references: Mapping[str, Sequence[str]], candidates: Mapping[str, str]) -> None:
-    """Raises UserError for what the scorers would answer with a bare assertion or a wrong number."""
+    """Raises UserError for input that makes the scorers fail with a bare assertion or return a wrong number."""
     if not references:
         raise UserError(f"{name}: no references, so there is nothing to score")
     lacking = {"no candidate": references.keys() - candidates, "no references": candidates.keys() - references}
@@ -134,7 +134,7 @@ def write_per_image(path: Path, scores: Scores, captions: Mapping[str, str]) -> 
 
 
 def doubts(scores: Scores) -> list[str]:
-    """Why some of these scores mean nothing, a sentence each; mostly none."""
+    """One sentence for each score that means nothing on this data; usually empty."""
     if not scores.bleu_statistics[:, 0].any():
         return [
             "no caption shares a word with its references, so that all scores are 0 or nearly so; text without blanks "

@@ -1,8 +1,8 @@
-"""The CIDEr-D that captions would get from references of which one knows only how likely each is.
+"""Expected CIDEr-D over weighted references.
 
-`captioning.metrics.cider` judges captions by the few references of one image. Here all captions of a corpus are the
-references, each image of it with a share of its own, and the n-grams are numbers in arrays: a caption meets 30,000
-references in a millisecond.
+`captioning.metrics.cider` scores captions against the few references of one image. Here all captions of a
+corpus are references, and each image of the corpus has a weight. N-grams are numbers in arrays, so that a
+caption is scored against 30,000 references in a millisecond.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NEVER = np.iinfo(np.int64).max  # no n-gram's key, and after all of them
 
 
 class ExpectedCiderD:
-    """CIDEr-D with the document frequencies of a corpus, against any weighted mean of the corpus itself.
+    """CIDEr-D with a corpus's document frequencies, against a weighted sum of the corpus's own references.
 
     Args:
         corpus: for each image its references, one or more, as PTB tokens separated by blanks.
@@ -41,11 +41,11 @@ class ExpectedCiderD:
         self.postings = [self._post(*of_order) for of_order in counted]
 
     def scores(self, shares: np.ndarray, candidates: Sequence[str]) -> np.ndarray:
-        """Each candidate's CIDEr-D against every image's references, (B,), summed as the shares say.
+        """Each candidate's CIDEr-D against every image's references, weighted by `shares` and summed: (B,).
 
         Args:
-            shares: (N,) of the images of the corpus, of any sign. Where one is 1 and the others are 0, the scores are
-                `CiderD.scores` against that image's references, to float32's rounding.
+            shares: (N,) one weight an image of the corpus, of any sign. If one is 1 and the others are 0, the
+                scores equal `CiderD.scores` against that image's references, up to float32's rounding.
             candidates: B captions, as tokens.
         """
         share = (shares / self.per_image)[self.image]  # (C,)
@@ -68,7 +68,7 @@ class ExpectedCiderD:
         return 10 * total / ORDERS
 
     def _numbers(self, captions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The words of all captions, one after another, as numbers, and for each which caption it is of."""
+        """The words of all captions as one array of numbers, and the caption that each word belongs to."""
         texts, new = [caption.split() for caption in captions], {}
         words = [
             self.words[word] if word in self.words else len(self.words) + new.setdefault(word, len(new))
@@ -78,12 +78,12 @@ class ExpectedCiderD:
         return np.array(words, dtype=np.int64), np.repeat(np.arange(len(texts)), [len(text) for text in texts])
 
     def _found(self, order: int, keys: np.ndarray) -> np.ndarray:
-        """Takes these n-grams of an order for those that the corpus has. Their numbers."""
+        """Registers these n-grams of an order as the corpus's, and returns their numbers."""
         self.known.append(np.append(np.unique(keys), NEVER))
         return self._place(order, keys)
 
     def _place(self, order: int, keys: np.ndarray) -> np.ndarray:
-        """The numbers of n-grams: a key's place among the corpus's; of others their place among others, after these."""
+        """Numbers n-grams: a key's index among the corpus's n-grams; unknown keys are numbered after all of these."""
         known = self.known[order - 2]
         places = np.searchsorted(known, keys)
         other = known[places] != keys
@@ -102,7 +102,7 @@ class ExpectedCiderD:
 
 
 class _Postings:
-    """Which captions of a corpus have each n-gram of one order, how often, and its share of their vectors."""
+    """For each n-gram of one order: the captions that contain it, its counts and its weights in their vectors."""
 
     def __init__(
         self, rarity: np.ndarray, begins: np.ndarray, caption: np.ndarray, count: np.ndarray, share: np.ndarray
@@ -112,7 +112,7 @@ class _Postings:
         self.caption, self.count, self.share = caption, count, share  # (P,) each
 
     def meet(self, gram: int, count: int, share: np.ndarray, length: np.ndarray, lengths: int) -> np.ndarray:
-        """What an n-gram that a candidate has `count` times adds by captions of each length, (L,)."""
+        """What an n-gram that occurs `count` times in a candidate adds to the score, by caption length: (L,)."""
         having = slice(self.begins[gram], self.begins[gram + 1])
         caption = self.caption[having]
         added = share[caption] * np.minimum(self.count[having], count) * self.share[having]
@@ -122,14 +122,14 @@ class _Postings:
 def _counted(
     words: np.ndarray, caption: np.ndarray, captions: int, place: Callable[[int, np.ndarray], np.ndarray]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Order after order (n-gram, caption, how often it has it), sorted by n-gram, then by caption.
+    """Yields for each order (n-gram, caption, count), sorted by n-gram, then by caption.
 
     Args:
         words: of all captions, one after another, as numbers.
         caption: of each word.
         captions: how many there are.
-        place: gives the n-grams of an order, 2 or more, their numbers; each comes as one key of the number of its first
-            words, and its last word.
+        place: maps n-grams of an order (2 or more) to their numbers. A key combines the number of the
+            n-gram's first words and its last word.
     """
     start, gram = np.arange(len(words)), words
     for order in range(1, ORDERS + 1):
@@ -143,5 +143,5 @@ def _counted(
 
 
 def _bigrams(caption: np.ndarray, captions: int) -> np.ndarray:
-    """How long captions are, as CIDEr-D counts."""
+    """The lengths of captions in bigrams, as CIDEr-D counts them."""
     return np.maximum(np.bincount(caption, minlength=captions) - 1, 0)

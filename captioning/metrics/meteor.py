@@ -1,9 +1,9 @@
-"""METEOR 1.5 (Denkowski and Lavie, 2014), as coco-caption runs it: pycocoevalcap's jar in a conversation with Java.
+"""METEOR 1.5 (Denkowski and Lavie, 2014), as coco-caption runs it: pycocoevalcap's jar in a Java process.
 
-The jar takes 5.5 s to load its paraphrase table, or 0.7 s to load what `captioning.metrics.paraphrases` leaves of it
-for given references, and 1 ms a caption after that. So one process serves all the captions of an evaluation. What comes
-back for an image are sums (lengths, matches by stage, chunks). A corpus's METEOR is computed from the sums over its
-images, not as a mean.
+The jar takes 5.5 s to load its paraphrase table, or 0.7 s to load the part that
+`captioning.metrics.paraphrases` keeps for given references. A caption then takes 1 ms, so one process serves
+all captions of an evaluation. Java returns sums for each image (lengths, matches by stage, chunks). A
+corpus's METEOR is computed from the sums over its images and is not a mean of theirs.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ WIDTH = 23  # statistics an image, in the order of METEOR's MeteorStats.toString
 class Meteor:
     """One METEOR process. Starting it returns at once; the first question waits for the table to load.
 
-    `table` is what `captioning.metrics.paraphrases` wrote for the references that are going to be asked about, each
-    of them; without it METEOR reads the whole one. Raises UserError when it is not there.
+    `table` is what `captioning.metrics.paraphrases` wrote. It must have been written for all references that
+    will be scored. Without it METEOR reads the whole table. Raises UserError if the file is missing.
     """
 
     def __init__(self, table: Path | None = None, patience: float = PATIENCE):
@@ -50,7 +50,8 @@ class Meteor:
     ) -> tuple[float, np.ndarray, np.ndarray]:
         """Scores N tokenized candidates, each against its own references.
 
-        Returns the corpus's score, the images' scores (N,) and their statistics (N, 23), all of them Java's.
+        Returns the corpus's score, the images' scores (N,) and their statistics (N, 23), all computed by
+        Java.
         """
         lines = self._java.ask(map(_question, references, candidates), len(candidates))
         try:
@@ -73,7 +74,7 @@ class Meteor:
 
 
 def summands(statistics: np.ndarray) -> np.ndarray:
-    """What METEOR adds up over images: their statistics, less the one chunk of a caption equal to its reference."""
+    """The statistics that METEOR sums over images. A caption equal to its reference counts no chunk."""
     totals = statistics[:, 4:20].reshape(-1, 4, 2, 2).sum(axis=(1, 2))  # (N, stage, c|f, test|ref) -> (N, test|ref)
     perfect = (totals == statistics[:, :2]).all(axis=1) & (statistics[:, 20] == 1)
     result = statistics.copy()
@@ -82,7 +83,7 @@ def summands(statistics: np.ndarray) -> np.ndarray:
 
 
 def from_sums(sums: np.ndarray) -> np.ndarray:
-    """METEOR of a corpus from its images' `summands`, added up. sums: (..., 23) -> (...,)"""
+    """METEOR of a corpus from the sum of its images' `summands`: (..., 23) -> (...,)"""
     test_length, reference_length, test_function, reference_function = np.moveaxis(sums[..., :4], -1, 0)
     stages = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4)  # (..., stage, [test, reference] x [content, function])
     chunks, test_words, reference_words = np.moveaxis(sums[..., 20:23], -1, 0)
@@ -102,9 +103,9 @@ def from_sums(sums: np.ndarray) -> np.ndarray:
 
 
 def field(text: str) -> str:
-    """A text without `|||`, which parts METEOR's fields.
+    """A text without `|||`, METEOR's field separator.
 
-    pycocoevalcap takes it out of candidates alone; a reference with it would become two.
+    pycocoevalcap removes it from candidates only; a reference with it would be read as two.
     """
     return text.replace("|||", "")
 

@@ -1,9 +1,9 @@
-"""The part of METEOR's paraphrase table that a set of references can use: METEOR starts in 0.7 s with it, not in 5.8.
+"""The part of METEOR's paraphrase table that a set of references can use. METEOR then starts in 0.7 s, not in 5.8.
 
-METEOR looks for a phrase of the candidate whose paraphrase is in the reference. An entry of the table of which neither
-phrase is in a reference never matches, whatever a candidate says. METEOR's own `FilterParaphrase`, which normalizes the
-references as METEOR does, leaves those entries out: 95 of 100 for Flickr8k's 1,000 test images. What is left, in the
-same order, gives every candidate the same statistics (a test says so).
+METEOR looks for a phrase of the candidate whose paraphrase is in the reference. An entry can only match if
+one of its phrases is in a reference. METEOR's own `FilterParaphrase`, which normalizes references as METEOR
+does, removes all other entries: 95 of 100 for Flickr8k's 1,000 test images. The rest keeps its order and
+gives every candidate the same statistics (tested).
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ TIMEOUT = 1800.0  # seconds; it takes 6
 
 
 def write_table(references: Iterable[str], path: Path) -> int:
-    """Writes the table for these tokenized references to `path`, gzipped as METEOR reads it. Returns its entries.
+    """Writes the table for these tokenized references to `path`, gzipped as METEOR reads it.
 
-    The same references give the same bytes. Raises UserError when there is no Java, or it fails.
+    Returns the number of entries. Equal references give equal bytes. Raises UserError if Java is missing or
+    fails.
     """
     lines = sorted({field(reference) for reference in references})
     folder = java.package_folder() / "meteor"
@@ -37,7 +38,7 @@ def write_table(references: Iterable[str], path: Path) -> int:
         arguments = [*program, str(folder / WHOLE_TABLE), str(made), str(texts)]
         java.run(arguments, b"", what="METEOR's FilterParaphrase", timeout=TIMEOUT)
         try:
-            with gzip.open(made) as file:  # Java does not tell when a disk is full: is the table whole?
+            with gzip.open(made) as file:  # Java does not report a full disk, so this checks that the table is whole
                 entries = sum(1 for _ in file) // 3  # probability, phrase, paraphrase
         except (EOFError, OSError) as error:
             raise UserError(f"METEOR's FilterParaphrase left no whole table in {temporary}: {error}") from None

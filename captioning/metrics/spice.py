@@ -1,8 +1,8 @@
-"""SPICE (Anderson et al. 2016, https://arxiv.org/abs/1607.08822) where its parts are present; never a condition.
+"""SPICE (Anderson et al. 2016, https://arxiv.org/abs/1607.08822): optional, computed where its parts are present.
 
-pycocoevalcap brings SPICE's own jar and downloads Stanford CoreNLP (385 MB) by itself when first used. Here nothing is
-downloaded: absent parts are told in a sentence. Java runs in a process of its own, so that it can neither hang the
-evaluation nor take its memory; `captioning.metrics.spice_java` says what it does without.
+pycocoevalcap ships SPICE's own jar and downloads Stanford CoreNLP (385 MB) on first use. This module
+downloads nothing: a sentence names missing parts. Java runs in its own process, so that it can neither hang
+the evaluation nor take its memory. `captioning.metrics.spice_java` is that process.
 """
 
 from __future__ import annotations

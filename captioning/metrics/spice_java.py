@@ -1,10 +1,9 @@
-"""SPICE's own classes, called without what a Java of today refuses: what `captioning.metrics.spice` runs in its own
-process.
+"""Calls SPICE's own classes without the parts that a current Java refuses. `captioning.metrics.spice` runs this.
 
     python -m captioning.metrics.spice_java IN.json OUT.json
 
-SPICE's main program keeps parses in a native data base (lmdbjni) and writes its answer through a JavaScript engine,
-which Java has not had since version 15. Scoring needs neither: JPype calls the scorer and asks it for its JSON.
+SPICE's main program caches parses in a native data base (lmdbjni) and writes its answer through a JavaScript
+engine, which Java dropped in version 15. Scoring needs neither: JPype calls the scorer and reads its JSON.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Captions from image features, by every decoder through one implementation: what searches share, and the greedy one.
+"""What all searches share, and greedy search. One implementation serves every decoder.
 
-A decoder offers (`models.lstm.LSTMDecoder` and `models.clipcap.ClipCap` do):
+A decoder offers these (see `models.lstm.LSTMDecoder` and `models.clipcap.ClipCap`):
 
     begin(features) -> (logits (B, V), state)      the first token's logits, and a state with one row an image
     step(tokens (N,), state) -> (logits (N, V), state)          one more token a row; N = B * K, row b * K + k is beam k
@@ -35,17 +35,17 @@ class CaptionModel(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What a search keeps to.
+    """The rules of a search.
 
     Attributes:
         max_tokens: longest caption, the end-of-text token counted; the model's own limit where that is lower.
         eos_id: the end-of-text token.
         banned_ids: never said.
-        beam_size: captions that a beam search keeps. `greedy` and `sample` do not look at it.
-        length_penalty: a score is the log-probability / length ** length_penalty: 0 favours short captions, 1 takes the
-            mean per token, more than 1 favours long ones. `sample` takes the mean always.
-        no_repeat_ngram: no sequence of this many tokens occurs twice in a caption; 0 for no such rule. `sample` does
-            not look at it.
+        beam_size: captions that a beam search keeps. `greedy` and `sample` ignore it.
+        length_penalty: a score is the log-probability / length ** length_penalty: 0 favours short captions, 1
+            takes the mean per token, more than 1 favours long ones. `sample` always takes the mean.
+        no_repeat_ngram: no sequence of this many tokens occurs twice in a caption; 0 for no such rule.
+            `sample` ignores it.
     """
 
     max_tokens: int
@@ -57,7 +57,7 @@ class Rules:
 
     @classmethod
     def of(cls, options: GenerateSettings, text: Text) -> "Rules":
-        """What the settings `generate` and a decoder's tokens ask of every search."""
+        """The rules that the settings `generate` and a decoder's tokens give."""
         return cls(
             max_tokens=options.max_tokens,
             eos_id=text.eos_id,
@@ -68,7 +68,7 @@ class Rules:
         )
 
     def within(self, model: CaptionModel) -> "Rules":
-        """The same, with `max_tokens` no more than the model can say. ValueError where no caption keeps to them."""
+        """These rules with `max_tokens` cut to the model's limit. ValueError if no caption can keep to them."""
         if self.beam_size < 1 or self.max_tokens < 1:
             raise ValueError(f"beam_size and max_tokens must be 1 or more, not {self.beam_size} and {self.max_tokens}")
         return self if model.max_tokens is None else replace(self, max_tokens=min(self.max_tokens, model.max_tokens))
@@ -92,7 +92,7 @@ class Hypothesis:
 
 
 class Batch:
-    """The images that still get tokens, each with W rows in the decoder, and the captions of those that are done.
+    """The unfinished images, each with W rows in the decoder, and the captions of the finished ones.
 
     Attributes:
         found: for each image the captions that it ended with.
@@ -108,9 +108,9 @@ class Batch:
             self.state = state.expand(width)
 
     def steps(self) -> Iterator[tuple[int, Tensor]]:
-        """While there are images: the length that their captions get, and the next token's logits.
+        """While images are left, yields the length of their captions after the next token, and the token's logits.
 
-        The first token's are (n, V), one row an image; the others' (n * W, V).
+        The first token's logits are (n, V), one row an image; later ones are (n * W, V).
         """
         length = 0
         while len(self.images):
@@ -118,16 +118,16 @@ class Batch:
             yield length, self.logits
 
     def end(self, leave: Tensor, captions: list[list[Hypothesis]]) -> None:
-        """The images at these positions, (m,), are done."""
+        """Removes the images at these positions (m,): they are finished."""
         for image, of_image in zip(self.images[leave].tolist(), captions, strict=True):
             self.found[image] = of_image
 
     def go_on(self, stay: Tensor, tokens: Tensor, parents: Tensor | None = None) -> None:
-        """The images at the other positions, (n',), get one token more.
+        """Adds a token to the images at the other positions (n',).
 
         Args:
             tokens: (n, W) the newest.
-            parents: (n, W) which row of its image each one continues; None: every row goes on as it is.
+            parents: (n, W) the row of its image that each row continues; None: every row continues itself.
         """
         before, self.images = self.images, self.images[stay]
         if len(stay) == 0:
@@ -140,13 +140,13 @@ class Batch:
 
 
 def parted(going: Tensor) -> tuple[Tensor, Tensor]:
-    """Where (n,) booleans hold, and where they do not."""
+    """The positions where (n,) booleans are true, and where they are false."""
     return going.nonzero()[:, 0], (~going).nonzero()[:, 0]
 
 
 @contextmanager
 def evaluating(model: CaptionModel) -> Iterator[None]:
-    """Dropout off, and afterwards as it was."""
+    """Sets eval mode inside the block; restores the previous mode."""
     training = model.training
     model.train(False)
     try:
@@ -162,10 +162,10 @@ def best_tokens(
     rules: Rules,
     handicap: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The `count` best next tokens of each row that may be said: log-probabilities, these less the handicap, ids.
+    """The `count` best allowed next tokens of each row: log-probabilities, these less the handicap, ids.
 
-    (N, count) each. What is banned keeps its share of the probability, as in transformers' logits processors: the
-    others' do not rise.
+    (N, count) each. Banned tokens keep their share of the probability, as in transformers' logits processors:
+    the others are not renormalized.
     """
     gains = logits.float().log_softmax(dim=1)  # (N, V)
     if rules.banned_ids:
@@ -188,7 +188,7 @@ def best_tokens(
 
 @torch.inference_mode()
 def greedy(model: CaptionModel, features: Tensor, rules: Rules) -> list[list[Hypothesis]]:
-    """The most probable next token, again and again: one caption an image."""
+    """Greedy search: always the most probable next token, one caption an image."""
     rules = rules.within(model)
     paths = torch.zeros(len(features), 0, dtype=torch.int64, device=features.device)  # (n, length)
     gains = paths.float()  # (n, length)

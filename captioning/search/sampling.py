@@ -1,7 +1,7 @@
-"""Captions drawn from the model's own distribution: for self-critical training, and for captions that differ.
+"""Samples captions from the model's distribution, for self-critical training and for diverse captions.
 
-The decoders are those of `captioning.search.base`, through the same cached steps: an image is read once for all of its
-samples.
+Decoders are used as in `captioning.search.base`, with the same cached steps: an image is encoded once for all
+of its samples.
 """
 
 from collections.abc import Collection
@@ -26,19 +26,19 @@ def sample(
     """Draws `count` captions of each image, token by token, independently of each other.
 
     Args:
-        model: a decoder; its dropout is off meanwhile.
+        model: a decoder; its dropout is off during sampling.
         features: (B, ...) what `model.begin` takes.
-        rules: what they say of `max_tokens`, `eos_id` and `banned_ids`; the tokens that may be said share the
-            probability of those that are banned.
+        rules: of these, `max_tokens`, `eos_id` and `banned_ids`; the probability of banned tokens is shared
+            among the allowed ones.
         count: captions an image.
-        top_p: each token is drawn from the fewest most probable ones that together reach this probability (nucleus
-            sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751); 1 for all tokens.
-        temperature: what the logits are divided by before that; below 1 prefers what is probable.
-        generator: of the draws, on the model's device: the same one gives the same captions.
+        top_p: each token is drawn from the smallest set of most probable tokens that reaches this probability
+            (nucleus sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751); 1 for all tokens.
+        temperature: divides the logits first; below 1 favours probable tokens.
+        generator: of random numbers, on the model's device; an equal state gives equal captions.
 
     Returns:
-        `count` hypotheses an image in the order of drawing. Their `log_probs` are the model's own, whatever `top_p`,
-        `temperature` and `banned_ids` made of them; `score` is their mean.
+        `count` hypotheses an image in the order of drawing. Their `log_probs` are the model's own, unaffected
+        by `top_p`, `temperature` and `banned_ids`; `score` is their mean.
     """
     if count < 1 or not 0 < top_p <= 1 or temperature <= 0:
         raise ValueError(
@@ -76,7 +76,7 @@ def _draw(
         allowed = logits.index_fill(1, torch.tensor(sorted(banned_ids), device=logits.device), DEAD)
     probabilities = (allowed / temperature).softmax(dim=1)
     token = _one_of_each(probabilities, generator)  # (N,)
-    if top_p < 1:  # draws from outside the nucleus are drawn again, which is faster than to sort the vocabulary
+    if top_p < 1:  # draws from outside the nucleus are drawn again, which is faster than sorting the vocabulary
         rows = torch.arange(len(token), device=token.device)
         while len(rows := rows[_outside(probabilities[rows], token[rows], top_p)]):
             token[rows] = _one_of_each(probabilities[rows], generator)
@@ -84,21 +84,21 @@ def _draw(
 
 
 def _one_of_each(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A column of each row, (N, V) -> (N,), by inversion: one random number a row, where multinomial takes V."""
+    """Draws a column of each row, (N, V) -> (N,), by inversion: one random number a row; multinomial takes V."""
     reached = probabilities.cumsum(dim=1)
     chance = torch.rand(len(reached), 1, generator=generator, device=reached.device)
     wanted = (1 - chance) * reached[:, -1:]  # above 0, so that no banned first token is taken
-    return torch.searchsorted(reached, wanted)[:, 0].clamp(max=reached.shape[1] - 1)  # NaN is above all: it shows later
+    return torch.searchsorted(reached, wanted)[:, 0].clamp(max=reached.shape[1] - 1)  # a NaN stays; training reports it
 
 
 def _outside(probabilities: Tensor, token: Tensor, top_p: float) -> Tensor:
-    """(N,) bool: the more probable tokens reach `top_p` without this one."""
+    """(N,) bool: whether the more probable tokens reach `top_p` without this one."""
     better = probabilities > probabilities.gather(1, token[:, None])  # (N, V)
     return (probabilities * better).sum(dim=1) >= top_p
 
 
 def _hypothesis(path: list[int], gains: list[float], eos_id: int) -> Hypothesis:
-    """A caption from a row that goes on after its end."""
+    """The caption in a row of tokens that continues past the end-of-text token."""
     ended = eos_id in path
     tokens = path[: path.index(eos_id)] if ended else path
     log_probs = gains[: len(tokens) + ended]

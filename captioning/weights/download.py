@@ -1,6 +1,6 @@
-"""Files from the network: with progress, resumed where a connection broke, checked before anyone uses them.
+"""Downloads files: shows progress, resumes after a broken connection, and checks a file before it is used.
 
-Nothing here waits long for a network that is not there: the first answer must come within `FIRST_ANSWER` seconds.
+Without a network it fails fast: the first answer must come within `FIRST_ANSWER` seconds.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ T = TypeVar("T")
 
 
 class DownloadFault(UserError):
-    """Why a file cannot be had from the network, in words that fit behind "cannot be downloaded: "."""
+    """Why a file cannot be downloaded, worded to follow "cannot be downloaded: "."""
 
 
 def download(url: str, path: Path, sha256: str = "", attempts: int = ATTEMPTS) -> Path:
-    """Brings `url` to `path`, going on from `path` + `.part` where an earlier attempt stopped.
+    """Downloads `url` to `path`, resuming from `path` + `.part` if an earlier attempt stopped.
 
     Args:
-        sha256: of the whole file, or the first digits of it; empty: unknown, and not checked.
+        sha256: of the whole file, or its first digits; empty if unknown, and then not checked.
 
     Raises:
         DownloadFault: no network, no such file, or bytes that do not have that checksum.
@@ -45,7 +45,7 @@ def download(url: str, path: Path, sha256: str = "", attempts: int = ATTEMPTS) -
     part = path.with_name(path.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     with open(part, "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # another process may be fetching the same file: then wait for it
+        fcntl.flock(file, fcntl.LOCK_EX)  # waits if another process is downloading the same file
         if path.is_file():
             part.unlink(missing_ok=True)
             return path
@@ -68,7 +68,7 @@ def download(url: str, path: Path, sha256: str = "", attempts: int = ATTEMPTS) -
 
 
 def _fill(url: str, file: IO[bytes], attempts: int) -> None:
-    """Appends to `file` what it lacks of `url`; a broken connection is opened anew as long as that helps."""
+    """Appends the missing bytes of `url` to `file`; reconnects as long as bytes arrive."""
     failures = 0
     while True:
         before = file.seek(0, 2)
@@ -86,14 +86,14 @@ def _fill(url: str, file: IO[bytes], attempts: int) -> None:
                 raise DownloadFault(f"{file.name} cannot be written: {error.strerror}") from None
         got = file.seek(0, 2)
         failures = 0 if got > before else failures + 1
-        if failures >= attempts or (got == 0 and failures):  # never reached it: there is no network, do not wait
+        if failures >= attempts or (got == 0 and failures):  # never reached the server: no network
             kept = f"; the {got / 1e6:.0f} MB there are kept" if got else ""
             raise DownloadFault(f"{url} cannot be reached ({fault}){kept}")
         time.sleep(failures)
 
 
 def _receive(url: str, file: IO[bytes]) -> bool:
-    """One connection's worth of `url` at the end of `file`. Returns whether the file is whole now."""
+    """Appends what one connection gives of `url` to `file`. Returns whether the file is complete."""
     start = file.seek(0, 2)
     request = urllib.request.Request(url, headers={"User-Agent": "captioning"})
     if start:
@@ -106,7 +106,7 @@ def _receive(url: str, file: IO[bytes]) -> bool:
         total = (error.headers.get("Content-Range") or "").rpartition("/")[2]
         if total == str(start):
             return True
-        file.truncate(0)  # longer than the file: it is something else
+        file.truncate(0)  # longer than the file, so it is another file
         return _receive(url, file)
     with response:
         if start and response.status != 206:
@@ -134,7 +134,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def within(seconds: float, function: Callable[[], T]) -> T:
-    """What `function` returns or raises, or TimeoutError: looking up a name may hang for longer than any timeout."""
+    """The result of `function`, or TimeoutError. A name lookup may hang for longer than any socket timeout."""
     result: list = []
 
     def run() -> None:

@@ -34,6 +34,14 @@ GPT2_REPOSITORIES = {  # short name: its repositories on the Hugging Face hub, t
 }
 GPT2_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json",
               "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")  # fmt: skip
+PRETRAINED = {  # network: the setting that names its weights, and for some names a repository with them on the hub
+    "vgg16": ("vgg16.weights", {"imagenet": "timm/vgg16.tv_in1k"}),
+    "clip": ("clip.weights", {
+        "ViT-B/32": "openai/clip-vit-base-patch32", "ViT-B/16": "openai/clip-vit-base-patch16",
+        "ViT-L/14": "openai/clip-vit-large-patch14", "ViT-L/14@336px": "openai/clip-vit-large-patch14-336",
+    }),
+    "clipcap": ("model.gpt2", {name: repositories[0] for name, repositories in GPT2_REPOSITORIES.items()}),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,12 @@ class OwnFile(Needed):
 
     def places(self) -> list[str]:
         return [self.path]
+
+
+def features(key: str, path: str | None) -> OwnFile | None:
+    """Imported features: a file, or clip-retrieval's folder."""
+    folder = path and Path(path).expanduser().is_dir()
+    return OwnFile(f"{key} = {path}", path, "folder" if folder else "file") if path else None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""The weights in a TorchScript archive, such as OpenAI's CLIP files, read without running anything that is in it.
+"""Reads the weights of a TorchScript archive, such as OpenAI's CLIP files, without running anything in it.
 
-`torch.jit.load` compiles the archive's code and may run parts of it. But the archive is a zip file whose `data.pkl`
-pickles a tree of modules, each an attribute's name and its value, with the numbers in records of their own. The
-unpickler here makes tensors and plain containers of it and nothing else: a class of the archive becomes an empty box,
-any other name in the pickle is refused.
+`torch.jit.load` compiles the archive's code and may run parts of it. The archive is a zip file. Its
+`data.pkl` pickles a tree of modules with named attributes; the numbers are in separate records. The unpickler
+here builds only tensors and plain containers: a class of the archive becomes an empty box, and any other name
+in the pickle is refused.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# What `torch.save` and TorchScript call storages, and the numbers in them.
+# The names of storages in `torch.save` and TorchScript files, and their dtypes.
 STORAGES = {
     "FloatStorage": torch.float32, "HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16,
     "DoubleStorage": torch.float64, "LongStorage": torch.int64, "IntStorage": torch.int32,
     "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
 }  # fmt: skip
-# Lists that TorchScript marks with their type: [list] -> list.
+# TorchScript's typed lists: [list] -> list.
 LISTS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist")
 
 
 class _Module:
-    """A module of the archive: its attributes by name, its class's name forgotten."""
+    """A module of the archive: its attributes by name, without its class."""
 
     attributes: Mapping[str, Any] = MappingProxyType({})  # until its state is set
 
@@ -39,7 +39,7 @@ class _Module:
 
 
 def is_archive(path: str | Path) -> bool:
-    """Whether a file is a TorchScript archive, rather than what `torch.save` writes."""
+    """Whether a file is a TorchScript archive and not a file of `torch.save`."""
     try:
         return torch._C.PyTorchFileReader(str(path)).has_record("constants.pkl")
     except RuntimeError:
@@ -47,12 +47,12 @@ def is_archive(path: str | Path) -> bool:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """All tensors of the archive's modules by their dotted names, as the module's `state_dict` names them.
+    """All tensors of the archive's modules by dotted name, as in the module's `state_dict`.
 
-    Tensors that are neither parameters nor buffers, such as a stored mask, are among them.
+    This includes tensors that are neither parameters nor buffers, such as a stored mask.
 
     Raises:
-        ValueError: no such archive, damaged, or a pickle with something else than modules and tensors in it.
+        ValueError: not such an archive, damaged, or a pickle that holds more than modules and tensors.
     """
     try:
         reader = torch._C.PyTorchFileReader(str(path))
@@ -96,19 +96,19 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is nothing that weights are made of")
 
     def persistent_load(self, reference: tuple) -> Tensor:
-        """All numbers of a storage, one row of them: ("storage", dtype, record, device, count)."""
+        """All numbers of a storage as one row, from ("storage", dtype, record, device, count)."""
         _, dtype, record, _, count = reference
         if record not in self.storages:
             content = bytearray(self.reader.get_record(f"data/{record}"))
             numbers = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
-            if len(numbers) != count:  # torch's own reader believes the count, and reads beyond the record
+            if len(numbers) != count:  # torch's own reader trusts the count and reads beyond the record
                 raise pickle.UnpicklingError(f"record {record} has {len(numbers)} numbers, not {count}")
             self.storages[record] = numbers
         return self.storages[record]
 
 
 def _tensor(numbers: Tensor, offset: int, shape: tuple, stride: tuple, *_: Any) -> Tensor:
-    """`as_strided` refuses sizes that lead out of the storage."""
+    """A tensor of a storage. `as_strided` refuses sizes that lead out of it."""
     return numbers.as_strided(tuple(shape), tuple(stride), offset)
 
 

@@ -16,19 +16,15 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from captioning.core import paths
+from captioning.core.files import read_json
 from captioning.core.settings import Settings
 from captioning.data.dataset import load_data
 from captioning.evaluation import mistakes
 from captioning.metrics.coco import TITLES
 from captioning.training.card import describe_captioner, describe_data
-from captioning.weights.sources import GPT2_REPOSITORIES
+from captioning.weights.sources import PRETRAINED
 
 EXAMPLES = 10  # of the best, and of the worst
-VGG16_HUB = {"imagenet": "timm/vgg16.tv_in1k"}  # a network's setting: its repository on the hub
-CLIP_HUB = {
-    "ViT-B/32": "openai/clip-vit-base-patch32", "ViT-B/16": "openai/clip-vit-base-patch16",
-    "ViT-L/14": "openai/clip-vit-large-patch14", "ViT-L/14@336px": "openai/clip-vit-large-patch14-336",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -170,15 +166,15 @@ class Captioner:
 
 def read_captioner(name: str, settings: Settings, root: Path = Path(".")) -> Captioner:
     """Reads what the stages before have left."""
-    scores = _json(root / paths.SCORES)
+    scores = read_json(root / paths.SCORES)
     references = load_data(root / paths.DATA).references(scores["split"])
     with open(root / paths.scores_of_images(name), encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return Captioner(
         name,
         settings,
-        config=_json(root / paths.checkpoint(name) / "config.json"),
-        weights=_json(root / paths.captions(name, "weights")),
+        config=read_json(root / paths.checkpoint(name) / "config.json"),
+        weights=read_json(root / paths.captions(name, "weights")),
         curves=curves(root / paths.curves(f"train_{name}")),
         scores=scores,
         images=[(row["image_id"], row["caption"], references[row["image_id"]], float(row["cider"])) for row in rows],
@@ -196,13 +192,12 @@ def curves(folder: Path) -> dict[str, dict[int, float]]:
 
 def base_models(settings: Settings, name: str) -> list[str]:
     """The hub's names of the pretrained networks that a captioner builds on."""
-    if name == "lstm":
-        found = [None if settings.vgg16.features else VGG16_HUB.get(settings.vgg16.weights)]
-    else:
-        found = [
-            None if settings.clip.features else CLIP_HUB.get(settings.clip.weights),
-            GPT2_REPOSITORIES.get(settings.model.gpt2, (None,))[0],
-        ]
+    found = []
+    for key, repositories in filter(None, map(PRETRAINED.get, (paths.ENCODER_OF[name], name))):
+        group, setting = key.split(".")
+        options = getattr(settings, group)
+        if not getattr(options, "features", None):  # imported features have an encoder of their own
+            found.append(repositories.get(getattr(options, setting)))
     return [one for one in found if one]
 
 
@@ -240,7 +235,3 @@ def _wrong(caption: str, references: Sequence[str]) -> list[str]:
     """As `captioning.evaluation.mistakes.wrong`, of captions as written."""
     plain = ["".join(char if char.isalnum() else " " for char in text.lower()) for text in (caption, *references)]
     return mistakes.wrong(plain[1:], plain[0])
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
