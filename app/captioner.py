@@ -25,7 +25,8 @@ from app import folder as folders
 from captioning.core.device import seed_everything
 from captioning.core.errors import UserError
 from captioning.core.pictures import ImageFault, as_rgb
-from captioning.decoders.checkpoint import Decoder, feature_identity, load
+from captioning.decoders.checkpoint import Decoder, feature_identity
+from captioning.decoders.kinds import load
 from captioning.decoders.vocabulary import Text
 from captioning.features.encode import encode
 from captioning.features.encoders import Encoder, load_encoder

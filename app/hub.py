@@ -29,7 +29,7 @@ def found(model: str | Path) -> Path:
     except Exception as error:  # of the hub, of its network library, of the system
         fault = in_a_line(error)
     try:
-        return Path(snapshot_download(name, local_files_only=True))
+        return Path(snapshot_download(name, allow_patterns=list(FILES), local_files_only=True))
     except Exception:
         raise UserError(
             f"{name} is no folder here ({path.absolute()}), and no captioner of that name can be downloaded: {fault}"

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from captioning.core.errors import UserError
-from captioning.core.files import atomic_write
 
 COLUMNS = ("file", "model", "caption", "score", "mean", "lowest")
 ENDINGS = (".csv", ".jsonl")
@@ -53,8 +52,7 @@ class Results:
                     )
             self._check_writer()
             if not whole:
-                with atomic_write(self.path, "wb") as file:
-                    file.write(self._text(rows, header=True).encode("utf-8", "surrogateescape"))
+                self._replace(self._text(rows, header=True).encode("utf-8", "surrogateescape"))
             self.file = open(self.path, "a", **TEXT)  # noqa: SIM115
             fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -69,6 +67,13 @@ class Results:
         """Writes all rows of one picture."""
         self.file.write(self._text(rows))
         self.file.flush()
+
+    def _replace(self, content: bytes) -> None:
+        """At once, by a neighbour: a working folder as the project's would be litter in the user's own."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        neighbour = self.path.with_name(f".{self.path.name}.tmp")
+        neighbour.write_bytes(content)
+        neighbour.replace(self.path)
 
     def _check_writer(self) -> None:
         if self.path.exists():

@@ -22,16 +22,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from captioning.core.errors import UserError, command
+from captioning.core.paths import PARAMS, PER_IMAGE
+from captioning.core.settings import parse_yaml
 from captioning.evaluation.bootstrap import Comparison, Settings, bootstrap, compare, compare_settings, interval
 from captioning.evaluation.saved import Saved, load
 from captioning.metrics.coco import METRICS, TITLES, Scores
 
-FILE = "results/per_image.npz"
-PARAMS = "params.yaml"
 WORKSPACE = "workspace"
 BASELINE = "git commit -m baseline metrics.json dvc.lock params.yaml"
 ENOUGH = 0.05  # of the p of CIDEr, beside an interval that leaves out 0
@@ -40,10 +37,10 @@ ENOUGH = 0.05  # of the p of CIDEr, beside an interval that leaves out 0
 def read(revision: str, root: Path = Path(".")) -> Saved:
     """The scores of a revision, an experiment or the workspace."""
     if revision == WORKSPACE:
-        path = root / FILE
+        path = root / PER_IMAGE
         if not path.exists():
             raise UserError(
-                f"the workspace has no {FILE}: `dvc repro` scores and writes it, `dvc checkout` restores it"
+                f"the workspace has no {PER_IMAGE}: `dvc repro` scores and writes it, `dvc checkout` restores it"
             )
         return load(path.read_bytes(), WORKSPACE)
 
@@ -52,15 +49,15 @@ def read(revision: str, root: Path = Path(".")) -> Saved:
     from dvc.scm import SCMError
 
     try:
-        content = DVCFileSystem(str(root), rev=revision).read_bytes(FILE)
+        content = DVCFileSystem(str(root), rev=revision).read_bytes(str(PER_IMAGE))
     except SCMError:
         raise UserError(
             f"{revision!r} is no revision or experiment known here: `dvc exp show` and `git branch --all` list them"
         ) from None
     except (OSError, DvcException) as error:
         raise UserError(
-            f"the scores of {revision} are not of a run made here: {FILE} of it is neither in DVC's cache nor in a "
-            f"remote ({' '.join(str(error).split())}); run it here (git checkout {revision} && dvc repro), or, to "
+            f"the scores of {revision} are not of a run made here: {PER_IMAGE} of it is neither in DVC's cache nor in "
+            f"a remote ({' '.join(str(error).split())}); run it here (git checkout {revision} && dvc repro), or, to "
             f"compare with a run of your own, make that the baseline: {BASELINE}"
         ) from None
     return load(content, revision)
@@ -76,9 +73,9 @@ def differing(names: Sequence[str], root: Path = Path(".")) -> dict[str, tuple[A
     for name in names:
         try:
             revision = None if name == WORKSPACE else name
-            text = DVCFileSystem(str(root), rev=revision).read_text(PARAMS, encoding="utf-8")
-            flat.append(dict(_flat(YAML(typ="safe", pure=True).load(text))))
-        except (OSError, DvcException, SCMError, YAMLError):
+            content = DVCFileSystem(str(root), rev=revision).read_bytes(str(PARAMS))
+            flat.append(dict(_flat(parse_yaml(content, f"{PARAMS} of {name}"))))
+        except (OSError, DvcException, SCMError, UserError):
             return None
     a, b = flat
     return {key: (a.get(key), b.get(key)) for key in a | b if a.get(key) != b.get(key)}

@@ -19,7 +19,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 from torch import Tensor
 
-from app import KINDS, load_captioner
+from app import KINDS
 from app.captioner import Captioner
 from app.folder import CAPTIONS, ENCODER, HOW, TABLE, encoder_of, table
 from app.hub import online
@@ -64,7 +64,7 @@ def export(source: Path, folder: Path, half: bool = False, name: str = "") -> No
         UserError: `folder` is there already, or the captioner cannot be used itself.
     """
     with new(folder) as written:
-        captioner = load_captioner(source)
+        captioner = Captioner(source)
         decoder, how = captioner.decoder, captioner.how
         encoder = encoder_of(source, decoder.kind)
         about = json.loads((encoder / CONFIG).read_text(encoding="utf-8"))
@@ -75,6 +75,8 @@ def export(source: Path, folder: Path, half: bool = False, name: str = "") -> No
         decoder.text.save(written)
         config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
         config["features"]["weights"] = sha256_of(written / ENCODER / WEIGHTS)
+        if others := getattr(how.generate.ensemble, decoder.kind):
+            print(f"note: it captions alone, without {', '.join(others)} of generate.ensemble")
         alone = how.generate.model_copy(update={"ensemble": schema.EnsembleSettings(lstm=[], clipcap=[])})
         how = how.model_copy(update={"generate": alone})
         write_json(written / CONFIG, config | {HOW: how.model_dump(), LEARNED: learned_from(source)})

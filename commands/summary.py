@@ -8,10 +8,10 @@ machine, whose rounding trains other models.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 
 from captioning.core.errors import UserError, command
+from captioning.core.files import read_json
 from captioning.core.paths import SCORES
 from captioning.evaluation.saved import machine
 from captioning.metrics.coco import TITLES
@@ -23,10 +23,7 @@ ROWS = {"humans": "people", "lstm": "LSTM", "clipcap": "ClipCap"}
 
 def scores() -> list[str]:
     """People's scores and both captioners', and their difference in CIDEr: five lines."""
-    try:
-        found = json.loads(SCORES.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"there is no {SCORES}: `dvc repro` writes it, `dvc checkout` restores it") from None
+    found = read_json(SCORES, "`dvc repro` writes it, `dvc checkout` restores it")
     lines = [f"{found['images']} {found['split']} images".ljust(20) + "".join(f"{TITLES[key]:>9}" for key in SHOWN)]
     for name, title in ROWS.items():
         if one := found["systems"].get(name):

@@ -18,8 +18,8 @@ import time
 
 from captioning.core import paths
 from captioning.core import settings as schema
-from captioning.core.files import all_at_once, write_json
-from captioning.data.caption_files import read_candidates, read_json
+from captioning.core.files import all_at_once, read_json, write_json
+from captioning.data.caption_files import read_candidates
 from captioning.data.dataset import load_data
 from captioning.evaluation import systems, tables
 from captioning.evaluation.extras import more_scores

@@ -26,8 +26,9 @@ from captioning.core.paths import captions as captions_of
 from captioning.core.paths import features as features_of
 from captioning.core.progress import track
 from captioning.data.dataset import Data, load_data
-from captioning.decoders.checkpoint import Decoder, load
+from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.ensemble import weights_of, with_others
+from captioning.decoders.kinds import load
 from captioning.features.store import FeatureStore
 from captioning.search.consensus import best_captions, consensus_of
 from captioning.search.diverse import several

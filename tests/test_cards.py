@@ -11,7 +11,7 @@ from safetensors import safe_open
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from captioning.core.errors import UserError
-from captioning.decoders import checkpoint
+from captioning.decoders import kinds
 from captioning.decoders.checkpoint import FEATURE_KEYS, Decoder, feature_identity, save_decoder
 from captioning.decoders.vocabulary import word_vocabulary
 from captioning.features.store import FeatureStore, write_store
@@ -54,7 +54,7 @@ def test_tied_embeddings_are_stored_once_and_come_back_tied(tmp_path):
     save_decoder(tmp_path, decoder)
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
         assert "gpt.lm_head.weight" not in file.keys() and "gpt.transformer.wte.weight" in file.keys()  # noqa: SIM118
-    again = checkpoint.load(tmp_path)
+    again = kinds.load(tmp_path)
     assert again.model.gpt.lm_head.weight is again.model.gpt.transformer.wte.weight
     for (name, ours), theirs in zip(decoder.model.state_dict().items(), again.model.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs), name
@@ -73,7 +73,7 @@ def store(path: Path, **changes: str) -> Path:
 @pytest.mark.parametrize("key", FEATURE_KEYS)
 def test_features_of_another_encoder_are_refused(tmp_path, key):
     save_decoder(tmp_path / "clipcap", clipcap())
-    decoder = checkpoint.load(tmp_path / "clipcap")
+    decoder = kinds.load(tmp_path / "clipcap")
     FeatureStore.open(store(tmp_path / "same.h5"), expect=decoder.features)
     FeatureStore.open(store(tmp_path / "gpu.h5", precision="bfloat16"), expect=decoder.features)
     with pytest.raises(UserError, match=f"{key} = 'other'.*belong to different encoders"):

@@ -10,7 +10,8 @@ from test_decoders import SIZE
 
 from captioning.core import settings
 from captioning.core.errors import UserError
-from captioning.decoders.checkpoint import Decoder, load, save_decoder
+from captioning.decoders.checkpoint import Decoder, save_decoder
+from captioning.decoders.kinds import load
 from captioning.decoders.vocabulary import train_bpe, word_vocabulary
 from captioning.features.encoders import load_clip, open_clip, open_vgg16, save_clip, save_vgg16
 from captioning.features.images import clip_preprocess, vgg16_preprocess
@@ -174,8 +175,8 @@ def damage(name):
 
 
 FAULTS = {
-    "no config": r"config\.json is missing",
-    "no JSON": "is not the config of a checkpoint of kind",
+    "no config": r"config\.json cannot be read: No such file",
+    "no JSON": "is not JSON: line 1",
     "a list": "is not the config of a checkpoint of kind",
     "no kind": "is not the config of a checkpoint of kind .*kind",
     "no sizes": "is not the config of a checkpoint of kind .*sizes",

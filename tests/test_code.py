@@ -97,6 +97,8 @@ def test_a_setting_s_schema_makes_no_stage_run_again(house):
     "file, stages",
     [
         ("models/losses.py", {"train_lstm", "train_clipcap", "generate"}),
+        ("models/lstm.py", {"train_lstm", "generate"}),
+        ("models/clipcap.py", {"train_clipcap", "generate"}),
         ("models/vgg16.py", {"finetune_vgg16", "finetune_clip", "extract_vgg16", "extract_clip", "evaluate"}),
         ("captioning/search/beam.py", {"generate"}),
         ("captioning/evaluation/report/page/gallery.js", {"report"}),

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from captioning.core import settings
 from captioning.core.paths import checkpoint
 from captioning.data.dataset import Data
-from captioning.decoders.checkpoint import Decoder, load
+from captioning.decoders.checkpoint import Decoder
+from captioning.decoders.kinds import load
 from captioning.decoders.vocabulary import train_bpe, word_vocabulary
 from captioning.features.store import FeatureStore, write_store
 from captioning.training.decoder import DecoderData, train_decoder

@@ -7,8 +7,9 @@ import torch
 from test_decoding import END, MODELS, log_probs_after, random_clipcap, random_features, random_lstm
 
 from captioning.core.errors import UserError
-from captioning.decoders.checkpoint import Decoder, load, save_decoder
+from captioning.decoders.checkpoint import Decoder, save_decoder
 from captioning.decoders.ensemble import Ensemble, weights_of, with_others
+from captioning.decoders.kinds import load
 from captioning.decoders.vocabulary import word_vocabulary
 from captioning.search.base import Rules, greedy
 from captioning.search.beam import beam_search

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ from app import load_captioner
 from captioning.core.errors import UserError
 from captioning.features.encoders import save_clip
 from captioning.features.images import clip_preprocess
-from commands.export import export, export_published
+from commands.export import export, export_published, push
 from models import clip
 
 CONSENSUS = {"  consensus: 0.0 ": "  consensus: 8.0 "}
@@ -89,25 +90,28 @@ def test_what_cannot_be_exported_is_said_and_leaves_nothing(house, tmp_path):
     (tmp_path / "full/mine.txt").touch()
     with pytest.raises(UserError, match="full is there already: name another folder"):
         export(house / "checkpoints/lstm", tmp_path / "full")
-    with pytest.raises(UserError, match=r"checkpoints/none/config\.json is missing"):
+    with pytest.raises(UserError, match=r"checkpoints/none/config\.json "):
         export(tmp_path / "checkpoints/none", tmp_path / "new")
     shutil.copytree(house / "checkpoints", tmp_path / "checkpoints")
     shutil.rmtree(tmp_path / "checkpoints/clip")
-    with pytest.raises(UserError, match=r"checkpoints/clip/config\.json is missing"):
+    with pytest.raises(UserError, match=r"checkpoints/clip/config\.json "):
         export(tmp_path / "checkpoints/clipcap", tmp_path / "new")
     assert {path.name for path in tmp_path.iterdir()} == {"full", "checkpoints"}
 
 
 def test_a_tampered_folder_is_refused(house, tmp_path):
     export(house / "checkpoints/lstm", tmp_path / "given")
-    shutil.copy(house / "checkpoints/vgg16/model.safetensors", tmp_path / "given/encoder")
-    load_captioner(tmp_path / "given")  # the same bytes
+    content = (tmp_path / "given/encoder/model.safetensors").read_bytes()
     with open(tmp_path / "given/encoder/model.safetensors", "r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x01")
     with pytest.raises(UserError, match="learned from features whose weights is"):
         load_captioner(tmp_path / "given")
+    (tmp_path / "given/encoder/model.safetensors").write_bytes(content)
     config = json.loads((tmp_path / "given/config.json").read_text())
+    del config["captioning"]["generate"]["no_repeat_ngram"]  # as of a version that did not know it yet
+    (tmp_path / "given/config.json").write_text(json.dumps(config))
+    assert load_captioner(tmp_path / "given").how.generate.no_repeat_ngram == 0
     config["captioning"]["generate"]["beam_sise"] = 3
     (tmp_path / "given/config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"given/config.json.*beam_sise"):
@@ -243,17 +247,29 @@ def run(hub, folder: Path, *command: str | Path, said: str = "", offline: bool =
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_captioner_goes_through_the_hub_and_asks_before_it_shares_captions(tmp_path, hub):
+def test_captions_of_training_images_are_not_uploaded_without_a_yes(tmp_path, monkeypatch, capsys):
+    house = project(tmp_path / "house")
+    params(house, CONSENSUS)
+    export(house / "checkpoints/lstm", tmp_path / "given")
+    for answer in ("n\n", "\n", ""):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+        with pytest.raises(UserError, match="given stays here: answer y or give --yes"):
+            push(tmp_path / "given", "me/captioner", sure=False)
+        assert "consensus.json has the captions of 8 training images. Upload them? [y/N]" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"cannot be uploaded to me/captioner: HF_HUB_OFFLINE is set"):
+        push(tmp_path / "given", "me/captioner", sure=True)
+    with pytest.raises(UserError, match=r"me/captioner is no folder here .*HF_HUB_OFFLINE is set"):
+        load_captioner("me/captioner")
+    with pytest.raises(UserError, match=r"checkpoints/nothing/config\.json "):
+        load_captioner("checkpoints/nothing")
+
+
+def test_a_captioner_goes_through_the_hub(tmp_path, hub):
     house, pictures = project(tmp_path / "house"), photos(tmp_path / "pictures", 1)
     params(house, CONSENSUS)
     wanted = load_captioner(house / "checkpoints/lstm")(pictures)[0].caption
-    words = ("-m", "commands.export", "lstm", "given", "--push", "me/captioner")
-    status, told = run(hub, house, *words, said="n\n")
-    assert status == 1 and "given/consensus.json has the captions of 8 training images. Upload them? [y/N]" in told
-    assert not hub.files and not any(one.startswith(("POST", "PUT")) for one in hub.asked)
-    shutil.rmtree(house / "given")
     hub.files["pytorch_model.bin"] = b"a pickle that somebody put there"
-    status, told = run(hub, house, *words, said="y\n")
+    status, told = run(hub, house, "-m", "commands.export", "lstm", "given", "--push", "me/captioner", said="y\n")
     assert status == 0 and "uploaded: " in told, told
     mine = {str(path.relative_to(house / "given")): path for path in (house / "given").rglob("*") if path.is_file()}
     mine = {name: path.read_bytes() for name, path in mine.items()}
@@ -262,12 +278,10 @@ def test_a_captioner_goes_through_the_hub_and_asks_before_it_shares_captions(tmp
 
     away = tmp_path / "away"
     away.mkdir()
-    app = ("-m", "app", "--model", "me/captioner", pictures[0])
-    assert run(hub, away, *app)[1].startswith(f"{pictures[0]}: {wanted}\n")
-    assert not list((away / "cache").rglob("*.bin"))
-    assert run(hub, away, *app, offline=True)[1].startswith(f"{pictures[0]}: {wanted}\n"), "from the cache"
-    status, told = run(hub, away, "-m", "app", "--model", "me/other", pictures[0])
-    assert status == 1 and "me/other is no folder here" in told and "Traceback" not in told
+    for offline in (False, True):  # then from the cache
+        status, told = run(hub, away, "-m", "app", "--model", "me/captioner", pictures[0], offline=offline)
+        assert status == 0 and told.startswith(f"{pictures[0]}: {wanted}\n"), told
+    assert list((away / "cache").rglob("*.safetensors")) and not list((away / "cache").rglob("*.bin"))
 
     params(house, {})
     status, told = run(hub, house, "-m", "commands.export", "lstm", "second", "--push", "me/captioner")

@@ -161,9 +161,9 @@ EDITS = {
     ],
     "params.yaml": [("\ngenerate:\n", TRAINING + "generate:\n"), ("    lstm: []", "    bigram: []\n    lstm: []")],
     "captioning/core/paths.py": [('{"lstm": "vgg16", ', '{"lstm": "vgg16", "bigram": "vgg16", ')],
-    "captioning/decoders/checkpoint.py": [
-        ("from models import ", "from models import bigram, "),
-        ('"clipcap": clipcap.from_sizes', '"clipcap": clipcap.from_sizes, "bigram": bigram.from_sizes'),
+    "captioning/decoders/kinds.py": [
+        ("from models.lstm ", "from models import bigram\nfrom models.lstm "),
+        ('"clipcap": clipcap_from_sizes', '"clipcap": clipcap_from_sizes, "bigram": bigram.from_sizes'),
     ],
     "captioning/training/card.py": [("WHAT = {\n", 'WHAT = {\n    "bigram": "The next word by the last one",\n')],
     "captioning/evaluation/report/data.py": [
@@ -197,7 +197,7 @@ import torch
 
 from app import KINDS
 from captioning.core import paths, settings
-from captioning.decoders.checkpoint import load
+from captioning.decoders.kinds import load
 from captioning.features.store import FeatureStore
 from captioning.search.base import Rules
 from captioning.search.beam import beam_search

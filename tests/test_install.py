@@ -102,3 +102,7 @@ def test_the_command_line_is_installed_too(python, tmp_path):
     assert "python -m captioning.app photo.jpg" in run(python, "-m", "captioning.app", "--help", cwd=tmp_path)
     said = run(python, "-m", "captioning.app", "--model", checkpoint, picture, cwd=tmp_path)
     assert said == f"{picture}: {load_captioner(checkpoint)([picture])[0].caption}\n"
+    (tmp_path / "mine").mkdir()
+    words = ("--model", checkpoint, "--out", "captions.csv", picture)
+    run(python, "-m", "captioning.app", *words, cwd=tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["captions.csv"]

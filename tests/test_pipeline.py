@@ -1,8 +1,6 @@
 """The whole pipeline under real `dvc`, in a copy of the project with tiny networks and 60 scenes."""
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,71 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import Browser, chromium
-from ruamel.yaml import YAML
+from project_copy import ENV, ROOT, commit, copy_project, ran, run
 from safetensors.numpy import load_file
-
-ROOT = Path(__file__).parent.parent
-TINY = {
-    "machine": {"workers": 1},
-    "data": {"scenes": {"images": 60, "size": 64}},
-    "vgg16": {"image_size": 32, "scratch": {"width": 0.05}},
-    "finetune_vgg16": {"epochs": 1, "labels": 20},
-    "clip": {"scratch": {"image_size": 32, "vision_width": 8, "embed_dim": 32, "text_width": 64, "text_layers": 1}},
-    "finetune_clip": {"epochs": 1},
-    "lstm": {"embed_dim": 32, "hidden_size": 32},
-    "train_lstm": {"epochs": 1},
-    "model": {"prefix_len": 4, "scratch": {"vocab_size": 400, "layers": 1, "heads": 2, "width": 32}},
-    "train_clipcap": {"epochs": 1},
-    "generate": {"beam_size": 2, "max_tokens": 12},
-    "evaluate": {"bootstrap": 100},
-}
-MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # `make test` sets them; a make that these tests start is not its child
-ENV = {name: value for name, value in os.environ.items() if name not in MAKE} | {
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    **{f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
-}
-
-
-def lay(values: dict, overlay: dict) -> None:
-    for key, value in overlay.items():
-        if isinstance(value, dict):
-            lay(values[key], value)
-        else:
-            values[key] = value
-
-
-def run(folder: Path, *command: str, fails: bool = False) -> str:
-    done = subprocess.run(command, cwd=folder, env=ENV, capture_output=True, text=True)
-    assert (done.returncode != 0) == fails, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
-
-
-def ran(output: str) -> list[str]:
-    """The stages that DVC ran, in order."""
-    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
-
-
-def commit(folder: Path, message: str) -> None:
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "--quiet", "--message", message)
 
 
 @pytest.fixture(scope="module")
 def first_run(tmp_path_factory) -> Path:
     """A committed copy of the project after a first `dvc repro`."""
-    folder = tmp_path_factory.mktemp("project")
-    files = run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    for name in filter(None, files):
-        if (ROOT / name).is_file() and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    yaml = YAML()
-    values = yaml.load(folder / "params.yaml")
-    lay(values, TINY)
-    yaml.dump(values, folder / "params.yaml")
-    run(folder, "git", "init", "--quiet")
-    commit(folder, "the project, before any run")
+    folder = copy_project(tmp_path_factory.mktemp("project"), "dvc.lock")
     output = run(folder, "dvc", "repro")
     assert len(ran(output)) == len(set(ran(output))) >= 10
     commit(folder, "a first run")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from browser import chromium
+from project_copy import ROOT, run
 from ruamel.yaml import YAML
-from test_pipeline import ROOT, run
 
 
 def test_no_title_has_an_apostrophe():

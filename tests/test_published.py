@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captioning.core import settings
 from captioning.core.errors import UserError
-from captioning.decoders import checkpoint
+from captioning.decoders import kinds
 from captioning.decoders.checkpoint import save_decoder
 from captioning.decoders.clipcap import initial_clipcap, sizes_of
 
@@ -99,7 +99,7 @@ def test_used_at_once_it_ends_with_a_full_stop_and_trained_further_with_end_of_t
     at_once = initial_clipcap(options(tmp_path, path, epochs=0), SIZE, RAW)
     assert at_once.text.eos_id == at_once.text.tokenizer.token_to_id(".")
     save_decoder(tmp_path / "saved", at_once)
-    again = checkpoint.load(tmp_path / "saved")
+    again = kinds.load(tmp_path / "saved")
     assert again.text.end == "." and again.text.decode(again.text.tokenizer.encode("a dog. a cat").ids) == "a dog"
     further = initial_clipcap(options(tmp_path, path, epochs=1), SIZE, RAW)
     assert further.text.end == "<|endoftext|>"

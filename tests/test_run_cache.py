@@ -1,7 +1,6 @@
 """Going back to settings that were run before costs nothing, and nothing but results lies in an output. Real `dvc`."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
-from test_pipeline import ENV, ROOT, TINY, commit, lay, ran, run
+from project_copy import ENV, ROOT, change, copy_project, ran, run
 
 from captioning.core.files import atomic_write
 from captioning.core.work import work_folder
@@ -27,24 +25,9 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in outputs}
 
 
-def change(folder: Path, **groups) -> None:
-    yaml = YAML()
-    values = yaml.load(folder / "params.yaml")
-    lay(values, groups)
-    yaml.dump(values, folder / "params.yaml")
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("project")
-    names = run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    for name in filter(None, names):
-        if (ROOT / name).is_file() and name != "dvc.lock":
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    change(folder, **TINY)
-    run(folder, "git", "init", "--quiet")
-    commit(folder, "the project, before any run")
+    folder = copy_project(tmp_path_factory.mktemp("project"), "dvc.lock")
     run(folder, "dvc", "repro", "train_lstm")
     return folder
 

@@ -2,12 +2,11 @@
 
 import json
 import re
-import shutil
 import subprocess
 
 import pytest
+from project_copy import ENV, ROOT, copy_project, ran, run
 from ruamel.yaml import YAML
-from test_pipeline import ENV, ROOT, TINY, commit, lay, ran, run
 
 BASELINE = "git commit -m baseline metrics.json dvc.lock params.yaml"
 DECODER = ["train_clipcap", "generate@clipcap", "evaluate"]
@@ -22,20 +21,7 @@ def readme_commands() -> list[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A commit of the project with tiny settings, and in it the scores and the lock of another machine's run."""
-    folder = tmp_path_factory.mktemp("walk") / "clone"
-    subprocess.run(["git", "clone", "--quiet", "--no-local", "--depth", "1", ROOT.as_uri(), folder], check=True)
-    shutil.rmtree(folder / ".git")  # DVC loses queued experiments of a shallow clone
-    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
-    for name in run(ROOT, "git", "ls-files", "--modified", "--others", "--exclude-standard").split():
-        if (ROOT / name).is_file():  # as it lies here, committed or not
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
-    yaml = YAML()
-    values = yaml.load(folder / "params.yaml")
-    lay(values, TINY)
-    yaml.dump(values, folder / "params.yaml")
-    commit(folder, "a clone")
-    return folder
+    return copy_project(tmp_path_factory.mktemp("walk") / "clone")
 
 
 def test_the_readme_walk_does_what_it_says(folder):

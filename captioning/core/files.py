@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from captioning.core.errors import UserError
 from captioning.core.work import beside, work_folder
 
 
@@ -82,6 +83,34 @@ def all_at_once(*paths: str | Path) -> Iterator[Path]:
                     place = new.relative_to(folder)
                     place.parent.mkdir(parents=True, exist_ok=True)
                     _move(new, place)
+
+
+def read_json(path: str | Path, advice: str = "") -> Any:
+    """What a JSON file holds. UserError, ending in `advice`, where it cannot be read or names a key twice."""
+    told = f"; {advice}" if advice else ""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+        return json.loads(text, object_pairs_hook=lambda pairs: _unique(path, pairs))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}{told}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}){told}") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}{told}") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError(f"{path} cannot be read: {error}{told}") from None
+    except RecursionError:
+        raise UserError(f"{path} cannot be read: it is nested too deeply{told}") from None
+
+
+def _unique(path: str | Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON lets a key occur twice and Python keeps the last: an image's references would vanish without a word."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise UserError(f"{path}: {twice!r} occurs twice in one object; expected each id once")
+    return result
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 ENCODER_OF = {"lstm": "vgg16", "clipcap": "clip"}  # each captioner, and the encoder whose features it sees
 
+PARAMS = Path("params.yaml")
 CODE, INPUTS = Path("code"), Path("inputs")
 
 DATA = Path("data")
@@ -43,6 +44,11 @@ def scores_of_images(captioner: str) -> Path:
     return RESULTS / f"{captioner}.csv"
 
 
+def live(stage: str) -> Path:
+    """What a training stage writes while it runs."""
+    return Path("live") / stage
+
+
 def curves(stage: str) -> Path:
     """The curves of a training stage: one table a score, as dvclive writes them."""
-    return Path("live") / stage / "plots/metrics"
+    return live(stage) / "plots/metrics"

@@ -252,23 +252,33 @@ def load(path: str | Path = "params.yaml") -> Settings:
 
 
 def read_yaml(path: str | Path) -> dict:
-    """A YAML 1.2 file as plain Python, as DVC reads it (`1e-3` is a number, a doubled key is an error)."""
+    """`parse_yaml` of a file's text."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        _check_nodes(text)
-        values = YAML(typ="safe", pure=True).load(text)
+        content = Path(path).read_bytes()
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing: run from the project's folder, or restore it with `git checkout {path}`"
         ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): restore it with `git checkout {path}`") from None
+    return parse_yaml(content, str(path))
+
+
+def parse_yaml(content: bytes, origin: str) -> dict:
+    """YAML 1.2 as plain Python, as DVC reads it (`1e-3` is a number, a doubled key is an error).
+
+    Raises UserError, which names `origin`.
+    """
+    try:
+        text = content.decode()
+        _check_nodes(text)
+        values = YAML(typ="safe", pure=True).load(text)
     except RecursionError:
-        raise UserError(f"{path} is not valid YAML: values are nested too deep; close their brackets") from None
+        raise UserError(f"{origin} is not valid YAML: values are nested too deep; close their brackets") from None
     except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:  # as its parser raises them
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path} must hold groups of settings (`data:`, `model:`, ...), not {type(values).__name__}")
+        raise UserError(f"{origin} must hold groups of settings (`data:`, `model:`, ...), not {type(values).__name__}")
     return values
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.core.errors import UserError
+from captioning.core.files import read_json
 
 
 def read_references(path: str | Path) -> dict[str, list[str]]:
@@ -39,22 +40,6 @@ def read_candidates(path: str | Path) -> dict[str, str]:
     if not result:
         raise UserError(f"{path}: the list is empty, so there is nothing to score")
     return result
-
-
-def read_json(path: str | Path) -> Any:
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-        return json.loads(text, object_pairs_hook=lambda pairs: _unique(path, pairs))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise UserError(f"{path} cannot be read: {error}") from None
-    except RecursionError:
-        raise UserError(f"{path} is not a caption file: it is nested too deeply") from None
 
 
 def _coco(path: str | Path, value: dict) -> dict[str, list[str]]:
@@ -99,16 +84,6 @@ def _id(path: str | Path, where: str, entry: dict, key: str) -> str:
         got = _show(value) if key in entry else "none"
         raise UserError(f"{path}: {where}: expected a number or a text as `{key}`, got {got}")
     return str(value)
-
-
-def _unique(path: str | Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON lets a key occur twice and Python keeps the last: an image's references would vanish without a word."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise UserError(f"{path}: {twice!r} occurs twice in one object; expected each id once")
-    return result
 
 
 def _kind(value: Any) -> str:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from captioning.core.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = ("train", "dev", "test")
 IMAGE_COLUMNS = ("id", "path", "split", "sha256")
@@ -63,6 +65,8 @@ def load_data(folder: str | Path = "data") -> Data:
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    import pandas as pd  # late, for those who want SPLITS alone
+
     try:  # "NA" and "null" are captions, "007" is an id: no cell is anything but text
         table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8")
     except FileNotFoundError:

@@ -14,8 +14,6 @@ from torch import nn
 
 from captioning.decoders.vocabulary import Text
 from captioning.weights import checkpoint
-from models import clipcap
-from models.lstm import LSTMConfig, LSTMDecoder
 
 # The attributes of a feature store that must be the same for training and for captioning.
 FEATURE_KEYS = ("encoder", "layer", "weights", "preprocessing", "normalization")
@@ -58,12 +56,3 @@ def read_decoder(folder: str | Path, builders: Mapping[str, Callable[[dict[str, 
     saved = checkpoint.read(folder, builders)
     features, text = saved.part("features", dict), Text.load(saved.folder)
     return Decoder(saved.kind, saved.network(builders[saved.kind]).eval(), text, saved.sizes, features)
-
-
-def load(folder: str | Path) -> Decoder:
-    """The captioner in a checkpoint folder, in fp32 on the CPU, in eval mode. UserError when there is none."""
-    return read_decoder(folder, {"lstm": lstm_from_sizes, "clipcap": clipcap.from_sizes})
-
-
-def lstm_from_sizes(sizes: dict[str, Any]) -> LSTMDecoder:
-    return LSTMDecoder(LSTMConfig(**sizes))

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from captioning.core.errors import UserError
 from captioning.core.files import sha256_of
-from captioning.decoders.checkpoint import Decoder, load
+from captioning.decoders.checkpoint import Decoder
+from captioning.decoders.kinds import load
 
 
 class Ensemble(nn.Module):

@@ -6,7 +6,6 @@ Both are `tokenizers` objects and are saved as `tokenizer.json` + `tokenizer_con
 from __future__ import annotations
 
 import gc
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from captioning.core.errors import UserError, opening
-from captioning.core.files import atomic_write, write_json
+from captioning.core.files import atomic_write, read_json, write_json
 
 AGAIN = "`dvc repro` makes the checkpoint anew"
 END, UNKNOWN = "<|endoftext|>", "<unk>"
@@ -115,9 +114,9 @@ class Text:
     def load(cls, folder: Path) -> Text:
         with opening(folder / "tokenizer.json", "a tokenizer", AGAIN):
             tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        with opening(folder / "tokenizer_config.json", "a tokenizer's config", AGAIN):
-            config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-            return cls(tokenizer, config.get("eos_token", END))
+        path = folder / "tokenizer_config.json"
+        with opening(path, "a tokenizer's config", AGAIN):
+            return cls(tokenizer, read_json(path, AGAIN).get("eos_token", END))
 
 
 def word_vocabulary(captions: Iterable[str], min_count: int) -> Text:

@@ -9,13 +9,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from captioning.core.errors import UserError
+from captioning.core.files import read_json
 from captioning.core.paths import FACTS, checkpoint, features
 from captioning.data.dataset import Data
 from captioning.data.ptb import ptb_tokenize
@@ -98,7 +98,7 @@ def _diversity(sets: Mapping[str, Sets], references: Sets, train: Sets, count: i
 def _facts(work: Mapping[str, Folds], count: int, seed: int) -> dict:
     if not FACTS.exists():
         return {}
-    true = json.loads(FACTS.read_text(encoding="utf-8"))
+    true = read_json(FACTS)
     return {
         name: scene_facts.fact_scores([said for _, said in folds], true, count, seed) for name, folds in work.items()
     }

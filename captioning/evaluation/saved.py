@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from captioning.core.errors import UserError
 from captioning.core.files import atomic_write, fingerprint
@@ -28,6 +27,8 @@ class Saved(NamedTuple):
 
 def machine() -> str:
     """What decides how this machine rounds: two runs of one setting are equal to the last digit where this is equal."""
+    import torch  # which `--help` and a mistyped argument need not wait for
+
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     able = torch.cpu.get_capabilities()

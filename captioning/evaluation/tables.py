@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from captioning.core.files import atomic_write
+from captioning.core.files import atomic_write, read_json
 from captioning.core.paths import checkpoint
 from captioning.data.dataset import Data
 from captioning.evaluation.variety import by_rarity, lengths, rarity
@@ -138,7 +137,7 @@ def write_more_plots(
 def retrieval() -> dict[str, dict[str, float]] | None:
     """CLIP's recall on dev, {before, after: {measure: share}}, or None where it was not fine-tuned."""
     path = checkpoint("clip") / "config.json"
-    return json.loads(path.read_text(encoding="utf-8")).get("retrieval") if path.exists() else None
+    return read_json(path).get("retrieval") if path.exists() else None
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from captioning.core.files import atomic_write
+from captioning.core.files import atomic_write, read_json
 from captioning.core.paths import STATISTICS
 
 WHAT = {
@@ -57,10 +57,9 @@ def describe_captioner(kind: str, features: Mapping[str, str]) -> str:
 
 def describe_data() -> str:
     """What stage prepare found, in a few lines."""
-    try:
-        found = json.loads(STATISTICS.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not STATISTICS.exists():
         return "Unknown."
+    found = read_json(STATISTICS)
     lines = [f"Source `{found['source']}`, splits from {found['splits_from']}."]
     for split, counts in found["splits"].items():
         lines.append(f"- {split}: {counts['images']:,} images, {counts['captions']:,} captions")

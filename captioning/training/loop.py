@@ -25,6 +25,7 @@ from captioning.core.code import describe as describe_code
 from captioning.core.device import describe, pick_device, pick_dtype, seed_everything
 from captioning.core.errors import UserError
 from captioning.core.files import atomic_write, fingerprint, only_writer
+from captioning.core.paths import live as live_of
 from captioning.core.progress import track
 from captioning.core.settings import TrainingSettings
 from captioning.core.work import work_folder
@@ -96,7 +97,7 @@ def fit_in_phases(
     was no epoch).
     """
     history, kept, bound_to = [], None, _beginning(phases[0][0])
-    live_folder, folder = Path("live") / phases[0][0].name, None
+    live_folder, folder = live_of(phases[0][0].name), None
     with ExitStack() as stack:
         stack.enter_context(only_writer(live_folder))
         live = Live(str(live_folder), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False)

@@ -11,7 +11,6 @@ A decoder's folder has its tokenizer beside them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,7 +22,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from captioning.core.errors import UserError, in_a_line, opening
-from captioning.core.files import atomic_write, write_json
+from captioning.core.files import atomic_write, read_json, write_json
 from models.empty import no_weights
 
 Config = TypeVar("Config")
@@ -125,7 +124,7 @@ def read(folder: str | Path, kinds: Collection[str]) -> Checkpoint:
     folder, expected = Path(folder), " or ".join(kinds)
     path = folder / CONFIG
     with opening(path, f"the config of a checkpoint of kind {expected}", AGAIN):
-        config = from_older(json.loads(path.read_text(encoding="utf-8")))
+        config = from_older(read_json(path, AGAIN))
         kind, sizes = config.pop("kind"), dict(config.pop("sizes"))
     if kind not in kinds:
         raise UserError(f"{folder} is a checkpoint of kind {kind!r}; expected {expected}")
@@ -135,10 +134,7 @@ def read(folder: str | Path, kinds: Collection[str]) -> Checkpoint:
 def is_ours(folder: Path) -> bool:
     """Whether a folder's config.json is one of these, of whatever kind and form."""
     path = folder / CONFIG
-    if not path.is_file():
-        return False
-    with opening(path, "a model's config", AGAIN):
-        config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_json(path, AGAIN) if path.is_file() else None
     return isinstance(config, dict) and ("kind" in config or "network" in config)
 
 

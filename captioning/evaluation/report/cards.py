@@ -16,6 +16,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from captioning.core import paths
+from captioning.core.files import read_json
 from captioning.core.settings import Settings
 from captioning.data.dataset import load_data
 from captioning.evaluation import mistakes
@@ -165,15 +166,15 @@ class Captioner:
 
 def read_captioner(name: str, settings: Settings, root: Path = Path(".")) -> Captioner:
     """Reads what the stages before have left."""
-    scores = _json(root / paths.SCORES)
+    scores = read_json(root / paths.SCORES)
     references = load_data(root / paths.DATA).references(scores["split"])
     with open(root / paths.scores_of_images(name), encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return Captioner(
         name,
         settings,
-        config=_json(root / paths.checkpoint(name) / "config.json"),
-        weights=_json(root / paths.captions(name, "weights")),
+        config=read_json(root / paths.checkpoint(name) / "config.json"),
+        weights=read_json(root / paths.captions(name, "weights")),
         curves=curves(root / paths.curves(f"train_{name}")),
         scores=scores,
         images=[(row["image_id"], row["caption"], references[row["image_id"]], float(row["cider"])) for row in rows],
@@ -234,7 +235,3 @@ def _wrong(caption: str, references: Sequence[str]) -> list[str]:
     """As `captioning.evaluation.mistakes.wrong`, of captions as written."""
     plain = ["".join(char if char.isalnum() else " " for char in text.lower()) for text in (caption, *references)]
     return mistakes.wrong(plain[1:], plain[0])
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

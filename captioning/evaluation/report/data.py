@@ -16,13 +16,14 @@ from typing import Any
 from PIL import Image
 
 from captioning.core.errors import UserError
+from captioning.core.files import read_json
 from captioning.core.paths import DATA, FACTS, PLOTS, SCORES, STATISTICS, TIMES, scores_of_images
 from captioning.core.paths import captions as captions_of
 from captioning.core.paths import curves as curves_of
 from captioning.core.pictures import ImageFault, open_rgb
 from captioning.core.progress import track
 from captioning.core.settings import read_yaml
-from captioning.data.caption_files import read_candidates, read_json
+from captioning.data.caption_files import read_candidates
 from captioning.data.dataset import Data, load_data
 from captioning.evaluation import scene_facts
 from captioning.evaluation.tables import MORE

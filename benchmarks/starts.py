@@ -1,0 +1,43 @@
+"""What starts cost: seconds of CPU time until a stage or a command has imported all that it needs before it works.
+
+python -m benchmarks.starts                 # every stage and command, beside `import torch`
+python -m benchmarks.starts stages.report   # some of them
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ROUNDS = 3  # the fastest of which counts
+
+
+def seconds(module: str) -> float:
+    """CPU time, user and system, of a new Python that imports a module."""
+    found = []
+    for _ in range(ROUNDS):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", f"import {module}"], cwd=ROOT, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.starts", description=__doc__.split("\n")[0])
+    parser.add_argument("module", nargs="*", help="all stages and commands by default")
+    names = [
+        f"{path.parent.name}.{path.stem}"
+        for kind in ("stages", "commands")
+        for path in sorted(ROOT.glob(f"{kind}/[!_]*.py"))
+    ]
+    for module in ["torch", *(parser.parse_args().module or [*names, "app.__main__"])]:
+        print(f"{module:<28}{seconds(module):6.2f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
