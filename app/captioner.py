@@ -19,7 +19,7 @@ from captioning.core.paths import features as features_of
 from captioning.core.pictures import ImageFault
 from captioning.data.dataset import load_data
 from captioning.decoders.checkpoint import Decoder, feature_identity, load
-from captioning.features.encode import encode
+from captioning.features.encode import encode, images_at_once
 from captioning.features.encoders import Encoder, load_clip, load_vgg16
 from captioning.features.images import Preprocess
 from captioning.features.pixels import ImageFiles
@@ -86,7 +86,8 @@ class PictureCaptioner:
         Raises ImageFault at the first that is no usable image, after the captions of all before it.
         """
         seed_everything(self.settings.seed)
-        for rows, _ in encode(self.encoder, files, self.options.batch_size, self.settings.machine.threads):
+        size = images_at_once(self.encoder, self.options.batch_size)
+        for rows, _ in encode(self.encoder, files, size, self.settings.machine.threads):
             features = torch.from_numpy(rows).half().float()  # (B, ...), as a feature store holds them
             yield from self._captions(features.to(self.encoder.device), count)
 

@@ -102,7 +102,7 @@ def _encoder(
         "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "pillow")),
     }
     here = Path(__file__).parent
-    ours = [here / f"{name}.py" for name in ("images", "pixels", "encode", "encoders")]
+    ours = [here / f"{name}.py" for name in ("images", "pixels", "jpeg", "encode", "encoders")]
     code = hash_of_files([*ours, *closure(model, here.parents[1])])
     return Encoder(forward, preprocess, attributes, device, dtype, code, normalize)
 
