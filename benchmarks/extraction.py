@@ -87,6 +87,11 @@ def unpack(sizes: dict[str, Any]) -> Run:
     return run
 
 
+def preprocess_of(sizes: dict[str, Any]) -> Preprocess:
+    side = 64 if sizes["tiny"] else 224
+    return vgg16_preprocess(side) if sizes["kind"] == "vgg16" else clip_preprocess(side)
+
+
 def _published(ours: Preprocess) -> Callable[[Image.Image], torch.Tensor]:
     return published.preprocess(ours.image_size, ours.resize, ours.interpolation, ours.mean, ours.std)
 
@@ -116,7 +121,7 @@ def _measure(title: str, sizes: dict[str, Any], rounds: int, goal: str) -> list[
 
 
 def publishes(sizes: dict[str, Any]) -> Run:
-    with _checkpoint(sizes) as folder:
+    with checkpoint(sizes) as folder:
         opened, preprocess, _ = open_vgg16(folder) if sizes["kind"] == "vgg16" else open_clip(folder)
     model = opened.eval().to(pick_device())
     forward = model.fc7 if sizes["kind"] == "vgg16" else model.encode_image
@@ -167,12 +172,12 @@ def _batch(sizes: dict[str, Any]) -> int:
 
 
 def _encoder(sizes: dict[str, Any]) -> Encoder:
-    with _checkpoint(sizes) as folder:
+    with checkpoint(sizes) as folder:
         return load_vgg16(folder) if sizes["kind"] == "vgg16" else load_clip(folder, normalize=False)
 
 
 @contextlib.contextmanager
-def _checkpoint(sizes: dict[str, Any]):
+def checkpoint(sizes: dict[str, Any]):
     """A folder with the network's random weights, the same in every process, while it is being opened."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
