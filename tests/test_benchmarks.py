@@ -133,7 +133,7 @@ def test_a_row_that_fails_or_lasts_is_told_and_stops_no_other(monkeypatch, tmp_p
     rows = {"fails": fails, "works": lambda scale: [gpu_rows.Row("two", "2 ms")], "lasts": lasts}
     monkeypatch.setattr(gpu, "ROWS", rows)
     path = tmp_path / "gpu.json"
-    monkeypatch.setattr(sys, "argv", ["gpu", "--tiny", "--minutes", str(6 / 60), "--json", str(path)])
+    monkeypatch.setattr(sys, "argv", ["gpu", "--tiny", "--minutes", str(10 / 60), "--json", str(path)])
     with pytest.raises(SystemExit):
         gpu.main()
     found = json.loads(path.read_text())
