@@ -31,7 +31,7 @@ from captioning.search.base import Rules
 from captioning.search.beam import beam_search
 from captioning.training.batches import CaptionBatches
 from models.clipcap import ClipCap
-from models.packing import pack
+from models.packing import Trees
 
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # FLOP/s of dense bf16 products, by NVIDIA's data sheets
 DATA_SETS = {"Flickr8k": (8_000, 6_000, 1_000), "COCO": (123_287, 113_287, 5_000)}  # images: all, training, test
@@ -133,8 +133,8 @@ def training_rates(
 
 def flops_of(model: ClipCap, captions: torch.Tensor) -> float:
     """Of a step's matrix products with weights: 2 a weight and row forward, 2 for inputs' gradients, 2 for weights'."""
-    packed, gpt, prefix = pack(captions), model.gpt, model.config.prefix_len
-    images, nodes = len(captions), len(packed.image)
+    trees, gpt, prefix = Trees(captions.cpu().numpy(), 0), model.gpt, model.config.prefix_len
+    images, nodes = len(captions), int(trees.node_counts.sum())
     each = 4 if model.config.freeze_gpt2 else 6
 
     def matrices(network: torch.nn.Module) -> int:

@@ -5,7 +5,7 @@ token and then by `PAD` (-100). An image with fewer than C captions has rows of 
 image (LSTM) or the last position of the prefix (ClipCap) predicts the first one.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +49,15 @@ def targets_of(captions: Tensor, weights: Tensor | None = None) -> Targets:
     return Targets(first, inside, F.pad(tokens, spare, value=PAD), len(tokens), weights)
 
 
-def cross_entropy(logits: Tensor, targets: Targets, smoothing: float = 0.0) -> Loss:
+class Scored(Protocol):
+    """Of `Targets` and of captions that were packed (`models.packing.PackedRuns`): what a loss is made of."""
+
+    tokens: Tensor
+    weights: Tensor | None
+    count: int | Tensor
+
+
+def cross_entropy(logits: Tensor, targets: Scored, smoothing: float = 0.0) -> Loss:
     """Summed cross-entropy of logits (M, V) in float32, whatever the logits' type; weighted where targets are."""
     reduction = "sum" if targets.weights is None else "none"
     total = F.cross_entropy(
@@ -57,7 +65,7 @@ def cross_entropy(logits: Tensor, targets: Targets, smoothing: float = 0.0) -> L
     )
     if targets.weights is not None:
         total = (total * targets.weights).sum()
-    return Loss(total, torch.full((), targets.count, device=logits.device))
+    return Loss(total, torch.as_tensor(targets.count, device=logits.device))
 
 
 # ---- without holding more than one copy of all logits ----------------------------------------------------------------

@@ -48,7 +48,8 @@ class DecoderData:
 
     def batches(self, split: str, decoder: Decoder, batch_size: int, seed: int) -> CaptionBatches:
         features, captions = self.store.load(self.data.split(split)), self.captions[split]
-        return CaptionBatches(features, _encode(captions, decoder, self.max_tokens), batch_size, seed, pick_device())
+        encoded, packing = _encode(captions, decoder, self.max_tokens), getattr(decoder.model, "packing", None)
+        return CaptionBatches(features, encoded, batch_size, seed, pick_device(), packing)
 
 
 def train_decoder(
