@@ -233,8 +233,16 @@ class LSTMDecoder(nn.Module):
         return *self._attend(image, state), state
 
     def _run(self, inputs: Tensor, state: LSTMState) -> Tensor:
-        """The plain LSTM over a whole sequence: (N, S, E) -> (N, S, H)."""
-        outputs, (hidden, cell) = self.lstm(inputs, (state.hidden[None], state.cell[None]))
+        """The plain LSTM over a whole sequence: (N, S, E) -> (N, S, H).
+
+        Weights that are cast already decide its type: autocast would copy them into a new block at each call.
+        """
+        dtype, start = self.lstm.bias_ih_l0.dtype, (state.hidden[None], state.cell[None])
+        if dtype == torch.float32:
+            outputs, (hidden, cell) = self.lstm(inputs, start)
+        else:
+            with torch.autocast(inputs.device.type, enabled=False):
+                outputs, (hidden, cell) = self.lstm(inputs.to(dtype), tuple(x.to(dtype) for x in start))
         state.go_on(hidden[0], cell[0])
         return outputs if state.image is None else outputs + state.image[:, None]
 

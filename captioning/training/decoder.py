@@ -92,6 +92,7 @@ def train_decoder(
         inputs=f"{inputs} {options.label_smoothing} {options.monitor} {options.ema} {longest}",
         samples=judge.samples,
         ema=options.ema,
+        recordable=hasattr(model, "packing"),
     )
     schedule = TrainingSettings(**options.model_dump(include=set(TrainingSettings.model_fields)))
     phases = [(cross_entropy, schedule)]
@@ -155,6 +156,7 @@ def self_critical_phase(
         monitor="dev_cider",
         higher_is_better=True,
         keep_start=True,
+        recordable=False,
         inputs=f"{options!r} {critic.max_tokens}",
     )
     changed = {"epochs": options.epochs, "batch_size": options.batch_size, "lr": options.lr}
