@@ -78,7 +78,7 @@ class ClipCap(nn.Module):
         features = self.standardize(features)
         return self.clip_project(features).view(len(features), self.config.prefix_len, -1)  # (B, P, E)
 
-    def packing(self, captions: np.ndarray) -> Trees:
+    def packing(self, captions: np.ndarray, on_gpu: bool = False) -> Trees:
         """Captions (n, C, T), padded with -100, as `loss` wants the batches that are made of them."""
         gpt2.check_length(self.gpt, self.config.prefix_len, captions.shape[2] - 1)
         return Trees(captions, self.config.prefix_len)

@@ -94,9 +94,13 @@ def linear_cross_entropy(
     return _LinearCrossEntropy.apply(hidden, weight, rows, tokens, weights, smoothing, torch.is_grad_enabled())
 
 
-def _with_aligned_rows(x: Tensor, columns: int) -> Tensor:
-    """Room for (R, `columns`) of x's kind. Each row begins a line of memory: products into it are a third faster."""
-    return x.new_empty(len(x), columns + -columns % 64)[:, :columns]
+def _product(x: Tensor, matrix: Tensor) -> Tensor:
+    """(R, E), (V, E) -> (R, V). Each row begins a line of memory: products into it are a third faster."""
+    if torch.compiler.is_compiling():  # which knows of no strides of an output
+        return x @ matrix.T
+    columns = len(matrix)
+    room = x.new_empty(len(x), columns + -columns % 64)[:, :columns]
+    return torch.mm(x, matrix.T, out=room)
 
 
 def _cross_entropy_(
@@ -138,8 +142,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             at_once = len(x) or 1 if of_weight else chunk  # what is kept to the end may as well be made at once
             for start in range(0, len(x), at_once):
                 block = slice(start, start + at_once)
-                logits = _with_aligned_rows(x[block], len(matrix))  # (r, V + spare)
-                torch.mm(x[block], matrix.T, out=logits)
+                logits = _product(x[block], matrix)  # (r, V + spare)
                 for first in range(start, start + len(logits), chunk):  # logits become their gradient
                     part = logits[first - start : first - start + chunk]
                     here = (rows >= first) & (rows < first + len(part))

@@ -89,8 +89,9 @@ class LSTMState:
 
     def part(self, rows: Tensor) -> "LSTMState":
         """A new state of these rows alone, as of so many images; not for grids."""
-        image = None if self.image is None else self.image[rows // self.width]
-        return LSTMState(self.of_rows(self.hidden)[rows], self.of_rows(self.cell)[rows], image)
+        image = None if self.image is None else self.image.index_select(0, rows // self.width)
+        hidden, cell = (self.of_rows(x).index_select(0, rows) for x in (self.hidden, self.cell))
+        return LSTMState(hidden, cell, image)
 
     def go_on(self, hidden: Tensor, cell: Tensor) -> None:
         """After a step: (N, H) each, different in every row."""
@@ -136,9 +137,12 @@ class LSTMDecoder(nn.Module):
         self.lstm.train()
         return self
 
-    def packing(self, captions: np.ndarray) -> Runs:
-        """Captions (n, C, T), padded with -100, as `loss` wants the batches that are made of them."""
-        return Runs(captions, 1 if self.config.grid else GROUPS)
+    def packing(self, captions: np.ndarray, on_gpu: bool = False) -> Runs:
+        """Captions (n, C, T), padded with -100, as `loss` wants the batches that are made of them.
+
+        On a GPU all captions run together: what a step costs there hardly depends on its rows.
+        """
+        return Runs(captions, 1 if self.config.grid or on_gpu else GROUPS)
 
     def loss(
         self,
@@ -171,11 +175,11 @@ class LSTMDecoder(nn.Module):
 
     def _teach(self, packed: PackedRuns, looked: None, state: LSTMState) -> tuple[Tensor, float]:
         """The LSTM's output after each input token, (N, H). Captions of like length run together, to pad less."""
-        outputs = [
-            self._run(self.dropout(self.embedding(words)), state.part(group)).flatten(0, 1)  # (G*S, H)
-            for words, group in zip(packed.words, packed.order, strict=True)
-            if words.shape[1]
-        ]
+        outputs = []
+        for words, group in zip(packed.words, packed.order, strict=True):
+            if words.shape[1]:
+                run = self._run(self.dropout(self.embedding(words)), state.part(group))  # (G, S, H)
+                outputs.append(run.flatten(0, 1))
         return torch.cat([state.hidden[:0], *outputs]).index_select(0, packed.inside), 0.0
 
     def _teach_grid(self, packed: PackedRuns, looked: Tensor, state: LSTMState) -> tuple[Tensor, Tensor | float]:
@@ -225,7 +229,8 @@ class LSTMDecoder(nn.Module):
         image = self.image_dropout(self.image_norm(self.image(pooled)))  # (B, E)
         if not self.config.grid:
             merged = self.merge(features * features.shape[1] ** -0.5) if self.merge else None  # (B, H)
-            state = LSTMState(*image.new_zeros(2, len(image), self.config.hidden_size), merged)
+            zeros = image.new_zeros(len(image), self.config.hidden_size)
+            state = LSTMState(zeros, zeros, merged)
             return self._run(image[:, None], state)[:, 0], None, state
         hidden, cell = torch.tanh(self.start(image)).chunk(2, dim=1)  # (B, H) each
         grid = features.flatten(1, -2)  # (B, L, D)
@@ -243,7 +248,7 @@ class LSTMDecoder(nn.Module):
         else:
             with torch.autocast(inputs.device.type, enabled=False):
                 outputs, (hidden, cell) = self.lstm(inputs.to(dtype), tuple(x.to(dtype) for x in start))
-        state.go_on(hidden[0], cell[0])
+        state.go_on(hidden.flatten(0, -2), cell.flatten(0, -2))  # (N, H) each
         return outputs if state.image is None else outputs + state.image[:, None]
 
     def _advance(self, words: Tensor, of_row: Tensor, state: LSTMState) -> Tensor:

@@ -33,9 +33,9 @@ class CaptionBatches:
         batch_size: images in a batch.
         seed: of the order in which `epoch` visits the images.
         device: where the batches are wanted. Features, and captions that are not packed, live there when they fit.
-        packing: captions (n, C, T) -> `models.packing.Trees` or `Runs`, as the network's `packing` does; None: batches
-            hold the captions themselves.
-        few_sizes: fill packed batches of an epoch up to one of a few sizes; None: on a GPU.
+        packing: (captions (n, C, T), whether for a GPU) -> `models.packing.Trees` or `Runs`, as the network's `packing`
+            does; None: batches hold the captions themselves.
+        few_sizes: pack as for a GPU, and fill batches of an epoch up to one of a few sizes; None: on a GPU.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class CaptionBatches:
         batch_size: int,
         seed: int,
         device: torch.device,
-        packing: Callable[[np.ndarray], Packing] | None = None,
+        packing: Callable[[np.ndarray, bool], Packing] | None = None,
         few_sizes: bool | None = None,
     ) -> None:
         assert len(features) == len(captions)
@@ -58,8 +58,8 @@ class CaptionBatches:
         self.features, self.tokens = torch.from_numpy(features), torch.from_numpy(tokens)
         self.lengths = (tokens != PAD).sum(axis=2)  # (N, C)
         self.batch_size, self.seed, self.device = batch_size, seed, device
-        self.packing = packing and packing(tokens)
         few_sizes = device.type == "cuda" if few_sizes is None else few_sizes
+        self.packing = packing and packing(tokens, few_sizes)
         self.rooms = self._rooms() if packing and few_sizes else None
         if (
             device.type == "cuda"
