@@ -28,12 +28,12 @@ def check_steps(scale: Scale) -> Iterator[Row]:
     """Without dropout: loss and gradient against the authors', and steps as stages take them against eager ones."""
     images, count = 2 if scale.tiny else 8, 60 if scale.tiny else 200
     index = np.arange(images)
-    data = clipcap_data(scale, images, count)
     features, captions = networks.features(count, networks.CLIP_SIZE), material.tokens(material.gpt2_text(), count)
     dataset = published.PaddedCaptions(captions, features, 10)
     items = [dataset[5 * image + i] for image in index for i in range(5)]
     batch = [torch.stack(column).to(scale.device) for column in zip(*items, strict=True)]
     model = clipcap(scale, "mlp", 10, False).eval()
+    data = clipcap_data(scale, model, images, count)
     found = []
     for loss in (model.loss(*data.take(index)).mean, published.training_loss(model, batch)):
         model.zero_grad()
@@ -86,7 +86,8 @@ def profile(scale: Scale) -> Iterator[Row]:
     from torch.profiler import profile as watch
 
     gpu = scale.device.type == "cuda"
-    model, data = clipcap(scale, "mlp", 10, False), clipcap_data(scale, 8, 60)
+    model = clipcap(scale, "mlp", 10, False)
+    data = clipcap_data(scale, model, 8, 60)
     step, index = steps_of(model, data, scale.dtype), np.arange(8)
     seconds_of(lambda: step(index), 1)
     with watch(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU]) as seen:

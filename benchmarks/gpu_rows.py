@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from benchmarks import extraction, material, networks, published
 from benchmarks.networks import NEVER
 from benchmarks.table import ms
-from benchmarks.training_step import step_of
 from benchmarks.turns import synchronize
 from captioning.core.settings import TrainingSettings
 from captioning.decoders.checkpoint import Decoder
@@ -33,10 +33,11 @@ from captioning.search.beam import beam_search
 from captioning.training.batches import CaptionBatches
 from captioning.training.loop import Job, fit
 from captioning.training.self_critical import SelfCritical
+from captioning.training.step import recorded_step, training_step
 from models import clip
 from models.clipcap import ClipCap
 from models.contrastive import contrastive_loss, same_pairs
-from models.packing import pack
+from models.packing import Trees
 
 
 @dataclass(frozen=True)
@@ -97,21 +98,27 @@ def memory() -> int:
 
 
 def steps_of(model: nn.Module, batches: CaptionBatches, dtype: torch.dtype) -> Callable[[np.ndarray], None]:
-    """A whole training step on the images at some positions, as stages do it."""
-    step = step_of(model, dtype)
-    return lambda index: step(*batches.take(index))
+    """A whole training step on the images at some positions, as stages do it: on a GPU recorded and replayed."""
+    return _steps(recorded_step if batches.device.type == "cuda" else training_step, model, batches, dtype)
 
 
 def eager_steps_of(model: nn.Module, batches: CaptionBatches, dtype: torch.dtype) -> Callable[[np.ndarray], None]:
     """The same, operation by operation."""
-    step = step_of(model, dtype)
-    return lambda index: step(*batches.take(index))
+    return _steps(training_step, model, batches, dtype)
 
 
-def clipcap_data(scale: Scale, images: int, count: int) -> CaptionBatches:
+def _steps(make: Callable, model: nn.Module, batches: CaptionBatches, dtype: torch.dtype):
+    trained, cuda = [p for p in model.parameters() if p.requires_grad], batches.device.type == "cuda"
+    optimizer = torch.optim.AdamW(trained, lr=2e-5, betas=(0.9, 0.98), fused=True, capturable=cuda)
+    accelerator = Accelerator(mixed_precision="bf16" if dtype == torch.bfloat16 else "no", cpu=not cuda)
+    step = make(model, lambda *batch: model.loss(*batch).mean, optimizer, accelerator, 1.0)
+    return lambda index: step(*batches.take(index, batches.rooms))
+
+
+def clipcap_data(scale: Scale, model: ClipCap, images: int, count: int) -> CaptionBatches:
     captions = material.tokens(material.gpt2_text(), count)
     features = networks.features(count, networks.CLIP_SIZE).numpy()
-    return CaptionBatches(features, captions, images, 0, scale.device)
+    return CaptionBatches(features, captions, images, 0, scale.device, model.packing)
 
 
 def clipcap(scale: Scale, mapping: str, prefix: int, freeze: bool) -> ClipCap:
@@ -132,7 +139,8 @@ def _clipcap_step(scale: Scale, mapping: str, prefix: int, freeze: bool, goal: s
     memory()
     theirs = _published_step(scale, mapping, prefix, freeze, images)
     their_peak = memory()
-    model, data = clipcap(scale, mapping, prefix, freeze), clipcap_data(scale, images, count)
+    model = clipcap(scale, mapping, prefix, freeze)
+    data = clipcap_data(scale, model, images, count)
     index = np.arange(images)
     step = steps_of(model, data, scale.dtype)
     bare, peak = seconds_of(lambda: step(index), scale.steps), memory()
@@ -175,7 +183,8 @@ def stage_seconds(scale: Scale, name: str, model: nn.Module, data: CaptionBatche
         return {"dev_loss": 1.0}
 
     job = Job(name=name, model=model, loss=lambda *batch: model.loss(*batch).mean, batches=batches,
-              steps=data.steps(data.batch_size), evaluate=evaluate, monitor="dev_loss", inputs="benchmark")  # fmt: skip
+              steps=data.steps(data.batch_size), evaluate=evaluate, monitor="dev_loss", inputs="benchmark",
+              recordable=True)  # fmt: skip
     options = TrainingSettings(epochs=2, batch_size=data.batch_size, lr=2e-5, weight_decay=0.01, warmup=0.1,
                                clip_norm=1.0, patience=9, precision="auto")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
@@ -186,12 +195,13 @@ def stage_seconds(scale: Scale, name: str, model: nn.Module, data: CaptionBatche
 def step_by_images(scale: Scale) -> Iterator[Row]:
     """The tuned step by images: share of the device's peak that products with weights make up."""
     count = 60 if scale.tiny else 2000
-    model, data = clipcap(scale, "mlp", 10, False), clipcap_data(scale, 8, count)
+    model = clipcap(scale, "mlp", 10, False)
     for images in (2, 4) if scale.tiny else (8, 16, 32, 64, 128, 256):
         memory()
-        step, index = steps_of(model, data, scale.dtype), np.arange(images)
+        data, index = clipcap_data(scale, model, images, count), np.arange(images)
+        step = steps_of(model, data, scale.dtype)
         seconds = seconds_of(lambda step=step, index=index: step(index), scale.steps)
-        captions = data.take(index)[1]
+        captions = data.tokens[:images].long()
         rate, tokens = flops_of(model, captions) / seconds, int((captions >= 0).sum()) / seconds
         share = f"{rate / scale.peak:.0%} of peak" if scale.peak else "peak not known"
         figures = {"images": images, "seconds": seconds, "flops": rate, "tokens": tokens, "bytes": memory()}
@@ -201,8 +211,8 @@ def step_by_images(scale: Scale) -> Iterator[Row]:
 
 def flops_of(model: ClipCap, captions: Tensor) -> float:
     """Of a step's matrix products with weights: 2 a weight and row forward, 2 for inputs' gradients, 2 for weights'."""
-    packed, gpt, prefix = pack(captions), model.gpt, model.config.prefix_len
-    images, nodes = len(captions), len(packed.image)
+    trees, gpt, prefix = Trees(captions.cpu().numpy(), 0), model.gpt, model.config.prefix_len
+    images, nodes = len(captions), int(trees.node_counts.sum())
     each = 4 if model.config.freeze_gpt2 else 6
 
     def matrices(network: nn.Module) -> int:
@@ -230,8 +240,9 @@ def step_lstm(scale: Scale) -> Iterator[Row]:
     text, captions = _words(scale)
     images = 4 if scale.tiny else 16
     features = networks.features(len(captions), networks.FC7_SIZE)
-    data = CaptionBatches(features.numpy(), [text.encode(five) for five in captions], images, 0, scale.device)
     model, index = networks.lstm(text.size, scale.tiny).to(scale.device).train(), np.arange(images)
+    encoded = [text.encode(five) for five in captions]
+    data = CaptionBatches(features.numpy(), encoded, images, 0, scale.device, model.packing)
     step = steps_of(model, data, scale.dtype)
     bare = seconds_of(lambda: step(index), scale.steps)
     yield Row(f"LSTM step, {images} images", ms(bare), "3 ms", figures={"bare": bare, "images": images})
