@@ -28,7 +28,7 @@ from captioning.core.pictures import ImageFault, as_rgb
 from captioning.decoders.checkpoint import Decoder, feature_identity
 from captioning.decoders.kinds import load
 from captioning.decoders.vocabulary import Text
-from captioning.features.encode import encode
+from captioning.features.encode import encode, images_at_once
 from captioning.features.encoders import Encoder, load_encoder
 from captioning.features.images import Preprocess, decode, transform
 from captioning.features.pixels import ImageFiles
@@ -151,7 +151,8 @@ class Captioner:
         Raises ImageFault at the first that is no usable image, after the captions of all before it.
         """
         seed_everything(self.how.seed)
-        for rows, _ in encode(self.encoder, files, self.how.extract.batch_size, os.cpu_count() or 1):
+        size = images_at_once(self.encoder, self.how.extract.batch_size)
+        for rows, _ in encode(self.encoder, files, size, os.cpu_count() or 1):
             features = torch.from_numpy(rows).half().float()  # (B, ...), as a feature store holds them
             yield from self._captions(features.to(self.encoder.device), count)
 

@@ -30,6 +30,7 @@ from captioning.core.progress import track
 from captioning.core.settings import TrainingSettings
 from captioning.core.work import work_folder
 from captioning.training.states import Best, State, forget_old_states
+from captioning.training.step import recorded_step, set_rate, training_step
 
 CHECK_EVERY = 20  # steps between two looks at the loss; each look makes a GPU wait
 
@@ -53,6 +54,8 @@ class Job:
         ema: decay a step of an exponential moving average of the trained weights, evaluated and kept instead of these;
             0 for none.
         keep_start: restore the starting weights if no epoch beats them on dev.
+        recordable: equal shapes of a batch mean equal operations of `loss`, and none makes the host wait: on a GPU
+            steps are recorded and replayed.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Job:
     curve: str = "train_loss"
     ema: float = 0.0
     keep_start: bool = False
+    recordable: bool = False
 
 
 def fit(
@@ -134,7 +138,9 @@ def _fit(
     accelerator = Accelerator(mixed_precision="bf16" if dtype == torch.bfloat16 else "no", cpu=device.type == "cpu")
     model = job.model.to(device)
     optimizer = accelerator.prepare(
-        torch.optim.AdamW(_groups(job, options), lr=options.lr, betas=(0.9, 0.98), fused=True)
+        torch.optim.AdamW(
+            _groups(job, options), lr=options.lr, betas=(0.9, 0.98), fused=True, capturable=device.type == "cuda"
+        )
     )
     average = _Average(model, job.ema)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -149,13 +155,15 @@ def _fit(
         best = Best.of(model, 0, _evaluate(job, model, accelerator))
         print(f"{job.name}: begins with {_shown(best.scores)}")
     stale = first - best.epochs if best else 0
+    make_step = recorded_step if job.recordable and device.type == "cuda" else training_step
+    step = make_step(model, job.loss, optimizer, accelerator, options.clip_norm)
     for epoch in range(first, options.epochs):
         if stale >= options.patience:
             print(f"stopped early: no better {job.monitor} in {stale} epochs")
             break
         start = time.monotonic()
         seed_everything(seed, epoch)
-        train_loss = _epoch(job, model, optimizer, accelerator, average, options, epoch)
+        train_loss = _epoch(job, step, optimizer, average, options, epoch)
         seconds = time.monotonic() - start
         with average.in_place():
             scores = {job.curve: train_loss} | _evaluate(job, model, accelerator)
@@ -194,31 +202,25 @@ def learning_rate(step: int, steps: int, warmup: float) -> float:
 
 def _epoch(
     job: Job,
-    model: nn.Module,
-    optimizer,
-    accelerator: Accelerator,
+    step: Callable[..., tuple[Tensor, Tensor]],
+    optimizer: torch.optim.Optimizer,
     average: _Average,
     options: TrainingSettings,
     epoch: int,
 ) -> float:
     """One pass over the training data. Returns the mean loss."""
-    model.train()
+    job.model.train()
     total, losses, norms = options.epochs * job.steps, [], []
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     batches = track(job.batches(epoch), f"{job.name} epoch {epoch + 1}/{options.epochs}", job.steps, "step")
-    for step, batch in enumerate(batches):
-        rate = options.lr * learning_rate(epoch * job.steps + step, total, options.warmup)
+    for number, batch in enumerate(batches):
+        rate = options.lr * learning_rate(epoch * job.steps + number, total, options.warmup)
         for group in optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
-        with accelerator.autocast():
-            loss = job.loss(*batch)
-        accelerator.backward(loss)
-        norms.append(accelerator.clip_grad_norm_(trained, options.clip_norm))
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+            set_rate(group, rate * group["scale"])
+        loss, norm = step(*batch)
         average.update()
-        losses.append(loss.detach())
-        if len(losses) % CHECK_EVERY == 0 or step == job.steps - 1:
+        losses.append(loss)
+        norms.append(norm)
+        if len(losses) % CHECK_EVERY == 0 or number == job.steps - 1:
             _check_finite(job, epoch, losses, norms)
     return torch.stack(losses).float().mean().item()
 

@@ -1,11 +1,17 @@
 """The published loops of the benchmarks compute what ours do, so that times may be compared: on tiny networks."""
 
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import networks, published
-from benchmarks.gpu import flops_of
+from benchmarks import gpu, gpu_rows, networks, published
+from benchmarks.gpu_rows import flops_of
 from benchmarks.material import captions, photographs
 from benchmarks.networks import NEVER
 from benchmarks.turns import in_turn
@@ -102,3 +108,35 @@ def test_sides_run_in_turn_in_processes_of_their_own():
 def test_captions_repeat_when_there_are_not_enough():
     found = captions(8000)
     assert len(found) == 8000 and all(len(of_image) == 5 for of_image in found)
+
+
+def test_the_gpu_s_script_runs_to_its_end_on_a_processor(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.gpu", "--tiny", "--json", str(tmp_path / "gpu.json")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert found["failed"] == {} and list(found["rows"]) == list(gpu.ROWS) and all(found["rows"].values())
+    assert set(found["projected"]) == {"Flickr8k", "COCO"} and done.stdout.rstrip().endswith(gpu.markdown(found))
+    checks = [*found["rows"]["check-steps"], *found["rows"]["check-features"]]
+    assert len(checks) == 4 and not [check["ours"] for check in checks if "!" in check["ours"]]
+
+
+def test_a_row_that_fails_or_lasts_is_told_and_stops_no_other(monkeypatch, tmp_path, capsys):
+    def fails(scale):
+        yield gpu_rows.Row("one", "1 ms")
+        raise RuntimeError("out of memory")
+
+    def lasts(scale):
+        while True:
+            time.sleep(0.01)
+
+    rows = {"fails": fails, "works": lambda scale: [gpu_rows.Row("two", "2 ms")], "lasts": lasts}
+    monkeypatch.setattr(gpu, "ROWS", rows)
+    path = tmp_path / "gpu.json"
+    monkeypatch.setattr(sys, "argv", ["gpu", "--tiny", "--minutes", str(10 / 60), "--json", str(path)])
+    with pytest.raises(SystemExit):
+        gpu.main()
+    found = json.loads(path.read_text())
+    assert "out of memory" in found["failed"]["fails"] and found["out_of_time"] == "lasts"
+    assert [line["ours"] for lines in found["rows"].values() for line in lines] == ["1 ms", "2 ms"]
+    assert "| two |  | 2 ms |  |" in capsys.readouterr().out

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from processor import needs_bf16
 
 from captioning.core.errors import UserError
+from captioning.features.encode import images_at_once, steady
 from captioning.features.encoders import (
     load_clip,
     load_encoder,
@@ -17,6 +18,7 @@ from captioning.features.encoders import (
     save_vgg16,
 )
 from captioning.features.images import clip_preprocess, vgg16_preprocess
+from captioning.features.pixels import one_core_each
 from models import clip, vgg16
 from models.empty import no_weights
 
@@ -174,17 +176,22 @@ def test_bf16_features_are_near_those_of_fp32(tmp_path):
 @torch.no_grad()
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
 def test_a_row_does_not_depend_on_its_neighbours_or_its_place(precision, tmp_path):
-    save_clip(tmp_path / "clip", clip.build(RESNET), clip_preprocess(64))
+    """In batches as a feature store is computed in, each by one thread."""
+    save_clip(tmp_path / "resnet", clip.build(RESNET), clip_preprocess(64))
+    save_clip(tmp_path / "vit", clip.build(VIT), clip_preprocess(64))
     save_vgg16(tmp_path / "vgg16", vgg16.VGG16(vgg16.VGG16Config(64, 0.25, True, 7)), vgg16_preprocess(64))
-    images, order = pixels(16, 64), torch.randperm(16)
-    black = torch.zeros_like(images)
     for encoder in (
-        load_clip(tmp_path / "clip", precision=precision),
-        load_vgg16(tmp_path / "vgg16", "fc7", precision),
+        load_clip(tmp_path / "resnet", precision=precision, device=CPU),
+        load_clip(tmp_path / "vit", precision=precision, device=CPU),
+        load_vgg16(tmp_path / "vgg16", "fc7", precision, CPU),
     ):
-        whole = encoder(images)
-        assert torch.equal(encoder(images[order]), whole[order])
-        assert torch.equal(encoder(torch.cat([images[9:], black[:9]]))[:7], whole[9:])
+        size = steady(encoder, images_at_once(encoder, 64))
+        images, order = pixels(2 * size, 64), torch.randperm(2 * size)
+        with one_core_each() as start:
+            start()
+            whole, mixed = (torch.cat([encoder(part) for part in some.split(size)]) for some in (images, images[order]))
+            lonely = [encoder(torch.cat([image[None], torch.zeros_like(images[1:size])]))[0] for image in images]
+        assert torch.equal(mixed, whole[order]) and torch.equal(torch.stack(lonely), whole)
 
 
 def test_the_copied_networks_file_is_clips_own():

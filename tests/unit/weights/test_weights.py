@@ -230,7 +230,10 @@ def test_the_first_stage_stops_before_any_work(tmp_path):
     values = copy.deepcopy(VALUES)
     values["model"]["gpt2"] = "gpt2-xl"
     (tmp_path / "params.yaml").write_text(json.dumps(values))  # YAML, too
-    environment = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "PATH": os.environ["PATH"]}
+    elsewhere = ("HF_HOME", "HF_HUB_CACHE")  # where weights may be found after all
+    environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # packages may lie there
+    environment |= {"PYTHONPATH": path, "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     for module in ("stages.prepare", "commands.fetch"):
         command = [sys.executable, "-m", module]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
