@@ -89,7 +89,9 @@ class LSTMState:
 
     def part(self, rows: Tensor) -> "LSTMState":
         """A new state of these rows alone, as of so many images; not for grids."""
-        image = None if self.image is None else self.image.index_select(0, rows // self.width)
+        image = (
+            None if self.image is None else self.image[rows // self.width]
+        )  # selected, its gradient would be another
         hidden, cell = (self.of_rows(x).index_select(0, rows) for x in (self.hidden, self.cell))
         return LSTMState(hidden, cell, image)
 
