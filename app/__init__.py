@@ -1,4 +1,4 @@
-"""Captions for your own pictures, by what the pipeline has trained."""
+"""Captions for your own pictures, from the captioners that the pipeline has trained."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from app.captioner import Captioner
 
-KINDS = {"clipcap": "ClipCap", "lstm": "LSTM"}  # of captioners, and what people call them
+KINDS = {"clipcap": "ClipCap", "lstm": "LSTM"}  # captioners, and their names for people
 
 
 def load_captioner(model: str | Path) -> Captioner:
     """A captioner, ready for `captioner(["a.jpg", picture])`.
 
     Args:
-        model: one of a project's checkpoints (checkpoints/clipcap), a folder that `commands.export` wrote, or USER/NAME
-            of one that it uploaded to the Hugging Face hub.
+        model: a project's checkpoint (checkpoints/clipcap), a folder that `commands.export` wrote, or
+            USER/NAME of such a folder on the Hugging Face hub.
 
     Raises:
-        UserError: it cannot be found or used; says why.
+        UserError: the captioner cannot be found or used; the message says why.
     """
-    from app.captioner import Captioner  # torch is imported only when something is to be captioned
+    from app.captioner import Captioner  # imports torch only when a captioner is needed
     from app.hub import found
 
     return Captioner(found(model))

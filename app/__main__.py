@@ -1,7 +1,7 @@
-"""Captions pictures with the captioners that the pipeline has trained, a line a caption, in a file, or in a browser.
+"""Captions pictures with the trained captioners: prints one line a caption, writes a file, or serves a page.
 
-How captions are searched and drawn is params.yaml's `generate`, or what a folder of `commands.export` says. Torch is
-imported only once there is something to caption, so that `--help` and refusals come at once.
+params.yaml's `generate`, or an exported folder's own settings, say how captions are searched and drawn. Torch
+is imported only once there are pictures to caption, so `--help` and errors appear at once.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def main() -> None:
 
 
 def caption_files(asked: argparse.Namespace) -> None:
-    """Prints or writes captions of what can be read, and lists the rest on standard error.
+    """Prints or writes the captions of all readable pictures, and lists the others on standard error.
 
-    Raises UserError where a picture that was named one by one cannot be read, or there is no picture at all.
+    Raises UserError if a picture named one by one cannot be read, or if there is no picture at all.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="surrogateescape")  # file names need not be UTF-8
@@ -106,7 +106,7 @@ def caption_files(asked: argparse.Namespace) -> None:
 
 
 def _models(asked: argparse.Namespace) -> dict[str, str | Path]:
-    """What the results call each captioner, and its folder."""
+    """Each captioner's name in the results, and its folder."""
     if asked.model:
         return {asked.model: asked.model}
     kinds = KINDS if asked.captioner == "both" or asked.web else [asked.captioner]
@@ -120,18 +120,18 @@ def _caption(
     results: Results | None,
     skipped: dict[str, str],
 ) -> None:
-    """Captions each model's pictures; `skipped` gets those that are none, and why."""
+    """Captions each model's pictures. Files that are not pictures go into `skipped`, with the reason."""
     from app.captioner import Readable
     from app.origin import learned_from
 
-    captioners = {kind: load_captioner(models[kind]) for kind in left}  # all, before the first begins
+    captioners = {kind: load_captioner(models[kind]) for kind in left}  # load all captioners before the first one starts
     if learned := learned_from(next(iter(captioners.values())).folder):
         print(f"learned from {learned}", file=sys.stderr)
     for kind, captioner in captioners.items():
         paths = [path for path in left[kind] if path not in skipped]
         files = Readable(paths, captioner.encoder.preprocess)
         found = captioner.each(files, asked.captions)
-        if results or (sys.stderr.isatty() and not sys.stdout.isatty()):  # no bar among captions
+        if results or (sys.stderr.isatty() and not sys.stdout.isatty()):  # no progress bar between printed captions
             found = track(found, f"captions by {KINDS.get(kind, kind)}", total=len(paths), unit="picture")
         for row, (path, captions) in enumerate(zip(paths, found, strict=True)):
             if row in files.faults:

@@ -1,4 +1,4 @@
-"""A trained captioner behind the encoder whose features it learned from: pictures in, captions out.
+"""A trained captioner with the encoder of its features: takes pictures, returns captions.
 
 from app import load_captioner
 
@@ -41,7 +41,7 @@ Picture = str | Path | bytes | Image.Image  # the path of a file, its bytes, or 
 
 
 class Token(NamedTuple):
-    """A piece of a caption and its probability, given the picture and the pieces before it."""
+    """A piece of a caption, and its probability given the picture and the pieces before it."""
 
     text: str
     probability: float
@@ -53,8 +53,9 @@ class Caption:
 
     Attributes:
         score: log-probability / tokens ** generate.length_penalty, by which a search ranks captions.
-        mean, lowest: of the tokens' probabilities.
-        tokens: their texts make the caption. The last is empty: the end, unless the caption was cut at its longest.
+        mean, lowest: mean and lowest probability of the tokens.
+        tokens: their texts joined give the caption. The last is the end token, with an empty text, unless the
+            caption was cut at its maximum length.
     """
 
     caption: str
@@ -81,7 +82,7 @@ class Caption:
 
 
 class Given(ImageFiles):
-    """Pictures in whatever form; those that Pillow opened are read at once, in the caller's thread."""
+    """Pictures in any form. Those that Pillow opened are read at once, in the caller's thread."""
 
     def __init__(self, pictures: Sequence[Picture], preprocess: Preprocess) -> None:
         names = [str(one) if isinstance(one, str | Path) else f"picture {i}" for i, one in enumerate(pictures)]
@@ -99,7 +100,7 @@ class Given(ImageFiles):
 
 
 class Readable(ImageFiles):
-    """Files of which some may be no pictures: those are black, and `faults` holds their row and what is wrong."""
+    """Pictures read from files. Unusable files become black; `faults` maps their row to the reason."""
 
     def __init__(self, paths: Sequence[str | Path], preprocess: Preprocess) -> None:
         super().__init__(paths, preprocess)
@@ -115,18 +116,18 @@ class Readable(ImageFiles):
 
 
 class Captioner:
-    """The captioner in a folder that `commands.export` wrote, or in one of a project's checkpoints/ beside its encoder.
+    """A captioner from an exported folder (`commands.export`), or from a project's checkpoints.
 
-    How captions are searched for and drawn is what the exported folder says, the project's params.yaml, or its
-    defaults where there is neither.
+    The search settings come from the exported folder or from the project's params.yaml. Where there is
+    neither, the defaults apply.
 
     Attributes:
-        folder: where it lies.
+        folder: the captioner's folder.
         decoder, encoder: the networks; `decoder.kind` is clipcap or lstm.
         how: seed, `generate` and `extract`.
 
     Raises:
-        UserError: no such captioner, or the encoder makes other features than it learned from.
+        UserError: there is no such captioner, or the encoder is not the one that it was trained with.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -138,22 +139,23 @@ class Captioner:
         self.consensus = folders.consensus(folder, self.decoder, self.how.generate.consensus)
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Caption]:
-        """The best caption of each picture, in their order. ImageFault names the first that is no usable picture."""
+        """The best caption of each picture, in order. Raises ImageFault at the first unusable picture."""
         return [best for [best] in self.each(Given(pictures, self.encoder.preprocess))]
 
     def several(self, pictures: Sequence[Picture], count: int) -> list[list[Caption]]:
-        """`count` captions of each picture that differ (`captioning.search.diverse.distinct`). Raises ImageFault."""
+        """`count` different captions a picture (`captioning.search.diverse.distinct`). Raises ImageFault."""
         return list(self.each(Given(pictures, self.encoder.preprocess), count))
 
     def each(self, files: ImageFiles, count: int = 1) -> Iterator[list[Caption]]:
-        """Of each picture, in order, as soon as it is there: the best by beam search and consensus, or `count`.
+        """Yields each picture's captions, in order, as soon as they are ready.
 
-        Raises ImageFault at the first that is no usable image, after the captions of all before it.
+        Yields the best caption by beam search and consensus, or `count` captions if given. Raises ImageFault
+        at the first unusable image, after the captions of all images before it.
         """
         seed_everything(self.how.seed)
         size = images_at_once(self.encoder, self.how.extract.batch_size)
         for rows, _ in encode(self.encoder, files, size, os.cpu_count() or 1):
-            features = torch.from_numpy(rows).half().float()  # (B, ...), as a feature store holds them
+            features = torch.from_numpy(rows).half().float()  # (B, ...), the same shape as in a feature store
             yield from self._captions(features.to(self.encoder.device), count)
 
     def _captions(self, features: Tensor, count: int) -> list[list[Caption]]:
@@ -166,7 +168,7 @@ class Captioner:
 
 
 def _encoder(folder: Path, decoder: Decoder, precision: str) -> Encoder:
-    """The encoder whose features a captioner learned from. Raises UserError where there is none, or another."""
+    """The encoder that the captioner was trained with. Raises UserError for a missing or another one."""
     learned = decoder.features
     if (source := learned.get("encoder", "")).startswith("imported from"):
         raise UserError(f"{folder} learned from features {source}: no encoder here makes them")

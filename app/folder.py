@@ -1,12 +1,12 @@
-"""Where a captioner's parts lie: in a project, or in one folder that `python -m commands.export` wrote.
+"""Finds a captioner's parts in a project, or in one folder that `python -m commands.export` wrote.
 
 an exported folder                  a project
 config.json, model.safetensors,     checkpoints/clipcap/         the decoder, its tokenizer and a card
   tokenizer.json, README.md
-encoder/                            checkpoints/clip/            the network whose features it learned from
+encoder/                            checkpoints/clip/            the network that computed its features
 config.json, "captioning"           params.yaml, or `DEFAULTS`   the seed, `generate` and `extract_clip`
-consensus.safetensors, .json        features/clip.h5, data/      what training images are like, and their captions;
-                                                                 only where `generate.consensus` is on
+consensus.safetensors, .json        features/clip.h5, data/      features and captions of the training images;
+                                                                 only if `generate.consensus` is on
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DEFAULTS = {  # params.yaml's, for a checkpoint that has none beside it, and for
 
 
 class How(schema.Group):
-    """How pictures are encoded, and captions searched for and drawn."""
+    """How to encode pictures, and how to search for and draw captions."""
 
     seed: schema.Whole
     generate: schema.GenerateSettings
@@ -43,7 +43,7 @@ class How(schema.Group):
 
     @classmethod
     def of(cls, folder: Path, kind: str) -> How:
-        """What the folder of a captioner, or the project that it lies in, says. UserError where that cannot be read."""
+        """Reads an exported folder's settings, or those of the captioner's project. Raises UserError."""
         with opening(folder / "config.json", "a captioner's config of this version", "export it again"):
             found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get(HOW)
             if found:
@@ -58,18 +58,18 @@ class How(schema.Group):
 
 
 def project_of(checkpoint: Path) -> Path:
-    """The folder that has params.yaml, of one of its checkpoints/."""
+    """The project folder (with params.yaml) of one of its checkpoints."""
     return checkpoint.absolute().parents[1]
 
 
 def encoder_of(folder: Path, kind: str) -> Path:
-    """The encoder's folder: inside that of the captioner, or beside it."""
+    """The encoder's folder: inside the captioner's folder, or beside it."""
     inside = folder / ENCODER
     return inside if inside.is_dir() else folder.absolute().parent / paths.ENCODER_OF[kind]
 
 
 def table(folder: Path, decoder: Decoder) -> tuple[np.ndarray, list[list[str]]]:
-    """Features (N, D) and captions, as tokens, of the training images."""
+    """The training images' features (N, D), and their captions as tokens."""
     if (folder / ENCODER).is_dir():
         with opening(folder / TABLE, "a table of training images", "export it again, with generate.consensus"):
             features = load_file(folder / TABLE)["features"]
@@ -83,5 +83,5 @@ def table(folder: Path, decoder: Decoder) -> tuple[np.ndarray, list[list[str]]]:
 
 
 def consensus(folder: Path, decoder: Decoder, weight: float) -> Consensus | None:
-    """What ranks a beam's captions; None where its weight is 0."""
+    """The function that ranks a beam's captions by consensus; None if its weight is 0."""
     return Consensus(*table(folder, decoder), decoder.text, weight) if weight else None

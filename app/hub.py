@@ -1,4 +1,7 @@
-"""Captioners on the Hugging Face hub: `commands.export --push` uploads them, `load_captioner` takes USER/NAME."""
+"""Captioners on the Hugging Face hub.
+
+`commands.export --push` uploads a captioner, and `load_captioner` downloads it by USER/NAME.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ from captioning.core.errors import UserError, in_a_line
 from captioning.core.paths import CHECKPOINTS
 from captioning.weights.sources import reach
 
-# All that is downloaded: nothing that could run code, whatever else a repository holds.
+# The only files that are downloaded. None can run code.
 FILES = ("*config.json", "tokenizer.json", "*model.safetensors", "consensus.json", "consensus.safetensors")
 
 
 def found(model: str | Path) -> Path:
-    """The folder that `model` names: itself, or USER/NAME of the hub, downloaded into that library's cache.
+    """The folder that `model` names: a local folder, or USER/NAME on the hub, downloaded into its cache.
 
-    Without a network it is what the cache has. Raises UserError when that is nothing.
+    Without a network, it uses the cache. Raises UserError if the captioner is not there.
     """
     path, name = Path(model).expanduser(), str(model)
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) or path.parent.is_dir() or path.parent == CHECKPOINTS:
@@ -26,7 +29,7 @@ def found(model: str | Path) -> Path:
     try:
         online()
         return Path(snapshot_download(name, allow_patterns=list(FILES)))
-    except Exception as error:  # of the hub, of its network library, of the system
+    except Exception as error:  # errors of the hub, of its network library, of the system
         fault = in_a_line(error)
     try:
         return Path(snapshot_download(name, allow_patterns=list(FILES), local_files_only=True))
@@ -37,7 +40,7 @@ def found(model: str | Path) -> Path:
 
 
 def online() -> None:
-    """Raises OSError where the hub does not answer soon; its own code would try for minutes."""
+    """Raises OSError if the hub does not answer soon. The hub's own code would retry for minutes."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:

@@ -1,4 +1,4 @@
-"""What a captioner learned from, in a line, and a few test pictures of its project to try it on."""
+"""One line about a captioner's training data, and a few test pictures of its project to try."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from app.folder import ENCODER, project_of
 from captioning.core.paths import IMAGES, STATISTICS
 
-LEARNED = "learned_from"  # in the config.json of an exported captioner
+LEARNED = "learned_from"  # key in an exported captioner's config.json
 SAMPLES = 8
 
 
 def learned_from(folder: Path) -> str | None:
-    """As "scenes: 1,920 drawings, 410 words; for photographs see ...". None where a captioner's folder does not say."""
+    """A line such as "scenes: 1,920 drawings, 410 words; for photographs see ...", or None."""
     if (folder / ENCODER).is_dir():
         return json.loads((folder / "config.json").read_text(encoding="utf-8")).get(LEARNED)
     if not (path := project_of(folder) / STATISTICS).is_file():
@@ -27,7 +27,7 @@ def learned_from(folder: Path) -> str | None:
 
 
 def samples(folder: Path) -> list[Path]:
-    """Pictures from all over the test split of a captioner's project; empty where it has no data, or was exported."""
+    """Pictures spread over the test split of a captioner's project. Empty without data, and for an export."""
     project = project_of(folder)
     if (folder / ENCODER).is_dir() or not (project / IMAGES).is_file():
         return []

@@ -12,15 +12,15 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 class Pictures:
-    """The files that names mean, in the names' order and in a folder by name, each once.
+    """The files that the names mean, each once: in the order of the names, and by name inside a folder.
 
     Args:
-        without: a file that is not meant, such as the one that is written.
+        without: a file to leave out, such as the output file.
 
     Attributes:
         paths: as the user would write them.
-        named: those that were named one by one; the others were found in folders or by globs.
-        faults: a sentence for each name that means nothing.
+        named: the files named one by one; the others were found in folders or by globs.
+        faults: a sentence for each name that matches nothing.
     """
 
     def __init__(self, names: Iterable[str], without: str | None = None) -> None:
@@ -47,7 +47,7 @@ class Pictures:
             self.faults.append(f"{name} matches no file")
 
     def _inside(self, folder: str) -> Iterator[str]:
-        """All files below a folder, by name; hidden ones are left out, links to folders are not followed."""
+        """All files below a folder, by name. Skips hidden files, and does not follow links to folders."""
 
         def tell(error: OSError) -> None:
             self.faults.append(f"{error.filename} cannot be read: {error.strerror}")
@@ -65,7 +65,7 @@ class Pictures:
 
 def _lines() -> Iterator[str]:
     """The names on standard input, one a line."""
-    if sys.stdin is None:  # closed
+    if sys.stdin is None:  # standard input is closed
         return iter(())
     sys.stdin.reconfigure(errors="surrogateescape")  # file names need not be UTF-8
     return (line.rstrip("\r\n") for line in sys.stdin if line.strip())

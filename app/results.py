@@ -1,7 +1,8 @@
-"""A file of captions that grows by one picture at a time, as CSV or JSON Lines, and goes on where it ended.
+"""A CSV or JSON Lines file of captions, written one picture at a time. An interrupted file can be continued.
 
-A row holds `file`, `model`, `caption`, `score` (log-probability / length ** generate.length_penalty), and the `mean`
-and `lowest` probability of its tokens. A kill can cut the newest picture's rows; they are dropped and made again.
+A row holds `file`, `model`, `caption`, `score` (log-probability / length ** generate.length_penalty), and the
+`mean` and `lowest` probability of its tokens. If the process is killed, the last picture's rows may be cut.
+They are dropped and written again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Results:
     """The file, open for more rows.
 
     Args:
-        captions: rows that each picture gets.
+        captions: number of rows for each picture.
 
     Attributes:
         done: (absolute path, model) of the pictures whose rows are in the file.
@@ -70,7 +71,7 @@ class Results:
         self.file.flush()
 
     def _replace(self, content: bytes) -> None:
-        """At once, by a neighbour: a working folder as the project's would be litter in the user's own."""
+        """Replaces the file at once by a temporary file beside it, so the user's folder gets no working folder."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         neighbour = self.path.with_name(f".{self.path.name}.tmp")
         neighbour.write_bytes(content)
@@ -88,7 +89,7 @@ class Results:
         return "".join([*lines, *(csv_line(row[column] for column in COLUMNS) for row in rows)])
 
     def _read(self) -> tuple[list[dict[str, Any]], bool]:
-        """The rows in the file, and whether it has nothing beside them."""
+        """The rows in the file, and whether the file holds nothing else."""
         if not self.path.exists():
             return [], False
         with open(self.path, **TEXT) as file:

@@ -1,4 +1,4 @@
-"""What a request asks of the captioners: which of them, how many captions, searched for or drawn."""
+"""A request's query: which captioners, how many captions, and the search or sampling settings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ KEYS = ("captioner", "captions", "method", "temperature", "seed")
 class Wanted:
     """A request's query, checked.
 
-    captioner: one of them; all of them by default. captions: different ones that each gives; 1 by default.
-    method: beams (the most probable) or nucleus (drawn); params.yaml's `generate` by default.
-    temperature: of what is drawn; params.yaml's by default. seed: of what is drawn; another gives others.
+    captioner: one captioner; all by default. captions: number of different captions from each; 1 by default.
+    method: beams (the most probable) or nucleus (drawn); params.yaml's `generate` by default. temperature:
+    for drawn captions; params.yaml's by default. seed: for drawn captions; another seed gives others.
 
     Raises:
-        ValueError: a sentence about what cannot be.
+        ValueError: a sentence about what is wrong with the query.
     """
 
     def __init__(self, query: Mapping[str, str], captioners: Mapping[str, Captioner]) -> None:
@@ -51,9 +51,9 @@ class Wanted:
         self.seed = seed and int(seed)
 
     def rows(self, content: bytes) -> list[dict[str, Any]]:
-        """A picture's captions, each as a row of `python -m app --out` and with its words' probabilities.
+        """A picture's captions, each as a row of `python -m app --out` plus the probabilities of its words.
 
-        Raises ImageFault where it is no usable picture.
+        Raises ImageFault for an unusable picture.
         """
         return [
             {"model": kind} | caption.row() | {"words": spoken(caption)}
@@ -68,13 +68,14 @@ class Wanted:
         generate = generate.model_copy(update={"diverse": generate.diverse.model_copy(update=given)})
         seed = captioner.how.seed if self.seed is None else self.seed
         asked.how = captioner.how.model_copy(update={"generate": generate, "seed": seed})
-        # A captioner's one caption is its best; the first of two that are drawn is drawn.
+        # A count of 1 gives the best caption, which is not drawn. To draw one, ask for two and keep the
+        # first.
         count = max(self.count, 2) if self.method == "nucleus" else self.count
         return next(asked.each(Sent(content, captioner.encoder.preprocess), count))[: self.count]
 
 
 class Sent(ImageFiles):
-    """A picture that came as bytes."""
+    """A picture that was uploaded as bytes."""
 
     def __init__(self, content: bytes, preprocess: Preprocess) -> None:
         super().__init__(["the picture"], preprocess)
@@ -85,7 +86,7 @@ class Sent(ImageFiles):
 
 
 def spoken(caption: Caption) -> list[tuple[str, float]]:
-    """A caption's words and their probabilities; the end, which says nothing, is left out."""
+    """The words of a caption and their probabilities, without the end token."""
     tokens = caption.tokens[:-1] if caption.tokens and not caption.tokens[-1].text else caption.tokens
     found = words(tokens)
     return [(text if i else text.lstrip(), round(chance, 4)) for i, (text, chance, _) in enumerate(found)]

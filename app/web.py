@@ -1,4 +1,4 @@
-"""The captioners in a browser: a page that takes pictures, and the addresses that it asks.
+"""The captioners in a browser: a page that takes pictures, and the addresses that it calls.
 
     POST /captions?captions=2       a picture's bytes, as application/octet-stream; all parameters: `app.wanted.Wanted`
     {"captions": [{"model": "clipcap", "caption": "a man rides a horse", "score": -0.4, "mean": 0.7, "lowest": 0.3,
@@ -6,9 +6,9 @@
     or, with status 4xx, {"error": "... is not a usable image"}
     GET /about, /samples/N          the captioners' names, what they learned from, and test pictures to try
 
-It listens on this machine's own address alone, keeps no picture, and answers no other web site's pages (`_stranger`).
-Each connection serves one request and has UPLOAD_SECONDS for it. Clients may send anything: what is no HTTP is answered
-by status 400 and not logged.
+The server listens only on this machine's own address, keeps no picture, and refuses other web sites' pages
+(`_stranger`). Each connection serves one request, which must arrive within UPLOAD_SECONDS. Requests that are
+not valid HTTP get status 400 and are not logged.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from captioning.core.pictures import ImageFault
 HOST, HOSTS = "127.0.0.1", ("127.0.0.1", "localhost")
 PAGE = Path(__file__).parent / "page"
 MOST_BYTES = 64 * 2**20
-MOST_UPLOADS = 16  # at a time, received or waiting for their captions
-UPLOAD_SECONDS = 30  # that a client has to send its request
-END_SECONDS = 1  # that requests have to end when the server is interrupted
-BUSY = web.AppKey("busy", set)  # the connections whose request is being answered
+MOST_UPLOADS = 16  # requests at a time, being received or waiting for captions
+UPLOAD_SECONDS = 30  # time for a client to send its request
+END_SECONDS = 1  # time for running requests to end after an interrupt
+BUSY = web.AppKey("busy", set)  # connections with a request in progress
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -48,10 +48,10 @@ HEADERS = {
 
 
 def serve(models: dict[str, str | Path], port: int) -> None:
-    """Serves until it is interrupted. Raises UserError when no model can be loaded, or the port is taken.
+    """Serves until interrupted. Raises UserError if no model can be loaded, or if the port is taken.
 
     Args:
-        models: what the page's addresses call each captioner: its folder.
+        models: {name in the page's addresses: folder} of each captioner.
     """
     captioners, faults = {}, []
     for name, folder in models.items():
@@ -73,7 +73,7 @@ def serve(models: dict[str, str | Path], port: int) -> None:
 
 
 def application(captioners: dict[str, Captioner]) -> web.Application:
-    """The page of these captioners, which work on one picture at a time and learned from the same data."""
+    """The web application. Its captioners have the same training data and work on one picture at a time."""
     worker = ThreadPoolExecutor(1)
     uploads = asyncio.Semaphore(MOST_UPLOADS)
     folder = next(iter(captioners.values())).folder
@@ -129,7 +129,7 @@ def application(captioners: dict[str, Captioner]) -> web.Application:
 
 
 async def _content(request: web.Request) -> bytes | web.Response:
-    """What was sent, or the answer to an upload that is too large, too slow or broken."""
+    """The uploaded bytes, or an error response if the upload is too large, too slow or broken."""
     try:
         async with asyncio.timeout(UPLOAD_SECONDS):
             return await request.read()
@@ -143,12 +143,12 @@ async def _content(request: web.Request) -> bytes | web.Response:
 
 @web.middleware
 async def own(request: web.Request, handler) -> web.StreamResponse:
-    """Refuses strangers, and ends the connection of every answer."""
+    """Refuses requests from other sites, and closes the connection after every answer."""
     busy = request.app[BUSY]
     busy.add(request.protocol)
     try:
         response = _stranger(request) or await handler(request)
-    except web.HTTPException as error:  # no such address, or not by this method
+    except web.HTTPException as error:  # unknown address, or wrong method
         response = fault(error.status, f"{error.reason}: {request.method} {request.path}")
     finally:
         busy.discard(request.protocol)
@@ -158,11 +158,14 @@ async def own(request: web.Request, handler) -> web.StreamResponse:
 
 
 def _stranger(request: web.Request) -> web.Response | None:
-    """The refusal of another web site, which may come under another name that leads here, or post by its own page."""
+    """The refusal of a request from another web site, or None.
+
+    Another site may use a host name that resolves to this machine, or its page may post here.
+    """
     refusal = fault(403, f"open this page at http://{HOST}; other sites' pages are not answered")
     if request.host.rsplit(":", 1)[0] not in HOSTS:
         return refusal
-    if request.method in ("GET", "HEAD"):  # a link that leads here; its page cannot read the answer
+    if request.method in ("GET", "HEAD"):  # the user followed a link; the other page cannot read the answer
         return None
     origins, sites = (request.headers.getall(name, []) for name in ("Origin", "Sec-Fetch-Site"))
     own_page = set(origins) <= {f"http://{request.host}"} and set(sites) <= {"same-origin", "none"}
@@ -174,7 +177,7 @@ def fault(status: int, message: str) -> web.Response:
 
 
 class _Malformed(logging.Filter):
-    """Drops tracebacks of requests that are no valid HTTP: the client has its status 400."""
+    """Drops log tracebacks for requests that are not valid HTTP. The client gets status 400."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
@@ -197,7 +200,7 @@ async def _until_interrupted(app: web.Application, port: int) -> None:
 
 
 async def _close_silent(server: web.Server, busy: set[asyncio.BaseProtocol]) -> None:
-    """Closes connections that are open for UPLOAD_SECONDS and have sent no request. Runs until it is cancelled."""
+    """Closes connections that sent no request within UPLOAD_SECONDS. Runs until it is cancelled."""
     since: dict[asyncio.BaseProtocol, float] = {}
     while True:
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""One short file a stage of dvc.yaml. Each is run as `python -m stages.NAME` and calls `captioning` and `models`."""
+"""The stages of dvc.yaml, one short file each. DVC runs them as `python -m stages.NAME`."""
 
 import functools
 import json
@@ -15,8 +15,11 @@ from captioning.core.paths import TIMES
 
 
 def stage(main: Callable[[], None]) -> Callable[[], None]:
-    """Decorates a stage's `main`: errors told as `captioning.core.errors.command` does, what killed writers left
-    removed, and the time taken written down."""
+    """Decorates a stage's `main`.
+
+    Reports errors as `captioning.core.errors.command` does, removes what killed writers left, and writes down
+    the time taken.
+    """
 
     @command
     @functools.wraps(main)
@@ -26,7 +29,7 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
         remove_stale_temporaries()
         main()
         program = Path(sys.argv[0])
-        if program.parent.name == "stages":  # not when called from elsewhere
+        if program.parent.name == "stages":  # not when another module calls it
             TIMES.mkdir(parents=True, exist_ok=True)
             ended = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
             taken = {"seconds": round(time.monotonic() - start, 1), "ended": ended}

@@ -1,8 +1,9 @@
-"""Stage cards: a model card for each captioner, with all that is known of it once test is scored.
+"""Stage cards: writes a full model card for each captioner, once the test split is scored.
 
-Reads   data/, checkpoints/NAME/config.json, live/train_NAME/ (curves), captions/NAME_weights.json, results/scores.json,
-        results/NAME.csv.
-Writes  results/cards/lstm.md and results/cards/clipcap.md: Markdown with the front matter of the Hugging Face hub.
+Reads   data/, checkpoints/NAME/config.json, live/train_NAME/ (curves), captions/NAME_weights.json,
+        results/scores.json, results/NAME.csv.
+Writes  results/cards/lstm.md and results/cards/clipcap.md: Markdown with the front matter of the Hugging Face
+        hub.
 Expect  2 s.
 """
 

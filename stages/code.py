@@ -1,9 +1,9 @@
-"""Stage code: what code each stage runs, so that DVC runs a stage again when its code changes, and only then.
+"""Stage code: records what code each stage runs, so that DVC reruns a stage only when its code changes.
 
 Reads   captioning/, models/, scenes/, stages/.
-Writes  code/STAGE.txt for each stage: a line a file that it imports, with a hash in which comments and docstrings do
-        not count. A few modules that decide no result are left out: see captioning/core/code.py.
-Expect  half a second. `dvc repro -s STAGE` skips this stage, and so does not notice changed code.
+Writes  code/STAGE.txt for each stage: one line per file that it imports, with a hash that ignores comments
+        and docstrings. A few modules that affect no result are left out: see captioning/core/code.py.
+Expect  half a second. `dvc repro -s STAGE` skips this stage, so it does not notice changed code.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Stage evaluate: scores both captioners, with intervals, beside people and simpler ways of captioning.
+"""Stage evaluate: scores both captioners, with intervals, beside people and simple baselines.
 
-Reads   data/, captions/NAME.json and captions/NAME_diverse.json of lstm and clipcap, features/*.h5 for the nearest
-        training images, features/paraphrases.gz for METEOR, and checkpoints/clip/ for CLIPScore and for what
-        fine-tuning did to retrieval.
-Writes  metrics.json (both models' seven scores, the 95% margin of their CIDEr, people's CIDEr), and in results/:
-        scores.json (everything, with intervals and the paired test), lstm.csv and clipcap.csv (every image's caption
-        and scores), per_image.npz (what `python -m commands.compare` resamples), and for `dvc plots show` scores.png
-        and plots/.
-Expect  18 s for the 1,000 test images of Flickr8k on 2 cores, most of it pycocoevalcap's counting of n-grams; SPICE,
-        where its parts are present, takes minutes. CIDEr on `scenes` is above the literature's: its captions share a
-        small vocabulary.
+Reads   data/, captions/NAME.json and captions/NAME_diverse.json of lstm and clipcap, features/*.h5 for the
+        nearest training images, features/paraphrases.gz for METEOR, and checkpoints/clip/ for CLIPScore and
+        for the effect of fine-tuning on retrieval.
+Writes  metrics.json (both models' seven scores, the 95% margin of their CIDEr, people's CIDEr), and in
+        results/: scores.json (everything, with intervals and the paired test), lstm.csv and clipcap.csv
+        (every image's caption and scores), per_image.npz (what `python -m commands.compare` resamples), and
+        for `dvc plots show` scores.png and plots/.
+Expect  18 s for the 1,000 test images of Flickr8k on 2 cores. pycocoevalcap's counting of n-grams takes most
+        of it. SPICE, where its parts are installed, takes minutes. CIDEr on `scenes` is above the
+        literature's, because its captions share a small vocabulary.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
             sets[name] = {entry["image_id"]: entry["captions"] for entry in several}
     features = {name: FeatureStore.open(paths.features(name)).load for name in paths.ENCODER_OF.values()}
 
-    with Meteor(paths.PARAPHRASES) as meteor:  # it loads while Python tokenizes and looks for neighbours
+    with Meteor(paths.PARAPHRASES) as meteor:  # loads while Python tokenizes and finds the nearest images
         work = systems.jobs(data, split, captions, features, seed)
         print(f"scoring {sum(map(len, work.values()))} sets of captions of {len(images)} {split} images", flush=True)
         scores = systems.run(work, meteor)
@@ -74,7 +74,7 @@ def main() -> None:
         more["notes"] |= {f"scores_{name}": f"{name}: {doubt}" for doubt in doubts(scores[name][0])}
 
     own = {name: scores[name][0] for name in MODELS}
-    with all_at_once(str(paths.RESULTS), str(paths.METRICS)) as folder:  # a full disk leaves the old ones
+    with all_at_once(str(paths.RESULTS), str(paths.METRICS)) as folder:  # a full disk keeps the old files
         write_json(
             folder / paths.METRICS,
             {name: {metric: summaries[name][metric]["value"] for metric in METRICS} for name in MODELS}

@@ -1,10 +1,12 @@
-"""Stage extract_clip: every image through CLIP's image tower, once.
+"""Stage extract_clip: runs every image through CLIP's image tower once.
 
-Reads   data/images.csv and the images, checkpoints/clip/; or, with `clip.features`, that file instead of a network.
-Writes  features/clip.h5 (see captioning/features/store.py): one embedding an image, of length 1 with `normalize`.
+Reads   data/images.csv and the images, checkpoints/clip/. With `clip.features` it reads that file and no
+        network.
+Writes  features/clip.h5 (see captioning/features/store.py): one embedding an image, of length 1 with
+        `normalize`.
 Takes   27 s for Flickr8k's 8,091 photographs and the small ResNet at 96 pixels, on 2 cores with bf16
-        arithmetic, in under 1 GB of memory. After a kill it goes on where it was; a second run computes what is new or
-        has changed and nothing else (in whole batches of the network's, for the sake of equal rounding).
+        arithmetic, in under 1 GB of memory. A killed run resumes. A second run computes only new and changed
+        images (in whole batches of the network, so that rounding is equal).
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Stage extract_vgg16: every image through VGG16, once.
+"""Stage extract_vgg16: runs every image through VGG16 once.
 
-Reads   data/images.csv and the images, checkpoints/vgg16/; or, with `vgg16.features`, that file instead of a network.
+Reads   data/images.csv and the images, checkpoints/vgg16/. With `vgg16.features` it reads that file and no
+        network.
 Writes  features/vgg16.h5 (see captioning/features/store.py): fc7 vectors, or conv5_3's grid.
 Takes   30 s for Flickr8k's 8,091 photographs and a quarter-width VGG16 at 96 pixels, on 2 cores with bf16
-        arithmetic, in under 1 GB of memory. After a kill it goes on where it was; a second run computes what is new or
-        has changed and nothing else (in whole batches of the network's, for the sake of equal rounding).
+        arithmetic, in under 1 GB of memory. A killed run resumes. A second run computes only new and changed
+        images (in whole batches of the network, so that rounding is equal).
 """
 
 from __future__ import annotations

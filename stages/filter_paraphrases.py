@@ -1,9 +1,11 @@
-"""Stage filter_paraphrases: what METEOR's paraphrase table holds for the references that captions are scored by.
+"""Stage filter_paraphrases: reduces METEOR's paraphrase table to what the references can match.
 
 Reads   data/
-Writes  features/paraphrases.gz: every entry of the table that can match there; no score depends on the others.
-Takes   6 s on one core, nearly all of it Java's reading of the 5.3 million entries; 0.2 GB for 5,000 references.
-Expect  one line. The stage stands alone because nothing but stage evaluate needs the table.
+Writes  features/paraphrases.gz: every entry of the table that can match a reference. No score depends on the
+        others.
+Takes   6 s on one core. Java spends nearly all of it reading the 5.3 million entries. 0.2 GB for 5,000
+        references.
+Expect  one line. It is a stage of its own because only stage evaluate needs the table.
 """
 
 from __future__ import annotations

@@ -3,13 +3,13 @@
 Reads   data/ (training and dev images, captions), the weights that `clip.weights` names.
 Writes  checkpoints/clip/ (config.json with the retrieval scores before and after, model.safetensors),
         live/finetune_clip/ (curves).
-Expect  on `scenes`, from scratch, about a minute on 2 cores, and a mean recall on dev that rises tenfold or more.
-        0 epochs pass the weights through unchanged, as does a `clip.features` file.
+Expect  on `scenes`, from scratch, about a minute on 2 cores, and a mean recall on dev that rises tenfold or
+        more. 0 epochs pass the weights through unchanged, as does a `clip.features` file.
 
-Each epoch draws one caption an image, so that the other captions of an image are never its negatives; equal captions of
-different images are left out of each other's, and so are equal files under different names.
-Weights are fp32 (fp16 ones turn NaN), whatever autocast computes in.
-For CLIPs of full size: `trains`, `layer_decay`, `checkpointing`, `chunk_size`; see captioning/training/clip.py.
+Each epoch draws one caption an image, so an image's other captions are never its negatives. Different images
+with equal captions are not negatives of each other. Neither are equal files under different names. Weights
+are fp32, whatever autocast computes in: fp16 weights turn NaN. For CLIPs of full size: `trains`,
+`layer_decay`, `checkpointing`, `chunk_size`; see captioning/training/clip.py.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
     options, folder = settings.finetune_clip, checkpoint("clip")
     seed_everything(settings.seed)
     model, preprocess = initial_clip(settings.clip)
-    curves("finetune_clip").mkdir(parents=True, exist_ok=True)  # an output for DVC even where nothing trains
+    curves("finetune_clip").mkdir(parents=True, exist_ok=True)  # DVC expects it even if nothing trains
 
     def write(**extra: object) -> None:
         save_clip(folder, model.cpu(), preprocess, **extra, **choice)
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def train(settings: schema.Settings, model, preprocess, write: Callable[..., None]) -> None:
-    """Trains `model` in place and writes it, with the dev retrieval scores before and after for its config.json."""
+    """Trains `model` in place and saves it. Returns the dev retrieval scores before and after."""
     options, device, data = settings.finetune_clip, pick_device(), load_data()
     captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
     two_or_more(data, "finetune_clip")
@@ -129,13 +129,13 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
 
 
 def pictures_of(data: Data, split: str) -> Tensor:
-    """(N,) a number for each image of a split, equal where the files are equal: one picture under several names."""
+    """(N,) a number for each image of a split. Equal files under several names have equal numbers."""
     hashes = data.images.loc[data.images["split"] == split, "sha256"]
     return torch.from_numpy(pd.factorize(hashes)[0])
 
 
 def tokens_of(captions: list[list[str]], context_length: int) -> list[Tensor]:
-    """For each image its captions as CLIP's tokens (C, L)."""
+    """The CLIP tokens (C, L) of each image's captions."""
     tokens = tokenize([caption for of_image in captions for caption in of_image], context_length)
     return list(tokens.split([len(of_image) for of_image in captions]))
 

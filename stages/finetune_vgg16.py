@@ -2,9 +2,9 @@
 
 Reads   data/ (training and dev images, captions), the weights that `vgg16.weights` names.
 Writes  checkpoints/vgg16/ (config.json, model.safetensors), live/finetune_vgg16/ (curves).
-Expect  on `scenes`, from scratch, half a minute on 2 cores with bf16 units, two minutes without, and a mean average
-        precision on dev that rises from chance to about 0.5. 0 epochs pass the weights through unchanged, as does a
-        `vgg16.features` file.
+Expect  on `scenes`, from scratch, half a minute on 2 cores with bf16 units, two minutes without, and a mean
+        average precision on dev that rises from chance to about 0.5. 0 epochs pass the weights through
+        unchanged, as does a `vgg16.features` file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
     options, folder = settings.finetune_vgg16, checkpoint("vgg16")
     seed_everything(settings.seed)
     network, preprocess = initial_vgg16(settings.vgg16)
-    curves("finetune_vgg16").mkdir(parents=True, exist_ok=True)  # an output for DVC even where nothing trains
+    curves("finetune_vgg16").mkdir(parents=True, exist_ok=True)  # DVC expects it even if nothing trains
 
     def write(**extra: object) -> None:
         save_vgg16(folder, network.cpu(), preprocess, **extra, **choice)
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def train(settings: schema.Settings, network, preprocess, write: Callable[..., None]) -> None:
-    """Trains `network` in place and writes it, with what goes into its config.json: the labels and the dev scores."""
+    """Trains `network` in place and saves it. Returns the labels and the dev scores, for config.json."""
     options, device, data = settings.finetune_vgg16, pick_device(), load_data()
     two_or_more(data, "finetune_vgg16")
     tokens = {split: list(data.tokens(split).values()) for split in ("train", "dev")}

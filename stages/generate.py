@@ -1,11 +1,12 @@
-"""Stage generate: captions the test (or dev) images with a trained decoder (`generate@lstm`, `generate@clipcap`).
+"""Stage generate: captions test (or dev) images with a trained decoder (`generate@lstm`, `generate@clipcap`).
 
 Reads   data/, features/vgg16.h5 or features/clip.h5, checkpoints/lstm/ or checkpoints/clipcap/, and
         the folders of `generate.ensemble`.
-Writes  in captions/, where NAME is lstm or clipcap: NAME.json as COCO results, one caption an image by beam search,
-        and by the consensus of training captions where `generate.consensus` asks for it;
-        NAME_diverse.json with several that differ; NAME_details.json for the report: each token's probability, the
-        attending LSTM's maps, the words nearest to ClipCap's prefix; NAME_weights.json: the weights' hashes.
+Writes  in captions/, where NAME is lstm or clipcap:
+        NAME.json: COCO results, one caption an image by beam search, chosen by the consensus of training
+        captions if `generate.consensus` is on; NAME_diverse.json: several different captions an image;
+        NAME_details.json, for the report: each token's probability, the attending LSTM's maps, the words
+        nearest to ClipCap's prefix; NAME_weights.json: the weights' hashes.
 Expect  a few seconds for 240 images on 2 cores with the small networks.
 """
 
@@ -65,7 +66,7 @@ def captioned(
     """For each image of the split: its caption, its several captions, and the details for the report.
 
     Args:
-        model: what captions: the decoder's own network, or an ensemble with it.
+        model: the decoder's own network, or an ensemble that includes it.
     """
     options, text, device = settings.generate, decoder.text, pick_device()
     model = model.to(device)

@@ -1,12 +1,12 @@
-"""Stage inputs: the files and folders outside the project that params.yaml names, as links that DVC can follow.
+"""Stage inputs: links files outside the project that params.yaml names, so that DVC can track them.
 
 Reads   the settings that may name a local file: pictures, captions, weights, features, GPT-2's folder,
-        `model.init_from`, ensembles. Data come first: a wrong path is told before anything is fetched.
-Writes  inputs/, an entry a setting: a link to the file or folder, or else a text with the setting's value. DVC hashes
-        what a link leads to: other bytes under the same path, or a new file in the folder, re-run the stages that
-        read them, and the run cache never answers with another file's result. Nothing is copied. (In a folder DVC
-        follows no links to further folders.)
-Takes   half a second; the first time DVC reads each file once.
+        `model.init_from`, ensembles. Data come first, so a wrong path is reported before any download.
+Writes  inputs/, one entry a setting: a link to the file or folder, or a text file with the setting's value.
+        DVC hashes the target of a link. If its bytes change, or a folder gets a new file, the stages that
+        read it run again, and the run cache never returns another file's result. Nothing is copied. (DVC
+        follows no links inside a folder to other folders.)
+Takes   half a second. The first time, DVC reads each file once.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ def main() -> None:
 
 
 def watch(settings: schema.Settings) -> None:
-    """Links the user's pictures and captions, `inputs/data.root` and `inputs/data.annotations`; a text for none."""
+    """Writes `inputs/data.root` and `inputs/data.annotations`: links to the user's files, or texts if none."""
     found = {}
     if settings.data.source != "scenes":
         from captioning.data.needed import located
 
-        with chdir(home := project_folder()):  # DVC's copies of the project have no pictures
+        with chdir(home := project_folder()):  # DVC's copies of the project contain no pictures
             found = {key: path.resolve() for key, path in located(settings.data).items()}
         if "data.root" in found and home.resolve().is_relative_to(found["data.root"]):
-            del found["data.root"]  # the project itself lies in it, and changes with each run
+            del found["data.root"]  # the folder contains the project, which changes with each run
     for key in ("data.root", "data.annotations"):
         if key in found:
             refuse_odd(found[key], key)
@@ -63,7 +63,7 @@ def watch(settings: schema.Settings) -> None:
 
 
 def enter(key: str, named: Needed | None) -> None:
-    """What a setting names, `inputs/KEY`. What has a checksum or a name on the hub is its text alone."""
+    """Writes `inputs/KEY` for a setting: a link to the user's file, or the setting's text for a download."""
     if isinstance(named, OwnFile):
         (paths.INPUTS / key).symlink_to(usable(named).absolute())
     else:
@@ -71,8 +71,11 @@ def enter(key: str, named: Needed | None) -> None:
 
 
 def enter_members(key: str, folders: list[str]) -> None:
-    """The folders of an ensemble, `inputs/KEY/NUMBER`. DVC follows no link to a folder inside a folder, so these are
-    folders of links; a captioner's files have fixed names, and a file more changes nothing."""
+    """Links the folders of an ensemble as `inputs/KEY/NUMBER`.
+
+    DVC follows no link to a folder inside a folder, so these are folders of links. A captioner's files have
+    fixed names, so additional files do not matter.
+    """
     (paths.INPUTS / key).mkdir()
     (paths.INPUTS / key / "named.txt").write_text("".join(f"{folder}\n" for folder in folders) or "nothing\n")
     for number, folder in enumerate(folders):
@@ -84,7 +87,7 @@ def enter_members(key: str, folders: list[str]) -> None:
 
 
 def usable(named: OwnFile) -> Path:
-    """Where it is. Raises UserError for an output of ours, which its stage would find gone."""
+    """The path that a setting names. Raises UserError for a pipeline output, which DVC would remove."""
     found = named.get()
     if any(found.resolve().is_relative_to(path.resolve()) for path in EMPTIED):
         raise UserError(f"{named.setting} lies in an output of the pipeline, which is emptied: copy it elsewhere")
@@ -93,7 +96,7 @@ def usable(named: OwnFile) -> Path:
 
 
 def refuse_odd(found: Path, setting: str) -> None:
-    """Raises UserError for what DVC cannot hash: a link that leads nowhere, a pipe."""
+    """Raises UserError for what DVC cannot hash: a broken link or a pipe."""
     if odd := [path for path in found.rglob("*") if not path.is_file() and not path.is_dir()]:
         raise UserError(f"{setting}: {odd[0]} is no file and no folder: remove it")
 

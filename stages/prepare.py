@@ -1,19 +1,21 @@
-"""Stage prepare: any source of images and captions -> one table of each.
+"""Stage prepare: turns any source of images and captions into a table of images and a table of captions.
 
-Reads   the source that `data.source` names: scenes (drawn here), or files at `data.root` and `data.annotations`.
-        Flickr8k is fetched first where it is not there yet; once the data are found fit, so are all pretrained
-        weights that params.yaml names, before anything is written.
+Reads   the source that `data.source` names: scenes (drawn here), or files at `data.root` and
+        `data.annotations`. Flickr8k is downloaded first if it is missing. Once the data are found usable, all
+        pretrained weights that params.yaml names are fetched, before anything is written.
 Writes  data/images.csv        id,path,split,sha256: one row an image, in the order train, dev, test
-        data/captions.csv      image_id,caption,tokens: one row a caption; tokens are what the scores compare
-        data/statistics.json   counts, lengths, vocabulary, everything left out with its reason, and, for data that is
-                               not drawn, doubts: what is too few or too foreign for scores to mean much
+        data/captions.csv      image_id,caption,tokens: one row a caption; the scores compare the tokens
+        data/statistics.json   counts, lengths, vocabulary, what is left out and why, and, unless the data
+                               are drawn, doubts: reasons why scores may mean little
         data/images/, data/facts.json   scenes only: the drawings, and what each shows
         data/shards/                    webdataset only: its pictures, unpacked
-Takes   6 s of a core for Flickr8k's 8,091 photographs at 224x224 and their captions; each picture is decoded, which is
-        .4 ms of it, or 1 ms at 500x375, shared among the cores. COCO's count (123,287 at 224x224, 616,435 captions)
-        about a minute on 2 cores and 1.1 GB; scenes as long as drawing them, see `scenes.making`.
-Expect  one line a decision (layout, splits), one line on what was left out, one line a split. Nothing wrong with the
-        data goes unsaid; more wrong than `data.max_dropped` allows, or a split without images, stops the run.
+Takes   6 s of a core for Flickr8k's 8,091 photographs at 224x224 and their captions. Decoding takes .4 ms a
+        picture of it, or 1 ms at 500x375, and is shared among the cores. COCO's count (123,287 at 224x224,
+        616,435 captions) takes about a minute on 2 cores and 1.1 GB. Scenes take as long as drawing them, see
+        `scenes.making`.
+Expect  one line a decision (layout, splits), one line on what was left out, one line a split. Every fault of
+        the data is reported. More faults than `data.max_dropped` allows, or a split without images, stop the
+        run.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ def prepare(params: settings.Settings) -> None:
     summary = summarise(cleaned, source, reading.splits_from)
     for doubt in summary.get("doubts", []):
         print(f"warning: {doubt}", flush=True)
-    require(needed(params))  # what any stage will need from outside: better absent now than in an hour
+    require(needed(params))  # all files that later stages need: a missing one is reported now, not in an hour
     if cleaned.dropped:
         print(f"left out: {count_reasons(cleaned.dropped)} (listed in {STATISTICS})")
     if source != "scenes":
@@ -81,10 +83,10 @@ def prepare(params: settings.Settings) -> None:
 
 
 def refuse_foreign_files() -> None:
-    """Stops where data/ holds what this stage does not write: it is somebody's, and data/ is emptied without asking."""
+    """Raises UserError if data/ holds files that this stage does not write, since the stage empties data/."""
     found = sorted(DATA.iterdir()) if DATA.is_dir() else []
     foreign = [path for path in found if path.name not in OURS and not path.name.startswith(".")]
-    if DRAWINGS.exists() and not FACTS.exists():  # drawings come with their facts
+    if DRAWINGS.exists() and not FACTS.exists():  # drawings have their facts beside them
         foreign.append(DRAWINGS)
     if SHARDS.exists() and not UNPACKED.exists():
         foreign.append(SHARDS)
@@ -96,16 +98,16 @@ def refuse_foreign_files() -> None:
 
 
 def remove_drawings() -> None:
-    """The drawings go before their facts do: while there are drawings, the facts mark them as this stage's."""
+    """Removes the drawings, then their facts. This order matters: the facts mark drawings as this stage's."""
     shutil.rmtree(DRAWINGS, ignore_errors=True)
     FACTS.unlink(missing_ok=True)
 
 
 def draw_scenes(params: settings.Settings) -> Reading:
-    """The drawings as a source like any other."""
+    """Draws the scenes and returns them as a source's Reading."""
     chosen, seed = params.data.scenes, params.data.seed
     remove_drawings()
-    write_json(FACTS, {})  # marks the drawings as this stage's, should it be killed among them
+    write_json(FACTS, {})  # marks the drawings as this stage's, even if it is killed while drawing
     scenes = making.write(DRAWINGS, chosen.images, seed, chosen.size, params.machine.threads, ending_with_this())
     drawn = list(track(scenes, "drawing scenes", total=chosen.images))
     write_json(FACTS, {image_id: facts for image_id, _, _, _, facts in drawn})
@@ -115,13 +117,13 @@ def draw_scenes(params: settings.Settings) -> Reading:
 
 
 def portable(path: Path) -> str:
-    """Relative to the project where the file is inside it, absolute elsewhere."""
+    """A path relative to the project if the file is inside it, else an absolute path."""
     absolute, here = Path(os.path.abspath(path)), Path.cwd()
     return (absolute.relative_to(here) if absolute.is_relative_to(here) else absolute).as_posix()
 
 
 def summarise(cleaned: Cleaned, source: str, splits_from: str) -> dict:
-    """What statistics.json holds. Words are PTB tokens."""
+    """The contents of statistics.json. Words are PTB tokens."""
     split_of = {image.id: image.split for image in cleaned.images}
     words = [len(tokens.split()) for _, _, tokens in cleaned.captions]
     training = [tokens for image, _, tokens in cleaned.captions if split_of[image] == "train"]

@@ -1,7 +1,7 @@
-"""Stage report: one HTML file that shows scores, captions, curves, data and settings; it opens without a network.
+"""Stage report: writes one HTML file with scores, captions, curves, data and settings. It needs no network.
 
-Reads   data/, captions/, results/ of stage evaluate, live/ (curves), params.yaml; dvc.lock and live/times/ for what
-        each stage made and how long it took.
+Reads   data/, captions/, results/ of stage evaluate, live/ (curves), params.yaml; dvc.lock and live/times/
+        for each stage's outputs and duration.
 Writes  results/report.html.
 Expect  3 s and 1.5 MB for the 240 test images of `scenes`, 15 s and 9 MB for the 1,000 of Flickr8k.
 """

@@ -1,8 +1,8 @@
 """Stage train_clipcap: trains ClipCap, a mapping network and GPT-2, on the cached CLIP embeddings.
 
-Reads   data/ (training and dev captions), features/clip.h5, a pretrained GPT-2 when `model.gpt2` names one.
+Reads   data/ (training and dev captions), features/clip.h5, a pretrained GPT-2 if `model.gpt2` names one.
 Writes  checkpoints/clipcap/ (config.json, model.safetensors, tokenizer), live/train_clipcap/ (curves).
-        `model.init_from` starts from a trained ClipCap instead, and with 0 epochs passes it through.
+        `model.init_from` starts from a trained ClipCap, and with 0 epochs passes it through unchanged.
 Expect  on `scenes`, with a small GPT-2 from scratch, well under a minute on 2 cores.
 """
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def first_clipcap(settings: schema.Settings, captions: list[list[str]], feature_size: int, features: dict) -> Decoder:
-    """The ClipCap that training starts from: that of `model.init_from`, or a new mapping before `model.gpt2`."""
+    """The ClipCap before training: that of `model.init_from`, or a new mapping with `model.gpt2`."""
     if settings.model.init_from:
         return initial_clipcap(settings, feature_size, features)
     every = [caption for of_image in captions for caption in of_image]

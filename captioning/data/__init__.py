@@ -1,1 +1,1 @@
-"""The data set: read from a source, cleaned, as two tables."""
+"""The data set: reads a source, cleans it and writes two tables."""

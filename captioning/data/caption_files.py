@@ -1,4 +1,4 @@
-"""Reading other people's caption files: references and candidates, every fault named by file, entry and expectation."""
+"""Reads other people's caption files, references and candidates. Errors name the file, the entry and what was expected."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from captioning.core.files import read_json
 
 
 def read_references(path: str | Path) -> dict[str, list[str]]:
-    """`{"id": ["caption", ...]}` or a COCO captions file, as {id: captions} in the file's order, ids as text.
+    """Reads `{"id": ["caption", ...]}` or a COCO captions file as {id: captions}, ids as text.
 
-    A COCO file's order is that of its `images`, as in pycocotools; images without annotations are left out.
+    The order is the file's. In a COCO file it is that of `images`, as in pycocotools; images without
+    annotations are left out.
     """
     value = read_json(path)
     if not isinstance(value, dict):
@@ -27,7 +28,10 @@ def read_references(path: str | Path) -> dict[str, list[str]]:
 
 
 def read_candidates(path: str | Path) -> dict[str, str]:
-    """COCO results, `[{"image_id": id, "caption": text}, ...]`, as {id: caption} in the file's order, ids as text."""
+    """Reads COCO results, `[{"image_id": id, "caption": text}, ...]`, as {id: caption}.
+
+    Ids are text, in the file's order.
+    """
     value = read_json(path)
     if not isinstance(value, list):
         raise UserError(f'{path}: expected a list of {{"image_id": id, "caption": text}}, not {_kind(value)}')

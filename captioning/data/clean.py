@@ -1,10 +1,10 @@
-"""Which captions and images are fit for use, judged alike for every source; what is not is listed with its reason.
+"""Decides which captions and images are usable, by the same rules for every source, and lists the others with reasons.
 
-A caption is folded to one line (the PTB tokenizer counts `\\r` and U+2028 as line ends and would misalign all captions
-after it), and dropped when empty, without words, or longer than data.max_words. An image is dropped when its file is
-missing or is no usable image (`captioning.core.pictures` decides, for all stages), when it has no captions left, or
-when its bytes are those of an image in a stricter split. Past data.max_dropped that is an error: a data set with holes
-should not train in silence.
+A caption is folded to one line: the PTB tokenizer counts `\r` and U+2028 as line ends, which would misalign
+all captions after it. A caption is dropped if it is empty, has no words, or is longer than data.max_words. An
+image is dropped if its file is missing or not a usable image (`captioning.core.pictures` decides, for all
+stages), if it has no captions left, or if its bytes equal those of an image in a stricter split. If more than
+data.max_dropped is dropped, cleaning fails, so that nobody trains on an incomplete data set without noticing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from captioning.data.dataset import SPLITS
 from captioning.data.ptb import ptb_tokenize
 from captioning.data.sources.base import Dropped, Item, Reading, count_reasons
 
-LONGEST_WORD = 20  # characters a word, on average, above which a caption counts as too long whatever its words
-JOINERS = "\u200c\u200d"  # invisible, but they shape letters and emoji
+LONGEST_WORD = 20  # a caption with more characters per word on average counts as too long
+JOINERS = "\u200c\u200d"  # invisible, but part of letters and emoji
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class CleanImage:
 
 @dataclass
 class Cleaned:
-    images: list[CleanImage]  # train, dev, test; within a split in the source's order
+    images: list[CleanImage]  # in the order train, dev, test, and within a split in the source's order
     captions: list[tuple[str, str, str]]  # image id, caption, PTB tokens; in the order of `images`
     dropped: list[Dropped]
 
 
 def clean(reading: Reading, data, workers: int) -> Cleaned:
-    """Judges everything that was read. `data` is the section of the settings.
+    """Checks everything that was read. `data` is the section of the settings.
 
-    Raises UserError when more than `data.max_dropped` of the images or captions drop out, or when a split ends up
+    Raises UserError if more than `data.max_dropped` of the images or captions are dropped, or if a split is
     empty.
     """
     dropped = list(reading.dropped)
@@ -80,7 +80,10 @@ def _unique(items: list[Item], dropped: list[Dropped]) -> list[Item]:
 
 
 def clean_caption(text: str) -> str:
-    """One line of composed characters: white space folded, control and invisible formatting characters gone."""
+    """The caption as one line of composed characters.
+
+    White space is folded. Control characters and invisible formatting characters are removed.
+    """
     if not (text.isascii() and text.isprintable()):
         text = "".join(map(_visible, text))
         text = unicodedata.normalize("NFC", text)
@@ -110,8 +113,8 @@ def _check_captions(item: Item, max_words: int, dropped: list[Dropped]) -> list[
 
 
 def _check_images(items: list[Item], workers: int, dropped: list[Dropped]) -> tuple[list[Item], dict[str, str]]:
-    """The items whose files are whole and of their split alone, and the files' hashes by id."""
-    Image.init()  # registers the formats once, before threads would each do so
+    """The items with usable files and no copy in a stricter split, and the files' hashes by id."""
+    Image.init()  # registers the formats once; otherwise each thread would
     sound, hashes = [], {}
     with ThreadPoolExecutor(max(1, workers)) as pool:
         results = pool.map(inspect_image, (item.path for item in items))
@@ -125,7 +128,7 @@ def _check_images(items: list[Item], workers: int, dropped: list[Dropped]) -> tu
 
 
 def inspect_image(path: Path) -> tuple[str, str | None]:
-    """(SHA-256 of the file's bytes, None), or ("", what is wrong with it): what passes here, later stages can use."""
+    """(SHA-256 of the file's bytes, None), or ("", what is wrong). Later stages can use every image that passes."""
     try:
         content = read_content(path)
         open_rgb(content, str(path), enough=1)
@@ -135,7 +138,7 @@ def inspect_image(path: Path) -> tuple[str, str | None]:
 
 
 def _drop_copies(items: list[Item], hashes: dict[str, str], dropped: list[Dropped]) -> list[Item]:
-    """Leaves out an image whose file is byte for byte that of another in a stricter split."""
+    """Drops an image if its file has the same bytes as an image in a stricter split."""
     strictest: dict[str, Item] = {}
     for item in items:
         other = strictest.setdefault(hashes[item.id], item)
@@ -152,7 +155,7 @@ def _drop_copies(items: list[Item], hashes: dict[str, str], dropped: list[Droppe
 
 
 def _check_shares(dropped: list[Dropped], reading: Reading, max_dropped: float) -> None:
-    """Raises when too many images or captions are at fault. A dropped image's captions count as that image."""
+    """Raises UserError if too many images or captions are faulty. A dropped image's captions count as one image."""
     faults = [entry for entry in dropped if entry.fault]
     images = {entry.image for entry in faults if entry.caption is None}
     captions = [entry for entry in faults if entry.caption is not None]
@@ -181,7 +184,7 @@ def _check_splits(images: list[CleanImage], reading: Reading, dropped: list[Drop
 
 
 def describe(dropped: list[Dropped]) -> str:
-    """`12 image file missing (a, b, c, ...)`, most frequent reason first."""
+    """A text such as `12 image file missing (a, b, c, ...)`, most frequent reason first."""
     parts = []
     for reason, count in Counter(entry.reason for entry in dropped).most_common():
         names = list(dict.fromkeys(entry.image for entry in dropped if entry.reason == reason))

@@ -1,11 +1,11 @@
-"""The content words of captions: what a caption says of a picture, without the words that hold it together."""
+"""The content words of captions: the words that say what a picture shows."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 
-# English words that say nothing about a picture's content: articles, pronouns, prepositions, conjunctions, auxiliaries.
+# English function words: articles, pronouns, prepositions, conjunctions, auxiliaries.
 FUNCTION_WORDS = frozenset(
     "a about above across after against along alongside amongst an and another are around as at away back be been "
     "before behind being below beneath beside besides between beyond both but by can close could do does doing down "
@@ -19,6 +19,6 @@ FUNCTION_WORDS = frozenset(
 
 
 def content_words(captions: Iterable[str], limit: int) -> list[str]:
-    """The `limit` words that the most captions contain, function words left out; ties in alphabetical order."""
+    """The `limit` content words that occur in the most captions; ties in alphabetical order."""
     counts = Counter(word for caption in captions for word in set(caption.split()) - FUNCTION_WORDS if word.isalpha())
     return sorted(counts, key=lambda word: (-counts[word], word))[:limit]

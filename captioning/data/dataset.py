@@ -1,6 +1,7 @@
-"""The prepared data set, as stage `prepare` wrote it: `load_data()` is how every later stage reads it.
+"""The prepared data set, as stage `prepare` wrote it. Every later stage reads it with `load_data()`.
 
-This module imports no source, so that a change in how one is read re-runs `prepare` and nothing that reads its output.
+This module imports no source. So a change to a source re-runs `prepare`, but not the stages that read its
+output.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class Data:
 
     Attributes:
         images: one row an image, columns id, path, split (train, dev, test), sha256; all text.
-        captions: one row a caption, columns image_id, caption (one line), tokens (PTB: lower case, no punctuation).
+        captions: one row a caption, columns image_id, caption (one line), tokens (PTB: lower case, no
+            punctuation).
     """
 
     def __init__(self, images: pd.DataFrame, captions: pd.DataFrame) -> None:
@@ -38,11 +40,11 @@ class Data:
         return self.images.loc[self.images["split"] == name, "id"].tolist()
 
     def references(self, split: str) -> dict[str, list[str]]:
-        """Image id -> its captions, in the order of `self.split(split)`."""
+        """{image id: captions}, in the order of `self.split(split)`."""
         return {image_id: self._by_image["caption"][image_id] for image_id in self.split(split)}
 
     def tokens(self, split: str) -> dict[str, list[str]]:
-        """Image id -> its captions as PTB tokens separated by blanks, in the order of `self.split(split)`."""
+        """{image id: captions as PTB tokens separated by blanks}, in the order of `self.split(split)`."""
         return {image_id: self._by_image["tokens"][image_id] for image_id in self.split(split)}
 
     @cached_property
@@ -65,9 +67,9 @@ def load_data(folder: str | Path = "data") -> Data:
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    import pandas as pd  # late, for those who want SPLITS alone
+    import pandas as pd  # imported late: some modules need only SPLITS
 
-    try:  # "NA" and "null" are captions, "007" is an id: no cell is anything but text
+    try:  # every cell is text: "NA" and "null" are captions, "007" is an id
         table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro prepare` first") from None

@@ -1,4 +1,4 @@
-"""What a number of pictures can and cannot give: encoders that are fine-tuned, scores that mean something."""
+"""Whether there are enough pictures to fine-tune an encoder and for scores to mean something."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from captioning.core.paths import STATISTICS
 if TYPE_CHECKING:
     from captioning.core.settings import Settings
 
-FEWEST_TO_TUNE = 1000  # training images below which `epochs: auto` leaves an encoder as it is
-TUNED_EPOCHS = {"scratch": 10, "pretrained": 5}  # what `auto` is for more
-FEWEST = {"train": 300, "dev": 20, "test": 100}  # images below which to warn
-DEVIATION = 0.57  # of an image's CIDEr on Flickr8k
-ENGLISH = {"the", "and", "with", "are", "his", "her", "their", "at"}  # more than half of English captions have one
-WITHOUT_BLANKS = {  # scripts, and the letters of a word, on average, beyond which a text is not cut into words
+FEWEST_TO_TUNE = 1000  # `epochs: auto` fine-tunes only with at least so many training images
+TUNED_EPOCHS = {"scratch": 10, "pretrained": 5}  # the epochs of `auto` with enough images
+FEWEST = {"train": 300, "dev": 20, "test": 100}  # warn below so many images
+DEVIATION = 0.57  # standard deviation of an image's CIDEr on Flickr8k
+ENGLISH = {"the", "and", "with", "are", "his", "her", "their", "at"}  # more than half of English captions contain one
+WITHOUT_BLANKS = {  # scripts, and the mean letters per word above which a text is not split into words
     re.compile("[\u3040-\u30ff\u3400-\u9fff]"): 4,  # Japanese, Chinese
     re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"): 9,  # Thai, Lao, Burmese, Khmer
 }
 
 
 def settle(settings: Settings, encoder: str, images: int) -> tuple[Settings, dict[str, object]]:
-    """The settings with `finetune_ENCODER.epochs: auto` as a number, and what a checkpoint says of that choice.
+    """The settings with a number for `finetune_ENCODER.epochs: auto`, and a note for the checkpoint.
 
     Args:
         encoder: vgg16 or clip.
-        images: for training.
+        images: number of training images.
 
     Returns:
-        The second is empty where a number was given; else `epochs`, and in `epochs_from` why.
+        The note is empty if the settings give a number. Otherwise it has `epochs`, and the reason in
+        `epochs_from`.
     """
     key = f"finetune_{encoder}"
     options = getattr(settings, key)
@@ -47,10 +48,10 @@ def settle(settings: Settings, encoder: str, images: int) -> tuple[Settings, dic
 
 
 def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
-    """A sentence on each thing for which captions or scores will mean little.
+    """One sentence for each reason why captions or scores will mean little.
 
     Args:
-        images: how many train, dev and test have.
+        images: number of images in train, dev and test.
         tokens: of all captions, separated by blanks.
     """
     found = []
@@ -87,7 +88,7 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
 
 
 def found_doubts() -> list[str]:
-    """What stage prepare doubted of the data that the captioners learned from."""
+    """The doubts that stage prepare recorded about the captioners' training data."""
     try:
         return json.loads(STATISTICS.read_text(encoding="utf-8")).get("doubts", [])
     except (OSError, ValueError):

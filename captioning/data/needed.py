@@ -1,4 +1,4 @@
-"""Everything outside the project that a run reads: looked for, and fetched, before any work is done."""
+"""Everything outside the project that a run reads. It is found or downloaded before any work begins."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from captioning.weights.sources import Needed
 
 
 def located(data: DataSettings) -> dict[str, Path]:
-    """The user's own pictures and captions, by setting; {} for drawings and downloads.
+    """The user's own pictures and captions, {setting: path}; {} for drawings and downloads.
 
-    Pictures are there for sources that grow; published sets are what they are. UserError where something is missing.
+    Includes the picture folder only for sources that can grow; published sets do not change. Raises UserError
+    if something is missing.
     """
     if data.source == "folder":
         root, annotations = folder.locate(data.root, data.annotations)
@@ -30,14 +31,14 @@ def located(data: DataSettings) -> dict[str, Path]:
 
 
 def downloads(data: DataSettings) -> list[Needed]:
-    """What the source of images itself is fetched from."""
+    """The files to download for the source of images itself."""
     if data.source == "flickr8k" and not data.root:
         return [Flickr8k("data.source = flickr8k, data.root = null")]
     return []
 
 
 def needed(settings: Settings) -> list[Needed]:
-    """Everything outside the project that a run of these settings reads, in the order of the stages."""
+    """Everything outside the project that a run with these settings reads, in the order of the stages."""
     found: list[Needed | None] = [*downloads(settings.data)]
     found += [sources.vgg16(settings.vgg16.weights), sources.clip(settings.clip.weights)]
     for key, path in (("vgg16.features", settings.vgg16.features), ("clip.features", settings.clip.features)):
@@ -48,7 +49,7 @@ def needed(settings: Settings) -> list[Needed]:
 
 
 def require(wanted: Iterable[Needed]) -> None:
-    """Gets whatever is missing. UserError in one sentence when something cannot be had."""
+    """Gets whatever is missing. Raises UserError, in one sentence, if something cannot be fetched."""
     for one in wanted:
         if not one.find():
             one.get()

@@ -1,4 +1,4 @@
-"""Tokenizes captions as the scores do: coco-caption's PTB tokenizer, safe for any text.
+"""Tokenizes captions as the scores do, with coco-caption's PTB tokenizer, for any text.
 
 It is a separate module so that stage prepare, which tokenizes the references once, does not depend on the
 scorers.

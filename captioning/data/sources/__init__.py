@@ -1,1 +1,1 @@
-"""A module a layout on disk; each has `read(data, seed) -> Reading`."""
+"""One module for each layout on disk; each has `read(data, seed) -> Reading`."""

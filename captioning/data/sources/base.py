@@ -1,7 +1,7 @@
-"""What every data source hands over, and what they share: text files as people save them, names that stay in a folder.
+"""What all data sources share: their result types, reading of text files, and safe file names.
 
-A source module has one function, `read(data, seed) -> Reading`: it knows a layout on disk and nothing about cleaning.
-`captioning.data.clean` then judges captions and image files in the same way for all of them.
+A source module has one function, `read(data, seed) -> Reading`. It knows a layout on disk and does no
+cleaning. `captioning.data.clean` then checks captions and image files by the same rules for all sources.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OTHER_NAMES = {
     "development": "dev",
     "testing": "test",
 }
-SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: JSON can spell it, no file name has it
+SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: JSON can hold it, a file name cannot
 
 
 @dataclass
@@ -36,32 +36,32 @@ class Item:
 
     id: str  # unique in the data set: the file's name without its ending, or COCO's id
     path: Path
-    split: str | None  # train | dev | test, or None: in no split
+    split: str | None  # train | dev | test; None: in no split
     captions: list[str]
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """An image, or one caption of an image, that does not get into the data set."""
+    """An image, or one caption of an image, that is left out of the data set."""
 
     image: str
     reason: str
-    caption: str | None = None  # None: the whole image
-    fault: bool = True  # False: known and harmless, not counted against data.max_dropped
+    caption: str | None = None  # None means the whole image
+    fault: bool = True  # False if known and harmless: not counted against data.max_dropped
 
 
 @dataclass
 class Reading:
-    """What a source found: its items in the source's order, what it left out, and what it decided on the way."""
+    """What a source found: its items in the source's order, what it left out, and its decisions."""
 
     items: list[Item]
-    splits_from: str  # who decided the splits, in words
+    splits_from: str  # where the splits come from, in words
     dropped: list[Dropped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # sentences to print
 
 
 def read_text(path: Path) -> str:
-    """A text file without its byte order mark: UTF-8, or UTF-16 where a mark says so. Line ends stay as they are."""
+    """Reads a text file without its byte order mark: UTF-8, or UTF-16 with a mark. Line ends are unchanged."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -74,9 +74,10 @@ def read_text(path: Path) -> str:
 
 
 def unix_line_ends(text: str) -> str:
-    r"""`\r\n` becomes `\n`; a `\r` inside a line becomes a space, and ends a line only in a file that has no `\n`.
+    r"""Replaces `\r\n` by `\n`.
 
-    U+2028 and its like are left alone: they are characters of a caption, so `str.splitlines` must not see this text.
+    In a file without `\n`, a `\r` ends a line; elsewhere it becomes a space. U+2028 and similar characters
+    stay, as they are part of a caption. So do not use `str.splitlines` on this text.
     """
     if "\n" not in text:
         return text.replace("\r", "\n")
@@ -88,10 +89,10 @@ def read_lines(path: Path) -> list[str]:
 
 
 def inside(root: Path, name: str) -> Path | None:
-    """The path of image `name` in the folder `root`; None for a name that leads out of it (`../x.jpg`, `/etc/x.jpg`).
+    """The path of image `name` in the folder `root`; None if the name leads out of it (`../x.jpg`, `/etc/x.jpg`).
 
-    Backslashes are folder separators where no file has one in its name, and accents are found however they are
-    composed. Links inside the folder may point anywhere: they are the owner's.
+    Backslashes are folder separators unless a file has one in its name. Accents match in composed and
+    decomposed form. Links inside the folder may point anywhere: the owner made them.
     """
     if not name or "\0" in name or SURROGATE.search(name):
         return None
@@ -110,7 +111,7 @@ def inside(root: Path, name: str) -> Path | None:
 
 
 def split_name(value: str, where: str) -> str | None:
-    """train, dev or test for any of their usual names, None for an empty one."""
+    """train, dev or test for any of their usual names; None for an empty name."""
     name = value.strip().lower()
     name = OTHER_NAMES.get(name, name)
     if name and name not in SPLITS:
@@ -120,12 +121,12 @@ def split_name(value: str, where: str) -> str | None:
 
 
 def strictest(splits: Iterable[str | None]) -> str | None:
-    """The one split of an image given several: test before dev before train, so that nothing tested is trained on."""
+    """The strictest of an image's splits: test, then dev, then train. So no test image is used for training."""
     return max((split for split in splits if split), key=SPLITS.index, default=None)
 
 
 def in_two_splits(image: str, splits: Iterable[str | None]) -> list[Dropped]:
-    """The record of an image given several splits: it keeps the strictest and leaves the others."""
+    """The record of an image with several splits. It keeps the strictest one."""
     given = sorted({split for split in splits if split}, key=SPLITS.index)
     if len(given) < 2:
         return []
@@ -133,10 +134,10 @@ def in_two_splits(image: str, splits: Iterable[str | None]) -> list[Dropped]:
 
 
 def chance(seed: int, image_id: str) -> float:
-    """A number in [0, 1) that depends on the seed and the id alone: adding an image moves no other."""
+    """A number in [0, 1) that depends only on the seed and the id. A new image changes no other's number."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{image_id}".encode()).digest()[:8], "big") / 2**64
 
 
 def count_reasons(dropped: Iterable[Dropped]) -> str:
-    """`12 image file missing, 3 empty caption`, most frequent first."""
+    """A text such as `12 image file missing, 3 empty caption`, most frequent first."""
     return ", ".join(f"{count} {reason}" for reason, count in Counter(entry.reason for entry in dropped).most_common())

@@ -1,4 +1,4 @@
-"""Flickr8k (Hodosh et al. 2013) in the two layouts that people have.
+"""Flickr8k (Hodosh et al. 2013) in its two common layouts.
 
 The official archives:                     Kaggle's:
     Flicker8k_Dataset/*.jpg                    Images/*.jpg
@@ -7,9 +7,9 @@ The official archives:                     Kaggle's:
     Flickr8k_text/Flickr_8k.devImages.txt
     Flickr8k_text/Flickr_8k.testImages.txt
 
-Official split files are used wherever they are found, beside Kaggle's files too. Without them 1,000 images are
-drawn for test, 1,000 for dev and 6,000 for train by a seeded hash of their ids; scores then do not compare with
-published ones.
+Official split files are used if present, also beside Kaggle's files. Without them a seeded hash of the ids
+draws 1,000 images for test, 1,000 for dev and 6,000 for train. Such scores are not comparable with published
+scores.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ TOKEN_FILE = "Flickr8k.token.txt"
 CAPTIONS_FILE = "captions.txt"
 SPLIT_FILES = {split: f"Flickr_8k.{split}Images.txt" for split in SPLITS}
 DEFAULT_ROOT = "downloads/flickr8k"
-KNOWN_WITHOUT_IMAGE = {"2258277193_586949ec62.jpg.1"}  # in the published captions, never among the published images
+KNOWN_WITHOUT_IMAGE = {"2258277193_586949ec62.jpg.1"}  # has captions, but is missing from the published images
 
 
 @dataclass(frozen=True)
 class Layout:
     images: Path
     captions: Path  # Flickr8k.token.txt or Kaggle's captions.txt
-    splits: dict[str, Path] | None  # the three official split files, where there are any
+    splits: dict[str, Path] | None  # the three official split files, if present
 
     @property
     def official(self) -> bool:
@@ -88,7 +88,7 @@ def _locate_splits(folders: list[Path]) -> dict[str, Path] | None:
 
 
 def read(data, seed: int) -> Reading:
-    """All images that have captions, in the order of the split files where there are any."""
+    """All images that have captions, in the order of the split files if present."""
     layout = locate(data.root)
     reading = Reading([], "")
     captions = _read_token_file(layout, reading) if layout.official else _read_captions_file(layout, reading)
@@ -124,7 +124,7 @@ def _add(reading: Reading, layout: Layout, name: str, split: str | None, caption
 
 
 def _read_token_file(layout: Layout, reading: Reading) -> dict[str, list[str]]:
-    """`name.jpg#0<tab>caption` a line; quotes and commas mean nothing here."""
+    """Reads lines of `name.jpg#0<tab>caption`. Quotes and commas have no special meaning here."""
     captions: dict[str, list[str]] = {}
     numbered: set[str] = set()
     for number, line in enumerate(read_lines(layout.captions), 1):
@@ -151,7 +151,7 @@ def _read_captions_file(layout: Layout, reading: Reading) -> dict[str, list[str]
 
 
 def _read_splits(files: dict[str, Path]) -> dict[str, list[str]]:
-    """Image name -> the splits that list it, in the order of the files."""
+    """{image name: the splits that list it}, in the order of the files."""
     listed: dict[str, list[str]] = {}
     for split, path in files.items():
         for line in read_lines(path):
@@ -161,7 +161,7 @@ def _read_splits(files: dict[str, Path]) -> dict[str, list[str]]:
 
 
 def _draw_splits(captions: dict[str, list[str]], seed: int) -> dict[str, list[str]]:
-    """6,000 / 1,000 / 1,000 images, the rest in no split; fewer than 8,000 images: an eighth for dev and for test."""
+    """Draws 6,000 / 1,000 / 1,000 images; the rest is in no split. Of fewer than 8,000, an eighth each is dev and test."""
     names = sorted(captions.keys() - KNOWN_WITHOUT_IMAGE, key=lambda name: (chance(seed, _id(name)), name))
     held_out = min(1000, len(names) // 8)
     sizes = {"test": held_out, "dev": held_out, "train": min(6000, len(names) - 2 * held_out)}

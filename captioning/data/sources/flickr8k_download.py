@@ -1,4 +1,4 @@
-"""Flickr8k's two public archives: looked for, downloaded and unpacked."""
+"""Flickr8k's two public archives: finds, downloads and unpacks them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Flickr8k(Needed):
         return None if official and self.missing() else self.folder
 
     def missing(self) -> str | None:
-        """What is not there yet, by counts; None: nothing."""
+        """What is missing, as counts; None if nothing is."""
         for what, expected in self.counts:
             if what == "images":
                 found = sum(1 for _ in self.folder.glob(f"{flickr8k.IMAGE_FOLDERS[0]}/*.jpg"))
@@ -45,8 +45,8 @@ class Flickr8k(Needed):
     def get(self) -> Path:
         if found := self.find():
             return found
-        ours = []  # archives that the user copied there stay
-        # The small archive first: whoever has no network, or too little space, learns it early.
+        ours = []  # keeps archives that the user copied there
+        # The small archive comes first: a missing network or too little space shows early.
         for name, target in (("Flickr8k_text.zip", "Flickr8k_text"), ("Flickr8k_Dataset.zip", "")):
             archive = self.folder / name
             ours += [] if archive.is_file() else [archive]

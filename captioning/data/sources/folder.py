@@ -1,12 +1,12 @@
-"""Your own pictures: a folder, and a CSV or JSON Lines of `image,caption[,split]`.
+"""Your own pictures: a folder, and a CSV or JSON Lines file of `image,caption[,split]`.
 
     image,caption,split                        {"image": "beach/1.jpg", "caption": "A dog runs .", "split": "train"}
     beach/1.jpg,"A dog runs , wet .",train      {"image": "beach/1.jpg", "caption": ["A wet dog .", "It runs ."]}
 
-One row a caption (a JSON record may hold a list of them); image names are relative to `data.root`. Without a split
-column an image's split follows from a seeded hash of its id and from data.dev_share and data.test_share: adding an
-image moves no other, but among so few that a split would have none by chance. An id is the image's name without its
-ending (`beach/1`).
+A row holds one caption (a JSON record may hold a list). Image names are relative to `data.root`. Without a
+split column, a seeded hash of an image's id gives its split, by data.dev_share and data.test_share. So a new
+image moves no other, unless there are so few that a split would be empty. An id is the image's name without
+its ending (`beach/1`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ USUAL_NAMES = (
 
 
 def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:
-    """The folder of the images and the file of captions: one found by the other where only one is set."""
+    """The folder of the images and the captions file. If only one is set, it is used to find the other."""
     if not root and not annotations:
         raise UserError(
             "data.source = folder needs data.root (the pictures' folder) and data.annotations "
@@ -68,7 +68,7 @@ def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:
 
 
 def read(data, seed: int) -> Reading:
-    """One item an image, in the order of the file."""
+    """One item for each image, in the order of the file."""
     folder, file = locate(data.root, data.annotations)
     if file.suffix.lower() in (".json", ".jsonl", ".ndjson"):
         rows, dropped = read_json_rows(file)
@@ -106,7 +106,7 @@ def read(data, seed: int) -> Reading:
 
 
 def name_images(paths: list[Path], folder: Path) -> dict[Path, str]:
-    """Ids: the path in the folder without its ending, or with it where `a.jpg` and `a.png` would clash."""
+    """Ids: paths in the folder without their endings. If `a.jpg` and `a.png` would clash, the endings stay."""
     whole = {path: path.relative_to(os.path.abspath(folder)).as_posix() for path in paths}
     short = {path: Path(name).with_suffix("").as_posix() for path, name in whole.items()}
     uses = Counter(short.values())
@@ -115,7 +115,7 @@ def name_images(paths: list[Path], folder: Path) -> dict[Path, str]:
 
 
 def _uncaptioned(captions: dict[Path, list[str]]) -> list[str]:
-    """A sentence on the pictures that lie beside captioned ones and have no caption themselves."""
+    """A sentence on pictures without captions that lie beside captioned ones."""
     folders = sorted({path.parent for path in captions if path.parent.is_dir()})
     endings = {path.suffix for path in captions}
     beside = (Path(entry) for folder in folders for entry in os.scandir(folder))
@@ -124,7 +124,7 @@ def _uncaptioned(captions: dict[Path, list[str]]) -> list[str]:
 
 
 def draw_splits(items: list[Item], seed: int, dev_share: float, test_share: float) -> None:
-    """Test gets the ids with the smallest hashes, then dev; of three images or more, each split gets at least one."""
+    """Gives test the ids with the smallest hashes, then dev. With three images or more, no split is empty."""
     if dev_share + test_share >= 1:
         raise UserError(f"data.dev_share = {dev_share} and data.test_share = {test_share} leave nothing to train on")
     ranked = sorted(items, key=lambda item: (chance(seed, item.id), item.id))

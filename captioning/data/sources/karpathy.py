@@ -1,11 +1,12 @@
 """Karpathy's splits (Karpathy & Fei-Fei 2015): dataset_flickr8k.json, dataset_flickr30k.json, dataset_coco.json.
 
     {"dataset": "coco", "images": [
-        {"filename": "COCO_val2014_000000391895.jpg", "filepath": "val2014", "cocoid": 391895, "split": "test",
+        {"filename": "COCO_val2014_000000391895.jpg", "filepath": "val2014", "cocoid": 391895, "split":
+        "test",
          "sentences": [{"raw": "A man ...", "tokens": ["a", "man", ...]}, ...]}, ...]}
 
-`restval` (COCO's validation images that are in neither dev nor test) joins train, as is usual. Ids are COCO's, or the
-file name without its ending, and the whole path in the folder where images would share an id.
+`restval` (COCO's validation images that are in neither dev nor test) joins train, as is usual. Ids are
+COCO's, or the file name without its ending. If images would share an id, it is the whole path in the folder.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ IMAGE_FOLDERS = (
 
 
 def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:
-    """The folder at `data.root` and the JSON at `data.annotations` (null: the one dataset_*.json in the folder)."""
+    """The folder at `data.root` and the JSON at `data.annotations` (null: the only dataset_*.json there)."""
     if not root:
         raise UserError(
             "data.source = karpathy needs data.root: the folder of the images "
@@ -58,7 +59,7 @@ def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:
 
 
 def read(data, seed: int) -> Reading:
-    """One item an image of the JSON, in its order."""
+    """One item for each image of the JSON, in its order."""
     folder, file = locate(data.root, data.annotations)
     content = load_json(file)
     records = content.get("images") if isinstance(content, dict) else None
@@ -76,7 +77,7 @@ def read(data, seed: int) -> Reading:
             reading.dropped.append(Dropped(image_id, "path leads out of data.root"))
         elif image_id not in items:
             items[image_id] = Item(image_id, path, split, captions)
-        else:  # the same image again: its captions and the stricter of its splits
+        else:  # a repeated image: add its captions, keep the stricter split
             item = items[image_id]
             reading.dropped += in_two_splits(image_id, (item.split, split))
             item.split = strictest((item.split, split))
@@ -87,7 +88,7 @@ def read(data, seed: int) -> Reading:
 
 
 def _ids(records: list[dict], names: list[str]) -> dict[str, str]:
-    """An id for each path: COCO's, or the file name without its ending, or the whole path where those would clash."""
+    """An id for each path: COCO's, or the file name without its ending. If ids would clash, the whole path."""
     short: dict[str, str] = {}
     for record, name in zip(records, names, strict=True):
         known = record.get("cocoid")

@@ -1,4 +1,4 @@
-"""Tables of captions as people have them: CSV (comma, semicolon or tab), JSON Lines and JSON."""
+"""Reads tables of captions: CSV (comma, semicolon or tab), JSON Lines and JSON."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 from captioning.core.errors import UserError
 from captioning.data.sources.base import Dropped, read_text, unix_line_ends
 
-OTHER_COLUMNS = {"file_name": "image", "filename": "image", "text": "caption"}  # as in Hugging Face's metadata.csv
+OTHER_COLUMNS = {"file_name": "image", "filename": "image", "text": "caption"}  # column name in Hugging Face's metadata.csv
 SWALLOWED_ROW = re.compile(r"\n[^\n]{1,200}?\.(?:jpe?g|png|webp|gif|bmp|tiff?)(?:[,;\t\"\n]|$)", re.IGNORECASE)
-csv.field_size_limit(2**31 - 1)  # a caption of any length is read, then judged
+csv.field_size_limit(2**31 - 1)  # reads captions of any length; cleaning decides later
 
 
 def read_csv(path: Path, required: tuple[str, ...]) -> tuple[list[dict[str, str]], list[Dropped]]:
     """The rows as dicts by column name, and the rows that do not fit the header.
 
-    Commas that nobody quoted belong to the caption where it is the last column. Raises UserError without the header,
-    and for a quote that is never closed (it would swallow the rows after it).
+    If captions are the last column, unquoted commas belong to the caption. Raises UserError if the header is
+    missing, or if a quote is never closed (it would swallow the rows after it).
     """
     text = unix_line_ends(read_text(path))
     head = text.partition("\n")[0]
@@ -67,7 +67,10 @@ def _columns(header: list[str], required: tuple[str, ...], path: Path) -> list[s
 
 
 def read_json_rows(path: Path) -> tuple[list[dict[str, str]], list[Dropped]]:
-    """JSON Lines (an object a line) or one JSON list of objects: `image`, `caption` (a text or a list), `split`."""
+    """Reads JSON Lines (an object a line) or a JSON list of objects.
+
+    Each has `image`, `caption` (a text or a list) and `split`.
+    """
     text = read_text(path)
     dropped: list[Dropped] = []
     if text.lstrip().startswith("["):
@@ -96,7 +99,7 @@ def read_json_rows(path: Path) -> tuple[list[dict[str, str]], list[Dropped]]:
 
 
 def _fields(record) -> dict:
-    """The record by its usual names; one that is named so itself goes before one that is renamed."""
+    """The record with its usual field names. A field that already has such a name wins over a renamed one."""
     if not isinstance(record, dict):
         return {}
     fields = {name.strip().lower(): value for name, value in record.items()}

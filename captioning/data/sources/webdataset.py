@@ -1,13 +1,13 @@
-"""Tar shards as img2dataset writes them (the layout of webdataset): members that share a key are one sample.
+"""Tar shards as img2dataset writes them (webdataset's layout): members with the same key form one sample.
 
-    00000.tar                          train/00000.tar, val/00000.tar, ...: folders named by splits decide these
+    00000.tar                          train/00000.tar, val/00000.tar, ...: folder names give the splits
       000000012.jpg (.png, .webp)      the picture
       000000012.txt                    its caption
-      000000012.json                   or here, as `caption` (a text or a list); the rest is not used
+      000000012.json                   or its caption here, as `caption` (a text or a list)
 
-Shards are read once, from front to end, and their pictures are unpacked to data/shards/. An id is the key, or
-SHARD/KEY where shards share keys. Without folders of splits they follow from a seeded hash of the ids, as for `folder`.
-A shard that is cut short gives what is whole in it.
+Shards are read once, from start to end, and their pictures are unpacked to data/shards/. An id is the key, or
+SHARD/KEY if shards share keys. Without split folders, a seeded hash of the ids gives the splits, as in
+`folder`. A truncated shard gives its complete samples.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from captioning.data.sources.base import OTHER_NAMES, Dropped, Item, Reading, in
 from captioning.data.sources.folder import draw_splits
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
-END = 1024  # bytes of zeros at the end of a tar
+END = 1024  # number of zero bytes at the end of a tar
 
 
 def locate(root: str | None) -> tuple[Path, list[Path]]:
@@ -45,7 +45,7 @@ def locate(root: str | None) -> tuple[Path, list[Path]]:
 
 
 def read(data, seed: int) -> Reading:
-    """One item a sample that has a picture, in the order of the shards; its picture then lies in data/shards/."""
+    """One item for each sample with a picture, in the order of the shards. Unpacks its picture to data/shards/."""
     folder, shards = locate(data.root)
     shutil.rmtree(SHARDS, ignore_errors=True)
     SHARDS.mkdir(parents=True)
@@ -72,7 +72,7 @@ def read(data, seed: int) -> Reading:
 
 def _read_shard(shard: Path, name: str, split: str | None, reading: Reading) -> None:
     samples: dict[str, Item] = {}
-    told: dict[str, list[str]] = {}  # captions of the JSON, for samples without a text
+    told: dict[str, list[str]] = {}  # captions from the JSON, for samples without a text
     for key, ending, content in _members(shard, name, reading.dropped):
         sample = samples.setdefault(key, Item(f"{name}/{key}", Path(), split, []))
         if ending in PICTURES and sample.path == Path():
@@ -99,7 +99,7 @@ def _read_shard(shard: Path, name: str, split: str | None, reading: Reading) -> 
 
 
 def _members(shard: Path, name: str, dropped: list[Dropped]) -> Iterator[tuple[str, str, bytes]]:
-    """(key, ending, content) of each file of a shard; a damaged one ends where the damage is."""
+    """Yields (key, ending, content) of each file in a shard. Stops where a shard is damaged."""
     cut = Dropped(f"{name}.tar", "shard damaged or cut short: what comes before is used")
     try:
         with open(shard, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
@@ -109,7 +109,7 @@ def _members(shard: Path, name: str, dropped: list[Dropped]) -> Iterator[tuple[s
                     key, _, ending = last.partition(".")
                     yield f"{folder}/{key}" if folder else key, ending.lower(), archive.extractfile(member).read()
             file.seek(max(0, os.fstat(file.fileno()).st_size - END))
-            if any(file.read()):  # tarfile takes a torn header for the end
+            if any(file.read()):  # tarfile treats a truncated header as the end
                 dropped.append(cut)
     except (tarfile.TarError, OSError, ValueError):
         dropped.append(cut)
