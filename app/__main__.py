@@ -124,14 +124,14 @@ def _caption(
     from app.captioner import Readable
     from app.origin import learned_from
 
-    captioners = {kind: load_captioner(models[kind]) for kind in left}  # load all captioners before the first one starts
+    captioners = {kind: load_captioner(models[kind]) for kind in left}  # all, before any captions
     if learned := learned_from(next(iter(captioners.values())).folder):
         print(f"learned from {learned}", file=sys.stderr)
     for kind, captioner in captioners.items():
         paths = [path for path in left[kind] if path not in skipped]
         files = Readable(paths, captioner.encoder.preprocess)
         found = captioner.each(files, asked.captions)
-        if results or (sys.stderr.isatty() and not sys.stdout.isatty()):  # no progress bar between printed captions
+        if results or (sys.stderr.isatty() and not sys.stdout.isatty()):  # no bar between captions
             found = track(found, f"captions by {KINDS.get(kind, kind)}", total=len(paths), unit="picture")
         for row, (path, captions) in enumerate(zip(paths, found, strict=True)):
             if row in files.faults:

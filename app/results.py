@@ -71,7 +71,7 @@ class Results:
         self.file.flush()
 
     def _replace(self, content: bytes) -> None:
-        """Replaces the file at once by a temporary file beside it, so the user's folder gets no working folder."""
+        """Replaces the file at once by a temporary file beside it: no working folder in the user's folder."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         neighbour = self.path.with_name(f".{self.path.name}.tmp")
         neighbour.write_bytes(content)

@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def watch(settings: schema.Settings) -> None:
-    """Writes `inputs/data.root` and `inputs/data.annotations`: links to the user's files, or texts if none."""
+    """Writes `inputs/data.root` and `inputs/data.annotations`: links to the user's files, or texts."""
     found = {}
     if settings.data.source != "scenes":
         from captioning.data.needed import located

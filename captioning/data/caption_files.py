@@ -1,4 +1,7 @@
-"""Reads other people's caption files, references and candidates. Errors name the file, the entry and what was expected."""
+"""Reads other people's caption files: references and candidates.
+
+Errors name the file, the entry and what was expected.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Decides which captions and images are usable, by the same rules for every source, and lists the others with reasons.
+"""Decides which captions and images are usable, by the same rules for every source. Lists the others with reasons.
 
-A caption is folded to one line: the PTB tokenizer counts `\r` and U+2028 as line ends, which would misalign
+A caption is folded to one line: the PTB tokenizer counts `\\r` and U+2028 as line ends, which would misalign
 all captions after it. A caption is dropped if it is empty, has no words, or is longer than data.max_words. An
 image is dropped if its file is missing or not a usable image (`captioning.core.pictures` decides, for all
 stages), if it has no captions left, or if its bytes equal those of an image in a stricter split. If more than
@@ -128,7 +128,7 @@ def _check_images(items: list[Item], workers: int, dropped: list[Dropped]) -> tu
 
 
 def inspect_image(path: Path) -> tuple[str, str | None]:
-    """(SHA-256 of the file's bytes, None), or ("", what is wrong). Later stages can use every image that passes."""
+    """(SHA-256 of the file's bytes, None), or ("", what is wrong). Later stages can use images that pass."""
     try:
         content = read_content(path)
         open_rgb(content, str(path), enough=1)
@@ -155,7 +155,7 @@ def _drop_copies(items: list[Item], hashes: dict[str, str], dropped: list[Droppe
 
 
 def _check_shares(dropped: list[Dropped], reading: Reading, max_dropped: float) -> None:
-    """Raises UserError if too many images or captions are faulty. A dropped image's captions count as one image."""
+    """Raises UserError if too many images or captions are faulty. Captions of dropped images are not counted."""
     faults = [entry for entry in dropped if entry.fault]
     images = {entry.image for entry in faults if entry.caption is None}
     captions = [entry for entry in faults if entry.caption is not None]

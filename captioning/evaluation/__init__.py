@@ -1,1 +1,1 @@
-"""Numbers to judgements: intervals, tests, baselines, tables, the report."""
+"""Compares and judges scores: intervals, tests, baselines, tables, the report."""

@@ -1,9 +1,10 @@
 """Baselines beside a captioner's scores: people, retrieval, one caption for all, and chance.
 
-- humans: each reference against the image's others, one leave-one-out fold a reference. The folds' scores are
-averaged. - nearest: a caption of the nearest training image, by cosine of the features (Devlin et al. 2015).
-- most_common: the most frequent training caption, for every image. - random: a random training caption for
-every image.
+- humans: each reference against the image's others, one leave-one-out fold a reference. The folds' scores
+  are averaged.
+- nearest: a caption of the nearest training image, by cosine of the features (Devlin et al. 2015).
+- most_common: the most frequent training caption, for every image.
+- random: a random training caption for every image.
 
 A fold has one reference fewer than the captioners have, and scores rise with the number of references (BLEU's
 and METEOR's most). So the captioners are also scored `with_one_fewer`; compare that score with the humans'.

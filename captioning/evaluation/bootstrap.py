@@ -32,7 +32,7 @@ class Comparison:
     high: float
     p: float  # two-sided paired permutation test: how often random swaps differ at least as much
     effect: float  # Cohen's d_z: mean of the images' differences / their standard deviation
-    wins: float  # share of images that a captions better, ties half
+    wins: float  # share of images on which a scores higher; a tie counts half
 
 
 def corpus_scores(sums: np.ndarray) -> dict[str, np.ndarray]:

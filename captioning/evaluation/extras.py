@@ -1,10 +1,10 @@
-"""Scores beyond coco-caption's seven: variety, mistakes, facts, CLIPScore and SPICE, each where it can be computed.
+"""Scores beyond coco-caption's seven: variety, mistakes, facts, CLIPScore and SPICE, if they can be computed.
 
 {"systems": {name: {score: number or {value, low, high}}},
- "diversity": {name: {score: number or {value, low, high}}},   of several captions an image, where they were written
+ "diversity": {name: {score: number or {value, low, high}}},   of several captions an image, if written
  "mistakes": {name: {class: {said, precision, contradicted, recall}}},
  "facts": {name: {category: {precision, recall}}},       `scenes` alone
- "notes": {score: why it is absent, or what its numbers must not be compared with}}
+ "notes": {score: why it is absent, or a warning about comparing it}}
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def more_scores(
     count: int,
     seed: int,
 ) -> dict[str, Any]:
-    """All of these scores, as the module's docstring lays them out.
+    """All of these scores, in the form that the module's docstring shows.
 
     Args:
         data, split: with the references of the images that are scored.
         work: {system: folds of (references, candidates)}, tokenized, as `captioning.evaluation.systems.jobs`
             gives them.
         captions: {captioner: {image id: caption}} as written.
-        sets: {captioner: {image id: several captions}} as written, of those captioners that wrote any.
+        sets: {captioner: {image id: several captions}} as written, for captioners that wrote several.
         official_clip: features/clip.h5 comes from one of OpenAI's own CLIPs.
         count, seed: of the bootstrap.
     """
@@ -107,7 +107,7 @@ def _facts(work: Mapping[str, Folds], count: int, seed: int) -> dict:
 def _clipscore(
     references: Sets, captions: Mapping[str, Mapping[str, str]], official: bool, count: int, seed: int
 ) -> tuple[dict[str, dict], str | None]:
-    """CLIPScore and RefCLIPScore of each system, where they can be computed, and a note on them."""
+    """CLIPScore and RefCLIPScore of each system, if they can be computed, and a note on them."""
     store = FeatureStore.open(STORE)
     if fault := clipscore.fault(CLIP, store):
         return {}, f"no CLIPScore: {fault}"
@@ -127,7 +127,7 @@ def _clipscore(
 
 
 def _spice(jobs: Mapping[str, tuple[Sets, dict]], count: int, seed: int) -> tuple[dict[str, dict], str | None]:
-    """SPICE of each captioner, and why it is absent."""
+    """SPICE of each captioner, and a note if it is absent."""
     if fault := spice.fault():
         return {}, f"no SPICE: {fault}"
     scores = {}
@@ -144,7 +144,7 @@ def _mean(values: np.ndarray, count: int, seed: int) -> dict[str, float]:
 
 
 def suspicion(name: str, found: Mapping[str, float]) -> str | None:
-    """A warning about captions that are copies or all alike, which no score shows; None if there is none."""
+    """A warning if captions are copies or all alike, which no score shows; else None."""
     if found["exact"] > COPIED:
         return (
             f"{found['exact']:.0%} of the captions by {name} are a reference of their own image, word for word: such "

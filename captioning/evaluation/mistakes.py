@@ -3,10 +3,10 @@
 Words of a class are read from the caption and from the image's references. No reference says everything, so a
 word that no reference has is not always wrong: compare a captioner's figures with people's own.
 
-precision: share of the caption's labels that some reference has. contradicted: share of the caption's labels
-that no reference has, although two references agree on another label of
-    the class: "a woman" where two people say a man.
-recall: share of the labels that two references agree on which the caption has.
+precision: share of the caption's labels that some reference has.
+contradicted: share of the caption's labels that no reference has, although two references agree on another
+    label of the class: "a woman" where two people say a man.
+recall: share of the labels that two references agree on and that the caption also has.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MALE = (
 FEMALE = (
     "woman women girl girls lady ladies female females mother mom daughter daughters sister sisters she her herself"
 )
-CLASSES = {  # class: {word: label}; "one" is no number here, as it seldom counts anything ("one of them")
+CLASSES = {  # class: {word: label}; without "one", which seldom counts anything ("one of them")
     "colour": {word: word for word in COLOURS} | {"gray": "grey", "golden": "gold"},
     "number": {word: word for word in NUMBERS}
     | {str(n): word for n, word in enumerate(NUMBERS, 2)}
@@ -45,8 +45,10 @@ def labels(text: str, words: Mapping[str, str]) -> set[str]:
 def counts(
     references: Mapping[str, Sequence[str]], captions: Mapping[str, str], words: Mapping[str, str]
 ) -> np.ndarray:
-    """Counts of labels an image, (N, 5): said, said by a reference too, contradicted; agreed on by two references, and
-    said among these."""
+    """Counts of labels for each image, (N, 5).
+
+    Said; said and in a reference; contradicted; agreed on by two references; said among the agreed ones.
+    """
     table = np.zeros((len(captions), 5))
     for row, (image, caption) in enumerate(captions.items()):
         said = labels(caption, words)

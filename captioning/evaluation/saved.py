@@ -22,13 +22,13 @@ from captioning.metrics.coco import METRICS, Scores
 
 class Saved(NamedTuple):
     scores: dict[str, Scores]
-    references: str  # fingerprint
+    references: str  # fingerprint of the references
     machine: str  # empty in files older than this entry
 
 
 def machine() -> str:
-    """What decides how this machine rounds: two runs of one setting are equal to the last digit where this is equal."""
-    import torch  # which `--help` and a mistyped argument need not wait for
+    """What decides this machine's rounding. Two runs of one setting on equal machines agree to the last digit."""
+    import torch  # imported late: `--help` and argument errors need not wait for it
 
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
@@ -39,7 +39,7 @@ def machine() -> str:
 
 
 def save(path: Path, scores: Mapping[str, Scores], references: Mapping[str, list[str]]) -> None:
-    """Scores of several captioners against the same references (tokenized, as they were scored)."""
+    """Saves scores of several captioners against the same references (tokenized, as they were scored)."""
     ids = next(iter(scores.values())).ids
     arrays = {"ids": np.array(ids), "references": np.array(fingerprint(references)), "machine": np.array(machine())}
     for name, one in scores.items():
@@ -54,7 +54,7 @@ def save(path: Path, scores: Mapping[str, Scores], references: Mapping[str, list
 
 
 def load(content: bytes, origin: str) -> Saved:
-    """What `save` wrote, from a file's bytes. UserError, which names `origin`, where they are damaged."""
+    """Reads a file that `save` wrote, from its bytes. Raises UserError, naming `origin`, if they are damaged."""
     with opening(f"{origin}: {PER_IMAGE}", "a file of scores", "run `dvc repro` there"):
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -1,4 +1,4 @@
-"""What stage evaluate scores, with intervals: the captioners, the baselines, and the captioners' difference."""
+"""Scores everything that stage evaluate compares, with intervals: captioners, baselines, and their difference."""
 
 from __future__ import annotations
 

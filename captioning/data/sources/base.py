@@ -61,7 +61,7 @@ class Reading:
 
 
 def read_text(path: Path) -> str:
-    """Reads a text file without its byte order mark: UTF-8, or UTF-16 with a mark. Line ends are unchanged."""
+    """Reads a text file, UTF-8 or UTF-16 with a byte order mark. Drops the mark and keeps line ends."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -74,9 +74,9 @@ def read_text(path: Path) -> str:
 
 
 def unix_line_ends(text: str) -> str:
-    r"""Replaces `\r\n` by `\n`.
+    r"""Replaces `\\r\\n` by `\\n`.
 
-    In a file without `\n`, a `\r` ends a line; elsewhere it becomes a space. U+2028 and similar characters
+    In a file without `\\n`, a `\\r` ends a line; elsewhere it becomes a space. U+2028 and similar characters
     stay, as they are part of a caption. So do not use `str.splitlines` on this text.
     """
     if "\n" not in text:
@@ -89,7 +89,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def inside(root: Path, name: str) -> Path | None:
-    """The path of image `name` in the folder `root`; None if the name leads out of it (`../x.jpg`, `/etc/x.jpg`).
+    """The path of image `name` in folder `root`; None if the name leads out of it (`../x.jpg`, `/etc/x.jpg`).
 
     Backslashes are folder separators unless a file has one in its name. Accents match in composed and
     decomposed form. Links inside the folder may point anywhere: the owner made them.
@@ -121,12 +121,12 @@ def split_name(value: str, where: str) -> str | None:
 
 
 def strictest(splits: Iterable[str | None]) -> str | None:
-    """The strictest of an image's splits: test, then dev, then train. So no test image is used for training."""
+    """The strictest of an image's splits: test, then dev, then train. No test image is used for training."""
     return max((split for split in splits if split), key=SPLITS.index, default=None)
 
 
 def in_two_splits(image: str, splits: Iterable[str | None]) -> list[Dropped]:
-    """The record of an image with several splits. It keeps the strictest one."""
+    """The record of an image with several splits, of which it keeps only the strictest."""
     given = sorted({split for split in splits if split}, key=SPLITS.index)
     if len(given) < 2:
         return []

@@ -37,7 +37,7 @@ TOKEN_FILE = "Flickr8k.token.txt"
 CAPTIONS_FILE = "captions.txt"
 SPLIT_FILES = {split: f"Flickr_8k.{split}Images.txt" for split in SPLITS}
 DEFAULT_ROOT = "downloads/flickr8k"
-KNOWN_WITHOUT_IMAGE = {"2258277193_586949ec62.jpg.1"}  # has captions, but is missing from the published images
+KNOWN_WITHOUT_IMAGE = {"2258277193_586949ec62.jpg.1"}  # has captions, but no published image
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,10 @@ def _read_splits(files: dict[str, Path]) -> dict[str, list[str]]:
 
 
 def _draw_splits(captions: dict[str, list[str]], seed: int) -> dict[str, list[str]]:
-    """Draws 6,000 / 1,000 / 1,000 images; the rest is in no split. Of fewer than 8,000, an eighth each is dev and test."""
+    """Draws 6,000 train, 1,000 dev and 1,000 test images; the rest is in no split.
+
+    With fewer than 8,000 images, dev and test get an eighth each.
+    """
     names = sorted(captions.keys() - KNOWN_WITHOUT_IMAGE, key=lambda name: (chance(seed, _id(name)), name))
     held_out = min(1000, len(names) // 8)
     sizes = {"test": held_out, "dev": held_out, "train": min(6000, len(names) - 2 * held_out)}

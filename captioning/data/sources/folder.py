@@ -106,7 +106,7 @@ def read(data, seed: int) -> Reading:
 
 
 def name_images(paths: list[Path], folder: Path) -> dict[Path, str]:
-    """Ids: paths in the folder without their endings. If `a.jpg` and `a.png` would clash, the endings stay."""
+    """Ids: paths in the folder without their endings. If `a.jpg` and `a.png` clash, the endings stay."""
     whole = {path: path.relative_to(os.path.abspath(folder)).as_posix() for path in paths}
     short = {path: Path(name).with_suffix("").as_posix() for path, name in whole.items()}
     uses = Counter(short.values())

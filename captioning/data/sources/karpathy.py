@@ -1,8 +1,7 @@
-"""Karpathy's splits (Karpathy & Fei-Fei 2015): dataset_flickr8k.json, dataset_flickr30k.json, dataset_coco.json.
+"""Karpathy's splits (Karpathy & Fei-Fei 2015): dataset_{flickr8k,flickr30k,coco}.json.
 
     {"dataset": "coco", "images": [
-        {"filename": "COCO_val2014_000000391895.jpg", "filepath": "val2014", "cocoid": 391895, "split":
-        "test",
+        {"filename": "COCO_val2014_000000391895.jpg", "filepath": "val2014", "cocoid": 391895, "split": "test",
          "sentences": [{"raw": "A man ...", "tokens": ["a", "man", ...]}, ...]}, ...]}
 
 `restval` (COCO's validation images that are in neither dev nor test) joins train, as is usual. Ids are
@@ -88,7 +87,7 @@ def read(data, seed: int) -> Reading:
 
 
 def _ids(records: list[dict], names: list[str]) -> dict[str, str]:
-    """An id for each path: COCO's, or the file name without its ending. If ids would clash, the whole path."""
+    """An id for each path: COCO's, or the file name without its ending. If ids clash, the whole path."""
     short: dict[str, str] = {}
     for record, name in zip(records, names, strict=True):
         known = record.get("cocoid")

@@ -45,7 +45,7 @@ def locate(root: str | None) -> tuple[Path, list[Path]]:
 
 
 def read(data, seed: int) -> Reading:
-    """One item for each sample with a picture, in the order of the shards. Unpacks its picture to data/shards/."""
+    """One item for each sample with a picture, in shard order. Unpacks the pictures to data/shards/."""
     folder, shards = locate(data.root)
     shutil.rmtree(SHARDS, ignore_errors=True)
     SHARDS.mkdir(parents=True)

@@ -1,1 +1,1 @@
-"""`results/report.html` and the model cards: what was run, how well it did and what it looks like."""
+"""`results/report.html` and the model cards: the run's settings, scores and example captions."""

