@@ -17,7 +17,7 @@ repro: $(READY)  ## run every stage whose inputs changed, then say what it came 
 	@echo
 	@python -m commands.summary
 
-# `dvc exp show` alone has a column for every setting, score and file. Here: what differs between the experiments, and CIDEr.
+# `dvc exp show` has a column for every setting, score and file. This shows only the differences and CIDEr.
 experiments: $(READY)  ## what each experiment changed and what that did to CIDEr, in 80 columns
 	@python -m commands.summary --baseline
 	@dvc exp show --no-pager --hide-workspace --only-changed --drop 'Created|State|Executor|.*/|data$$|.*\.(yaml|json)|.*margin|humans|.*(bleu_|meteor|rouge_l)'
@@ -25,7 +25,7 @@ experiments: $(READY)  ## what each experiment changed and what that did to CIDE
 fetch: $(READY)  ## get the weights and data that params.yaml names, and list what is there
 	python -m commands.fetch
 
-# A file stays on one core, since its tests share what is costly to make; the long ones, of tests/pipeline, begin.
+# Each file runs on one core, because its tests share costly set-up. The long files, in tests/pipeline, start first.
 test: $(READY)  ## all tests
 	python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
@@ -51,7 +51,7 @@ clean:  ## remove what the pipeline wrote and what it resumes from (DVC's cache 
 
 setup: $(READY)
 
-# uv installs the 160 packages in seconds where pip takes minutes. The stamp is made again when requirements.txt changes.
+# uv installs the 160 packages in seconds; pip takes minutes. If requirements.txt changes, the stamp is made again.
 $(READY): requirements.txt
 	@test -n "$(PYTHON)" || { echo "error: python3.11 or later is not on PATH"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

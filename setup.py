@@ -1,10 +1,10 @@
-"""What `pip install .` installs: one package, `captioning`, with app/ and models/ inside it.
+"""What `pip install .` installs: one package, `captioning`, which includes app/ and models/.
 
-Here these folders lie beside each other, where a stage's reader looks for them. But `app` and `models` are what many
-people call their own packages, and a name can be installed once. So a wheel has them as `captioning.app` and
-`captioning.models`, and says so wherever the code imports them: `from models import clip` becomes
-`from captioning.models import clip` while it is built. Nothing happens at import: no hook, no path is changed, each
-module has one name. What trains and scores needs the repository and stays there.
+In the repository these folders lie side by side, where a reader of a stage looks for them. But `app` and
+`models` are common package names, and a name can be installed only once. So a wheel has them as
+`captioning.app` and `captioning.models`. The build rewrites their imports: `from models import clip` becomes
+`from captioning.models import clip`. There is no import hook and no changed path, and each module has one
+name. Training and scoring need the repository and are not installed.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""Extraction of features from photographs: our stage, the bare network on prepared tensors, and one caption at a time.
+"""Feature extraction from photographs: our stage, the network alone, and the published loop over captions.
 
-Ours is `captioning.features.extract.extract` as the stages call it, from files to the finished store. The published
-loop encodes an image once for each of its five captions; it runs on a few images and is compared by captions a second.
-`decoding` is the part before any network, each image once on both sides.
+Ours is `captioning.features.extract.extract` as the stages call it, from files to the finished store. The
+published loop encodes an image once for each of its five captions. It runs on a few images; compare captions
+a second. `decoding` is the part before the network. Both sides decode each image once.
 """
 
 import contextlib
@@ -117,7 +117,7 @@ def _measure(title: str, sizes: dict[str, Any], rounds: int, goal: str) -> list[
         sizes["images"] = len(sizes["paths"])
         found = in_turn({"published": publishes, "ours": ours, "network": network}, sizes, rounds)
     images, some = sizes["images"], sizes["some"]
-    theirs = some / found["published"].median  # images a second, each with all its captions
+    theirs = some / found["published"].median  # images a second, each with all of its captions
     rate, bare = (images / found[name].median for name in ("ours", "network"))
     a, b = found["published"].results[0]["features"][::CAPTIONS], found["ours"].results[0]["features"][:some]
     cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
@@ -163,7 +163,7 @@ def ours(sizes: dict[str, Any]) -> Run:
 
 
 def network(sizes: dict[str, Any]) -> Run:
-    """The same network on what it takes: normalised images in its own type and memory format, on its device."""
+    """The network alone on normalised images, in its own type and memory format, on its device."""
     keep_freed_memory()
     encoder = _encoder(sizes)
     batches = [
@@ -193,7 +193,7 @@ def _encoder(sizes: dict[str, Any]) -> Encoder:
 
 @contextlib.contextmanager
 def checkpoint(sizes: dict[str, Any]):
-    """A folder with the network's random weights, the same in every process, while it is being opened."""
+    """A folder with the network's random weights, equal in every process. Exists inside the block only."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         if sizes["kind"] == "vgg16":
@@ -202,7 +202,7 @@ def checkpoint(sizes: dict[str, Any]):
             save_vgg16(folder, vgg16_model.VGG16(config), vgg16_preprocess(side))
         else:
             side, layers, width = (64, 2, 128) if sizes["tiny"] else (224, 12, 768)
-            text = dict(context_length=77, vocab_size=49408, text_width=64, text_layers=1)  # not used here: small
+            text = dict(context_length=77, vocab_size=49408, text_width=64, text_layers=1)  # small: not used here
             vision = dict(image_size=side, vision_layers=layers, vision_width=width, vision_patch_size=32)
             save_clip(folder, clip_model.build(clip_model.CLIPConfig(512, **vision, **text)), clip_preprocess(side))
         yield folder

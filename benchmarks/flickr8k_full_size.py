@@ -1,18 +1,18 @@
 """The whole pipeline at full size on random weights: every stage's time and peak memory.
 
-Writes files in the official formats (torchvision's VGG16, an archive like OpenAI's ViT-B/32, GPT-2 as on the Hugging
-Face hub) with random numbers, then runs the stages of a preset one by one, as DVC would. Speed and memory do not depend
-on the weights' values. Scores do: those of such a run mean nothing.
+Writes files in the official formats (torchvision's VGG16, an archive like OpenAI's ViT-B/32, GPT-2 as on the
+Hugging Face hub) with random numbers, then runs the stages of a preset one by one, as DVC would. Speed and
+memory do not depend on the weights' values. Scores do: those of such a run mean nothing.
 
     python -m benchmarks.flickr8k_full_size --data flickr8k --tokenizer gpt2-tokenizer     for one GPU
     python -m benchmarks.flickr8k_full_size --images 64 --epochs 1                         to try it on 2 cores
 
 `--data` is a folder with Flickr8k in either of its layouts; without it, scenes of 224 pixels take its place.
-`--tokenizer` is a folder with GPT-2's vocab.json and merges.txt; without it, a small one is trained on English words,
-and captions have a few more tokens.
+`--tokenizer` is a folder with GPT-2's vocab.json and merges.txt; without it, a small one is trained on
+English words, and captions have a few more tokens.
 
-Measured: 64 photographs, one epoch, no fine-tuning, on 2 busy cores: 203 s, 4.3 GB at most (train_clipcap, 34 s).
-Nothing has been measured on a GPU yet.
+Measured: 64 photographs, one epoch, no fine-tuning, on 2 busy cores: 203 s, 4.3 GB at most (train_clipcap, 34
+s). Nothing has been measured on a GPU yet.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from commands import preset as presets
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("prepare", "finetune_vgg16", "finetune_clip", "extract_vgg16", "extract_clip", "train_lstm", "train_clipcap",
           "generate lstm", "generate clipcap", "filter_paraphrases", "evaluate")  # fmt: skip
-# Runs a stage as `python -m` does, and leaves its peak of GPU memory in a file.
+# Runs a stage as `python -m` does, and writes its peak GPU memory to a file.
 RUN = """
 import runpy, sys
 target, module = sys.argv[1:3]
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def prepare(work: Path, preset: str, changes: dict[str, dict], tokenizer: Path | None) -> None:
-    """A project folder with a preset's params.yaml, its weights replaced by random ones of the same format."""
+    """A project folder with a preset's params.yaml and random weights of the same format."""
     work.mkdir(parents=True, exist_ok=True)
     weights = work.resolve() / "weights"
     weights.mkdir(exist_ok=True)
@@ -93,11 +93,11 @@ def prepare(work: Path, preset: str, changes: dict[str, dict], tokenizer: Path |
     for group in (ours, changes):
         for name, settings in group.items():
             values[name] |= settings
-    params.write_text(json.dumps(values, indent=2), encoding="utf-8")  # which is YAML, too
+    params.write_text(json.dumps(values, indent=2), encoding="utf-8")  # JSON is valid YAML
 
 
 def write_vgg16(path: Path) -> None:
-    """As torchvision's `vgg16-397923af.pth`: a state dict in torch's old format."""
+    """Writes a file like torchvision's `vgg16-397923af.pth`: a state dict in torch's old format."""
     from torchvision.models import vgg16
 
     torch.manual_seed(0)
@@ -105,7 +105,7 @@ def write_vgg16(path: Path) -> None:
 
 
 def write_clip(path: Path) -> None:
-    """As OpenAI's `ViT-B-32.pt`: a traced module in half precision."""
+    """Writes a file like OpenAI's `ViT-B-32.pt`: a traced module in half precision."""
     from models import clip
 
     torch.manual_seed(0)
@@ -115,7 +115,7 @@ def write_clip(path: Path) -> None:
 
 
 def write_gpt2(folder: Path, tokenizer: Path | None) -> None:
-    """As the hub's `gpt2`: config.json, model.safetensors, vocab.json, merges.txt."""
+    """Writes a folder like the hub's `gpt2`: config.json, model.safetensors, vocab.json, merges.txt."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     from captioning.decoders.vocabulary import train_bpe
@@ -135,7 +135,7 @@ def write_gpt2(folder: Path, tokenizer: Path | None) -> None:
 
 
 def run(work: Path, stage: str) -> dict:
-    """Runs a stage in its own process; its seconds, and its peaks of main and GPU memory in bytes."""
+    """Runs a stage in its own process. Returns its seconds, and its peak main and GPU memory in bytes."""
     name, *arguments = stage.split()
     target = work.resolve() / "gpu-memory"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}

@@ -1,13 +1,14 @@
-"""What a GPU makes of each path, beside the authors' loops on the same card, in one command of a few minutes.
+"""Speed of each path on a GPU, beside the authors' loops on the same card. Takes a few minutes.
 
     python -m benchmarks.gpu [--json FILE] [--only NAME ...] [--minutes 8] [--images 4096] [--workers 16]
-    python -m benchmarks.gpu --tiny               to see that it runs, on any machine
+    python -m benchmarks.gpu --tiny               a quick trial on any machine
 
-Full-size networks with random weights, bf16, no network. First that the numbers are right, then the rows of the table,
-the profile, and what these rates come to for Flickr8k and COCO (`benchmarks.gpu_rows`, `benchmarks.gpu_checks`). A row
-that fails says so, and the next one runs; when the minutes are over it ends with what there is. Of a training step the
-share of the device's peak (MFU) is that of its matrix products with weights; attention, under 2% of them, is not
-counted. `benchmarks.flickr8k_full_size` runs all stages for real.
+Uses full-size networks with random weights, bf16, and needs no network. It checks the numbers, then measures
+the rows, the profile, and projected times for Flickr8k and COCO (`benchmarks.gpu_rows`,
+`benchmarks.gpu_checks`). A row that fails is reported, and the next one runs. When the time is over, it
+writes the results so far. A training step's share of the device's peak (MFU) counts its matrix products with
+weights. Attention, under 2% of them, is not counted. `benchmarks.flickr8k_full_size` runs all stages
+themselves.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from captioning.core.errors import UserError, command
 from captioning.core.files import write_json
 from captioning.core.malloc import keep_freed_memory
 
-PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # FLOP/s of dense bf16 products, by NVIDIA's data sheets
+PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # FLOP/s, dense bf16, from NVIDIA's data sheets
 DATA_SETS = {"Flickr8k": (8_000, 6_000, 1_000), "COCO": (123_287, 113_287, 5_000)}  # images: all, training, test
 EPOCHS = {"finetune_clip": 5, "train_lstm": 14, "train_clipcap": 10}
 
-ROWS = {  # in the order of what one wants to know first
+ROWS = {  # the most important rows first
     "check-steps": gpu_checks.check_steps,
     "check-features": gpu_checks.check_features,
     "step-tuned": gpu_rows.step_tuned,
@@ -52,7 +53,7 @@ ROWS = {  # in the order of what one wants to know first
 
 
 class OutOfTime(BaseException):
-    """Not an Exception: no row may take it for its own failure."""
+    """Raised when the time is over. It is no Exception, so that no row catches it as its own failure."""
 
 
 @command
@@ -79,7 +80,7 @@ def main() -> None:
         found["plain_product"] = product_rate(device)
         print(f"{name}: a plain bf16 product reaches {found['plain_product'] / 1e12:.3g} TFLOP/s", flush=True)
     signal.signal(signal.SIGALRM, _out_of_time)
-    signal.setitimer(signal.ITIMER_REAL, 60 * asked.minutes - 5)  # 5 s to end in
+    signal.setitimer(signal.ITIMER_REAL, 60 * asked.minutes - 5)  # leaves 5 s to finish
     try:
         for row in asked.only:
             run(row, scale, found)
@@ -103,7 +104,7 @@ def _out_of_time(number: int, frame: Any) -> None:
 
 
 def run(name: str, scale: Scale, found: dict[str, Any]) -> None:
-    """Runs a row and enters its lines; what goes wrong is told and entered, too."""
+    """Runs a row and records its lines. Failures are printed and recorded, too."""
     start, lines = time.monotonic(), found["rows"].setdefault(name, [])
     try:
         for line in ROWS[name](scale):
@@ -124,7 +125,7 @@ def product_rate(device: torch.device, size: int = 8192) -> float:
 
 
 def projected(rows: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
-    """Seconds of each part of a run, without starts, dev scores and evaluation; nothing where a row is not there."""
+    """Seconds for each part of a run, without start-up, dev scores and evaluation. Empty if a row is absent."""
 
     def figure(name: str, key: str) -> float:
         return next(line["figures"][key] for line in rows[name] if key in (line["figures"] or {}))
@@ -150,7 +151,7 @@ def projected(rows: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """The table for the README, from what the JSON holds."""
+    """The README's table, from the JSON file's contents."""
     table = ["| path | the authors' loop | ours | goal |", "| --- | --- | --- | --- |"]
     for lines in found["rows"].values():
         table += [f"| {line['path']} | {line['published']} | {line['ours']} | {line['goal']} |" for line in lines]

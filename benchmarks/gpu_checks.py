@@ -1,6 +1,6 @@
-"""What `benchmarks.gpu` looks at beside times: whether the numbers are right, and where a step's time goes.
+"""The checks of `benchmarks.gpu`: whether the numbers are right, and where a step's time goes.
 
-Rows as in `benchmarks.gpu_rows`; a check that fails has an exclamation mark in its line.
+Rows are as in `benchmarks.gpu_rows`. The line of a failed check has an exclamation mark.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from captioning.features.encode import encode
 from captioning.features.encoders import load_clip, load_vgg16
 from captioning.features.pixels import ImageFiles, pixel_batches
 
-SAME_STEPS = 0.999  # least cosine between what two ways to take the same steps did to the weights
-LOADED = 0.999  # least cosine between features of a GPU's own decoder and a processor's
+SAME_STEPS = 0.999  # least cosine between the weight changes of two ways to run the same steps
+LOADED = 0.999  # least cosine between features from a GPU's JPEG decoder and a processor's
 CPU = torch.device("cpu")
 
 
 def check_steps(scale: Scale) -> Iterator[Row]:
-    """Without dropout: loss and gradient against the authors', and steps as stages take them against eager ones."""
+    """Compares loss and gradient with the authors', and the stages' steps with eager steps. No dropout."""
     images, count = 2 if scale.tiny else 8, 60 if scale.tiny else 200
     index = np.arange(images)
     features, captions = networks.features(count, networks.CLIP_SIZE), material.tokens(material.gpt2_text(), count)
@@ -59,7 +59,10 @@ def check_steps(scale: Scale) -> Iterator[Row]:
 
 
 def check_features(scale: Scale) -> Iterator[Row]:
-    """Features by this device's own way against those of the processor's, in float32; and places in a batch."""
+    """Compares this device's features with the processor's in float32.
+
+    It also checks whether an image's features depend on its place in the batch.
+    """
     with files(scale, 6 if scale.tiny else 64) as sizes:
         for kind, load in (("vgg16", load_vgg16), ("clip", load_clip)):
             with extraction.checkpoint(sizes | {"kind": kind}) as folder:
@@ -81,7 +84,7 @@ def check_features(scale: Scale) -> Iterator[Row]:
 
 
 def profile(scale: Scale) -> Iterator[Row]:
-    """Ten steps of tuned ClipCap: the ten kernels that take longest, and the share of time in which none runs."""
+    """Ten steps of tuned ClipCap: the ten slowest kernels, and the share of time in which no kernel runs."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as watch
 

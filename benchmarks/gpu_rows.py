@@ -1,7 +1,7 @@
-"""The rows of `benchmarks.gpu`: what each path takes on this device, beside the authors' loop where there is one.
+"""The rows of `benchmarks.gpu`: each path's time on this device, beside the authors' loop if there is one.
 
-A row is a function of a `Scale` that returns the cells of its table lines and the figures behind them. Steps come from
-`steps_of`, the one place that knows how a step is made.
+A row is a function of a `Scale` that returns the cells of its table lines and the figures behind them. Steps
+come from `steps_of`, the only place that builds a step.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from models.packing import Trees
 
 @dataclass(frozen=True)
 class Scale:
-    """What is measured at: full-size networks on a GPU, or tiny ones on anything.
+    """The size of the measurement: full-size networks on a GPU, or tiny ones on any device.
 
     Attributes:
-        peak: FLOP/s of dense bf16 products by the data sheet; None where not known.
-        images: files to extract features from.
+        peak: FLOP/s of dense bf16 products from the data sheet; None if unknown.
+        images: number of files for feature extraction.
     """
 
     tiny: bool
@@ -63,7 +63,7 @@ class Scale:
 
 @dataclass
 class Row:
-    """A line of the table; `figures` are seconds, rates and bytes under names of their own."""
+    """A line of the table. `figures` are seconds, rates and bytes, by name."""
 
     path: str
     ours: str
@@ -73,7 +73,7 @@ class Row:
 
 
 def seconds_of(work: Callable[[], Any], times: int) -> float:
-    """Mean of `times` calls, after three that warm up, or one where there is no GPU."""
+    """Mean seconds of `times` calls, after three warm-up calls. One call without a GPU."""
     for _ in range(3 if torch.cuda.is_available() else 1):
         work()
     synchronize()
@@ -85,7 +85,7 @@ def seconds_of(work: Callable[[], Any], times: int) -> float:
 
 
 def memory() -> int:
-    """Peak of GPU memory since the last call, bytes."""
+    """Peak GPU memory since the last call, in bytes."""
     if not torch.cuda.is_available():
         return 0
     peak = torch.cuda.max_memory_allocated()
@@ -98,12 +98,12 @@ def memory() -> int:
 
 
 def steps_of(model: nn.Module, batches: CaptionBatches, dtype: torch.dtype) -> Callable[[np.ndarray], None]:
-    """A whole training step on the images at some positions, as stages do it: on a GPU recorded and replayed."""
+    """A function that runs a training step on given images, as stages do. On a GPU it replays a recording."""
     return _steps(recorded_step if batches.device.type == "cuda" else training_step, model, batches, dtype)
 
 
 def eager_steps_of(model: nn.Module, batches: CaptionBatches, dtype: torch.dtype) -> Callable[[np.ndarray], None]:
-    """The same, operation by operation."""
+    """The same, without a recording: one operation after the other."""
     return _steps(training_step, model, batches, dtype)
 
 
@@ -153,7 +153,7 @@ def _clipcap_step(scale: Scale, mapping: str, prefix: int, freeze: bool, goal: s
 
 
 def _published_step(scale: Scale, mapping: str, prefix: int, freeze: bool, images: int) -> float:
-    """Seconds a step of the authors' loop in fp32, with their own loader, on as many captions."""
+    """Seconds for a step of the authors' fp32 loop, with their own loader and equally many captions."""
     count = 60 if scale.tiny else 2000
     captions, features = material.tokens(material.gpt2_text(), count), networks.features(count, networks.CLIP_SIZE)
     model = published.as_published(clipcap(scale, mapping, prefix, freeze))
@@ -167,7 +167,7 @@ def _published_step(scale: Scale, mapping: str, prefix: int, freeze: bool, image
 
 
 def stage_seconds(scale: Scale, name: str, model: nn.Module, data: CaptionBatches) -> float:
-    """Seconds a step in the loop that stages run, in its second epoch: from the first batch asked for to the scores."""
+    """Seconds a step in the stages' own loop, over its second epoch: from the first batch to the scores."""
     marks: list[float] = []
 
     def mark() -> None:
@@ -193,7 +193,7 @@ def stage_seconds(scale: Scale, name: str, model: nn.Module, data: CaptionBatche
 
 
 def step_by_images(scale: Scale) -> Iterator[Row]:
-    """The tuned step by images: share of the device's peak that products with weights make up."""
+    """The tuned step by number of images, with its MFU (only matrix products with weights count)."""
     count = 60 if scale.tiny else 2000
     model = clipcap(scale, "mlp", 10, False)
     for images in (2, 4) if scale.tiny else (8, 16, 32, 64, 128, 256):
@@ -210,7 +210,7 @@ def step_by_images(scale: Scale) -> Iterator[Row]:
 
 
 def flops_of(model: ClipCap, captions: Tensor) -> float:
-    """Of a step's matrix products with weights: 2 a weight and row forward, 2 for inputs' gradients, 2 for weights'."""
+    """FLOPs of a step's products with weights. Per weight and row: 2 forward, 2 for each of two gradients."""
     trees, gpt, prefix = Trees(captions.cpu().numpy(), 0), model.gpt, model.config.prefix_len
     images, nodes = len(captions), int(trees.node_counts.sum())
     each = 4 if model.config.freeze_gpt2 else 6
@@ -252,7 +252,7 @@ def step_lstm(scale: Scale) -> Iterator[Row]:
 
 
 def step_self_critical(scale: Scale) -> Iterator[Row]:
-    """The loss of the second phase and its gradient; random weights end no caption, so that all are 40 tokens long."""
+    """The second phase's loss and gradient. Random weights never end a caption, so all have 40 tokens."""
     text, captions = _words(scale)
     images = 2 if scale.tiny else 16
     model = networks.lstm(text.size, scale.tiny).to(scale.device).train()
@@ -271,7 +271,7 @@ def step_self_critical(scale: Scale) -> Iterator[Row]:
 
 
 def step_clip(scale: Scale) -> Iterator[Row]:
-    """Fine-tuning on pairs in memory; the text tower has its full size, too."""
+    """CLIP fine-tuning on pairs in memory, with a full-size text tower."""
     pairs = 4 if scale.tiny else 256
     side, layers, width = (64, 2, 64) if scale.tiny else (224, 12, 768)
     text_width, text_layers = (64, 1) if scale.tiny else (512, 12)
@@ -299,7 +299,7 @@ def step_clip(scale: Scale) -> Iterator[Row]:
 
 
 def captions(scale: Scale) -> Iterator[Row]:
-    """Beam search in float32, as stage generate has it, in batches of 256 images; the authors' on two of them."""
+    """Beam search in float32, as in stage generate, in batches of 256 images. The authors' runs on two."""
     images, tokens = (4, 4) if scale.tiny else (256, 20)
     model = clipcap(scale, "mlp", 10, False).eval()
     features = networks.features(images, networks.CLIP_SIZE).to(scale.device)
@@ -316,7 +316,10 @@ def captions(scale: Scale) -> Iterator[Row]:
 
 @contextlib.contextmanager
 def files(scale: Scale, count: int) -> Iterator[dict[str, Any]]:
-    """Photographs under names of their own: equal files are computed once, but bytes after a JPEG's end tell them."""
+    """Photographs under different names.
+
+    Each file ends with different bytes after the JPEG's end, because extraction computes equal files only once.
+    """
     with tempfile.TemporaryDirectory() as folder:
         sources = [Path(path).read_bytes() for path in material.photographs(count, Path(folder))]
         paths = [Path(folder) / f"copy{i}.jpg" for i in range(count)]
@@ -357,7 +360,7 @@ def _extract(scale: Scale, kind: str) -> Iterator[Row]:
 
 
 def decoded(scale: Scale, listed: ImageFiles, batch_size: int, workers: int) -> Iterator[Tensor]:
-    """Batches of pixels as the device gets them; tiny, torchvision's decoder stands in for engines."""
+    """Batches of pixels as the device gets them. Tiny runs use torchvision's decoder instead of engines."""
     if decoding(scale.device) or scale.tiny:
         return batches_on(scale.device, listed, batch_size, workers)
     return pixel_batches(listed, batch_size, workers)

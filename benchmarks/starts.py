@@ -1,4 +1,4 @@
-"""What starts cost: seconds of CPU time until a stage or a command has imported all that it needs before it works.
+"""Start-up cost: seconds of CPU time until a stage or a command has imported what it needs.
 
 python -m benchmarks.starts                 # every stage and command, beside `import torch`
 python -m benchmarks.starts stages.report   # some of them
@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ROUNDS = 3  # the fastest of which counts
+ROUNDS = 3  # runs; the fastest one counts
 
 
 def seconds(module: str) -> float:
-    """CPU time, user and system, of a new Python that imports a module."""
+    """Seconds of CPU time, user and system, of a new Python process that imports a module."""
     found = []
     for _ in range(ROUNDS):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,1 +1,1 @@
-"""What people type besides DVC's own commands; each is run as `python -m commands.NAME`."""
+"""Commands for users, besides DVC's own. Run each as `python -m commands.NAME`."""

@@ -1,14 +1,15 @@
-"""Two runs on the same images, tested in pairs: is a difference in the scores more than noise?
+"""Tests two runs on the same images: is a difference in the scores more than noise?
 
     python -m commands.compare main workspace              # revisions: branches, tags, commits, or the workspace
     python -m commands.compare fixed-cider exp-b --captioner clipcap
 
     python -m commands.compare a1 a2 a3 -- b1 b2 b3        # two settings, each trained with several seeds
 
-Any two revisions or experiments that DVC knows (`dvc exp show` lists them) whose stage evaluate has run; nothing is run
-or checked out, and the settings that differ are named. What the intervals cover is the choice of test images, not the
-luck of a training's seed: to tell a setting from luck, train both with several seeds and give both sets, `--` between.
-Processors round differently and so train different models: of scores that another kind of machine made this says so.
+Compares revisions or experiments that DVC knows (`dvc exp show` lists them) and whose stage evaluate has run.
+Nothing is run or checked out. The output names the settings that differ. The intervals cover the choice of
+test images, not the training seed. To test a setting, train both variants with several seeds and name both
+sets, with `--` between them. Processors round differently and so train different models. If kinds of machine
+differ, the output has a warning.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from captioning.metrics.coco import METRICS, TITLES, Scores
 
 WORKSPACE = "workspace"
 BASELINE = "git commit -m baseline metrics.json dvc.lock params.yaml"
-ENOUGH = 0.05  # of the p of CIDEr, beside an interval that leaves out 0
+ENOUGH = 0.05  # threshold for CIDEr's p; the interval must also exclude 0
 
 
 def read(revision: str, root: Path = Path(".")) -> Saved:
-    """The scores of a revision, an experiment or the workspace."""
+    """Reads the scores of a revision, an experiment or the workspace."""
     if revision == WORKSPACE:
         path = root / PER_IMAGE
         if not path.exists():
@@ -64,7 +65,7 @@ def read(revision: str, root: Path = Path(".")) -> Saved:
 
 
 def differing(names: Sequence[str], root: Path = Path(".")) -> dict[str, tuple[Any, Any]] | None:
-    """{dotted key: its two values} of the settings that differ, or None where a params.yaml cannot be read."""
+    """{dotted key: its two values} of the settings that differ, or None if a params.yaml cannot be read."""
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
     from dvc.scm import SCMError
@@ -90,7 +91,7 @@ def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def comparable(a: Saved, b: Saved, names: Sequence[str]) -> None:
-    """Raises UserError unless both were scored on the same images against the same references."""
+    """Raises UserError unless both runs were scored on the same images against the same references."""
     ids = [next(iter(run.scores.values())).ids for run in (a, b)]
     if ids[0] != ids[1]:
         raise UserError(
@@ -102,7 +103,7 @@ def comparable(a: Saved, b: Saved, names: Sequence[str]) -> None:
 
 
 def table(names: Sequence[str], a: Scores, b: Scores, found: dict[str, Comparison], count: int, seed: int) -> list[str]:
-    """Lines of at most 100 columns: one a metric, b - a."""
+    """Lines of at most 100 columns, one for each metric: b - a."""
     short = [name if len(name) <= 19 else name[:18] + "…" for name in names]
     lines = [f"{'':<8} {short[0]:>19} {short[1]:>19}  difference         95%             p  effect  wins"]
     low_high = [{name: interval(values) for name, values in bootstrap(one, count, seed).items()} for one in (a, b)]
@@ -120,7 +121,7 @@ def table(names: Sequence[str], a: Scores, b: Scores, found: dict[str, Compariso
 
 
 def verdict(names: Sequence[str], captioner: str, one: Comparison, changed: Collection[str] | None = None) -> str:
-    """What the test of CIDEr allows to say, where `changed` are the settings that differ."""
+    """The conclusion from CIDEr's test. `changed` are the settings that differ."""
     if one.low <= 0 <= one.high or one.p > ENOUGH:
         return f"{captioner}: no difference in CIDEr that the choice of test images would not explain"
     better, worse = (names[1], names[0]) if one.difference > 0 else (names[0], names[1])
@@ -131,7 +132,7 @@ def verdict(names: Sequence[str], captioner: str, one: Comparison, changed: Coll
 
 
 def of_machines(runs: Sequence[Saved], names: Sequence[str]) -> list[str]:
-    """A warning where the runs were scored on several kinds of machine, which is part of every difference."""
+    """A warning if the runs were scored on different kinds of machine, which affects every difference."""
     kinds: dict[str, list[str]] = {}
     for name, run in zip(names, runs, strict=True):
         kinds.setdefault(run.machine or "a machine that is not on record", []).append(name)
@@ -143,7 +144,7 @@ def of_machines(runs: Sequence[Saved], names: Sequence[str]) -> list[str]:
 
 
 def seeds_alone(side: Sequence[str]) -> None:
-    """Raises UserError unless the runs of one setting differ in their seed, and in nothing else."""
+    """Raises UserError unless the runs of one setting differ only in their seed."""
     for n, one in enumerate(side):
         for other in side[n + 1 :]:
             changed = differing((one, other))
@@ -155,7 +156,7 @@ def seeds_alone(side: Sequence[str]) -> None:
 
 
 def settings_lines(captioner: str, found: dict[str, Settings]) -> list[str]:
-    """A table of two settings, b - a, and what may be said of them."""
+    """A table of two settings, b - a, and the conclusion."""
     lines = [captioner, f"{'':<8} {'mean of a':>9} {'mean of b':>9}  difference  95% over images and seeds"]
     for metric in METRICS:
         one = found[metric]
@@ -170,7 +171,7 @@ def settings_lines(captioner: str, found: dict[str, Settings]) -> list[str]:
 
 
 def of_settings(sides: Sequence[Sequence[str]], given: argparse.Namespace) -> None:
-    """Compares two settings, each by runs of several seeds."""
+    """Compares two settings, each with runs of several seeds."""
     if min(map(len, sides)) < 2:
         raise UserError("a setting needs two runs or more on each side of `--`; three or more tell far more than two")
     for side in sides:
@@ -198,7 +199,7 @@ def of_settings(sides: Sequence[Sequence[str]], given: argparse.Namespace) -> No
 
 
 def captioners(runs: Sequence[Saved], wanted: str | None) -> list[str]:
-    """The captioners that all runs scored, or the one that is wanted."""
+    """The captioners that all runs scored, or only the requested one."""
     common = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
     chosen = common if wanted is None else [name for name in common if name == wanted]
     if not chosen:
@@ -207,7 +208,7 @@ def captioners(runs: Sequence[Saved], wanted: str | None) -> list[str]:
 
 
 def as_json(found: dict[str, dict], warnings: list[str]) -> str:
-    if warnings:  # JSON goes to standard output, and stays what a program expects
+    if warnings:  # standard output stays pure JSON
         print("\n".join(warnings), file=sys.stderr)
     return json.dumps({name: {key: asdict(one) for key, one in of.items()} for name, of in found.items()}, indent=2)
 

@@ -1,8 +1,9 @@
-"""Writes a captioner as one folder to give away, which needs nothing of the project it was trained in:
+"""Writes a captioner as one folder that works without the project it was trained in:
 
 python -m commands.export clipcap FOLDER [--half] [--push USER/NAME]
 
-`load_captioner(FOLDER)` and `python -m app --model FOLDER` take it on any machine; `app/folder.py` says what is in it.
+`load_captioner(FOLDER)` and `python -m app --model FOLDER` read it on any machine. `app/folder.py` lists its
+contents.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from captioning.features.initial import initial_clip
 from captioning.weights.checkpoint import CONFIG, WEIGHTS
 from captioning.weights.state_dict import read_state_dict
 
-USED = {"clip": "visual."}  # the names of the weights that captioning needs: CLIP's text tower is left out
+USED = {"clip": "visual."}  # prefixes of the weights that captioning needs, without CLIP's text tower
 USE = """
 ## Use
 
@@ -54,14 +55,14 @@ SHARED = "`{file}` has the captions of {count:,} training images, by which the b
 
 
 def export(source: Path, folder: Path, half: bool = False, name: str = "") -> None:
-    """Writes the captioner in a checkpoint's folder, with its encoder and, where it is on, consensus' table.
+    """Writes a checkpoint's captioner with its encoder and, if consensus is on, its consensus table.
 
     Args:
-        half: weights in half the space; captions may then differ.
-        name: by which the card says that it is loaded.
+        half: store weights in half the space; captions may then differ.
+        name: the name for loading it, shown in the card.
 
     Raises:
-        UserError: `folder` is there already, or the captioner cannot be used itself.
+        UserError: `folder` exists and is not empty, or the captioner itself cannot be used.
     """
     with new(folder) as written:
         captioner = Captioner(source)
@@ -94,10 +95,10 @@ def export(source: Path, folder: Path, half: bool = False, name: str = "") -> No
 
 
 def export_published(source: Path, folder: Path, clip: str, gpt2: str, half: bool = False, name: str = "") -> None:
-    """As `export`, of one of the files that ClipCap's authors publish (`captioning.decoders.clipcap`).
+    """Like `export`, for a file that ClipCap's authors publish (`captioning.decoders.clipcap`).
 
     Args:
-        clip, gpt2: the networks that it was trained with, as clip.weights and model.gpt2 name them.
+        clip, gpt2: the networks that it was trained with, written as in clip.weights and model.gpt2.
     """
     values = schema.load().model_dump()
     values["clip"]["weights"] = clip
@@ -112,12 +113,12 @@ def export_published(source: Path, folder: Path, clip: str, gpt2: str, half: boo
         features = feature_identity(load_encoder(checkpoints / "clip", made).attributes)
         decoder = initial_clipcap(settings, model.text_projection.shape[1], features)
         save_decoder(checkpoints / "clipcap", decoder)
-        write_json(checkpoints.parent / "params.yaml", values)  # JSON is YAML; says how captions are searched for
+        write_json(checkpoints.parent / "params.yaml", values)  # JSON is valid YAML
         export(checkpoints / "clipcap", folder, half, name)
 
 
 def copy_weights(source: Path, target: Path, half: bool, used: str = "") -> None:
-    """A checkpoint's weights whose names begin with `used`."""
+    """Copies a checkpoint's weights whose names begin with `used`."""
     with safe_open(source / WEIGHTS, "pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys() if name.startswith(used)}  # noqa: SIM118
     weights = {name: _half(name, one) if half else one for name, one in weights.items()}
@@ -132,7 +133,7 @@ def _half(name: str, weights: Tensor) -> Tensor:
 
 
 def card(source: Path, captioner: Captioner) -> str:
-    """The card of stage `cards` where it is of these weights, or that which lies beside them."""
+    """The card of stage `cards` if it describes these weights, else the card beside them."""
     whole = paths.CARDS / f"{captioner.decoder.kind}.md"
     if whole.is_file() and sha256_of(source / WEIGHTS) in (text := whole.read_text(encoding="utf-8")):
         return text
@@ -142,7 +143,7 @@ def card(source: Path, captioner: Captioner) -> str:
 
 @contextmanager
 def new(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which takes the place of `folder` when the block ends without an error."""
+    """A folder to write into. It replaces `folder` if the block ends without an error."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"{folder} is there already: name another folder, or remove it")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -154,9 +155,9 @@ def new(folder: Path) -> Iterator[Path]:
 
 
 def push(folder: Path, repository: str, sure: bool) -> None:
-    """Uploads an exported folder to the Hugging Face hub. Asks first where captions of training images are in it.
+    """Uploads an exported folder to the Hugging Face hub. Asks first if it has captions of training images.
 
-    Raises UserError where the answer is not yes, or the hub does not take it.
+    Raises UserError if the answer is not yes, or if the hub refuses the upload.
     """
     if (folder / CAPTIONS).is_file() and not sure:
         count = len(json.loads((folder / CAPTIONS).read_text(encoding="utf-8")))
@@ -175,7 +176,7 @@ def push(folder: Path, repository: str, sure: bool) -> None:
         told = api.upload_folder(
             repo_id=repository, folder_path=folder, commit_message="A captioner", delete_patterns=[TABLE, CAPTIONS]
         )
-    except Exception as error:  # of the hub, of its network library, of the system
+    except Exception as error:  # errors of the hub, of its network library, of the system
         raise UserError(
             f"{folder} cannot be uploaded to {repository}: {in_a_line(error)}; `hf auth login` says who you are"
         ) from None

@@ -1,7 +1,7 @@
-"""`make fetch`: gets what params.yaml names and the project does not contain, and lists what is there.
+"""`make fetch`: downloads what params.yaml names and the project lacks, and lists what is there.
 
-The first stage does the same before any other work. This command shows what is missing, and prepares machines
-whose jobs have no network: copy the listed files to the listed places.
+The first stage does the same before any other work. Use this command to see what is missing, or to prepare
+machines without a network: copy the listed files to the listed places.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="look only, and fail when something is missing")
     only_look = parser.parse_args().list
     settings = schema.load()
-    for key, path in located(settings.data).items():  # before gigabytes of weights
+    for key, path in located(settings.data).items():  # checks this before downloading gigabytes of weights
         print(f"{'there':8}{key}: {path}")
     wanted = needed(settings)
     if not wanted:

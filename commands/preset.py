@@ -1,8 +1,8 @@
-"""`python -m commands.preset NAME`: rewrites params.yaml for another data set, its comments kept.
+"""`python -m commands.preset NAME`: rewrites params.yaml for another data set and keeps its comments.
 
 A preset is an overlay and changes only the keys that it names. `scenes` is applied first. It names every key
-that any other preset names, so no value of an earlier preset is left. A setting that no preset names stays as
-you set it.
+that any other preset names, so no value of an earlier preset remains. Settings that no preset names do not
+change.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def names(folder: Path) -> list[str]:
 
 
 def apply(name: str, params: Path = Path("params.yaml"), folder: Path = Path("presets")) -> list[str]:
-    """Writes the preset into `params` and returns the dotted keys whose value changed."""
+    """Writes the preset into `params`. Returns the dotted keys whose value changed."""
     if name not in names(folder):
         near = difflib.get_close_matches(name, names(folder), 1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names(folder))}"
@@ -33,7 +33,7 @@ def apply(name: str, params: Path = Path("params.yaml"), folder: Path = Path("pr
     yaml = YAML()  # keeps comments and order
     yaml.preserve_quotes, yaml.width = True, 120
     yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
-    settings.read_yaml(params)  # stops here with a sentence if the file is not YAML
+    settings.read_yaml(params)  # raises UserError if the file is not YAML
     values = yaml.load(params.read_text(encoding="utf-8"))
     changed: dict[str, tuple] = {}
     for overlay in dict.fromkeys([BASE, name]):
@@ -51,7 +51,7 @@ def _lay(values: dict, overlay: dict, prefix: str, changed: dict[str, tuple]) ->
         else:
             before = changed.get(prefix + key, (values.get(key),))[0]
             changed[prefix + key] = (before, value)
-            if key not in values or values[key] != value:  # what stays keeps its spelling
+            if key not in values or values[key] != value:  # an unchanged value keeps its spelling
                 values[key] = value
 
 

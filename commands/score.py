@@ -1,4 +1,4 @@
-"""Scores anybody's captions with BLEU-1..4, METEOR, ROUGE-L and CIDEr, on coco-caption's scales:
+"""Scores any captions with BLEU-1..4, METEOR, ROUGE-L and CIDEr, on coco-caption's scales:
 
 python -m commands.score REFERENCES.json CANDIDATES.json [--per-image OUT.csv]
 """

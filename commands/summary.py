@@ -1,7 +1,7 @@
-"""`python -m commands.summary`: a run's outcome in a few lines. `make repro` ends with it.
+"""`python -m commands.summary`: a run's results in a few lines. `make repro` ends with it.
 
-It prints the scores of both captioners beside people's, whether their difference is more than chance, and
-what to open. It warns if the scores in git's HEAD are another machine's: `dvc metrics diff` and `dvc exp
+Prints the scores of both captioners and of people, whether the captioners' difference is more than chance,
+and what to open. Warns if the scores in git's HEAD come from another machine: `dvc metrics diff` and `dvc exp
 show` compare with HEAD, and another machine's rounding trains other models.
 """
 
@@ -22,7 +22,7 @@ ROWS = {"humans": "people", "lstm": "LSTM", "clipcap": "ClipCap"}
 
 
 def scores() -> list[str]:
-    """People's scores and both captioners', and their difference in CIDEr: five lines."""
+    """Five lines: people's scores, both captioners' scores, and their difference in CIDEr."""
     found = read_json(SCORES, "`dvc repro` writes it, `dvc checkout` restores it")
     lines = [f"{found['images']} {found['split']} images".ljust(20) + "".join(f"{TITLES[key]:>9}" for key in SHOWN)]
     for name, title in ROWS.items():
@@ -35,7 +35,7 @@ def scores() -> list[str]:
 
 
 def foreign() -> list[str]:
-    """A warning where the scores in HEAD are of another kind of machine, or of a run that is not here."""
+    """A warning if the scores in HEAD come from another kind of machine, or from a run that is not here."""
     try:
         if read("HEAD").machine == machine():
             return []
@@ -49,7 +49,7 @@ def foreign() -> list[str]:
 
 
 def changed() -> list[str]:
-    """How to keep or leave a run that HEAD does not have."""
+    """How to keep or discard a run that HEAD does not have."""
     if not _git("diff", "--quiet", "HEAD", "--", "metrics.json", "dvc.lock", "params.yaml"):
         return []
     return [

@@ -1,12 +1,12 @@
-// Sends pictures, one after the other, and shows each with its captions; sends them anew when a setting changes.
+// Sends pictures one after the other and shows each with its captions. Sends them again when a setting changes.
 // Text enters the page as text, never as HTML.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
 const percent = (share) => `${Math.round(100 * share)}%`;
-let names = {}; // of the captioners
+let names = {}; // names of the captioners
 let cards = [];
-let seed = 0; // of what is drawn
+let seed = 0; // seed of drawn captions
 let working = false;
 
 /** el("p", {className: "note", onclick: f}, "text", otherElement, ...) */
@@ -28,7 +28,7 @@ async function asked(address, options) {
   return answer;
 }
 
-/** A picture on the page: `rows` are its captions, `stale` until they are what the settings ask for. */
+/** A picture on the page. `rows` are its captions; `stale` is true until they match the settings. */
 class Card {
   constructor(picture) {
     Object.assign(this, { picture, rows: [], stale: true });
@@ -73,7 +73,7 @@ class Card {
   }
 }
 
-/** A caption's words, each shaded by how improbable it was. */
+/** A caption's words; a less probable word has a darker shade. */
 function shaded({ caption, words }) {
   if (!words.length) return caption || "(nothing)";
   return words.flatMap(([text, sure]) => {
@@ -122,7 +122,7 @@ function drop(unwanted) {
   tell();
 }
 
-/** Asks anew for all captions. */
+/** Requests all captions again. */
 function redo() {
   if (!byId("ask").reportValidity()) return;
   for (const card of cards) {
@@ -132,7 +132,7 @@ function redo() {
   work();
 }
 
-/** Captions what is stale, the first first. */
+/** Captions the stale pictures in order. */
 async function work() {
   tell();
   if (working) return;
@@ -148,7 +148,7 @@ function tell() {
   byId("status").textContent = done === cards.length ? all : `${done} of ${all} captioned`;
 }
 
-/** What `python -m app --out` would write of all pictures. */
+/** The captions of all pictures, in the format of `python -m app --out`. */
 function table() {
   return cards.flatMap(({ picture, rows }) => rows.map(({ words, ...row }) => ({ file: picture.name, ...row })));
 }
@@ -165,7 +165,7 @@ function download(name, type, text) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** The pictures of what is dropped: its files, and all pictures in its folders. */
+/** The dropped pictures: files, and all pictures in dropped folders. */
 async function within(entry, top = true) {
   if (entry.isFile) {
     const file = await new Promise((found, failed) => entry.file(found, failed));
@@ -180,7 +180,7 @@ function watch() {
   const [field, zone] = [byId("pictures"), byId("drop")];
   field.addEventListener("change", () => {
     add([...field.files]);
-    field.value = ""; // the same picture may be asked about again
+    field.value = ""; // so that the same picture can be chosen again
   });
   for (const [event, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
     document.addEventListener(event, (dragged) => {
@@ -208,7 +208,7 @@ function watch() {
   showDrawn();
 }
 
-/** Buttons that add a test picture each. */
+/** Buttons, each of which adds a test picture. */
 async function offer(samples) {
   byId("samples").hidden = !samples.length;
   const fetched = await Promise.all(samples.map(async (name, i) => {

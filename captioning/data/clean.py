@@ -1,4 +1,4 @@
-"""Decides which captions and images are usable, by the same rules for every source. Lists the others with reasons.
+"""Decides which captions and images are usable, by the same rules for every source. Lists all others.
 
 A caption is folded to one line: the PTB tokenizer counts `\\r` and U+2028 as line ends, which would misalign
 all captions after it. A caption is dropped if it is empty, has no words, or is longer than data.max_words. An
@@ -155,7 +155,7 @@ def _drop_copies(items: list[Item], hashes: dict[str, str], dropped: list[Droppe
 
 
 def _check_shares(dropped: list[Dropped], reading: Reading, max_dropped: float) -> None:
-    """Raises UserError if too many images or captions are faulty. Captions of dropped images are not counted."""
+    """Raises UserError if too many images or captions are faulty. Dropped images' captions do not count."""
     faults = [entry for entry in dropped if entry.fault]
     images = {entry.image for entry in faults if entry.caption is None}
     captions = [entry for entry in faults if entry.caption is not None]

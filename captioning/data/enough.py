@@ -17,7 +17,7 @@ FEWEST_TO_TUNE = 1000  # `epochs: auto` fine-tunes only with at least so many tr
 TUNED_EPOCHS = {"scratch": 10, "pretrained": 5}  # the epochs of `auto` with enough images
 FEWEST = {"train": 300, "dev": 20, "test": 100}  # warn below so many images
 DEVIATION = 0.57  # standard deviation of an image's CIDEr on Flickr8k
-ENGLISH = {"the", "and", "with", "are", "his", "her", "their", "at"}  # over half of English captions contain one
+ENGLISH = {"the", "and", "with", "are", "his", "her", "their", "at"}  # in over half of English captions
 WITHOUT_BLANKS = {  # scripts, and the mean letters per word above which a text is not split into words
     re.compile("[\u3040-\u30ff\u3400-\u9fff]"): 4,  # Japanese, Chinese
     re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"): 9,  # Thai, Lao, Burmese, Khmer

@@ -39,7 +39,7 @@ def humans(references: Tokens) -> list[tuple[dict[str, list[str]], dict[str, str
 
 
 def with_one_fewer(references: Tokens, candidates: Mapping[str, str]) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """The candidates with one reference fewer, as in a fold of `humans`: image n loses its n-th (modulo) reference."""
+    """The candidates with one reference fewer, as in a fold of `humans`: image n loses its n-th (modulo)."""
     several = {i: list(texts) for i, texts in references.items() if len(texts) > 1}
     fewer = {}
     for n, (i, texts) in enumerate(several.items()):

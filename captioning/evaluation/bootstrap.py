@@ -1,4 +1,4 @@
-"""How certain a score is: bootstrap intervals over images, and a paired test of two captioners on the same images.
+"""How certain a score is: bootstrap intervals over images, and a paired test of two captioners on these.
 
 BLEU and METEOR of a corpus are not means over images but formulas of summed counts. So the images' counts are
 resampled, and each resample's score is computed from its sums (Koehn 2004). ROUGE-L is a mean over images. So
@@ -53,12 +53,12 @@ def image_statistics(scores: Scores) -> np.ndarray:
 
 
 def bleu_from_sums(sums: np.ndarray) -> np.ndarray:
-    """BLEU-1..4 as pycocoevalcap's BleuScorer computes it, smoothing constants included. (..., 10) -> (..., 4)"""
+    """BLEU-1..4 as pycocoevalcap's BleuScorer computes it, with its smoothing. (..., 10) -> (..., 4)"""
     small, tiny = 1e-9, 1e-15
     matched, guessed, length, reference = sums[..., :4], sums[..., 4:8], sums[..., 8:9], sums[..., 9:10]
     precision = np.cumprod((matched + tiny) / (guessed + small), axis=-1)  # (..., 4)
     ratio = (length + tiny) / (reference + small)
-    with np.errstate(over="ignore"):  # no words at all: 1 / ratio is huge, and exp(-huge) the 0 that it should be
+    with np.errstate(over="ignore"):  # no words at all: 1 / ratio is huge, and exp(-huge) is 0
         brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
     return precision ** (1 / np.arange(1, 5)) * brevity
 
@@ -102,7 +102,7 @@ def ratio(top: np.ndarray, under: np.ndarray, count: int, seed: int) -> dict[str
 
 
 def compare(a: Scores, b: Scores, count: int, seed: int) -> dict[str, Comparison]:
-    """Compares two captioners on the same images: difference, its interval, a permutation test and the effect size.
+    """Compares two captioners on the same images: difference, interval, permutation test and effect size.
 
     The test swaps the two captions of each image at random, `count` times. p is the share of swaps, the
     observed order included, that differ at least as much as the captioners do. Seven metrics are seven tests:
@@ -169,7 +169,7 @@ def compare_settings(a: Sequence[Scores], b: Sequence[Scores], count: int, seed:
 
 
 def _permutations(a: np.ndarray, b: np.ndarray, observed: dict, count: int, seed: int) -> dict[str, int]:
-    """The number of `count` random swaps in which each metric differs at least as much as observed. a, b: (N, 36)"""
+    """How many of `count` random swaps differ at least as much as observed, for each metric. a, b: (N, 36)"""
     generator, reached = np.random.default_rng(seed), dict.fromkeys(METRICS, 0)
     total = a.sum(axis=0) + b.sum(axis=0)
     for rows in _chunks(count, len(a)):

@@ -27,7 +27,7 @@ class Saved(NamedTuple):
 
 
 def machine() -> str:
-    """What decides this machine's rounding. Two runs of one setting on equal machines agree to the last digit."""
+    """What decides this machine's rounding. Equal machines give one setting equal runs, to the last digit."""
     import torch  # imported late: `--help` and argument errors need not wait for it
 
     if torch.cuda.is_available():
@@ -54,7 +54,7 @@ def save(path: Path, scores: Mapping[str, Scores], references: Mapping[str, list
 
 
 def load(content: bytes, origin: str) -> Saved:
-    """Reads a file that `save` wrote, from its bytes. Raises UserError, naming `origin`, if they are damaged."""
+    """Reads a file of `save` from its bytes. Raises UserError, naming `origin`, if they are damaged."""
     with opening(f"{origin}: {PER_IMAGE}", "a file of scores", "run `dvc repro` there"):
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -19,7 +19,7 @@ ALL = "all"
 
 
 def counts(captions: Mapping[str, str], facts: Mapping[str, dict]) -> np.ndarray:
-    """(N, categories, 4) an image: labels said, true labels among them, core facts, core facts that are named."""
+    """(N, categories, 4) counts: labels said, true labels among them, core facts, core facts named."""
     table = np.zeros((len(captions), len(CATEGORIES), 4))
     for row, (image, caption) in enumerate(captions.items()):
         said, true = mentioned(caption), true_of(facts[image])
@@ -33,7 +33,7 @@ def counts(captions: Mapping[str, str], facts: Mapping[str, dict]) -> np.ndarray
 
 
 def fact_scores(folds: Sequence[Mapping[str, str]], facts: Mapping[str, dict], count: int, seed: int) -> dict:
-    """{category or "all": {"precision": {value, low, high}, "recall": ...}}, folds of captions over the same images.
+    """{category or "all": {"precision": {value, low, high}, "recall": ...}} of folds over the same images.
 
     A category that no caption mentions has no precision. One that a full caption does not name (time) has no
     recall.

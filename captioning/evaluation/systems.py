@@ -1,4 +1,4 @@
-"""Scores everything that stage evaluate compares, with intervals: captioners, baselines, and their difference."""
+"""Scores what stage evaluate compares, with intervals: captioners, baselines, and their difference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FEWER = " (one reference fewer)"
 def jobs(
     data: Data, split: str, captions: Mapping[str, Mapping[str, str]], features: Mapping[str, Callable], seed: int
 ) -> dict[str, list[tuple[dict, dict]]]:
-    """The jobs to score: for each system a list of (references, candidates), several where folds are averaged.
+    """The jobs to score: a list of (references, candidates) for each system, several if folds are averaged.
 
     captions: {captioner: {image id: caption}} for all images of the split; features: {encoder: ids ->
     features}.

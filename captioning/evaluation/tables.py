@@ -115,7 +115,7 @@ def _colour(name: str) -> str:
 def write_more_plots(
     folder: Path, data: Data, split: str, said: Mapping[str, Mapping[str, str]], scores: Mapping[str, Scores]
 ) -> None:
-    """Writes caption lengths, scores by rarity of the content, and CLIP's retrieval before and after fine-tuning.
+    """Writes caption lengths, scores by rarity of content, and CLIP's retrieval before and after fine-tuning.
 
     said: {captioner: {image id: tokens}}.
     """

@@ -1,4 +1,4 @@
-"""How much captions differ from each other and from training captions; their lengths; how rare their content is."""
+"""How captions differ from each other and from training captions, their lengths, how rare their content is."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def averaged(folds: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def lengths(systems: Mapping[str, Sequence[str]]) -> list[dict[str, float]]:
-    """Rows {words, NAME: share of NAME's captions with that many words}, from the shortest caption to the longest."""
+    """Rows {words, NAME: share of NAME's captions with that many words}, from the shortest to the longest."""
     counts = {name: Counter(len(text.split()) for text in texts) for name, texts in systems.items()}
     every = sorted(set().union(*counts.values()))
     return [
@@ -73,7 +73,7 @@ def rarity(train: Tokens, references: Tokens) -> dict[str, int]:
 
 
 def by_rarity(rare: Mapping[str, int], scores: Mapping[str, Mapping[str, float]]) -> list[dict[str, float]]:
-    """Rows {training_images, images, NAME: mean score}, with images in bins of similar rarity, rarest first."""
+    """Rows {training_images, images, NAME: mean score}: images in bins of similar rarity, rarest first."""
     order = sorted(rare, key=lambda image: (rare[image], image))
     rows = []
     for part in np.array_split(np.arange(len(order)), min(BINS, len(order))):
@@ -108,7 +108,7 @@ def diversity(sets: Sets, train: Sets) -> dict[str, float]:
 
 
 def mutual_bleu(sets: Sets) -> float:
-    """BLEU-4 of each caption against the others of its image: a corpus score for each position, then the mean."""
+    """BLEU-4 of each caption against its image's others: a corpus score for each position, then the mean."""
     scores = []
     for place in range(max(map(len, sets.values()))):
         bleu = BleuScorer(n=4)

@@ -66,7 +66,7 @@ def collect(root: Path = Path(".")) -> dict[str, Any]:
 
 
 def images(root: Path, data: Data, split: str) -> list[dict[str, Any]]:
-    """One entry for each image: a small WebP, the references, and each captioner's caption with scores and details."""
+    """One entry for each image: a small WebP, the references, and each caption with scores and details."""
     paths = dict(zip(data.images["id"], data.images["path"], strict=True))
     said = {name: answers(root, name) for name in MODELS}
     result = []
@@ -93,7 +93,7 @@ def answers(root: Path, name: str) -> dict[str, dict[str, Any]]:
 
 
 def detailed(tokens: list[str], log_probs: list[float], ended: bool, **more: Any) -> dict[str, Any]:
-    """An image's entry in captions/NAME_details.json as words. `end` is the end token's probability, if it came."""
+    """An image's entry in captions/NAME_details.json as words. `end` is the end token's probability."""
     chances = [math.exp(log) for log in log_probs]
     return more | {
         "words": [(text, round(chance, 4), count) for text, chance, count in words(zip(tokens, chances, strict=False))],
@@ -143,7 +143,7 @@ def rows(path: Path, numbers: bool = True) -> list[dict[str, Any]]:
 
 
 def stages(root: Path) -> list[dict[str, Any]]:
-    """Every stage of dvc.yaml except the report: command, duration of its last run here, and its outputs' hashes."""
+    """Every stage of dvc.yaml except the report: command, duration of its last run here, output hashes."""
     defined, locked = _yaml(root / "dvc.yaml").get("stages", {}), _yaml(root / "dvc.lock").get("stages", {})
     result = []
     for name, stage in defined.items():

@@ -24,7 +24,7 @@ SCRIPTS = (
     "run.js",
     "main.js",
 )  # in order of loading
-ESCAPES = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}  # escapes that are valid in JSON strings and harmless in HTML
+ESCAPES = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}  # valid in JSON, harmless in HTML
 
 
 def render(data: dict[str, Any], page: Path = PAGE) -> str:

@@ -1,4 +1,4 @@
-// Charts as inline SVG, in the page's own colours, each with a text for those who cannot see it.
+// Charts as inline SVG in the page's colours, each with a text for screen readers.
 
 function ticks(low, high, wanted = 4) {
   const raw = (high - low || 1) / wanted, power = 10 ** Math.floor(Math.log10(raw));
@@ -10,7 +10,7 @@ function ticks(low, high, wanted = 4) {
 
 const tickText = (value) => String(Number(value.toPrecision(4)));
 
-/** Lines over numbers. series: [{name, label, points: [[x, y], ...]}]; names colour them, `show` writes y. */
+/** A line chart. series: [{name, label, points: [[x, y], ...]}]; names give colours, `show` formats y. */
 function lineChart({ title, x, y, series, from, dots, show = tickText }) {
   const width = 460, height = 250, left = 46, right = 14, top = 14, bottom = 40;
   const every = series.flatMap(({ points }) => points);
@@ -38,7 +38,7 @@ function lineChart({ title, x, y, series, from, dots, show = tickText }) {
     drawn), y, legend(series));
 }
 
-/** Bars beside each other over numbers. rows: [{[xKey]: n, name: share, ...}] */
+/** A grouped bar chart. rows: [{[xKey]: n, name: share, ...}] */
 function barChart({ title, x, y, rows, xKey, names, labels }) {
   const width = 460, height = 250, left = 46, right = 8, top = 14, bottom = 40;
   const most = Math.max(...rows.flatMap((row) => names.map((name) => row[name])), 1e-9);
@@ -60,7 +60,7 @@ function barChart({ title, x, y, rows, xKey, names, labels }) {
   return figure(title, shape, y, legend(names.map((name, i) => ({ name, label: labels[i] }))));
 }
 
-/** A dot with its interval a system, on one scale. rows: [{name, label, value, low, high}] */
+/** One dot with its interval for each system, on one scale. rows: [{name, label, value, low, high}] */
 function intervalChart({ title, rows, mark }) {
   const wide = Math.max(320, Math.min(980, document.documentElement.clientWidth - 72));
   const narrow = wide < 600, step = narrow ? 50 : 30, left = narrow ? 8 : 250, right = 64, top = 6, bottom = 28;

@@ -1,4 +1,4 @@
-// Building blocks. Text always enters the page as text: nothing here, or in the other scripts, parses HTML.
+// Building blocks. Text always enters the page as text: no script parses HTML.
 
 const REPORT = JSON.parse(document.getElementById("report-data").textContent);
 const NAMES = { clipcap: "ClipCap", lstm: "LSTM", humans: "People", most_common: "Most common caption",
@@ -24,7 +24,7 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** A table whose first column heads its rows. `columns`: [{title, hint?}], `rows`: [{cells: text or elements, ...}] */
+/** A table whose first column holds row headers. `columns`: [{title, hint?}], `rows`: [{cells: text or elements, ...}] */
 function table(caption, columns, rows, attributes) {
   const head = columns.map(({ title, hint }) => el("th", { scope: "col", title: hint }, title));
   const body = rows.map(({ cells, ...rest }) => el("tr", rest, cells.map((cell, i) =>
@@ -39,7 +39,7 @@ const WIDE = new ResizeObserver((seen) => {
   for (const { target } of seen) target.parentElement.classList.toggle("wide", target.scrollWidth > target.clientWidth + 1);
 });
 
-/** The same, folded under its caption, with notes beneath it. */
+/** The same table, folded under its caption, with notes below. */
 function folded(framed, ...notes) {
   const caption = framed.querySelector("caption");
   return el("details", { class: "folded" }, el("summary", {}, caption.textContent), framed, notes);
@@ -51,13 +51,13 @@ function nameOf(system) {
   return NAMES[system] || system;
 }
 
-const METRICS = Object.keys(REPORT.metrics).reverse(); // CIDEr, by which one decides, comes first
+const METRICS = Object.keys(REPORT.metrics).reverse(); // CIDEr, the main score, comes first
 
 const fixed = (value, digits = 3) => (value === undefined || value === null ? "–" : value.toFixed(digits));
 const signed = (value, digits = 3) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
 const percent = (value) => `${Math.round(100 * value)}%`;
 const between = (low, high, show = fixed) => `${show(low)} – ${show(high)}`;
-/** A score in its unit, with its 95% interval where it has one. */
+/** A score in its unit, with its 95% interval if it has one. */
 function scored(value, show = fixed) {
   if (value === undefined || value === null) return "–";
   return typeof value === "object" ? [show(value.value), el("small", {}, between(value.low, value.high, show))] : show(value);
@@ -80,20 +80,20 @@ function duration(seconds) {
   return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
 }
 
-/** A note of a stage as a sentence, what stands in backquotes as code. */
+/** A stage's note as a sentence; text in backquotes becomes code. */
 function sentence(note) {
   const whole = note.charAt(0).toUpperCase() + note.slice(1) + (/[.!?]$/u.test(note) ? "" : ".");
   return whole.split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part));
 }
 
-/** Sets the page's address without a new entry in the history. */
+/** Sets the page's address without a new history entry. */
 function address(hash) {
   try {
     history.replaceState(null, "", hash);
   } catch { /* some browsers do not let a file's page change its address */ }
 }
 
-/** A row of buttons of which one is pressed; arrow keys are not needed, Tab and Enter do. */
+/** A row of buttons, one of them pressed. Tab and Enter work; there are no arrow keys. */
 function choices(label, options, chosen, choose) {
   const buttons = options.map(([value, title]) => el("button", { type: "button", "aria-pressed": String(value === chosen),
     onclick: () => {

@@ -1,7 +1,7 @@
-// All images that were scored: searched, sorted, filtered; drawn a few at a time; one of them at a time in the viewer.
-// What is shown stands in the address (#gallery?words=dog&order=low, #image=ID), so that it can be kept and sent.
+// All scored images, with search, sorting and filters. Draws a few at a time. The viewer shows one image.
+// The address holds the current view (#gallery?words=dog&order=low, #image=ID), so that users can save and share it.
 
-const FIRST = 12, MORE = 48; // cards
+const FIRST = 12, MORE = 48; // numbers of cards
 const DEFAULTS = { words: "", where: "all", order: "data", metric: "cider", of: "clipcap", from: "", to: "", only: "" };
 const WHERE = { all: "captions and references", captions: "captions", references: "references" };
 const ONLY = {
@@ -71,7 +71,7 @@ class Gallery {
     return form;
   }
 
-  /** Shows what `state` asks for, and says so in the address. */
+  /** Shows the images that `state` selects, and updates the address. */
   set(state, remember = true) {
     this.state = { ...DEFAULTS, ...state };
     for (const [key, input] of Object.entries(this.inputs)) {
@@ -111,7 +111,7 @@ class Gallery {
     return kept;
   }
 
-  /** Where a caption, or a reference, has what is searched for. */
+  /** Where a caption or a reference matches the search. */
   inCaption(text) { return this.state.where === "references" ? [] : matches(text, this.patterns); }
   inReference(text) { return this.state.where === "captions" ? [] : matches(text, this.patterns); }
 
@@ -144,7 +144,7 @@ class Gallery {
         el("ul", {}, references.map(([text, found]) => el("li", {}, marked(text, found))))));
   }
 
-  /** #gallery?words=dog&order=low or #image=ID; other addresses leave the gallery as it is. */
+  /** Reads #gallery?words=dog&order=low or #image=ID; other addresses do not change the gallery. */
   readAddress() {
     const [section, query] = location.hash.slice(1).split("?");
     if (section.startsWith("image=")) {
@@ -162,7 +162,7 @@ class Gallery {
     let id = written;
     try {
       id = decodeURIComponent(written);
-    } catch { /* a % that is none of an address: as it is written */ }
+    } catch { /* not a valid % escape: keep the text unchanged */ }
     const place = () => this.shown.findIndex((image) => image.id === id);
     if (place() < 0) this.set({}, false);
     if (place() >= 0) return this.viewer.dialog.open && this.viewer.place === place() ? undefined : this.viewer.open(place());
@@ -181,7 +181,7 @@ function picture(image) {
     decoding: "async" });
 }
 
-/** A caption's words, each shaded by how improbable it was, with what is found in it marked; plain where not known. */
+/** A caption's words, shaded by improbability, with search matches marked. Plain if probabilities are unknown. */
 function shaded({ caption, words }, find) {
   if (!words || !words.length) return caption ? marked(caption, find(caption)) : "(nothing)";
   const found = find(words.map(([text]) => text).join(""));
@@ -194,7 +194,7 @@ function shaded({ caption, words }, find) {
   });
 }
 
-/** What the drawing contradicts. */
+/** The labels that the drawing contradicts. */
 function mistaken(wrong) {
   return wrong && wrong.length ? el("p", { class: "wrong" }, `Not in the picture: ${wrong.join(", ")}`) : null;
 }

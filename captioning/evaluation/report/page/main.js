@@ -1,4 +1,4 @@
-// Puts the page together; what is first seen is drawn first.
+// Builds the page, beginning with the part that is visible first.
 
 document.title = `${REPORT.source}: captioning report`;
 drawTop(document.getElementById("top"));

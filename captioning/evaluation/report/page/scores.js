@@ -1,5 +1,5 @@
-// The head of the page, and the scores: what was measured, and how sure that is. Scores have three decimals, shares are
-// percentages, everywhere.
+// The head of the page, and the scores with their intervals. Scores have three decimals everywhere, and shares are
+// percentages.
 
 const SYSTEMS = REPORT.scores.systems;
 const FEWER = " (one reference fewer)";
@@ -17,7 +17,7 @@ function drawTop(place) {
     glance());
 }
 
-/** What was measured, in one sentence that claims nothing beyond this run. */
+/** What was measured, in one sentence about this run only. */
 function headline() {
   const { difference } = REPORT.scores.clipcap_minus_lstm.cider;
   const seeds = REPORT.models.map((name) => Object.keys(REPORT.weights[name]).length);
@@ -27,7 +27,7 @@ function headline() {
   return `In this run, ${runs}, ClipCap's CIDEr is ${same ? "equal to" : `${size} ${difference > 0 ? "higher" : "lower"} than`} the LSTM's.`;
 }
 
-/** What the paired test says of it, and what it does not. */
+/** What the paired test shows, and what it does not show. */
 function tested() {
   const { low, high, p } = REPORT.scores.clipcap_minus_lstm.cider;
   const sure = low > 0 || high < 0;
@@ -36,7 +36,7 @@ function tested() {
       ? "more than the choice of images explains" : "other images may well turn it round"}. It does not cover other seeds.`;
 }
 
-/** A small table: a score a row, so that it fits a phone. */
+/** A small table with one score a row, so that it fits a phone. */
 function glance() {
   const names = ["clipcap", "lstm", "humans"].filter((name) => SYSTEMS[name]);
   const facts = REPORT.scores.more.systems;
@@ -87,7 +87,7 @@ function drawScores(place) {
   place.append(charts);
 }
 
-/** Captioners first, each followed by itself with one reference fewer and people, then simpler ways. */
+/** Captioners first, each followed by its score with one reference fewer and people, then the baselines. */
 function order() {
   const fixedOrder = ["clipcap", "lstm", "humans", ...REPORT.models.map((name) => name + FEWER)];
   return [...fixedOrder.filter((name) => SYSTEMS[name]), ...Object.keys(SYSTEMS).filter((name) => !fixedOrder.includes(name))];

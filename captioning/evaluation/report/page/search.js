@@ -1,9 +1,9 @@
-// What the search box asks for, and where a text has it. Words are whole words; run* is every word that begins so;
-// "two dogs" are words that follow one another. A text that is found shows its matches marked.
+// The search box's query, and its matches in a text. Words match whole words; run* matches every word with that start;
+// "two dogs" matches a phrase. Matches are marked in the text.
 
 const LETTERS = "\\p{L}\\p{N}";
 
-/** A pattern for each word or quoted phrase, all of which are wanted. */
+/** A pattern for each word or quoted phrase. A text must match all of them. */
 function patternsOf(query) {
   const parts = query.replace(/[“”„]/gu, '"').match(/"[^"]+"?|[^\s,"]+/gu) || [];
   return parts.flatMap((part) => {
@@ -13,7 +13,7 @@ function patternsOf(query) {
   });
 }
 
-/** [[start, end], ...] of all that the patterns match, in order, none overlapping. */
+/** [[start, end], ...] of all matches, in order and without overlap. */
 function matches(text, patterns) {
   const found = patterns.flatMap((pattern) => [...text.matchAll(pattern)].map((one) => [one.index, one.index + one[0].length]));
   found.sort((a, b) => a[0] - b[0]);
@@ -25,7 +25,7 @@ function matches(text, patterns) {
   }, []);
 }
 
-/** Text and marks for a piece of a text that begins at `from`, where `found` is of the whole text. */
+/** Text and marks for a piece of a text that begins at `from`; `found` has the whole text's matches. */
 function marked(piece, found, from = 0) {
   const parts = [];
   let at = 0;

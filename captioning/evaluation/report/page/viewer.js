@@ -1,4 +1,4 @@
-// One image: its captions word by word, where the attending LSTM looked, the prefix in words, references, all scores.
+// One image: its captions word by word, the LSTM's attention, the prefix in words, references, all scores.
 
 class Viewer {
   constructor(dialog, gallery) {
@@ -73,7 +73,7 @@ class Viewer {
         el("p", {}, prefix.map((word) => el("code", {}, word.replace(/^\ufffd*$/u, "·"))))) : null);
   }
 
-  /** A chip a word; with attention maps, buttons that show where its tokens looked. */
+  /** One chip for each word. With attention maps, chips are buttons that show where the word's tokens looked. */
   chips(words, attention) {
     const found = this.gallery.inCaption(words.map(([text]) => text).join(""));
     let from = 0, token = 0;
@@ -88,7 +88,7 @@ class Viewer {
     });
   }
 
-  /** Light where the steps that chose a word's tokens looked most, dark where least; says how much that differs. */
+  /** Light where a word's tokens looked most, dark where least; says how large the difference is. */
   overlay({ rows, columns, maps }, first, tokens, word) {
     const size = rows * columns, context = this.canvas.getContext("2d");
     const bytes = [...atob(maps).slice(first * size, (first + tokens) * size)].map((char) => char.charCodeAt(0));
