@@ -1,4 +1,4 @@
-# `make repro` and `make test` need python3.11 (or later), git and make; everything else goes into .venv by itself.
+# `make repro` and `make test` need python3.11 (or later), git and make. They install the rest into .venv.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -25,7 +25,7 @@ experiments: $(READY)  ## what each experiment changed and what that did to CIDE
 fetch: $(READY)  ## get the weights and data that params.yaml names, and list what is there
 	python -m commands.fetch
 
-# Each file runs on one core, because its tests share costly set-up. The long files, in tests/pipeline, start first.
+# Each file runs on one core, as its tests share costly set-up. The long files, in tests/pipeline, start first.
 test: $(READY)  ## all tests
 	python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
@@ -51,7 +51,7 @@ clean:  ## remove what the pipeline wrote and what it resumes from (DVC's cache 
 
 setup: $(READY)
 
-# uv installs the 160 packages in seconds; pip takes minutes. If requirements.txt changes, the stamp is made again.
+# uv installs the 160 packages in seconds; pip takes minutes. A changed requirements.txt renews the stamp.
 $(READY): requirements.txt
 	@test -n "$(PYTHON)" || { echo "error: python3.11 or later is not on PATH"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

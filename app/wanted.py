@@ -22,9 +22,12 @@ KEYS = ("captioner", "captions", "method", "temperature", "seed")
 class Wanted:
     """A request's query, checked.
 
-    captioner: one captioner; all by default. captions: number of different captions from each; 1 by default.
-    method: beams (the most probable) or nucleus (drawn); params.yaml's `generate` by default. temperature:
-    for drawn captions; params.yaml's by default. seed: for drawn captions; another seed gives others.
+    Attributes:
+        captioner: one captioner; all by default.
+        captions: number of different captions from each; 1 by default.
+        method: beams (the most probable) or nucleus (drawn); params.yaml's `generate` by default.
+        temperature: for drawn captions; params.yaml's by default.
+        seed: for drawn captions; another seed gives others.
 
     Raises:
         ValueError: a sentence about what is wrong with the query.
@@ -68,8 +71,7 @@ class Wanted:
         generate = generate.model_copy(update={"diverse": generate.diverse.model_copy(update=given)})
         seed = captioner.how.seed if self.seed is None else self.seed
         asked.how = captioner.how.model_copy(update={"generate": generate, "seed": seed})
-        # A count of 1 gives the best caption, which is not drawn. To draw one, ask for two and keep the
-        # first.
+        # A count of 1 gives the best caption without drawing. To draw one, ask for two and keep the first.
         count = max(self.count, 2) if self.method == "nucleus" else self.count
         return next(asked.each(Sent(content, captioner.encoder.preprocess), count))[: self.count]
 

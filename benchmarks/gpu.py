@@ -125,7 +125,7 @@ def product_rate(device: torch.device, size: int = 8192) -> float:
 
 
 def projected(rows: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
-    """Seconds for each part of a run, without start-up, dev scores and evaluation. Empty if a row is absent."""
+    """Seconds for each part of a run, without start-up, dev scores and evaluation; {} if a row is absent."""
 
     def figure(name: str, key: str) -> float:
         return next(line["figures"][key] for line in rows[name] if key in (line["figures"] or {}))

@@ -1,4 +1,4 @@
-// Sends pictures one after the other and shows each with its captions. Sends them again when a setting changes.
+// Sends pictures one after the other and shows their captions. Sends them again when a setting changes.
 // Text enters the page as text, never as HTML.
 "use strict";
 
@@ -73,7 +73,7 @@ class Card {
   }
 }
 
-/** A caption's words; a less probable word has a darker shade. */
+/** A caption's words, each shaded by its improbability. */
 function shaded({ caption, words }) {
   if (!words.length) return caption || "(nothing)";
   return words.flatMap(([text, sure]) => {

@@ -1,10 +1,11 @@
-"""Decides which captions and images are usable, by the same rules for every source. Lists all others.
+"""Decides which captions and images are usable, by the same rules for every source.
 
-A caption is folded to one line: the PTB tokenizer counts `\\r` and U+2028 as line ends, which would misalign
-all captions after it. A caption is dropped if it is empty, has no words, or is longer than data.max_words. An
-image is dropped if its file is missing or not a usable image (`captioning.core.pictures` decides, for all
-stages), if it has no captions left, or if its bytes equal those of an image in a stricter split. If more than
-data.max_dropped is dropped, cleaning fails, so that nobody trains on an incomplete data set without noticing.
+Everything left out is listed with its reason. A caption is folded to one line: the PTB tokenizer counts `\\r`
+and U+2028 as line ends, which would misalign all captions after it. A caption is dropped if it is empty, has
+no words, or is longer than data.max_words. An image is dropped if its file is missing or not a usable image
+(`captioning.core.pictures` decides, for all stages), if it has no captions left, or if its bytes equal those
+of an image in a stricter split. If more than data.max_dropped is dropped, cleaning fails, so that nobody
+trains on an incomplete data set without noticing.
 """
 
 from __future__ import annotations

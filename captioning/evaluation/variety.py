@@ -1,4 +1,4 @@
-"""How captions differ from each other and from training captions, their lengths, how rare their content is."""
+"""How captions differ from each other and from training captions, how long and how rare they are."""
 
 from __future__ import annotations
 

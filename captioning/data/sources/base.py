@@ -74,9 +74,9 @@ def read_text(path: Path) -> str:
 
 
 def unix_line_ends(text: str) -> str:
-    r"""Replaces `\\r\\n` by `\\n`.
+    r"""Replaces `\r\n` by `\n`.
 
-    In a file without `\\n`, a `\\r` ends a line; elsewhere it becomes a space. U+2028 and similar characters
+    In a file without `\n`, a `\r` ends a line; elsewhere it becomes a space. U+2028 and similar characters
     stay, as they are part of a caption. So do not use `str.splitlines` on this text.
     """
     if "\n" not in text:

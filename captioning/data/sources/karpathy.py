@@ -5,7 +5,7 @@
          "sentences": [{"raw": "A man ...", "tokens": ["a", "man", ...]}, ...]}, ...]}
 
 `restval` (COCO's validation images that are in neither dev nor test) joins train, as is usual. Ids are
-COCO's, or the file name without its ending. If images would share an id, it is the whole path in the folder.
+COCO's, or the file name without its ending. If images would share an id, the id is the whole path.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     00000.tar                          train/00000.tar, val/00000.tar, ...: folder names give the splits
       000000012.jpg (.png, .webp)      the picture
       000000012.txt                    its caption
-      000000012.json                   or its caption here, as `caption` (a text or a list)
+      000000012.json                   or here, as `caption` (a text or a list); other fields are ignored
 
 Shards are read once, from start to end, and their pictures are unpacked to data/shards/. An id is the key, or
 SHARD/KEY if shards share keys. Without split folders, a seeded hash of the ids gives the splits, as in

@@ -24,7 +24,10 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** A table whose first column holds row headers. `columns`: [{title, hint?}], `rows`: [{cells: text or elements, ...}] */
+/**
+ * A table whose first column holds row headers.
+ * `columns`: [{title, hint?}], `rows`: [{cells: text or elements, ...}]
+ */
 function table(caption, columns, rows, attributes) {
   const head = columns.map(({ title, hint }) => el("th", { scope: "col", title: hint }, title));
   const body = rows.map(({ cells, ...rest }) => el("tr", rest, cells.map((cell, i) =>

@@ -1,5 +1,5 @@
 // All scored images, with search, sorting and filters. Draws a few at a time. The viewer shows one image.
-// The address holds the current view (#gallery?words=dog&order=low, #image=ID), so that users can save and share it.
+// The address holds the view (#gallery?words=dog&order=low, #image=ID), so that users can save and share it.
 
 const FIRST = 12, MORE = 48; // numbers of cards
 const DEFAULTS = { words: "", where: "all", order: "data", metric: "cider", of: "clipcap", from: "", to: "", only: "" };
@@ -181,7 +181,7 @@ function picture(image) {
     decoding: "async" });
 }
 
-/** A caption's words, shaded by improbability, with search matches marked. Plain if probabilities are unknown. */
+/** A caption's words, shaded by improbability, with search matches marked. Plain without probabilities. */
 function shaded({ caption, words }, find) {
   if (!words || !words.length) return caption ? marked(caption, find(caption)) : "(nothing)";
   const found = find(words.map(([text]) => text).join(""));

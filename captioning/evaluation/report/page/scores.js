@@ -1,4 +1,4 @@
-// The head of the page, and the scores with their intervals. Scores have three decimals everywhere, and shares are
+// The head of the page, and the scores with their intervals. Scores always have three decimals; shares are
 // percentages.
 
 const SYSTEMS = REPORT.scores.systems;

@@ -1,5 +1,5 @@
-// The search box's query, and its matches in a text. Words match whole words; run* matches every word with that start;
-// "two dogs" matches a phrase. Matches are marked in the text.
+// The search box's query, and its matches in a text. A word matches whole words; run* matches every word that
+// begins so; "two dogs" matches a phrase. Matches are marked in the text.
 
 const LETTERS = "\\p{L}\\p{N}";
 

@@ -73,7 +73,7 @@ class Viewer {
         el("p", {}, prefix.map((word) => el("code", {}, word.replace(/^\ufffd*$/u, "·"))))) : null);
   }
 
-  /** One chip for each word. With attention maps, chips are buttons that show where the word's tokens looked. */
+  /** One chip for each word. With attention maps, it is a button that shows where the word's tokens looked. */
   chips(words, attention) {
     const found = this.gallery.inCaption(words.map(([text]) => text).join(""));
     let from = 0, token = 0;
