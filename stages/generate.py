@@ -4,9 +4,11 @@ Reads   data/, features/vgg16.h5 or features/clip.h5, checkpoints/lstm/ or check
         the folders of `generate.ensemble`.
 Writes  in captions/, where NAME is lstm or clipcap:
         NAME.json: COCO results, one caption an image by beam search, chosen by the consensus of training
-        captions if `generate.consensus` is on; NAME_diverse.json: several different captions an image;
+          captions if `generate.consensus` is on
+        NAME_diverse.json: several different captions an image
         NAME_details.json, for the report: each token's probability, the attending LSTM's maps, the words
-        nearest to ClipCap's prefix; NAME_weights.json: the weights' hashes.
+          nearest to ClipCap's prefix
+        NAME_weights.json: the weights' hashes
 Expect  a few seconds for 240 images on 2 cores with the small networks.
 """
 

@@ -9,9 +9,9 @@ Writes  data/images.csv        id,path,split,sha256: one row an image, in the or
                                are drawn, doubts: reasons why scores may mean little
         data/images/, data/facts.json   scenes only: the drawings, and what each shows
         data/shards/                    webdataset only: its pictures, unpacked
-Takes   6 s of a core for Flickr8k's 8,091 photographs at 224x224 and their captions. Decoding takes .4 ms a
-        picture of it, or 1 ms at 500x375, and is shared among the cores. COCO's count (123,287 at 224x224,
-        616,435 captions) takes about a minute on 2 cores and 1.1 GB. Scenes take as long as drawing them, see
+Takes   6 s of a core for Flickr8k's 8,091 photographs at 224x224 and their captions. Part of it is decoding:
+        .4 ms a picture, or 1 ms at 500x375, shared among the cores. COCO's count (123,287 at 224x224, 616,435
+        captions) takes about a minute on 2 cores and 1.1 GB. Scenes take as long as drawing them, see
         `scenes.making`.
 Expect  one line a decision (layout, splits), one line on what was left out, one line a split. Every fault of
         the data is reported. More faults than `data.max_dropped` allows, or a split without images, stop the

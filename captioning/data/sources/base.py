@@ -61,7 +61,7 @@ class Reading:
 
 
 def read_text(path: Path) -> str:
-    """Reads a text file, UTF-8 or UTF-16 with a byte order mark. Drops the mark and keeps line ends."""
+    """Reads UTF-8 text, or UTF-16 with a byte order mark. Drops the mark and keeps line ends."""
     try:
         data = path.read_bytes()
     except OSError as error:
