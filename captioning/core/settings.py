@@ -110,6 +110,7 @@ class FinetuneCLIPSettings(TrainingSettings):
     layer_decay: Rate
     checkpointing: bool
     chunk_size: Positive | None
+    captions: Positive
 
 
 class LSTMSettings(Group):
