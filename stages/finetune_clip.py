@@ -3,7 +3,8 @@
 Reads   data/ (training and dev images, captions), the weights that `clip.weights` names.
 Writes  checkpoints/clip/ (config.json with the retrieval scores before and after, model.safetensors),
         live/finetune_clip/ (curves).
-Expect  on `scenes`, from scratch, about a minute on 2 cores, and a mean recall on dev that rises tenfold or more.
+Expect  on `scenes`, from scratch, three minutes on 2 cores with bf16 units, more without, and a mean recall among the
+        1,000 dev images of 0.7.
         0 epochs pass the weights through unchanged, as does a `clip.features` file.
 
 Each epoch draws `captions` of each image's captions; the mean of their embeddings is its text, which says more than one
