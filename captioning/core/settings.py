@@ -120,6 +120,7 @@ class FinetuneCLIPSettings(FinetuneSettings):
     layer_decay: Rate
     checkpointing: bool
     chunk_size: Positive | None
+    captions: Positive
 
 
 class LSTMSettings(Group):

@@ -1,5 +1,6 @@
 """CLIP's retrieval scores: what is level shares a rank, and embeddings that say nothing find nothing."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -8,7 +9,8 @@ from captioning.core.errors import UserError
 from captioning.data.dataset import Data
 from captioning.training.clip import retrieval
 from captioning.training.finetune import two_or_more
-from models.contrastive import contrastive_loss, same_pairs
+from models.contrastive import contrastive_loss, mean_direction, same_pairs
+from stages.finetune_clip import draw
 
 OWNER = torch.arange(40).repeat_interleave(5)  # 40 images of five captions
 
@@ -61,6 +63,21 @@ def test_one_picture_under_two_names_is_one_picture_to_the_loss_and_to_retrieval
 def test_a_text_belongs_to_every_image_of_its_picture_and_of_its_words():
     pictures, words = torch.tensor([0, 0, 1, 2]), torch.tensor([[5], [6], [6], [7]])
     assert same_pairs(pictures, words).int().tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 1]]
+
+
+def test_a_text_of_several_captions_is_the_mean_of_their_directions():
+    one, other = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 5.0])
+    assert torch.equal(mean_direction(torch.stack([one, other])[None]), torch.tensor([[0.5, 0.5]]))
+    assert torch.equal(mean_direction(one[None, None]), one[None])  # of one nothing changes
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_captions_are_drawn_without_repetition_as_long_as_there_are(count):
+    captions, rng = torch.arange(3)[:, None].repeat(1, 4), np.random.default_rng(0)
+    drawn = [draw(captions, count, rng) for _ in range(40)]
+    assert {tuple(one.shape) for one in drawn} == {(count, 4)}
+    assert all(len(one[:, 0].unique()) == min(count, 3) for one in drawn)
+    assert torch.cat(drawn)[:, 0].unique().tolist() == [0, 1, 2]  # each has its turn
 
 
 @pytest.mark.parametrize("stage", ["finetune_vgg16", "finetune_clip"])
