@@ -134,7 +134,7 @@ def _spice(jobs: Mapping[str, tuple[Sets, dict]], count: int, seed: int) -> tupl
     try:
         for name, (references, said) in jobs.items():
             scores[name] = {"spice": _mean(spice.spice(references, said), count, seed)}
-    except UserError as error:  # an old program that needs gigabytes of memory: if it fails, the run goes on
+    except UserError as error:  # an old program that needs gigabytes of memory: if it fails, the run continues
         return scores, f"no SPICE: {error}"
     return scores, None
 

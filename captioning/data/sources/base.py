@@ -126,7 +126,7 @@ def strictest(splits: Iterable[str | None]) -> str | None:
 
 
 def in_two_splits(image: str, splits: Iterable[str | None]) -> list[Dropped]:
-    """The record of an image with several splits, of which it keeps only the strictest."""
+    """Records that an image with several splits keeps only the strictest."""
     given = sorted({split for split in splits if split}, key=SPLITS.index)
     if len(given) < 2:
         return []
