@@ -66,8 +66,7 @@ def check_length(gpt: GPT2LMHeadModel, prefix: int, tokens: int) -> None:
         )
 
 
-# ---- training
-# ------------------------------------------------------------------------------------------------------
+# ---- training ------------------------------------------------------------------------------------------------------
 
 
 def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, packed: PackedTrees) -> Tensor:
@@ -103,8 +102,7 @@ def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, packed: PackedTrees) -> 
     return run_blocks(gpt, embeddings, packed.positions, attend).index_select(0, packed.outputs)
 
 
-# ---- decoding
-# ------------------------------------------------------------------------------------------------------
+# ---- decoding ------------------------------------------------------------------------------------------------------
 
 
 class Beams:

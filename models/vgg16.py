@@ -74,7 +74,7 @@ class VGG16(nn.Module):
         return self.classifier[:5](x.flatten(1))  # (B, C * 7 * 7) -> (B, D)
 
     def conv5_3(self, images: Tensor) -> Tensor:
-        """The last convolution's output after its ReLU, as a grid (B, S/16, S/16, 512 * width) for attention."""
+        """The last convolution after its ReLU, as a grid (B, S/16, S/16, 512 * width) for attention."""
         return self.features[:-1](images).permute(0, 2, 3, 1)  # (B, C, H, W) -> (B, H, W, C)
 
     def replace_head(self, num_labels: int) -> None:

@@ -22,7 +22,7 @@ from captioning.core.errors import UserError, opening
 from captioning.core.files import replacing
 
 FORMAT = "features 1"  # the format's version; raise it when the layout or meaning changes
-BLOCK_BYTES = 64 * 2**20  # rows copied at once
+BLOCK_BYTES = 64 * 2**20  # of rows that are copied at once
 
 
 class FeatureStore:
