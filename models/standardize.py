@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-LEAST = 0.1  # of the mean standard deviation: a lower limit, so that a nearly constant feature is not amplified
+LEAST = 0.1  # of the mean standard deviation: a lower limit, a nearly constant feature is not amplified
 ROWS = 1024  # rows that are converted to float64 at once
 
 

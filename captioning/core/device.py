@@ -17,7 +17,7 @@ NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def pick_device() -> torch.device:
-    """The GPU where there is one. `CUDA_VISIBLE_DEVICES` chooses among several, or hides them.
+    """Returns the GPU, if there is one. `CUDA_VISIBLE_DEVICES` chooses among several, or hides them.
 
     Warns once, on standard error, about a GPU that torch cannot use.
     """
