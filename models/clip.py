@@ -37,7 +37,7 @@ _model = _networks()
 CLIP, ModifiedResNet, VisionTransformer = _model.CLIP, _model.ModifiedResNet, _model.VisionTransformer
 
 ACTIVATIONS = {"quick_gelu": _model.QuickGELU, "gelu": nn.GELU}  # OpenAI's; that of most open_clip networks
-HEAD = 64  # channels of an attention head in every CLIP; no file stores the number of heads
+HEAD = 64  # channels of an attention head in every CLIP; the width determines the number of heads
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def check_openai_widths(config: CLIPConfig) -> None:
 def from_transformers(config: dict, weights: dict[str, Tensor]) -> CLIP:
     """Builds a CLIP in fp32 from the config.json and weights of transformers' CLIPModel.
 
-    ValueError if it is none.
+    Raises ValueError if they are not a CLIPModel's.
     """
     if config.get("model_type") != "clip":
         raise ValueError(f"config.json describes a {config.get('model_type')}, no CLIP with both towers")
@@ -232,7 +232,10 @@ def from_transformers(config: dict, weights: dict[str, Tensor]) -> CLIP:
 
 
 def from_open_clip(config: dict, weights: dict[str, Tensor]) -> CLIP:
-    """Builds a CLIP in fp32 from `model_cfg` and the weights of an open_clip folder. Or raises ValueError."""
+    """Builds a CLIP in fp32 from `model_cfg` and the weights of an open_clip folder.
+
+    Raises ValueError for a network of another build.
+    """
     vision, text = config.get("vision_cfg") or {}, config.get("text_cfg") or {}
     if not isinstance(vision.get("layers"), list):  # a ResNet's heads always have 64 channels
         check_heads("vision_cfg", vision["width"], vision["width"] // vision.get("head_width", HEAD))

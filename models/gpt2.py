@@ -83,8 +83,7 @@ def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, packed: PackedTrees) -> 
     text = gpt.transformer.wte(packed.tokens)  # (N, E)
     embeddings = torch.cat([prefix.reshape(-1, width), text])  # (R, E)
 
-    # Only attention needs rows of (B, S) cells: first the prefix, then the image's nodes. Filling has no
-    # cell.
+    # Only attention needs rows of (B, S) cells: first the prefix, then the image's nodes. Filling has none.
     visible = seen(packed.first, packed.last)[:, None]  # (B, 1, S, S)
     mask = torch.zeros(visible.shape, dtype=prefix.dtype, device=prefix.device).masked_fill(~visible, float("-inf"))
     read = packed.cells % (images * cells)  # (R,)

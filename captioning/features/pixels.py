@@ -120,7 +120,7 @@ def pixel_batches(
 class PixelStore:
     """All images of a list in memory as bytes, for stages that need each of them many times.
 
-    If they take more than `max_bytes`, nothing is kept, and `workers` threads decode every batch anew.
+    If they take more than `max_bytes`, nothing is kept, and `workers` threads decode every batch again.
     """
 
     def __init__(
