@@ -188,7 +188,7 @@ def _grow(captions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     return nodes.astype(np.int32), counts, targets.astype(np.int32), exists.sum((1, 2))
 
 
-# ---- captions of like length -----------------------------------------------------------------------------------------
+# ---- captions of similar length --------------------------------------------------------------------------------------
 
 
 class PackedRuns(NamedTuple):

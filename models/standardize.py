@@ -3,17 +3,18 @@
 import torch
 from torch import Tensor, nn
 
-LEAST = 0.1  # of the mean standard deviation: a lower limit, a nearly constant feature is not amplified
+LEAST = 0.1  # of the mean standard deviation: a lower limit, so that nearly constant features are not amplified
 ROWS = 1024  # rows that are converted to float64 at once
 
 
 class Standardize(nn.Module):
     """Subtracts each feature's mean and divides by its standard deviation.
 
-    Dropout then replaces a feature by its mean. Features of a classifier or a contrastive model are mostly
-    alike for all images. A step of Adam moves all weights by about the same amount. Without standardisation
-    it changes the output for all images at once, by far more than the differences between them. Cross-entropy
-    tolerates that; self-critical training diverges.
+    Dropout then replaces a feature by its mean.
+
+    Features of a classifier or a contrastive model are mostly alike for all images. A step of Adam moves all
+    weights by about the same amount. Without standardisation it changes the output for all images at once, by
+    far more than the differences between them. Cross-entropy tolerates that; self-critical training diverges.
 
     Args:
         size: features of an image, or of each cell of its grid.

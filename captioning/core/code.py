@@ -62,7 +62,7 @@ def hash_of_files(paths: Iterable[Path]) -> str:
 
 
 def files_of(module: str, root: Path = Path()) -> Iterator[Path]:
-    """The files that `import module` runs: its own, those of the packages above it, and their files that are not code."""
+    """The files that `import module` runs or may read: modules, packages above them, files in their folders."""
     parts = module.split(".")
     for folder in (root.joinpath(*parts[:i]) for i in range(1, len(parts) + 1)):
         if (folder / "__init__.py").is_file():
