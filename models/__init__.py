@@ -1,1 +1,1 @@
-"""The networks and nothing else: tensors in, tensors out. No files, no settings."""
+"""The networks alone: tensors in, tensors out. No files and no settings."""

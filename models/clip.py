@@ -1,7 +1,8 @@
-"""CLIP (Radford et al. 2021): OpenAI's own network, built in fp32 from sizes or from the weights alone.
+"""CLIP (Radford et al. 2021): OpenAI's own network, built in fp32 from its sizes or from weights alone.
 
-`clip.load` does more than is wanted here: it halves the precision, changes the dict it is given, may run an archive's
-code, and always builds both towers. The networks here are `clip.model`'s own classes: same numbers, same weight names.
+`clip.load` is not used: it halves the precision, changes the dict that it is given, may run an archive's
+code, and always builds both towers. The networks here are the classes of `clip.model`, with the same numbers
+and weight names.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from models.empty import no_weights
 
 
 def _networks():
-    """The file `clip/model.py` as a module. Importing it as `clip.model` would run the package's own imports first:
-    torchvision, and pkg_resources, which today's setuptools no longer has; neither is needed here, and they take 4 s.
+    """The file `clip/model.py` as a module.
+
+    Importing it as `clip.model` would first import torchvision and pkg_resources, which takes 4 s. Neither is
+    needed here, and current versions of setuptools have no pkg_resources.
     """
     package = importlib.util.find_spec("clip")
     if package is None:
@@ -33,16 +36,19 @@ def _networks():
 _model = _networks()
 CLIP, ModifiedResNet, VisionTransformer = _model.CLIP, _model.ModifiedResNet, _model.VisionTransformer
 
-ACTIVATIONS = {"quick_gelu": _model.QuickGELU, "gelu": nn.GELU}  # OpenAI's own; that of most of open_clip's networks
-HEAD = 64  # channels of an attention head, in every CLIP: the number of heads is not stored but computed from the width
+ACTIVATIONS = {"quick_gelu": _model.QuickGELU, "gelu": nn.GELU}  # OpenAI's; that of most open_clip networks
+HEAD = 64  # channels of an attention head in every CLIP; the width determines the number of heads
 
 
 @dataclass(frozen=True)
 class CLIPConfig:
-    """Sizes of both towers. A vision transformer's `vision_layers` is an int; a ResNet has four, and no patches."""
+    """Sizes of both towers.
+
+    A vision transformer's `vision_layers` is an int; a ResNet's is four ints, and it has no patches.
+    """
 
     embed_dim: int
-    image_size: int  # pixels a side
+    image_size: int  # pixels of a side
     vision_layers: int | tuple[int, int, int, int]
     vision_width: int
     vision_patch_size: int | None
@@ -50,7 +56,7 @@ class CLIPConfig:
     vocab_size: int
     text_width: int
     text_layers: int
-    activation: str = "quick_gelu"  # of transformers' hidden layers
+    activation: str = "quick_gelu"  # of the hidden layers of both transformers
 
     def __post_init__(self) -> None:
         if isinstance(self.vision_layers, list):  # from JSON
@@ -72,7 +78,7 @@ class CLIPConfig:
 
 
 def build(config: CLIPConfig) -> CLIP:
-    """A CLIP in fp32 with fresh weights, as its authors initialise them."""
+    """Builds a CLIP in fp32 with fresh weights, initialised as its authors do."""
     model = CLIP(
         config.embed_dim, config.image_size, config.vision_layers, config.vision_width, config.vision_patch_size,
         config.context_length, config.vocab_size, config.text_width, config.text_width // HEAD, config.text_layers,
@@ -89,12 +95,12 @@ def _with_activation(network: nn.Module, activation: str) -> nn.Module:
 
 
 def activation_of(network: nn.Module) -> str:
-    """The name of what a network's hidden layers compute; weights alone do not tell."""
+    """The name of the hidden layers' activation, which the weights alone do not tell."""
     return "gelu" if any(isinstance(module, nn.GELU) for module in network.modules()) else "quick_gelu"
 
 
 def build_image_tower(config: CLIPConfig) -> ModifiedResNet | VisionTransformer:
-    """The image tower alone: normalised images (B, 3, S, S) to what `encode_image` gives, (B, embed_dim)."""
+    """Builds the image tower: normalised images (B, 3, S, S) to `encode_image`'s result, (B, embed_dim)."""
     if config.is_resnet:
         heads = config.vision_width * 32 // HEAD
         return ModifiedResNet(config.vision_layers, config.embed_dim, heads, config.image_size, config.vision_width)
@@ -106,7 +112,7 @@ def build_image_tower(config: CLIPConfig) -> ModifiedResNet | VisionTransformer:
 
 
 def config_of(weights: dict[str, Tensor]) -> CLIPConfig:
-    """The sizes of the CLIP that a state dict belongs to. Raises ValueError when it is not a CLIP's."""
+    """Returns the sizes of the CLIP that a state dict belongs to. Raises ValueError if it is not a CLIP's."""
 
     def count(prefix: str, position: int) -> int:
         return len({name.split(".")[position] for name in weights if name.startswith(prefix)})
@@ -139,15 +145,15 @@ def config_of(weights: dict[str, Tensor]) -> CLIPConfig:
 
 
 def _looks_like(weights: dict[str, Tensor]) -> str:
-    """What the names of other weights say."""
+    """Describes other weights by their names, for an error message."""
     seen = next((kind for name, kind in FORMATS.items() if any(name in weight for weight in weights)), None)
     return f"it looks like {seen}" if seen else f"its weights have names such as {', '.join(sorted(weights)[:2])}"
 
 
 def from_state_dict(weights: dict[str, Tensor], activation: str = "quick_gelu") -> CLIP:
-    """A CLIP in fp32 with these weights (fp16 ones are widened), sizes inferred from them; `weights` stays as it is.
+    """Builds a CLIP in fp32 with these weights; the sizes are inferred from them.
 
-    Raises ValueError when they are not a CLIP's.
+    fp16 weights are widened; `weights` is not changed. Raises ValueError if they are not a CLIP's.
     """
     config = replace(config_of(weights), activation=activation)
     with no_weights():
@@ -156,12 +162,15 @@ def from_state_dict(weights: dict[str, Tensor], activation: str = "quick_gelu") 
     return model
 
 
-# Numbers that the official archives keep among the weights.
+# Numbers that the official archives store among the weights.
 ARCHIVE_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 
 
 def load(network: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Give a network made by `no_weights` these weights, copied, floats as fp32. ValueError when they do not fit."""
+    """Loads copies of these weights, floats as fp32, into a network made by `no_weights`.
+
+    Raises ValueError if they do not fit.
+    """
     copies = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
     copies = {name: tensor.clone() if tensor is weights[name] else tensor for name, tensor in copies.items()}
     try:
@@ -170,7 +179,7 @@ def load(network: nn.Module, weights: dict[str, Tensor]) -> None:
         raise ValueError(f"the weights do not fit the network: {str(error).splitlines()[-1].strip()}") from None
 
 
-# What is in a file, by a part of a name that occurs nowhere else.
+# Part of a weight's name that occurs in one format only, and that format.
 FORMATS = {
     "visual.trunk.": "an open_clip model with a tower of timm",
     "text.transformer.": "an open_clip model with another text tower than OpenAI's",
@@ -184,7 +193,10 @@ OPENAI_WIDTHS = {"vision_width": (768, 1024), "text_width": (512, 640, 768, 1024
 
 
 def check_openai_widths(config: CLIPConfig) -> None:
-    """ValueError where a state dict alone leaves open how wide attention heads are: 64 channels in OpenAI's sizes."""
+    """Raises ValueError if a state dict alone does not determine the width of attention heads.
+
+    OpenAI's sizes have heads of 64 channels.
+    """
     for name, widths in OPENAI_WIDTHS.items():
         width = getattr(config, name)
         if width not in (HEAD, *widths) and not (name == "vision_width" and config.is_resnet):
@@ -195,13 +207,16 @@ def check_openai_widths(config: CLIPConfig) -> None:
 
 
 def from_transformers(config: dict, weights: dict[str, Tensor]) -> CLIP:
-    """A CLIP in fp32 from the config.json and the weights of transformers' CLIPModel. ValueError when not such."""
+    """Builds a CLIP in fp32 from the config.json and weights of transformers' CLIPModel.
+
+    Raises ValueError if they are not a CLIPModel's.
+    """
     if config.get("model_type") != "clip":
         raise ValueError(f"config.json describes a {config.get('model_type')}, no CLIP with both towers")
     activations = set()
     for name in ("vision_config", "text_config"):
         tower = config.get(name) or {}
-        defaults = {"vision_config": (768, 12), "text_config": (512, 8)}[name]  # transformers' own
+        defaults = {"vision_config": (768, 12), "text_config": (512, 8)}[name]  # the defaults of transformers
         width, heads = tower.get("hidden_size", defaults[0]), tower.get("num_attention_heads", defaults[1])
         check_heads(name, width, heads)
         if tower.get("layer_norm_eps", 1e-5) != 1e-5:
@@ -217,7 +232,10 @@ def from_transformers(config: dict, weights: dict[str, Tensor]) -> CLIP:
 
 
 def from_open_clip(config: dict, weights: dict[str, Tensor]) -> CLIP:
-    """A CLIP in fp32 from `model_cfg` and the weights of an open_clip folder. ValueError if it is built otherwise."""
+    """Builds a CLIP in fp32 from `model_cfg` and the weights of an open_clip folder.
+
+    Raises ValueError for a network of another build.
+    """
     vision, text = config.get("vision_cfg") or {}, config.get("text_cfg") or {}
     if not isinstance(vision.get("layers"), list):  # a ResNet's heads always have 64 channels
         check_heads("vision_cfg", vision["width"], vision["width"] // vision.get("head_width", HEAD))
@@ -254,7 +272,7 @@ RENAMED = {
 def _openai_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     found = {}
     for name, tensor in weights.items():
-        if name.endswith("position_ids"):  # 0, 1, 2, ...: no weight
+        if name.endswith("position_ids"):  # position ids (0, 1, 2, ...), not a weight
             continue
         for theirs, ours in RENAMED.items():
             name = name.replace(theirs, ours)

@@ -1,7 +1,8 @@
-"""ClipCap: a CLIP embedding becomes a prefix that GPT-2 continues (Mokady et al. 2021, https://arxiv.org/abs/2111.09734).
+"""ClipCap: a CLIP embedding becomes a prefix that GPT-2 continues (https://arxiv.org/abs/2111.09734).
 
-Two mapping networks make the prefix: an MLP, meant for a tuned GPT-2, and a transformer with a learned constant, meant
-for a frozen one. Names of modules, and so of weights, are those of the published checkpoints.
+The method is by Mokady et al. 2021. Two mapping networks can make the prefix: an MLP, meant for a fine-tuned
+GPT-2, and a transformer with a learned constant, meant for a frozen one. The names of modules, and so of
+weights, are those of the published checkpoints.
 """
 
 from dataclasses import asdict, dataclass
@@ -20,16 +21,16 @@ from models.standardize import Standardize
 
 @dataclass(frozen=True)
 class ClipCapConfig:
-    """Everything but GPT-2's own configuration, which comes with the GPT-2."""
+    """Every size except GPT-2's own configuration, which is stored with the GPT-2."""
 
     feature_size: int  # width of the image embedding
     mapping: str = "mlp"  # mlp | transformer
-    prefix_len: int = 10  # prefix tokens that stand for the image
-    clip_len: int = 10  # transformer: tokens that the embedding is unfolded to
+    prefix_len: int = 10  # prefix tokens that represent the image
+    clip_len: int = 10  # transformer: tokens made from the embedding
     mapping_layers: int = 8  # transformer: layers
     mapping_heads: int = 8  # transformer: attention heads
-    freeze_gpt2: bool = False  # True trains the mapping network alone
-    standardize: bool = False  # features of mean 0 and variance 1; published checkpoints have none of this
+    freeze_gpt2: bool = False  # True: only the mapping network is trained
+    standardize: bool = False  # standardise the features; published checkpoints do not
     image_dropout: float = 0.0  # of features
 
     def to_dict(self) -> dict[str, Any]:
@@ -41,7 +42,7 @@ class ClipCap(nn.Module):
 
     Args:
         config: sizes and the kind of mapping network.
-        gpt: used as it is, not copied; with `config.freeze_gpt2` it gets no gradients and its dropout stays off.
+        gpt: used without a copy. With `config.freeze_gpt2` it gets no gradients and its dropout stays off.
     """
 
     def __init__(self, config: ClipCapConfig, gpt: GPT2LMHeadModel) -> None:
@@ -70,7 +71,7 @@ class ClipCap(nn.Module):
 
     @property
     def max_tokens(self) -> int:
-        """The longest caption that GPT-2's positions allow after the prefix, end-of-text token counted."""
+        """The longest caption that GPT-2's positions allow after the prefix, end-of-text token included."""
         return self.gpt.config.n_positions - self.config.prefix_len + 1
 
     def prefix(self, features: Tensor) -> Tensor:
@@ -79,7 +80,7 @@ class ClipCap(nn.Module):
         return self.clip_project(features).view(len(features), self.config.prefix_len, -1)  # (B, P, E)
 
     def packing(self, captions: np.ndarray, on_gpu: bool = False) -> Trees:
-        """Captions (n, C, T), padded with -100, as `loss` wants the batches that are made of them."""
+        """Packs captions (n, C, T), padded with -100, into the batches that `loss` takes."""
         gpt2.check_length(self.gpt, self.config.prefix_len, captions.shape[2] - 1)
         return Trees(captions, self.config.prefix_len)
 
@@ -90,16 +91,16 @@ class ClipCap(nn.Module):
         label_smoothing: float = 0.0,
         weights: Tensor | None = None,
     ) -> Loss:
-        """Cross-entropy of all captions of each image, one packed row an image (`models.gpt2.packed_hidden`).
+        """Cross-entropy of all captions, with one packed row per image (`models.gpt2.packed_hidden`).
 
         Args:
             features: (B, D) image embeddings.
-            captions: (B, C, T) int64 token ids, each caption closed by the end-of-text token and padded with -100; or
-                a batch that is packed already, weights and all.
-            weights: (B, C) float32, what each caption's cross-entropy counts for in the sum; None: 1.
+            captions: (B, C, T) int64 token ids, each caption ended by the end-of-text token and padded with
+                -100; or a packed batch, which includes the weights.
+            weights: (B, C) float32, the weight of each caption's cross-entropy in the sum. None: 1.
 
         Returns:
-            `Loss(total, tokens)`: the sum over all captions' tokens, and how many there were.
+            `Loss(total, tokens)`: the sum over the tokens of all captions, and their number.
         """
         packed = packed_by(self.packing, captions, weights, features.device)
         hidden = gpt2.packed_hidden(self.gpt, self.prefix(features), packed)  # (W, E)
@@ -110,16 +111,20 @@ class ClipCap(nn.Module):
         return Loss(total, packed.count)
 
     def begin(self, features: Tensor) -> tuple[Tensor, gpt2.Beams]:
-        """Features (B, D) -> the first token's logits (B, V), and a state with one row an image."""
+        """Features (B, D) -> the first token's logits (B, V), and a state with one row per image."""
         return gpt2.begin(self.gpt, self.prefix(features))
 
     def step(self, tokens: Tensor, state: gpt2.Beams) -> tuple[Tensor, gpt2.Beams]:
-        """One more token a row: (N,) -> (N, V)."""
+        """Feeds one token to each row: tokens (N,) -> logits (N, V)."""
         return gpt2.step(self.gpt, tokens, state)
 
 
 def from_sizes(sizes: dict[str, Any]) -> ClipCap:
-    """A network with fresh weights, of `ClipCapConfig.to_dict()` and, under `gpt2`, what is not as in GPT-2 itself."""
+    """Builds a network with fresh weights.
+
+    The sizes are `ClipCapConfig.to_dict()` and, under `gpt2`, every setting that differs from GPT-2's
+    defaults.
+    """
     sizes = dict(sizes)
     gpt = GPT2LMHeadModel(GPT2Config(**sizes.pop("gpt2")))
     return ClipCap(ClipCapConfig(**sizes), gpt)
@@ -137,7 +142,7 @@ class MLP(nn.Module):
 
 
 class TransformerMapper(nn.Module):
-    """Unfolds the embedding to `clip_len` tokens, adds the learned constant, and keeps what becomes of the constant."""
+    """Makes `clip_len` tokens of the embedding and appends the learned constant, whose outputs it returns."""
 
     def __init__(self, size: int, width: int, prefix_len: int, clip_len: int, layers: int, heads: int) -> None:
         super().__init__()
@@ -167,7 +172,7 @@ class Transformer(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Pre-norm attention among all tokens, then a ReLU MLP of twice the width."""
+    """Pre-norm attention among all tokens, then a ReLU MLP twice as wide."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

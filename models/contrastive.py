@@ -1,4 +1,4 @@
-"""The loss that CLIP is trained with (Radford et al. 2021), told which pairs are no negatives."""
+"""The loss that trains CLIP (Radford et al. 2021), with a mask of pairs that are not negatives."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MAX_SCALE = math.log(100)  # CLIP's authors clamp the inverse temperature to 100
+MAX_SCALE = math.log(100)  # CLIP's authors limit the inverse temperature to 100
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, log_scale: Tensor, same: Tensor | None = None) -> Tensor:
-    """Symmetric cross-entropy over the similarities of all images with all texts of a batch.
+    """Symmetric cross-entropy over the similarities of all images and all texts of a batch.
 
     Args:
         images, texts: (B, D) embeddings; row i of one belongs to row i of the other.
-        log_scale: () logarithm of the inverse temperature, clamped to 100.
-        same: (B, B) bool, text j describes image i, too: left out as negatives (`same_pairs`).
+        log_scale: () logarithm of the inverse temperature, which is limited to 100.
+        same: (B, B) bool, true where text j also describes image i: not used as a negative (`same_pairs`).
     """
-    with torch.autocast(images.device.type, enabled=False):  # bf16 would be off by up to 0.1 in a logit
+    with torch.autocast(images.device.type, enabled=False):  # bf16 has errors of up to 0.1 in a logit
         similarity = F.normalize(images.float(), dim=-1) @ F.normalize(texts.float(), dim=-1).T  # (B, B)
     logits = similarity * log_scale.float().clamp(max=MAX_SCALE).exp()
     own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
@@ -37,12 +37,12 @@ def mean_direction(embeddings: Tensor) -> Tensor:
 
 
 def same_pairs(pictures: Tensor, texts: Tensor) -> Tensor:
-    """Which texts describe which images, though another row's: (B, B) bool, true where text j belongs to image i.
+    """Finds texts that describe images of other rows: (B, B) bool, true where text j belongs to image i.
 
-    So it does where a third row has picture i and the words of text j, row i and row j themselves included.
+    This holds if some row has the picture of row i and the words of text j. Rows i and j themselves count.
 
     Args:
-        pictures: (B,) a number for each row's picture, equal where the pictures are; texts: (B, L) tokens.
+        pictures: (B,) a number for each row's picture, equal for equal pictures; texts: (B, L) tokens.
     """
     same_picture = pictures[:, None] == pictures[None]  # (B, B)
     same_words = (texts[:, None] == texts[None]).all(dim=-1)  # (B, B)

@@ -1,13 +1,14 @@
-"""GPT-2's blocks, driven by us: several captions on one prefix for training, cached beams for decoding.
+"""GPT-2's blocks with our own attention: packed captions for training, cached beams for decoding.
 
-The weights are those of transformers' `GPT2LMHeadModel`, used module by module; only the attention between them is
-ours, because both uses share one prefix among several texts, which the library's forward cannot do without copies:
+The weights are those of transformers' `GPT2LMHeadModel`, and its modules are used one by one. Only the
+attention is ours. Training and decoding both share one prefix among several texts, which the library's
+forward can do only with copies of the prefix:
 
-- `packed_hidden` (training): one row an image, its prefix once, then the tree of its captions (`models.packing`). All
-  but the attention runs on the real tokens alone, as one (N, E) matrix.
-- `begin` and `step` (decoding): keys and values of the prefix are kept once an image, and after them those of every
-  token that one of its beams has produced. A beam sees the prefix and its own ancestors, by a mask; so reordering beams
-  moves a small table of ancestors, and no keys or values at all.
+- `packed_hidden` (training): one row per image, first its prefix, then the tree of its captions
+  (`models.packing`). Everything except the attention runs on the real tokens alone, as one (N, E) matrix.
+- `begin` and `step` (decoding): keys and values of the prefix are stored once per image, followed by those of
+  every token that one of its beams has produced. A mask lets a beam see the prefix and its own ancestors.
+  Reordering beams therefore moves only a small table of ancestors, and no keys or values.
 """
 
 from collections.abc import Callable
@@ -23,9 +24,9 @@ Attend = Callable[[int, Tensor], Tensor]  # (layer, queries|keys|values (N, 3E))
 
 
 def run_blocks(gpt: GPT2LMHeadModel, embeddings: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-    """All blocks over N tokens in any order: embeddings (N, E), positions (N,) -> (N, E), before the final norm.
+    """Runs all blocks: embeddings (N, E) in any order, positions (N,) -> (N, E), before the final norm.
 
-    What a token sees is up to `attend`.
+    `attend` decides what a token sees.
     """
     activation = gpt.config.activation_function
     x = gpt.transformer.drop(embeddings + gpt.transformer.wpe(positions))  # (N, E)
@@ -33,7 +34,7 @@ def run_blocks(gpt: GPT2LMHeadModel, embeddings: Tensor, positions: Tensor, atte
         seen = attend(layer, block.attn.c_attn(block.ln_1(x)))  # (N, 3E) -> (N, E)
         x = x + block.attn.resid_dropout(block.attn.c_proj(seen))
         inner = block.mlp.c_fc(block.ln_2(x))  # (N, 4E)
-        # The library computes GPT-2's own GELU in seven steps; torch does the same in one.
+        # The library computes GPT-2's GELU in seven operations; torch does it in one.
         inner = F.gelu(inner, approximate="tanh") if activation == "gelu_new" else block.mlp.act(inner)
         x = x + block.mlp.dropout(block.mlp.c_proj(inner))
     return x
@@ -51,7 +52,7 @@ def split_heads(gpt: GPT2LMHeadModel, qkv: Tensor) -> tuple[Tensor, Tensor, Tens
 
 
 def scale_of(gpt: GPT2LMHeadModel, layer: int) -> float:
-    """What the scores of a layer's attention are multiplied by."""
+    """The factor of a layer's attention scores."""
     config = gpt.config
     scale = (config.n_embd // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
     return scale / (layer + 1) if config.scale_attn_by_inverse_layer_idx else scale
@@ -69,9 +70,10 @@ def check_length(gpt: GPT2LMHeadModel, prefix: int, tokens: int) -> None:
 
 
 def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, packed: PackedTrees) -> Tensor:
-    """The blocks' output at every position that predicts a target: (W, E), the rows that `packed.outputs` names.
+    """The blocks' output at every position that predicts a target: (W, E), the rows in `packed.outputs`.
 
-    Equal to running each caption in a row of its own after a copy of its image's prefix, at a fraction of the tokens.
+    The result equals a run of each caption in its own row after a copy of its image's prefix, but needs far
+    fewer tokens.
 
     Args:
         prefix: (B, P, E) prefix embeddings.
@@ -81,14 +83,14 @@ def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, packed: PackedTrees) -> 
     text = gpt.transformer.wte(packed.tokens)  # (N, E)
     embeddings = torch.cat([prefix.reshape(-1, width), text])  # (R, E)
 
-    # Only attention needs rows: (B, S) cells, the prefix first, then the image's nodes; what fills up is in none.
+    # Only attention needs rows of (B, S) cells: first the prefix, then the image's nodes. Filling has none.
     visible = seen(packed.first, packed.last)[:, None]  # (B, 1, S, S)
     mask = torch.zeros(visible.shape, dtype=prefix.dtype, device=prefix.device).masked_fill(~visible, float("-inf"))
     read = packed.cells % (images * cells)  # (R,)
 
     def attend(layer: int, qkv: Tensor) -> Tensor:
         padded = qkv.new_zeros(images * cells + 1, 3 * width)
-        padded[packed.cells] = qkv  # by `index_copy`, what is put there would be kept for the backward pass
+        padded[packed.cells] = qkv  # `index_copy` would keep its source for the backward pass
         q, k, v = split_heads(gpt, padded[:-1].view(images, cells, 3 * width))  # (B, H, S, d)
         dropout = gpt.transformer.h[layer].attn.attn_dropout
         out = F.scaled_dot_product_attention(
@@ -103,13 +105,14 @@ def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, packed: PackedTrees) -> 
 
 
 class Beams:
-    """Keys and values of B prefixes and of the tokens that K beams on each have produced so far.
+    """Keys and values of B prefixes, and of the tokens that each prefix's K beams have produced so far.
 
-    Row `b * K + k` is beam k of image b. `keys[layer]` and `values[layer]` are (B, H, room, d): the prefix, then K
-    columns a step; `ancestors` (B, K, steps) says which of a step's columns a beam descends from.
+    Row `b * K + k` is beam k of image b. `keys[layer]` and `values[layer]` are (B, H, room, d): the prefix,
+    then K columns per step. `ancestors` (B, K, steps) gives the column of each step from which a beam
+    descends.
     """
 
-    room = 8  # steps by which the buffers grow
+    room = 8  # steps by which the buffers are extended
 
     def __init__(self, keys: list[Tensor], values: list[Tensor]) -> None:
         self.keys, self.values = keys, values
@@ -121,14 +124,17 @@ class Beams:
         return self.ancestors.shape[1]
 
     def expand(self, beams: int) -> "Beams":
-        """From one row an image to `beams` equal rows an image; before the first step only."""
+        """Repeats each image's row `beams` times; allowed only before the first step."""
         if self.ancestors.shape[1:] != (1, 0):
             raise ValueError("expand before the first step: nothing has been stored for the new rows")
         self.ancestors = self.ancestors.expand(-1, beams, -1)
         return self
 
     def select(self, rows: Tensor) -> "Beams":
-        """Keeps `rows` (B' * K,), in that order: K rows of an image each time; images may leave, not change places."""
+        """Keeps `rows` (B' * K,), in that order, K rows of an image at a time.
+
+        Images may be dropped, not reordered.
+        """
         parents = rows.view(-1, self.beams)  # (B', K)
         if len(parents) < len(self.ancestors):
             images = parents[:, 0] // self.beams
@@ -139,7 +145,7 @@ class Beams:
         return self
 
     def advance(self) -> Tensor:
-        """Makes room for one more token a row; returns the additive mask (B, 1, K, P + K * steps) of what each sees."""
+        """Makes room for one more token per row and returns the additive mask (B, 1, K, P + K * steps)."""
         own = torch.arange(self.beams, device=self.ancestors.device)
         newest = own[None, :, None].expand(len(self.ancestors), -1, 1)
         self.ancestors = torch.cat([self.ancestors, newest], dim=2)
@@ -150,7 +156,7 @@ class Beams:
             self.values = [self._grown(values) for values in self.values]
         images, beams, cells = seen.shape
         mask = torch.zeros(images, beams, cells + -cells % 8, dtype=self.keys[0].dtype, device=seen.device)
-        return mask[..., :cells].masked_fill_(~seen, float("-inf"))[:, None]  # rows aligned, or each layer copies it
+        return mask[..., :cells].masked_fill_(~seen, float("-inf"))[:, None]  # rows aligned: no copy per layer
 
     def _grown(self, stored: Tensor) -> Tensor:
         images, heads, _, size = stored.shape
@@ -165,7 +171,7 @@ class Beams:
 
 
 def begin(gpt: GPT2LMHeadModel, prefix: Tensor) -> tuple[Tensor, Beams]:
-    """Runs prefixes (B, P, E): the first token's logits (B, V), and the state with one row an image."""
+    """Runs prefixes (B, P, E). Returns the first token's logits (B, V) and a state with one row per image."""
     images, length, width = prefix.shape
     check_length(gpt, length, 0)
     stored_keys, stored_values = [], []
@@ -183,7 +189,7 @@ def begin(gpt: GPT2LMHeadModel, prefix: Tensor) -> tuple[Tensor, Beams]:
 
 
 def step(gpt: GPT2LMHeadModel, tokens: Tensor, state: Beams) -> tuple[Tensor, Beams]:
-    """Feeds one token to each row: tokens (B*K,) -> logits (B*K, V). `state` is changed in place and returned."""
+    """Feeds one token to each row: tokens (B*K,) -> logits (B*K, V). Changes `state` and returns it."""
     mask = state.advance()
     images, beams, steps = state.ancestors.shape
     check_length(gpt, state.prefix, steps)

@@ -1,8 +1,8 @@
-"""What both decoders' `loss` takes and gives back: captions as one padded tensor, the loss as a sum and a count.
+"""The input and output of both decoders' `loss`: captions as one padded tensor, the loss as sum and count.
 
-Captions come as `(B, C, T)` int64: B images, C captions each, every caption's token ids followed by the end-of-text
-token and then by `PAD` (-100). An image with fewer than C captions has rows of `PAD` only. There is no start token: the
-image (LSTM) or the last position of the prefix (ClipCap) predicts the first one.
+Captions are `(B, C, T)` int64: B images with C captions each. Every caption is its token ids, the end-of-text
+token, and then `PAD` (-100). An image with fewer than C captions has rows that contain only `PAD`. There is
+no start token: the image (LSTM) or the last position of the prefix (ClipCap) predicts the first token.
 """
 
 from typing import NamedTuple, Protocol
@@ -13,35 +13,35 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 PAD = -100
-ROUND = 32  # rows of large matrices come in multiples of this: oneDNN keeps a kernel for every size it has met in bf16
+ROUND = 32  # large matrices have a multiple of this many rows: oneDNN keeps a kernel for every bf16 size
 
 
 class Loss(NamedTuple):
-    """A batch's loss as a sum, so that batches of different sizes can be averaged with the right weights."""
+    """A batch's loss as a sum, so that batches of different sizes can be averaged with correct weights."""
 
-    total: Tensor  # () float32, differentiable: cross-entropy in nats, summed, plus the model's own regulariser if any
-    tokens: Tensor  # () int64: how many target tokens were scored
+    total: Tensor  # () float32, differentiable: summed cross-entropy in nats, plus the model's own regulariser, if any
+    tokens: Tensor  # () int64: the number of target tokens
 
     @property
     def mean(self) -> Tensor:
-        """Loss per token: what training minimises and what curves show."""
+        """Loss per token, which training minimises and curves show."""
         return self.total / self.tokens.clamp(min=1)
 
 
 class Targets(NamedTuple):
-    """Which token is predicted from where, without padding."""
+    """The target tokens and the positions that predict them, without padding."""
 
-    first: Tensor  # (B, C) bool: captions that exist; their first token is predicted from the image alone
-    inside: Tensor  # (B, C, T-1) bool: tokens that are inputs, that is all but each caption's last
-    tokens: Tensor  # (M,) int64: all first tokens, then the successors of all `inside`, in row-major order, then PAD
-    count: int  # how many of `tokens` are no padding
-    weights: Tensor | None  # (M,) float32: of each token's cross-entropy in the sum; None: 1
+    first: Tensor  # (B, C) bool: captions that exist; the image alone predicts their first token
+    inside: Tensor  # (B, C, T-1) bool: tokens that are inputs: all but each caption's last
+    tokens: Tensor  # (M,) int64: all first tokens, then the successors of all `inside` in row-major order, then PAD
+    count: int  # the number of `tokens` that are not padding
+    weights: Tensor | None  # (M,) float32: the weight of each token's cross-entropy in the sum; None: 1
 
 
 def targets_of(captions: Tensor, weights: Tensor | None = None) -> Targets:
-    """Splits captions (B, C, T) into inputs and targets; `weights` (B, C) are of each caption's tokens."""
+    """Splits captions (B, C, T) into inputs and targets; `weights` (B, C) are the weights of captions."""
     first = captions[..., 0] >= 0  # (B, C)
-    inside = captions[..., 1:] >= 0  # (B, C, T-1): a token is an input when another one follows it
+    inside = captions[..., 1:] >= 0  # (B, C, T-1): a token is an input if another one follows it
     tokens = torch.cat([captions[..., 0][first], captions[..., 1:][inside]])
     spare = (0, -len(tokens) % ROUND)
     if weights is not None:
@@ -50,7 +50,7 @@ def targets_of(captions: Tensor, weights: Tensor | None = None) -> Targets:
 
 
 class Scored(Protocol):
-    """Of `Targets` and of captions that were packed (`models.packing.PackedRuns`): what a loss is made of."""
+    """What a loss needs, from `Targets` or from packed captions (`models.packing.PackedRuns`)."""
 
     tokens: Tensor
     weights: Tensor | None
@@ -58,7 +58,7 @@ class Scored(Protocol):
 
 
 def cross_entropy(logits: Tensor, targets: Scored, smoothing: float = 0.0) -> Loss:
-    """Summed cross-entropy of logits (M, V) in float32, whatever the logits' type; weighted where targets are."""
+    """Summed cross-entropy of logits (M, V), computed in float32; weighted if the targets have weights."""
     reduction = "sum" if targets.weights is None else "none"
     total = F.cross_entropy(
         logits.float(), targets.tokens, ignore_index=PAD, reduction=reduction, label_smoothing=smoothing
@@ -70,8 +70,8 @@ def cross_entropy(logits: Tensor, targets: Scored, smoothing: float = 0.0) -> Lo
 
 # ---- without holding more than one copy of all logits ----------------------------------------------------------------
 
-COLUMNS = {"cpu": 1, "cuda": 64}  # logits have a multiple of so many: tensor cores want aligned rows, and 50257 is odd
-CHUNK = {"cpu": 64, "cuda": 2048}  # rows whose softmax is in memory at once; 64 are 13 MB of GPT-2's, in float32
+COLUMNS = {"cpu": 1, "cuda": 64}  # the logits are padded to a multiple: tensor cores need aligned rows
+CHUNK = {"cpu": 64, "cuda": 2048}  # rows whose softmax is in memory at once; 64 rows of GPT-2's take 13 MB in float32
 
 
 def linear_cross_entropy(
@@ -79,14 +79,15 @@ def linear_cross_entropy(
 ) -> Tensor:
     """Summed cross-entropy of tokens under `softmax(hidden @ weight.T)`, the softmax in float32.
 
-    The gradient of logits is made where the logits are, chunk by chunk; autograd would keep several copies of all.
+    The gradient replaces the logits in memory, chunk by chunk. Autograd would keep several copies of all
+    logits.
 
     Args:
         hidden: (R, E).
         weight: (V, E), the vocabulary's matrix.
-        rows: (M,) which row of `hidden` predicts which target; one row may predict several, or none.
+        rows: (M,) the row of `hidden` that predicts each target. A row may predict several targets, or none.
         tokens: (M,) the targets.
-        weights: (M,) what each target counts for in the sum; None: 1.
+        weights: (M,) the weight of each target in the sum. None: 1.
         smoothing: share of the target's probability that is spread over the vocabulary.
     """
     if weights is None:
@@ -95,8 +96,8 @@ def linear_cross_entropy(
 
 
 def _product(x: Tensor, matrix: Tensor) -> Tensor:
-    """(R, E), (V, E) -> (R, V). Each row begins a line of memory: products into it are a third faster."""
-    if torch.compiler.is_compiling():  # which knows of no strides of an output
+    """(R, E), (V, E) -> (R, V). Rows are padded to aligned starts: products into them are a third faster."""
+    if torch.compiler.is_compiling():  # the compiler ignores the strides of `out`
         return x @ matrix.T
     columns = len(matrix)
     room = x.new_empty(len(x), columns + -columns % 64)[:, :columns]
@@ -106,11 +107,13 @@ def _product(x: Tensor, matrix: Tensor) -> Tensor:
 def _cross_entropy_(
     logits: Tensor, row: Tensor, tokens: Tensor, counts: Tensor, share: Tensor, smoothing: float, training: bool
 ) -> Tensor:
-    """Summed cross-entropy of logits (r, V), whose gradient takes their place when training; in float32 between.
+    """Summed cross-entropy of logits (r, V), computed in float32.
+
+    In training, overwrites logits with their gradient.
 
     Args:
-        row, tokens, counts: (M,) which row predicts which target, and what that counts for.
-        share: (r, 1) the sum of what a row's targets count for.
+        row, tokens, counts: (M,) the row that predicts each target, the target, and its weight.
+        share: (r, 1) the sum of the weights of a row's targets.
     """
     logs = logits.float().log_softmax(1)  # (r, V)
     total = (smoothing - 1) * (logs[row, tokens] * counts).sum()
@@ -135,15 +138,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if spare := -size % COLUMNS.get(kind, 1):
                 matrix = F.pad(matrix, (0, 0, 0, spare))  # (V + spare, E)
             weights = weights.float()
-            share = weights.new_zeros(len(x)).index_add_(0, rows, weights)  # (R,) that each row counts for
+            share = weights.new_zeros(len(x)).index_add_(0, rows, weights)  # (R,) weight of each row's targets
             of_hidden, of_weight = (training and wanted for wanted in ctx.needs_input_grad[:2])
             gradient = torch.empty_like(x) if of_hidden else None  # (R, E)
             total, chunk, kept = weights.new_zeros(()), CHUNK.get(kind, 64), None
-            at_once = len(x) or 1 if of_weight else chunk  # what is kept to the end may as well be made at once
+            at_once = len(x) or 1 if of_weight else chunk  # the weight's gradient needs all logits
             for start in range(0, len(x), at_once):
                 block = slice(start, start + at_once)
                 logits = _product(x[block], matrix)  # (r, V + spare)
-                for first in range(start, start + len(logits), chunk):  # logits become their gradient
+                for first in range(start, start + len(logits), chunk):  # the gradient overwrites the logits
                     part = logits[first - start : first - start + chunk]
                     here = (rows >= first) & (rows < first + len(part))
                     row, counts = (rows - first).clamp(0, len(part) - 1), weights * here  # (M,) each

@@ -1,12 +1,13 @@
-"""The conventional captioner: an LSTM started by image features, with or without attention to a grid of them.
+"""The conventional captioner: an LSTM started by image features, with or without attention to a grid.
 
-Pooled features: Show and Tell (Vinyals et al. 2015, https://arxiv.org/abs/1411.4555). The projected image is the LSTM's
-first input; what comes out predicts the first word. With `merge` the image is added to the LSTM's output at every step
-as well (Tanti et al. 2018, https://arxiv.org/abs/1703.09137), so that the LSTM need not carry it through the caption.
+Pooled features: Show and Tell (Vinyals et al. 2015, https://arxiv.org/abs/1411.4555). The projected image is
+the LSTM's first input, and its output there predicts the first word. With `merge` the image is also added to
+the LSTM's output at every step (Tanti et al. 2018, https://arxiv.org/abs/1703.09137), so the LSTM need not
+carry it through the caption.
 
-Grid features: Show, Attend and Tell (Xu et al. 2015, https://arxiv.org/abs/1502.03044), soft attention. The projected
-mean of the grid sets the LSTM's first state and is its first input; each further input is a word, and each step looks
-at the grid, cell by cell.
+Grid features: Show, Attend and Tell (Xu et al. 2015, https://arxiv.org/abs/1502.03044), with soft attention.
+The projected mean of the grid sets the LSTM's first state and is its first input. Each later input is a word,
+and each step attends to the cells of the grid.
 """
 
 from dataclasses import asdict, dataclass
@@ -21,36 +22,37 @@ from models.losses import Loss, cross_entropy
 from models.packing import PackedRuns, Runs, packed_by
 from models.standardize import Standardize
 
-GROUPS = 4  # captions of a batch are sorted by length into so many runs of the LSTM
+GROUPS = 4  # groups of captions of similar length that run through the LSTM separately
 
 
 @dataclass(frozen=True)
 class LSTMConfig:
     vocab_size: int
     feature_size: int  # of the pooled features, or of each cell of the grid
-    grid: bool = False  # features are a grid (B, H, W, D), and the LSTM attends to it
-    embed_dim: int = 512  # width of a word's and of the image's embedding
+    grid: bool = False  # features are a grid (B, H, W, D), to which the LSTM attends
+    embed_dim: int = 512  # width of the word and image embeddings
     hidden_size: int = 512  # width of the LSTM
-    merge: bool = False  # pooled: the image is added to the LSTM's output at every step, too
+    merge: bool = False  # pooled: also add the image to the LSTM's output at every step
     attention_dim: int = 512  # grid: width of the attention's hidden layer
-    attention_penalty: float = 1.0  # grid: weight of the doubly stochastic regulariser while training
-    dropout: float = 0.5  # of words' embeddings and the LSTM's output
+    attention_penalty: float = 1.0  # grid: weight of the doubly stochastic regulariser in training
+    dropout: float = 0.5  # of word embeddings and LSTM outputs
     image_dropout: float = 0.5  # of features and the image's embedding
-    tie_weights: bool = True  # the output layer is the embeddings; needs embed_dim = hidden_size
+    tie_weights: bool = True  # the output layer shares the embeddings; needs embed_dim = hidden_size
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 class LSTMState:
-    """One row a caption or beam; row `b * K + k` is the k-th of image b. Images are kept once, and so is what several
-    rows have behind them, as beams do that descend from the same one.
+    """The state of N captions or beams, one per row; row `b * K + k` is the k-th of image b.
+
+    Images are stored once. Beams that descend from the same beam share its hidden state and cell.
 
     Attributes:
         hidden, cell: (P, H) each.
-        past: (N,) which of them each row continues; None: row i the i-th.
-        image: (B, H) what is added to each output, where images are merged.
-        grid, keys: (B, L, D) and (B, L, A), where there is attention.
+        past: (N,) the index into `hidden` and `cell` that each row continues; None: row i continues the i-th.
+        image: (B, H) added to each output, if images are merged.
+        grid, keys: (B, L, D) and (B, L, A), with attention only.
         width: K.
     """
 
@@ -67,17 +69,20 @@ class LSTMState:
         self.width = 1
 
     def of_rows(self, values: Tensor) -> Tensor:
-        """(P, ...) -> (N, ...)."""
+        """Repeats shared values for each row: (P, ...) -> (N, ...)."""
         return values if self.past is None else values.index_select(0, self.past)
 
     def expand(self, width: int) -> "LSTMState":
-        """From one row an image to `width` equal rows an image."""
+        """Repeats each image's row `width` times."""
         self.past = torch.arange(len(self.hidden), device=self.hidden.device).repeat_interleave(width)
         self.width = width
         return self
 
     def select(self, rows: Tensor) -> "LSTMState":
-        """Keeps `rows` (B' * K,), in that order: K rows of one image each time; images may leave, not change places."""
+        """Keeps `rows` (B' * K,), in that order, K rows of an image at a time.
+
+        Images may be dropped, not reordered.
+        """
         if len(rows) < len(self.hidden if self.past is None else self.past):
             images = rows.view(-1, self.width)[:, 0] // self.width  # (B',)
             self.image, self.grid, self.keys = (
@@ -88,22 +93,22 @@ class LSTMState:
         return self
 
     def part(self, rows: Tensor) -> "LSTMState":
-        """A new state of these rows alone, as of so many images; not for grids."""
+        """A new state with these rows only, as if each were an image; not for grids."""
         image = (
             None if self.image is None else self.image[rows // self.width]
-        )  # selected, its gradient would be another
+        )  # index_select would change the gradient's last bits
         hidden, cell = (self.of_rows(x).index_select(0, rows) for x in (self.hidden, self.cell))
         return LSTMState(hidden, cell, image)
 
     def go_on(self, hidden: Tensor, cell: Tensor) -> None:
-        """After a step: (N, H) each, different in every row."""
+        """Stores the state after a step: (N, H) each, one per row."""
         self.hidden, self.cell, self.past = hidden, cell, None
 
 
 class LSTMDecoder(nn.Module):
     """Image features -> captions; `config.grid` chooses between the two papers."""
 
-    max_tokens = None  # a caption may be as long as it likes
+    max_tokens = None  # no limit
 
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__()
@@ -126,7 +131,7 @@ class LSTMDecoder(nn.Module):
         else:
             self.lstm = nn.LSTM(config.embed_dim, config.hidden_size, batch_first=True)
             self.merge = nn.Linear(config.feature_size, config.hidden_size) if config.merge else None
-            if self.merge:  # no image is merged at first, and features of length 1 keep each step small
+            if self.merge:  # no image is merged at first; features of length 1 keep each step small
                 nn.init.zeros_(self.merge.weight)
         self.norm = nn.LayerNorm(config.hidden_size)
         if not config.tie_weights:
@@ -134,15 +139,18 @@ class LSTMDecoder(nn.Module):
         self.output_bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def train(self, mode: bool = True) -> "LSTMDecoder":
-        """As of any module, but `lstm`, which drops nothing, stays in training: cuDNN gives no gradient otherwise."""
+        """Sets the mode like any module, but keeps `self.lstm` in training mode.
+
+        cuDNN computes no gradients in eval mode. The LSTM has no dropout of its own.
+        """
         super().train(mode)
         self.lstm.train()
         return self
 
     def packing(self, captions: np.ndarray, on_gpu: bool = False) -> Runs:
-        """Captions (n, C, T), padded with -100, as `loss` wants the batches that are made of them.
+        """Packs captions (n, C, T), padded with -100, into the batches that `loss` takes.
 
-        On a GPU all captions run together: what a step costs there hardly depends on its rows.
+        On a GPU all captions run together: there, the cost of a step hardly depends on its number of rows.
         """
         return Runs(captions, 1 if self.config.grid or on_gpu else GROUPS)
 
@@ -153,30 +161,34 @@ class LSTMDecoder(nn.Module):
         label_smoothing: float = 0.0,
         weights: Tensor | None = None,
     ) -> Loss:
-        """Cross-entropy of all captions of each image under teacher forcing; the image is read once for all of them.
+        """Cross-entropy of all captions under teacher forcing; each image is processed once.
 
         Args:
-            features: (B, D), or (B, H, W, D) where `config.grid`, in any floating type.
-            captions: (B, C, T) int64 token ids, each caption closed by the end-of-text token and padded with -100; or
-                a batch that is packed already, weights and all.
-            weights: (B, C) float32, what each caption's cross-entropy counts for in the sum; None: 1.
+            features: (B, D), or (B, H, W, D) with `config.grid`, in any floating type.
+            captions: (B, C, T) int64 token ids, each caption ended by the end-of-text token and padded with
+                -100; or a packed batch, which includes the weights.
+            weights: (B, C) float32, the weight of each caption's cross-entropy in the sum. None: 1.
 
         Returns:
-            `Loss(total, tokens)`: the sum over all captions' tokens, and how many there were. With a grid, and while
-            training, the sum has every caption's `attention_penalty * sum((1 - attention a cell received) ** 2)` in it.
+            `Loss(total, tokens)`: the sum over the tokens of all captions, and their number. With a grid, in
+            training, the sum includes `attention_penalty * sum((1 - attention a cell received) ** 2)` for
+            every caption.
         """
         packed = packed_by(self.packing, captions, weights, features.device)
         first, looked, state = self._begin(features)  # (B, H), (B, L)
         teach = self._teach_grid if self.config.grid else self._teach
         hidden, penalty = teach(packed, looked, state.expand(packed.lengths.shape[1]))  # (N, H)
-        firsts = first.index_select(0, packed.present // packed.lengths.shape[1])  # (F, H): once a caption
+        firsts = first.index_select(0, packed.present // packed.lengths.shape[1])  # (F, H): one row per caption
         hidden = torch.cat([firsts, hidden])
         hidden = F.pad(hidden, (0, 0, 0, len(packed.tokens) - len(hidden)))  # (M, H)
         loss = cross_entropy(self._logits(hidden), packed, label_smoothing)
         return loss._replace(total=loss.total + penalty)
 
     def _teach(self, packed: PackedRuns, looked: None, state: LSTMState) -> tuple[Tensor, float]:
-        """The LSTM's output after each input token, (N, H). Captions of like length run together, to pad less."""
+        """The LSTM's output after each input token, (N, H).
+
+        Captions of similar length run together to save padding.
+        """
         outputs = []
         for words, group in zip(packed.words, packed.order, strict=True):
             if words.shape[1]:
@@ -185,7 +197,7 @@ class LSTMDecoder(nn.Module):
         return torch.cat([state.hidden[:0], *outputs]).index_select(0, packed.inside), 0.0
 
     def _teach_grid(self, packed: PackedRuns, looked: Tensor, state: LSTMState) -> tuple[Tensor, Tensor | float]:
-        """The attending LSTM's output after each input token, (N, H), and the doubly stochastic regulariser."""
+        """The attending LSTM's output after each input, (N, H), and the doubly stochastic regulariser."""
         words = self.dropout(self.embedding(packed.words[0]))  # (B*C, S, E)
         received = looked[:, None].expand(-1, packed.lengths.shape[1], -1)  # (B, C, L): attention of all steps so far
         outputs = [words.new_zeros(len(words), 0, self.config.hidden_size)]
@@ -200,19 +212,19 @@ class LSTMDecoder(nn.Module):
         return hidden, self.config.attention_penalty * (missed * packed.real[:, None].to(missed.dtype)).sum()
 
     def begin(self, features: Tensor) -> tuple[Tensor, LSTMState]:
-        """Features -> the first token's logits (B, V), and a state with one row an image."""
+        """Features -> the first token's logits (B, V), and a state with one row per image."""
         first, _, state = self._begin(features)
         return self._logits(first), state
 
     def step(self, tokens: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """One more token a row: (N,) -> (N, V). `state` is changed in place and returned."""
+        """Feeds one token to each row: (N,) -> (N, V). Changes `state` and returns it."""
         if self.config.grid:
             return self._logits(self._attend(self.embedding(tokens), state)[0]), state
-        words, of_row = tokens.unique(return_inverse=True)  # beams often agree on the next word
+        words, of_row = tokens.unique(return_inverse=True)  # beams often have the same next word
         return self._logits(self._advance(self.embedding(words), of_row, state)), state
 
     def attention_of(self, features: Tensor, captions: Tensor) -> Tensor:
-        """What each token of a caption was chosen by looking at: (B, H, W, D), (B, T) -> (B, T, H*W), rows sum to 1."""
+        """The attention when each token was chosen: (B, H, W, D), (B, T) -> (B, T, H*W); rows sum to 1."""
         _, weights, state = self._begin(features)
         looked = [weights]
         for tokens in captions[:, :-1].unbind(1):
@@ -220,7 +232,7 @@ class LSTMDecoder(nn.Module):
         return torch.stack(looked, dim=1)
 
     def _begin(self, features: Tensor) -> tuple[Tensor, Tensor | None, LSTMState]:
-        """The output that predicts the first token (B, H), the attention paid to the grid (B, L), and the state."""
+        """The output that predicts the first token (B, H), the attention (B, L), and the state."""
         wanted, sizes = ("(B, H, W, D)", 4) if self.config.grid else ("(B, D)", 2)
         if features.ndim != sizes or features.shape[-1] != self.config.feature_size:
             raise ValueError(
@@ -240,9 +252,10 @@ class LSTMDecoder(nn.Module):
         return *self._attend(image, state), state
 
     def _run(self, inputs: Tensor, state: LSTMState) -> Tensor:
-        """The plain LSTM over a whole sequence: (N, S, E) -> (N, S, H).
+        """Runs the plain LSTM over a whole sequence: (N, S, E) -> (N, S, H).
 
-        Weights that are cast already decide its type: autocast would copy them into a new block at each call.
+        If the weights are already cast, their dtype is used. Autocast would copy them into a new block at
+        each call.
         """
         dtype, start = self.lstm.bias_ih_l0.dtype, (state.hidden[None], state.cell[None])
         if dtype == torch.float32:
@@ -254,9 +267,9 @@ class LSTMDecoder(nn.Module):
         return outputs if state.image is None else outputs + state.image[:, None]
 
     def _advance(self, words: Tensor, of_row: Tensor, state: LSTMState) -> Tensor:
-        """One step of the plain LSTM: words (U, E), which of them each row gets (N,) -> (N, H).
+        """One step of the plain LSTM: distinct words (U, E), each row's index into them (N,) -> (N, H).
 
-        Equal words, and equal pasts, have their share of the gates computed once.
+        The gates' terms of equal words and of shared states are computed once.
         """
         into, again, *biases = self.lstm.all_weights[0]
         gates = F.linear(words, into, sum(biases)).index_select(0, of_row)  # (N, 4H)
@@ -269,7 +282,7 @@ class LSTMDecoder(nn.Module):
         return (state.hidden.unflatten(0, (len(state.image), -1)) + state.image[:, None]).flatten(0, 1)
 
     def _attend(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, Tensor]:
-        """One step of the attending LSTM: (N, E) -> its output (N, H) and what it looked at (N, L)."""
+        """One step of the attending LSTM: (N, E) -> its output (N, H) and its attention (N, L)."""
         hidden, cell = state.of_rows(state.hidden), state.of_rows(state.cell)
         context, weights = self.attention(hidden, state.grid, state.keys)  # (N, D), (N, L)
         state.go_on(*self.lstm(torch.cat([inputs, context], dim=1), (hidden, cell)))
@@ -281,7 +294,7 @@ class LSTMDecoder(nn.Module):
 
 
 class SoftAttention(nn.Module):
-    """Where to look next, by an MLP on the state and each cell (Xu et al. 2015, sections 3.1.2 and 4.2)."""
+    """Soft attention: an MLP on the state and each cell (Xu et al. 2015, sections 3.1.2 and 4.2)."""
 
     def __init__(self, hidden_size: int, feature_size: int, attention_dim: int) -> None:
         super().__init__()
@@ -291,11 +304,11 @@ class SoftAttention(nn.Module):
         self.gate = nn.Linear(hidden_size, 1)
 
     def keys(self, grid: Tensor) -> Tensor:
-        """The state-independent part, once an image: (B, L, D) -> (B, L, A)."""
+        """The part that does not depend on the state, computed once per image: (B, L, D) -> (B, L, A)."""
         return self.key(grid)
 
     def forward(self, hidden: Tensor, grid: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """States (B*K, H), K of them to each grid (B, L, D) -> contexts (B*K, D) and weights (B*K, L)."""
+        """States (B*K, H), K per grid, and grids (B, L, D) -> contexts (B*K, D) and weights (B*K, L)."""
         queries = self.query(hidden).view(len(grid), -1, 1, keys.shape[2])  # (B, K, 1, A)
         scores = self.score(torch.tanh(keys[:, None] + queries)).squeeze(3)  # (B, K, L)
         weights = scores.softmax(dim=2)

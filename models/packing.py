@@ -1,16 +1,19 @@
-"""A batch's captions as integer arrays, made on the host, so that no shape on the device depends on what they say.
+"""A batch's captions as integer arrays, made on the host.
 
-`Trees` are for causal transformers: what several captions of an image begin with is one branch, computed once. A
-causal model's output at a token depends on what stands before it alone. So of captions that begin alike ("a man in a
-red shirt ...", "a man in a hat ...") the shared beginning needs to be run once, and the output there predicts what
-follows in each of them. Loss and gradients are those of separate captions. (With dropout they share its draws there, as
-they do in the image's prefix.)
+Shapes on the device then do not depend on the words.
 
-`Runs` are for recurrent networks: captions of like length run together, so that little of a run is padding.
+`Trees` are for causal transformers: a beginning that several captions of an image share is one branch,
+computed once. A causal model's output at a token depends only on the tokens before it. Captions such as "a
+man in a red shirt ..." and "a man in a hat ..." share a beginning, which is run once; the output at its end
+predicts the next token of each caption. Loss and gradients equal those of separate captions. (With dropout,
+the captions share its random draws there, as they do in the image's prefix.)
 
-Both are made of captions (n, C, T), int, padded as `models.losses` says, and offer `size(index)`, what the images at
-`index` need as a row of integers, and `pack(index, ...)`, their batch; given a larger size, `room`, the batch is filled
-up to it, and loss and gradients stay. Batches of as many images and of equal room have equal shapes.
+`Runs` are for recurrent networks: captions of similar length run together, so there is little padding.
+
+Both are made from captions (n, C, T), int, padded as in `models.losses`. `size(index)` returns the space that
+the images at `index` need, as a row of integers. `pack(index, ...)` returns their batch. With a larger size,
+`room`, the batch is padded to it; loss and gradients do not change. Batches with the same number of images
+and the same room have equal shapes.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,8 +27,8 @@ from torch.utils._pytree import tree_map
 from models.losses import PAD, ROUND
 
 Batch = TypeVar("Batch")
-ALL = np.iinfo(np.int32).max  # as a node's `last`: everything comes after it
-AT_ONCE = 10_000  # images whose trees are grown together
+ALL = np.iinfo(np.int32).max  # as a node's `last`: larger than any place
+AT_ONCE = 10_000  # images whose trees are built together
 
 
 def packed_by(
@@ -34,7 +37,10 @@ def packed_by(
     weights: Tensor | None,
     device: torch.device,
 ) -> Batch:
-    """Captions (B, C, T), on a GPU after a wait of the host, with `weights` (B, C) as a batch; one that is stays."""
+    """Packs captions (B, C, T) and `weights` (B, C); a packed batch is returned unchanged.
+
+    On a GPU the host waits for the captions.
+    """
     if not isinstance(captions, Tensor):
         return captions
     weights = None if weights is None else weights.detach().cpu().numpy()
@@ -42,23 +48,26 @@ def packed_by(
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """The tensors of a batch, whatever holds them, on a device; the host does not wait."""
+    """Copies the tensors of a batch, in any nesting, to a device; the host does not wait."""
     return tree_map(lambda x: x.to(device, non_blocking=True) if isinstance(x, Tensor) else x, batch)
 
 
 class PackedTrees(NamedTuple):
-    """B prefixes of P cells and N nodes, which are tokens that are inputs; R = B * P + N. All int64 but `weights`."""
+    """B prefixes of P cells, and N nodes, which are the input tokens; R = B * P + N.
 
-    tokens: Tensor  # (N,) of each node, image by image, in the order of captions and steps
-    positions: Tensor  # (R,) of all prefixes, then of the nodes: a caption's restart after its prefix
-    cells: Tensor  # (R,) where each stands among the B * S cells of attention; B * S: nowhere
-    first: Tensor  # (B, S) a cell's place in its image's tree, a branch at a time, the prefix before it
-    last: Tensor  # (B, S) the last place below it: a cell is seen from its `first` to its `last`
+    All int64 except `weights`.
+    """
+
+    tokens: Tensor  # (N,) of each node, by image, then by caption and step
+    positions: Tensor  # (R,) of all prefixes, then of the nodes; a caption's positions continue its prefix's
+    cells: Tensor  # (R,) the index of each among the B * S cells of attention; B * S: no cell
+    first: Tensor  # (B, S) a cell's place in its image's tree, branch after branch; the prefix comes first
+    last: Tensor  # (B, S) the last place below it: a cell is visible from its `first` to its `last`
     outputs: Tensor  # (W,) the rows that predict something: the ends of the prefixes, then the nodes, then filling
-    rows: Tensor  # (M,) which of `outputs` predicts each target
-    targets: Tensor  # (M,) their tokens
-    weights: Tensor  # (M,) float32, of each target in the sum
-    count: Tensor  # () how many targets there are, filling left out
+    rows: Tensor  # (M,) the index into `outputs` that predicts each target
+    targets: Tensor  # (M,) the target tokens
+    weights: Tensor  # (M,) float32, the weight of each target in the sum
+    count: Tensor  # () the number of targets without filling
 
 
 class Trees:
@@ -66,7 +75,7 @@ class Trees:
 
     Args:
         captions: (n, C, T) int.
-        prefix: cells that stand before each image's tree.
+        prefix: the number of cells before each image's tree.
     """
 
     def __init__(self, captions: np.ndarray, prefix: int) -> None:
@@ -79,37 +88,40 @@ class Trees:
         self.node_starts, self.target_starts = (_starts(x) for x in (self.node_counts, self.target_counts))
 
     def size(self, index: np.ndarray) -> tuple[int, int, int]:
-        """Nodes, cells an image, targets."""
+        """Returns the number of nodes, of cells per image, and of targets."""
         nodes, targets = int(self.node_counts[index].sum()), int(self.target_counts[index].sum())
         cells = self.prefix + int(self.node_counts[index].max())
         return nodes + -(len(index) * self.prefix + nodes) % ROUND, cells + -cells % 8, targets
 
     def largest(self, images: int) -> tuple[int, int, int]:
-        """A size that any batch of so many images fits in."""
+        """Returns a size in which any batch of this many images fits."""
         nodes, cells, _ = self.size(self.node_counts.argsort()[-images:])
         return nodes, cells, int(np.sort(self.target_counts)[-images:].sum())
 
     def work(self, size: Sequence[int]) -> int:
-        """What a step of this size costs: its nodes."""
+        """The cost of a step of this size: its nodes."""
         return size[0]
 
     def pack(
         self, index: np.ndarray, weights: np.ndarray | None = None, room: Sequence[int] | None = None
     ) -> PackedTrees:
-        """The trees of the images at `index` (B,); `weights` (B, C) are of each caption's tokens, None: 1."""
+        """Returns the trees of the images at `index` (B,).
+
+        `weights` (B, C) are the weights of captions; None: 1.
+        """
         images, prefix = len(index), self.prefix
         room_of_nodes, cells, room_of_targets = room or self.size(index)
         of_node, rank, nodes = _spans(self.node_starts, self.node_counts, index)  # (n,) each
         of_target, _, targets = _spans(self.target_starts, self.target_counts, index)  # (m,) each
         start = np.arange(images)[:, None] * cells + np.arange(prefix)  # (B, P)
         place = of_node * cells + prefix + rank  # (n,)
-        first, last = np.full(images * cells, ALL), np.full(images * cells, -1)  # empty cells are seen by none
+        first, last = np.full(images * cells, ALL), np.full(images * cells, -1)  # empty cells are not visible
         first[start], last[start] = np.arange(prefix), ALL
         first[place], last[place] = prefix + self.first[nodes], prefix + self.last[nodes]
         ends = np.arange(images) * prefix + prefix - 1
         outputs = np.concatenate([ends, images * prefix + np.arange(room_of_nodes)])
-        before = np.cumsum(self.node_counts[index]) - self.node_counts[index]  # (B,) nodes of the images before
-        row = self.rows[targets]  # (m,) 0: its image's prefix; 1 + i: its node i
+        before = np.cumsum(self.node_counts[index]) - self.node_counts[index]  # (B,) nodes in earlier images
+        row = self.rows[targets]  # (m,) 0: the image's prefix; 1 + i: its node i
         row = np.where(row, images - 1 + before[of_target] + row, of_target)
         counts = np.ones(len(targets)) if weights is None else weights[of_target, self.caption[targets]]
         prefixes = np.tile(np.arange(prefix), images)
@@ -128,21 +140,26 @@ class Trees:
 
 
 def seen(first: Tensor, last: Tensor) -> Tensor:
-    """Which cell sees which, (B, S) each -> (B, S, S) bool: itself, and what it grows from; the prefix is the root."""
+    """Which cell sees which, (B, S) each -> (B, S, S) bool.
+
+    A cell sees itself and its ancestors, up to the prefix.
+    """
     query = first[:, :, None]
     return (first[:, None] <= query) & (query <= last[:, None])
 
 
 def _grow(captions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Nodes (4, N) of all trees: token, step, first and last (as in `PackedTrees`, from 0), and nodes an image (n,).
+    """Returns nodes (4, N), their number per image (n,), targets (3, M) and their number per image (n,).
 
-    And targets (3, M): row (0: the prefix; 1 + i: the image's node i), token, caption, and targets an image (n,).
+    A node is token, step, first and last (as in `PackedTrees`, from 0). A target is row (0: the prefix; 1 +
+    i: the image's node i), token and caption.
     """
     exists = captions >= 0  # (n, C, T)
     inside = np.zeros_like(exists)
-    inside[..., :-1] = exists[..., 1:]  # a token is an input when another one follows it
+    inside[..., :-1] = exists[..., 1:]  # a token is an input if another one follows it
     words = np.where(inside, captions, -1)
-    # In alphabetical order, each caption branches off the one before it, and branches are numbered depth first.
+    # In alphabetical order, each caption branches off the previous one, and branches are numbered depth
+    # first.
     order = np.lexsort(np.moveaxis(words, 2, 0)[::-1], axis=-1)[..., None]  # (n, C, 1)
     words, exist = np.take_along_axis(words, order, 1), np.take_along_axis(inside, order, 1)
     new = exist.copy()
@@ -153,7 +170,7 @@ def _grow(captions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     end = np.where(exist, node, -1).max(axis=2, keepdims=True, initial=-1)  # (n, C, 1) the deepest of each caption
     last = np.empty(counts.sum(), np.int64)
     last[node[exist]] = np.broadcast_to(end, node.shape)[exist]  # of several captions through a node, the last one's
-    node = np.take_along_axis(node, order.argsort(1), 1)  # as the captions came
+    node = np.take_along_axis(node, order.argsort(1), 1)  # in the original order of captions
 
     # A node is named by the first caption that runs through it; nodes are in the order of their names.
     through = node[inside]
@@ -171,29 +188,32 @@ def _grow(captions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     return nodes.astype(np.int32), counts, targets.astype(np.int32), exists.sum((1, 2))
 
 
-# ---- captions of like length -----------------------------------------------------------------------------------------
+# ---- captions of similar length --------------------------------------------------------------------------------------
 
 
 class PackedRuns(NamedTuple):
-    """Groups of G captions each, the longest first; N tokens are inputs, F captions exist. Int64 but `weights`."""
+    """Groups of G captions each, the longest first.
 
-    words: tuple[Tensor, ...]  # (G, S) each, the inputs of a group's captions, filled with 0
-    order: tuple[Tensor, ...]  # (G,) each, which of the B * C captions they are
-    lengths: Tensor  # (B, C) how many inputs each caption has
-    present: Tensor  # (F,) which of the B * C captions exist; their images predict their first tokens
-    real: Tensor  # (F,) float32: 1; 0 for filling
-    inside: Tensor  # (N,) where all inputs are, among the words of all groups, in the order of captions and steps
-    tokens: Tensor  # (M,) the targets of `present`, those of `inside`, then PAD; M a multiple of ROUND
-    weights: Tensor | None  # (M,) float32, of each target in the sum; None: 1
-    count: Tensor  # () how many targets there are, filling left out
+    N tokens are inputs, F captions exist. Int64 except `weights`.
+    """
+
+    words: tuple[Tensor, ...]  # (G, S) each, the inputs of a group's captions, padded with 0
+    order: tuple[Tensor, ...]  # (G,) each, their indices among the B * C captions
+    lengths: Tensor  # (B, C) the number of inputs of each caption
+    present: Tensor  # (F,) the captions that exist, among the B * C; the image predicts their first token
+    real: Tensor  # (F,) float32: 1, or 0 for filling
+    inside: Tensor  # (N,) the positions of all inputs among the words of all groups, by caption and step
+    tokens: Tensor  # (M,) the targets of `present`, those of `inside`, then PAD; M is a multiple of ROUND
+    weights: Tensor | None  # (M,) float32, the weight of each target in the sum; None: 1
+    count: Tensor  # () the number of targets without filling
 
 
 class Runs:
-    """The captions of n images, in groups of like length.
+    """The captions of n images, in groups of similar length.
 
     Args:
         captions: (n, C, T) int.
-        groups: of a batch; a single one keeps the captions' order.
+        groups: the number of groups in a batch; a single group keeps the captions' order.
     """
 
     def __init__(self, captions: np.ndarray, groups: int) -> None:
@@ -202,28 +222,31 @@ class Runs:
         self.lengths = (self.captions >= 0).sum(2)  # (n, C)
 
     def size(self, index: np.ndarray) -> tuple[int, ...]:
-        """Captions an image, captions and inputs of all images, then the steps of each group."""
+        """Returns captions per image, the captions and inputs of all images, then the steps of each group."""
         exists = self.lengths[index] > 0  # (B, C)
-        rows = int(np.flatnonzero(exists.any(0)).max(initial=0)) + 1  # what no image reaches is left out
+        rows = int(np.flatnonzero(exists.any(0)).max(initial=0)) + 1  # columns that no image uses are dropped
         inputs = np.maximum(self.lengths[index, :rows] - 1, 0).ravel()
         steps = [int(inputs[group].max()) for group in self._groups(inputs)]
         return rows, int(exists.sum()), int(inputs.sum()), *steps
 
     def largest(self, images: int) -> tuple[int, ...]:
-        """A size that any batch of so many images fits in."""
+        """Returns a size in which any batch of this many images fits."""
         _, count, longest = self.captions.shape
         inputs = np.sort(np.maximum(self.lengths - 1, 0).sum(1))[-images:].sum()
         steps = [longest - 1] * len(self._groups(np.zeros(images * count)))
         return count, images * count, int(inputs), *steps
 
     def work(self, size: Sequence[int]) -> int:
-        """What a step of this size costs: the steps of all groups."""
+        """The cost of a step of this size: the steps of all groups."""
         return sum(size[3:])
 
     def pack(
         self, index: np.ndarray, weights: np.ndarray | None = None, room: Sequence[int] | None = None
     ) -> PackedRuns:
-        """The captions of the images at `index` (B,); `weights` (B, C) are of each caption's tokens, None: 1."""
+        """Returns the captions of the images at `index` (B,).
+
+        `weights` (B, C) are the weights of captions; None: 1.
+        """
         rows, room_of_captions, room_of_inputs, *steps = room or self.size(index)
         captions = self.captions[index, :rows]  # (B, C, T)
         words, exists = captions.reshape(-1, captions.shape[2]), self.lengths[index, :rows].ravel() > 0
@@ -233,7 +256,7 @@ class Runs:
             run = np.zeros((len(group), most), np.int64)  # (G, S)
             run[:, :longest] = words[group, :most].clip(0)
             runs.append(torch.from_numpy(run))
-            begins[group] = before + np.arange(len(group)) * most  # where each caption's words are
+            begins[group] = before + np.arange(len(group)) * most  # the position of each caption's words
             before += run.size
         inside = np.repeat(begins - _starts(inputs), inputs) + np.arange(inputs.sum())
         present = exists.nonzero()[0]
@@ -256,7 +279,7 @@ class Runs:
         )
 
     def _groups(self, inputs: np.ndarray) -> list[np.ndarray]:
-        """Which captions each group has, by how many inputs they have (B*C,)."""
+        """Returns the captions of each group, given each caption's number of inputs (B*C,)."""
         order = np.arange(len(inputs)) if self.groups == 1 else np.argsort(-inputs, kind="stable")
         size = -(-len(inputs) // self.groups)
         return [order[start : start + size] for start in range(0, len(order), size)]
@@ -266,7 +289,7 @@ class Runs:
 
 
 def _filled(room: int, *parts: np.ndarray, filling: int = 0, dtype: type = np.int64) -> Tensor:
-    """One part after the other, then `filling`."""
+    """Joins the parts and appends `filling`."""
     whole, end = np.full(room, filling, dtype), 0
     for part in parts:
         whole[end : end + len(part)] = part
@@ -279,7 +302,7 @@ def _starts(counts: np.ndarray) -> np.ndarray:
 
 
 def _spans(starts: np.ndarray, counts: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The spans at `index` one after the other: for each member which span, which of its members, and where it is."""
+    """The joined spans at `index`: each member's span, its index in the span, and its position."""
     counts = counts[index]
     of = np.repeat(np.arange(len(index)), counts)
     rank = np.arange(len(of)) - _starts(counts)[of]

@@ -1,23 +1,26 @@
-"""Image features as the decoders take them: of mean 0 and variance 1 in training, and some of them dropped."""
+"""Image features for the decoders: standardised to mean 0 and variance 1, with dropout in training."""
 
 import torch
 from torch import Tensor, nn
 
-LEAST = 0.1  # of the mean standard deviation: a feature that hardly varies is not blown up further
-ROWS = 1024  # that are float64 at once
+LEAST = 0.1  # of the mean standard deviation: a lower limit, so that nearly constant features are not amplified
+ROWS = 1024  # rows that are converted to float64 at once
 
 
 class Standardize(nn.Module):
-    """Each feature less its mean, over its standard deviation; dropout then puts the mean in its place.
+    """Subtracts each feature's mean and divides by its standard deviation.
 
-    Features of a classifier, and a contrastive model's embeddings, too, are mostly what all images have in common. A
-    step of Adam moves all weights by about as much, so that behind such features it moves the output of all images at
-    once, by far more than what tells them apart: cross-entropy bears that, self-critical training diverges.
+    Dropout then replaces a feature by its mean.
+
+    Features of a classifier or a contrastive model are mostly alike for all images. A step of Adam moves all
+    weights by about the same amount. Without standardisation it changes the output for all images at once, by
+    far more than the differences between them. Cross-entropy tolerates that; self-critical training diverges.
 
     Args:
         size: features of an image, or of each cell of its grid.
-        dropout: share of them.
-        stored: whether the state dict has mean and standard deviation; published checkpoints do not.
+        dropout: the share of features that are dropped.
+        stored: whether the state dict contains mean and standard deviation; published checkpoints have
+            neither.
     """
 
     def __init__(self, size: int, dropout: float = 0.0, stored: bool = True) -> None:
@@ -28,7 +31,7 @@ class Standardize(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> "Standardize":
-        """Takes mean and standard deviation from training features (N, D) or (N, H, W, D), in any floating type."""
+        """Sets mean and standard deviation from training features (N, D) or (N, H, W, D), any float type."""
         rows = features.flatten(0, -2)  # (M, D)
         mean = sum(part.double().sum(0) for part in rows.split(ROWS)) / len(rows)
         std = (sum((part.double() - mean).square().sum(0) for part in rows.split(ROWS)) / len(rows)).sqrt()
@@ -41,5 +44,8 @@ class Standardize(nn.Module):
         return self.dropout((features.to(self.mean.dtype) - self.mean) / self.std)
 
     def drop(self, features: Tensor) -> Tensor:
-        """Features of which `forward` without dropout makes what `forward` with dropout makes of these."""
+        """Applies dropout to raw features.
+
+        `forward` without dropout then returns what `forward` with dropout would return.
+        """
         return self.mean + self.std * self(features)

@@ -1,7 +1,8 @@
-"""VGG16 (Simonyan and Zisserman 2015) as torchvision builds it, from full size down to one that trains on a laptop.
+"""VGG16 (Simonyan and Zisserman 2015) as in torchvision, from full size to one for training on a laptop.
 
-At width 1 and 224 pixels the names and shapes of all weights are those of `torchvision.models.vgg16` (`vgg16_bn` with
-batch normalisation), so any state dict of that network loads; `forward` and `fc7` give torchvision's numbers exactly.
+At width 1 and 224 pixels, all weights have the names and shapes of `torchvision.models.vgg16` (`vgg16_bn`
+with batch normalisation), so any state dict of that network loads. `forward` and `fc7` give exactly
+torchvision's numbers.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from models.empty import no_weights
 
 # Output channels of the thirteen convolutions; "M" is a max pooling that halves height and width.
 LAYERS = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
-STRIDE = 32  # pixels a side that one cell of the last feature map stands for
+STRIDE = 32  # pixels per side of one cell of the last feature map
 
 
 @dataclass(frozen=True)
 class VGG16Config:
     """Sizes of the network. The defaults are torchvision's; smaller ones are for training from scratch."""
 
-    image_size: int = 224  # pixels a side; a multiple of 32
-    width: float = 1.0  # multiplies every layer's channels
-    batch_norm: bool = False  # after each convolution: a network without it does not train well from scratch
+    image_size: int = 224  # pixels of a side; a multiple of 32
+    width: float = 1.0  # factor of every layer's number of channels
+    batch_norm: bool = False  # after each convolution; without it, training from scratch works badly
     num_labels: int = 1000
     dropout: float = 0.5
 
@@ -35,19 +36,20 @@ class VGG16Config:
             raise ValueError(f"VGG16's width must lie in (0, 4], not {self.width}")
 
     def channels(self, full: int) -> int:
-        """The number of channels of a layer that has `full` at width 1: a multiple of 8, at least 8."""
+        """The channels of a layer that has `full` at width 1: a multiple of 8, at least 8."""
         return max(8, round(full * self.width / 8) * 8)
 
 
 class VGG16(nn.Module):
-    """Normalised images (B, 3, S, S) to label logits (B, num_labels), or to the features that captioners use."""
+    """Normalised images (B, 3, S, S) to label logits (B, num_labels), or to features for captioners."""
 
     def __init__(self, config: VGG16Config | None = None) -> None:
         super().__init__()
         self.config = config = config or VGG16Config()
         layers = [layer if layer == "M" else config.channels(layer) for layer in LAYERS]
         self.features = convolutions(layers, config.batch_norm)
-        # torchvision pools to 7 x 7, which is what 224 pixels have; a smaller image has fewer cells, and keeps them.
+        # torchvision pools to 7 x 7 cells, the size for 224 pixels. Smaller images have fewer cells and keep
+        # them.
         cells = min(7, config.image_size // STRIDE)
         self.avgpool = nn.AdaptiveAvgPool2d((cells, cells))
         hidden = config.channels(4096)
@@ -67,16 +69,16 @@ class VGG16(nn.Module):
         return self.classifier[5:](self.fc7(images))
 
     def fc7(self, images: Tensor) -> Tensor:
-        """The last hidden layer after its ReLU, (B, 4096 * width): the image as the conventional captioner sees it."""
+        """The last hidden layer after its ReLU, (B, 4096 * width): the conventional captioner's features."""
         x = self.avgpool(self.features(images))  # (B, C, 7, 7)
         return self.classifier[:5](x.flatten(1))  # (B, C * 7 * 7) -> (B, D)
 
     def conv5_3(self, images: Tensor) -> Tensor:
-        """The last convolution after its ReLU, before pooling, as a grid (B, S/16, S/16, 512 * width) for attention."""
+        """The last convolution after its ReLU, as a grid (B, S/16, S/16, 512 * width) for attention."""
         return self.features[:-1](images).permute(0, 2, 3, 1)  # (B, C, H, W) -> (B, H, W, C)
 
     def replace_head(self, num_labels: int) -> None:
-        """Put a freshly initialised last layer for `num_labels` labels in place of the present one."""
+        """Replaces the last layer by a freshly initialised one for `num_labels` labels."""
         old = self.classifier[6]
         self.classifier[6] = nn.Linear(old.in_features, num_labels, device=old.weight.device, dtype=old.weight.dtype)
         initialise(self.classifier[6])
@@ -84,7 +86,7 @@ class VGG16(nn.Module):
 
 
 def convolutions(layers: Sequence[int | str], batch_norm: bool) -> nn.Sequential:
-    """As torchvision's `make_layers`, numbering included; written out because importing torchvision takes 3 s."""
+    """Builds the convolutions with torchvision's numbering. Importing torchvision for them would take 3 s."""
     modules: list[nn.Module] = []
     channels = 3
     for layer in layers:
@@ -99,7 +101,10 @@ def convolutions(layers: Sequence[int | str], batch_norm: bool) -> nn.Sequential
 
 
 def initialise(module: nn.Module) -> None:
-    """He et al. (2015) for convolutions, as torchvision does, and for linear layers too, so that small widths train."""
+    """Initialises all layers after He et al. (2015).
+
+    torchvision does so for convolutions only; narrow networks need it for linear layers, too.
+    """
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(module.bias)
@@ -109,9 +114,9 @@ def initialise(module: nn.Module) -> None:
 
 
 def config_of(weights: dict[str, Tensor]) -> VGG16Config:
-    """The sizes of the network that a state dict belongs to.
+    """Returns the sizes of the network that a state dict belongs to.
 
-    Raises ValueError when it is not a VGG16's.
+    Raises ValueError if it is not a VGG16's.
     """
     try:
         first, last = weights["features.0.weight"], weights["classifier.6.weight"]
@@ -133,7 +138,10 @@ def config_of(weights: dict[str, Tensor]) -> VGG16Config:
 
 
 def from_state_dict(weights: dict[str, Tensor]) -> VGG16:
-    """A VGG16 in fp32 with these weights, sizes inferred from them. Raises ValueError when they are not a VGG16's."""
+    """Builds a VGG16 in fp32 with these weights; the sizes are inferred from them.
+
+    Raises ValueError if they are not a VGG16's.
+    """
     config = config_of(weights)
     with no_weights():
         network = VGG16(config)

@@ -1,1 +1,1 @@
-"""What has no captioning in it: settings, errors, files, threads, devices."""
+"""Everything that is not about captions: settings, errors, files, threads, devices."""

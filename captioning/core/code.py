@@ -62,7 +62,7 @@ def hash_of_files(paths: Iterable[Path]) -> str:
 
 
 def files_of(module: str, root: Path = Path()) -> Iterator[Path]:
-    """The files that `import module` runs: its own, those of the packages above it, and files beside a package."""
+    """The files that `import module` runs or may read: modules, packages above them, files in their folders."""
     parts = module.split(".")
     for folder in (root.joinpath(*parts[:i]) for i in range(1, len(parts) + 1)):
         if (folder / "__init__.py").is_file():
@@ -73,7 +73,7 @@ def files_of(module: str, root: Path = Path()) -> Iterator[Path]:
 
 
 def _is_code(path: Path, package: Path) -> bool:
-    """Whether a file is Python, or lies in a package below this one, to which it then belongs."""
+    """Whether a file is Python code or belongs to a package below this one."""
     between = [path.parent, *path.parent.parents]
     inner = between[: between.index(package)]
     return path.suffix in (".py", ".pyc") or any((folder / "__init__.py").is_file() for folder in inner)

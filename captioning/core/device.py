@@ -1,4 +1,4 @@
-"""Chooses device, precision and threads once, and prints the choice once."""
+"""Chooses device, precision and threads once, and prints the choice."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def pick_device() -> torch.device:
-    """The GPU where there is one. `CUDA_VISIBLE_DEVICES` chooses among several, or hides them.
+    """Returns the GPU, if there is one. `CUDA_VISIBLE_DEVICES` chooses among several, or hides them.
 
     Warns once, on standard error, about a GPU that torch cannot use.
     """
     if torch.cuda.is_available():
-        torch.backends.cuda.enable_cudnn_sdp(False)  # first choice on an H100; it plans anew, 30 ms, at each new shape
+        torch.backends.cuda.enable_cudnn_sdp(False)  # first choice on an H100, but plans 30 ms at each new shape
         return torch.device("cuda")
     if NVIDIA_DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1"):
         _tell_of_unused_gpu()
@@ -40,7 +40,7 @@ def _tell_of_unused_gpu() -> None:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 matrix products are faster than float32's: GPUs since Ampere, processors with AMX or AVX-512."""
+    """Whether bfloat16 matrix products are fast: on GPUs since Ampere, on CPUs with AMX or AVX-512."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     able = torch.cpu.get_capabilities()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FAULTS_OF_DISKS = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM)
-CLOSED_PIPE = 128 + signal.SIGPIPE  # exit code of a program whose reader went away
+CLOSED_PIPE = 128 + signal.SIGPIPE  # exit code of a program whose reader closed the pipe
 
 
 class UserError(Exception):
@@ -23,14 +23,14 @@ class UserError(Exception):
 
 @contextmanager
 def opening(path: str | Path, what: str, advice: str) -> Iterator[None]:
-    """For a block that opens a file from elsewhere: whatever a library raises becomes a sentence.
+    """Turns any error of a library that opens a file from elsewhere into a sentence.
 
-    Only what is damaged is called so: missing and unreadable files get a sentence of their own. A full disk is left
-    to `command`.
+    Missing and unreadable files get sentences of their own; all other faults are called damage. A full disk
+    is left to `command`.
 
     Args:
-        what: the file should be, such as "a feature store".
-        advice: what to do about it.
+        what: the expected kind of file, such as "a feature store".
+        advice: what the user should do.
     """
     try:
         yield
@@ -49,7 +49,7 @@ def opening(path: str | Path, what: str, advice: str) -> Iterator[None]:
 
 
 def in_a_line(error: BaseException) -> str:
-    """What an error says, folded into a line and cut; its kind where it says little."""
+    """An error's message in one line of limited length, with its type if the message says little."""
     text = " ".join(str(error).split())[:300]
     says_little = not text or isinstance(error, KeyError | IndexError)
     return f"{type(error).__name__} {text}".strip() if says_little else text
@@ -58,8 +58,8 @@ def in_a_line(error: BaseException) -> str:
 def command(main: Callable[..., None]) -> Callable[..., None]:
     """Decorates an entry point: a `UserError` becomes one line on stderr and exit code 1, so that DVC stops.
 
-    Where the reader of our output went away (`... | head -1`), it ends quietly with 141, as the shell names
-    it: the work may be unfinished, so it is no success.
+    If the reader of our output closes the pipe (`... | head -1`), the program ends quietly with exit code
+    141, as shells do. The work may be unfinished, so this is not success.
     """
 
     @functools.wraps(main)
@@ -71,7 +71,7 @@ def command(main: Callable[..., None]) -> Callable[..., None]:
         except UserError as error:
             sys.exit(f"error: {error}")
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush at exit complains
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush at exit fails
             sys.exit(CLOSED_PIPE)
         except Exception as error:
             if fault := _of_disk(error):
@@ -82,11 +82,11 @@ def command(main: Callable[..., None]) -> Callable[..., None]:
 
 
 def _of_disk(error: BaseException | None) -> str | None:
-    """The full disk or missing permission that is behind an error, however libraries put it."""
+    """Describes the full disk or missing permission behind an error, in whatever form libraries report it."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FAULTS_OF_DISKS:
-            return f"{error.filename or 'writing a file'}: {os.strerror(error.errno)}"  # HDF5's own has eight lines
-        found = re.search(r"\(os error (\d+)\)", str(error))  # of safetensors, whose errors are no OSError
+            return f"{error.filename or 'writing a file'}: {os.strerror(error.errno)}"  # HDF5's message has eight lines
+        found = re.search(r"\(os error (\d+)\)", str(error))  # safetensors raises errors that are not OSError
         if found and int(found[1]) in FAULTS_OF_DISKS:
             return f"writing a file: {os.strerror(int(found[1]))}"
         error = error.__cause__ or error.__context__

@@ -1,4 +1,7 @@
-"""Writing files so that a kill leaves the old one or the new one, never half of either; one writer at a time."""
+"""Writes files atomically: a kill leaves the old file or the new one.
+
+Only one process writes a file at a time.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,10 @@ from captioning.core.work import beside, work_folder
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Gives the path of a temporary file, which takes the place of `path` when the block ends without an error.
+    """Yields the path of a temporary file, which replaces `path` if the block ends without an error.
 
-    It lies in the working folder, so that a kill leaves none in an output; the next writer of `path` removes it.
+    The temporary file is in the working folder, so a kill leaves none in an output. The next writer of `path`
+    removes it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +38,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def _temporary(path: str | Path) -> Iterator[Path]:
-    """A place for a file or folder that this process alone writes, and that nothing is left of afterwards."""
+    """Yields a path for a file or folder that only this process writes. It is removed at the end."""
     temporary = beside("tmp", path)
     with open(_lock_of(temporary), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -59,7 +63,7 @@ def _remove(temporary: Path) -> None:
 
 
 def remove_stale_temporaries() -> None:
-    """Removes what killed writers left in the working folder. Whoever still writes holds a lock."""
+    """Removes temporary files of killed writers from the working folder. Active writers hold a lock."""
     for temporary in (work_folder() / "tmp").glob("*"):
         with open(_lock_of(temporary), "w") as lock, suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,7 +81,7 @@ def _move(temporary: Path, path: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        neighbour = path.with_name(f".{path.name}.tmp")  # on another file system only a neighbour can take its place
+        neighbour = path.with_name(f".{path.name}.tmp")  # across file systems, only a neighbour can replace it
         try:
             shutil.copyfile(temporary, neighbour)
             _sync(neighbour)
@@ -88,8 +92,8 @@ def _move(temporary: Path, path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
-    """Opens a temporary file, which takes the place of `path` when the block ends without an error."""
-    # Half a surrogate pair has no UTF-8: it is written as \udxxx, which JSON reads back.
+    """Opens a temporary file, which replaces `path` if the block ends without an error."""
+    # Half a surrogate pair has no UTF-8 form. It is written as \udxxx, which JSON reads back.
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n", "errors": "backslashreplace"}
     with replacing(path) as temporary, open(temporary, mode, **text) as file:
         yield file
@@ -97,9 +101,9 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
 
 @contextmanager
 def all_at_once(*paths: str | Path) -> Iterator[Path]:
-    """A folder to write these files and folders into; all of them take their places when the block ends.
+    """Yields a folder for new versions of these files and folders; all are replaced when the block ends.
 
-    A full disk or an error inside the block leaves everything as it was.
+    A full disk or an error inside the block leaves everything unchanged.
     """
     with _temporary(paths[0]) as folder:
         folder.mkdir()
@@ -113,7 +117,7 @@ def all_at_once(*paths: str | Path) -> Iterator[Path]:
 
 
 def read_json(path: str | Path, advice: str = "") -> Any:
-    """What a JSON file holds. UserError, ending in `advice`, where it cannot be read or names a key twice."""
+    """Reads a JSON file. Raises UserError, ending in `advice`, if it is unreadable or has a duplicate key."""
     told = f"; {advice}" if advice else ""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -131,7 +135,7 @@ def read_json(path: str | Path, advice: str = "") -> Any:
 
 
 def _unique(path: str | Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON lets a key occur twice and Python keeps the last: an image's references would vanish without a word."""
+    """Rejects duplicate keys. Python would keep the last one and silently drop an image's references."""
     result = dict(pairs)
     if len(result) != len(pairs):
         seen: set[str] = set()
@@ -147,16 +151,16 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def write_lines(path: str | Path, entries: Sequence[Any]) -> None:
-    """A JSON list with one entry a line: many small entries stay compact, and a diff shows which of them changed."""
+    """Writes a JSON list with one entry per line: compact, and a diff shows which entries changed."""
     with atomic_write(path) as file:
         lines = (json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in entries)
         file.write("[\n" + ",\n".join(lines) + "\n]\n")
 
 
 def csv_line(values: Iterable[Any]) -> str:
-    """A row of a CSV file, its end included; a cell is quoted where it needs be.
+    """A row of a CSV file, with its line end; cells are quoted if necessary.
 
-    Python's own writer leaves a carriage return bare, and readers end the row there.
+    Python's own writer does not quote a carriage return, and readers then end the row there.
     """
     cells = ["" if value is None else str(value) for value in values]
     quoted = ('"' + cell.replace('"', '""') + '"' if any(char in cell for char in ',"\r\n') else cell for cell in cells)
@@ -164,24 +168,24 @@ def csv_line(values: Iterable[Any]) -> str:
 
 
 def sha256_of(path: str | Path) -> str:
-    """Of the file's bytes, as hexadecimal text."""
+    """The SHA-256 of a file's bytes, as hexadecimal text."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(*values: Any) -> str:
-    """A short hash of JSON-able values: equal values, equal hash, whatever the order of their keys."""
+    """A short hash of JSON-compatible values. Equal values have equal hashes, in any order of keys."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 @contextmanager
 def only_writer(path: str | Path, wait: bool = True) -> Iterator[bool]:
-    """Waits until no other process writes `path`, a file or a folder, and keeps others waiting meanwhile.
+    """Waits until no other process writes `path`, a file or a folder, and locks it.
 
-    Gives True; False, at once, where another process writes it and `wait` is False. A POSIX lock on a file in the
-    working folder: the system drops it when the process ends, in whatever way, and processes forked from this one do
-    not inherit it.
+    Yields True; or False at once, if another process writes it and `wait` is False. The lock is a POSIX lock
+    on a file in the working folder. The system releases it when the process ends for any reason, and forked
+    processes do not inherit it.
     """
     with open(beside("locks", path), "a+") as file:
         tries = 0
@@ -196,7 +200,7 @@ def only_writer(path: str | Path, wait: bool = True) -> Iterator[bool]:
                 yield False
                 return
             tries += 1
-            if tries == 2:  # at the first the holder may not have written its number yet
+            if tries == 2:  # at first, the holder may not have written its number yet
                 file.seek(0)
                 holder = file.read().strip()
                 print(f"waiting: process {holder} is writing {path} (`kill {holder}` stops it)", flush=True)

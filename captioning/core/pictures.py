@@ -1,7 +1,7 @@
 """Reads a picture file as upright RGB. This is the one place that decides what a usable picture is.
 
-Pictures come out as people see them: EXIF orientation is applied, transparent parts are white, and palettes,
-CMYK and deep greys become RGB.
+Pictures look as people see them: EXIF orientation is applied, transparent parts are white, and palettes, CMYK
+and deep greys become RGB.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from PIL import ExifTags, Image, ImageOps
 
 from captioning.core.errors import UserError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # none that runs another program, as EPS does
-MAX_PIXELS = 100_000_000  # a file that would unpack to more is refused: 300 MB of memory from a few bytes
-MAX_BYTES = 2**30  # of a file: as many pixels in the deepest of formats
-WHITES = (1, 255, 65_535, 2**32 - 1)  # of greys whose file does not say which number is white
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # none of them runs another program, as EPS does
+MAX_PIXELS = 100_000_000  # files with more are refused: a few bytes could unpack to 300 MB
+MAX_BYTES = 2**30  # of a file: as many pixels in the deepest format
+WHITES = (1, 255, 65_535, 2**32 - 1)  # possible levels of white in a file that does not define it
 
-warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata, which does not matter here; for all threads
+warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd metadata, which does not matter here; for all threads
 
 
 class ImageFault(UserError):
     """A file that is not a usable image. The message names the file and the fault.
 
     Attributes:
-        reason: the fault alone, in equal words for all files that have it, so that files can be counted by
-            it.
+        reason: the fault alone, in the same words for all files, so that files can be counted by it.
     """
 
     def __init__(self, message: str, reason: str) -> None:
@@ -54,7 +53,7 @@ def open_rgb(source: str | Path | bytes, name: str = "", enough: int | None = No
         return _to_rgb(image)
     except ImageFault:
         raise
-    except Exception as error:  # decoders raise nearly anything on hostile files
+    except Exception as error:  # decoders raise almost anything on damaged or hostile files
         fault = " ".join(str(error).split()) or type(error).__name__
         raise ImageFault(f"{name} is not a usable image: {fault}", "image damaged or cut short") from None
 
@@ -70,7 +69,7 @@ def read_content(path: str | Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         raise ImageFault(f"{path} does not exist", "image file missing") from None
     except OSError as error:
-        if not os.path.isfile(path) and os.path.exists(path):  # a folder, or a socket, does not open
+        if not os.path.isfile(path) and os.path.exists(path):  # a folder or a socket cannot be opened
             raise ImageFault(f"{path} is not a regular file", "not a regular file") from None
         raise ImageFault(f"{path} cannot be read: {error.strerror}", "image file unreadable") from None
     if content is None or len(content) > MAX_BYTES:
@@ -106,7 +105,7 @@ def _shrink(image: Image.Image, enough: int) -> None:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     image.load()
-    tags = getattr(image, "tag_v2", {})  # of a TIFF; turning drops them
+    tags = getattr(image, "tag_v2", {})  # of a TIFF; rotation drops them
     try:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
     except Exception:  # broken EXIF data does not make a picture unusable
@@ -125,7 +124,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_levels(image: Image.Image, tags: Mapping) -> np.ndarray:
-    """Deep greys (H, W) as bytes. Files of up to 16 bits define white; for others it is the next usual maximum."""
+    """Deep greys (H, W) as bytes.
+
+    Files of up to 16 bits define white; for others it is the next usual maximum.
+    """
     values = np.asarray(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and not tags):
         bits = tags.get(258, (16,))[0]  # a TIFF may have 12; PNG and PPM are read as 16
@@ -143,7 +145,7 @@ def _grey_levels(image: Image.Image, tags: Mapping) -> np.ndarray:
 
 
 def as_rgb(image: Image.Image, name: str) -> Image.Image:
-    """An image that is open already, as `open_rgb` would give it, unless that shrinks it. Raises ImageFault."""
+    """An open image in the form that `open_rgb` returns, without shrinking. Raises ImageFault."""
     try:
         return _to_rgb(image)
     except Exception as error:  # of a file that Pillow reads only now

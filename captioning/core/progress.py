@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, a plain line every few seconds elsewhere (logs, CI)."""
+"""Progress: a bar on a terminal, otherwise a plain line every few seconds (logs, CI)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUIET_SECONDS = 10  # between two plain lines
 
 
 def track(items: Iterable[T], desc: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
-    """Yields `items` while showing how many are done, the rate and the time left."""
+    """Yields `items` and shows the number done, the rate and the time left."""
     if total is None and hasattr(items, "__len__"):
         total = len(items)
     if sys.stderr.isatty():

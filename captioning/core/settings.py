@@ -1,7 +1,8 @@
 """The schema of params.yaml: every setting, its type and its limits, checked before any work starts.
 
-params.yaml holds the values and what they mean; this file holds what is allowed. There are no defaults here: a key
-that is missing is an error, as is one that is unknown or misspelt, so a file that loads says all that will be done.
+params.yaml contains the values and their meaning; this file contains what is allowed. There are no defaults:
+a missing key is an error, and so is an unknown or misspelt one. A file that loads therefore shows every
+setting of a run.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from captioning.core.errors import UserError
 
-MOST_VALUES = 100_000  # in a file of settings, which has 150
+MOST_VALUES = 100_000  # in a file of settings; ours has 150
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -93,7 +94,7 @@ class ExtractCLIPSettings(ExtractSettings):
 
 
 class TrainingSettings(Group):
-    """What every training stage has: the knobs of `captioning.training.fit`."""
+    """Settings of every training stage: the options of `captioning.training.fit`."""
 
     epochs: Whole
     batch_size: Positive
@@ -106,7 +107,7 @@ class TrainingSettings(Group):
 
 
 class FinetuneSettings(TrainingSettings):
-    epochs: Annotated[Any, PlainValidator(_whole_or_auto)]  # captioning.data.enough makes a number of `auto`
+    epochs: Annotated[Any, PlainValidator(_whole_or_auto)]  # captioning.data.enough replaces `auto` by a number
 
 
 class FinetuneVGG16Settings(FinetuneSettings):
@@ -114,7 +115,7 @@ class FinetuneVGG16Settings(FinetuneSettings):
 
 
 class FinetuneCLIPSettings(FinetuneSettings):
-    batch_size: Annotated[int, Field(ge=2)]  # a pair alone has nothing to be told from
+    batch_size: Annotated[int, Field(ge=2)]  # contrast needs a second pair
     trains: Literal["all", "last", "projections"]
     blocks: Positive
     layer_decay: Rate
@@ -220,13 +221,13 @@ class EvaluateSettings(Group):
 
 
 class MachineSettings(Group):
-    """What changes how fast a run is and no result: no stage depends on it."""
+    """Settings that change a run's speed but not its results; no stage depends on them."""
 
     workers: Whole
 
     @property
     def threads(self) -> int:
-        """How many threads or processes work at once: `workers`, or as many as there are cores."""
+        """The number of threads or processes: `workers`, or the number of cores."""
         return self.workers or os.cpu_count() or 1
 
 
@@ -258,16 +259,16 @@ class Settings(Group):
 
 
 def load(path: str | Path = "params.yaml") -> Settings:
-    """Reads and checks params.yaml. Every fault is named at once, with its key, its value and what was expected."""
+    """Reads and checks params.yaml. Reports all faults at once, with key, value and what was expected."""
     values = read_yaml(path)
     try:
         return check(values, str(path))
-    except UserError as error:  # `dvc exp run -S` leaves its change in the file, and DVC says nothing of it
+    except UserError as error:  # `dvc exp run -S` leaves its change in the file, and DVC does not report it
         raise UserError(f"{error}\n`git diff {path}` shows what was changed, `git checkout {path}` undoes it") from None
 
 
 def read_yaml(path: str | Path) -> dict:
-    """`parse_yaml` of a file's text."""
+    """Reads a file and parses it with `parse_yaml`."""
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
@@ -280,17 +281,14 @@ def read_yaml(path: str | Path) -> dict:
 
 
 def parse_yaml(content: bytes, origin: str) -> dict:
-    """YAML 1.2 as plain Python, as DVC reads it (`1e-3` is a number, a doubled key is an error).
-
-    Raises UserError, which names `origin`.
-    """
+    """Parses YAML 1.2 to plain Python, as DVC does (`1e-3` is a number, a duplicate key is an error)."""
     try:
         text = content.decode()
         _check_nodes(text)
         values = YAML(typ="safe", pure=True).load(text)
     except RecursionError:
         raise UserError(f"{origin} is not valid YAML: values are nested too deep; close their brackets") from None
-    except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:  # as its parser raises them
+    except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:  # its parser raises them
         raise UserError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{origin} must hold groups of settings (`data:`, `model:`, ...), not {type(values).__name__}")
@@ -298,9 +296,10 @@ def parse_yaml(content: bytes, origin: str) -> dict:
 
 
 def _check_nodes(text: str) -> None:
-    """Raises ValueError with the line of a value that cannot be what its tag or form says, or of too many aliases.
+    """Raises ValueError, with the line, if a value does not fit its tag or form, or if aliases are too many.
 
-    An alias stands for all that it names, so a few lines of nested ones unfold to millions of values.
+    An alias represents everything that it names, so a few lines of nested aliases unfold to millions of
+    values.
     """
     yaml = YAML(typ="safe", pure=True)
     waiting, count = [yaml.compose(text)], 0
@@ -312,7 +311,7 @@ def _check_nodes(text: str) -> None:
             waiting += [part for pair in node.value for part in pair]
         elif isinstance(node, SequenceNode):
             waiting += node.value
-        elif isinstance(node, ScalarNode) and not node.tag.endswith(":merge"):  # `<<` is no value
+        elif isinstance(node, ScalarNode) and not node.tag.endswith(":merge"):  # `<<` is not a value
             shown = f"{_show(node.value)} on line {node.start_mark.line + 1}"
             try:
                 value = yaml.constructor.construct_object(node, deep=True)
@@ -332,7 +331,7 @@ def check(values: dict, origin: str) -> Settings:
 
 
 def known_keys(group: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
-    """Every dotted key of the schema, `data.scenes.images` among them, in the order of the file."""
+    """Every dotted key of the schema, such as `data.scenes.images`, in the order of the file."""
     keys = []
     for name, field in group.model_fields.items():
         nested = field.annotation
@@ -344,7 +343,7 @@ def known_keys(group: type[BaseModel] = Settings, prefix: str = "") -> list[str]
 
 
 def _explain(fault: dict[str, Any]) -> str:
-    """One pydantic fault as a sentence: the key, the value, what was expected."""
+    """Describes a pydantic fault in a sentence: the key, the value, what was expected."""
     path = [str(part) for part in fault["loc"]]
     key, value, kind = ".".join(path), fault["input"], fault["type"]
     if kind == "extra_forbidden" and path[-1] == "workers":
@@ -400,6 +399,6 @@ def _groups_and_keys() -> list[str]:
 def _show(value: Any) -> str:
     try:
         text = repr(value)
-    except ValueError:  # Python writes no whole number of more than 4,300 digits, which 0xfff... can be
+    except ValueError:  # Python prints no whole number of more than 4,300 digits, and 0xfff... can have them
         return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,4 +1,4 @@
-"""Work that threads do ahead of whoever asks for it, handed out in order; processes that end with their parent."""
+"""Threads that work ahead and return results in order, and processes that end with their parent."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 PR_SET_PDEATHSIG = 1  # of Linux
-PRCTL = getattr(ctypes.CDLL(None), "prctl", None)  # looked up here: between fork and exec nothing may be loaded
-SILENCE = 60  # seconds of waiting for one item after which a line on stderr names it, and again after as many
+PRCTL = getattr(ctypes.CDLL(None), "prctl", None)  # looked up here: nothing may be loaded between fork and exec
+SILENCE = 60  # seconds of waiting for an item before a line on stderr names it; repeated after the same time
 
 
 def in_order(
@@ -27,15 +27,16 @@ def in_order(
     start: Callable[[], None] | None = None,
     name: Callable[[Item], str] = str,
 ) -> Iterator[Result]:
-    """Yields `work(item)` of every item, in the items' order. What `work` raises is raised in its item's place.
+    """Yields `work(item)` for every item, in order. Errors of `work` are raised in their item's place.
 
     Args:
-        threads: that work; 0 does each item when it is asked for, in the caller's thread.
-        ahead: items taken beyond the one that the caller gets, at most: a bound on memory.
-        start: run once in every thread before its first item.
-        name: of an item, for the line that says what is waited for: a file system may never answer.
+        threads: number of threads. 0: each item is processed on request, in the caller's thread.
+        ahead: most items taken beyond the caller's current one, which limits memory.
+        start: called once in every thread before its first item.
+        name: gives an item's name for the waiting message; a file system may never answer.
 
-    When the caller stops or fails, items not begun are dropped; those under way are waited for, however long.
+    If the caller stops or fails, items that have not started are dropped, and running ones are awaited
+    without a limit.
     """
     if threads == 0:
         yield from map(work, items)
@@ -62,17 +63,17 @@ def in_order(
 
 
 def end_with(parent: int) -> None:
-    """Lets this process be killed when its parent, the process of this number, ends in whatever way (on Linux).
+    """Makes Linux kill this process when its parent ends for any reason; `parent` is the parent's number.
 
-    For a pool's `initializer`: workers of a killed stage would write for ever. Linux takes the end of the thread that
-    started this process for the parent's end.
+    It is a pool's `initializer`: workers of a killed stage would otherwise write for ever. Linux treats the
+    end of the thread that started this process as the parent's end.
     """
     if PRCTL:
         PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before
+    if os.getppid() != parent:  # it ended before this call
         os._exit(1)
 
 
 def ending_with_this() -> Callable[[], None]:
-    """The `preexec_fn` of a program that this process starts, so that `kill -9` of this one ends both."""
+    """Returns a `preexec_fn` for programs that this process starts: `kill -9` of this process ends both."""
     return partial(end_with, os.getpid())

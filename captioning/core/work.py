@@ -1,12 +1,14 @@
-"""The project's working folder: what runs resume from, share and write on the way. It is part of no stage's output.
+"""The project's working folder: states to resume from, shared rows, temporary files.
+
+It is not a stage's output.
 
     rows/    features computed so far, which outlive the stages (captioning.features.rows)
     states/  of training, until its stage is over (captioning.training.loop)
     tmp/     files that are being written
     locks/   one a file or folder that only one process may write
 
-DVC's queued and temporary runs work in copies of the project below `.dvc/tmp/exps`; they share the folder of the
-project that they are copies of. `make clean` removes it.
+DVC's queued and temporary runs work in copies of the project below `.dvc/tmp/exps`; they share the original
+project's folder. `make clean` removes it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 
 
 def work_folder() -> Path:
-    """`.work` in the project's folder, or what the environment variable CAPTIONING_WORK names."""
+    """Returns `.work` in the project's folder, or the folder that the variable CAPTIONING_WORK names."""
     if named := os.environ.get("CAPTIONING_WORK"):
         return Path(named)
     home = project_folder()
@@ -25,13 +27,16 @@ def work_folder() -> Path:
 
 
 def project_folder() -> Path:
-    """The current folder, or the project that it is DVC's copy of."""
+    """Returns the current folder, or the original project if this is a DVC copy of it."""
     copied = (folder for folder in Path.cwd().parents if folder.parts[-3:] == (".dvc", "tmp", "exps"))
     return next((folder.parents[2] for folder in copied), Path.cwd())
 
 
 def beside(kind: str, path: str | Path) -> Path:
-    """Where in the working folder's part `kind` something that belongs to `path` lies: equal paths, equal place."""
+    """Returns the place for something that belongs to `path` in the working folder's part `kind`.
+
+    Equal paths give equal places.
+    """
     path = Path(path).absolute()
     folder = work_folder() / kind
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,10 @@
-"""`model.init_from`: a ClipCap to start from, one of its authors' checkpoints or one of our own.
+"""`model.init_from`: starts from an existing ClipCap, one of the authors' checkpoints or one of our own.
 
 The authors (Mokady et al. 2021) publish bare state dicts (`coco_prefix-*.pt`, `conceptual_weights.pt`,
-`transformer_weights.pt`): GPT-2 and mapping network, nothing about sizes, which are inferred from the shapes here.
-Their MLP ones were trained on CLIP's embeddings as they are (`extract_clip.normalize: false`), those with a
-transformer on embeddings of length 1; all on captions that end in a full stop and know no end-of-text token.
+`transformer_weights.pt`). They contain GPT-2 and the mapping network but no sizes; these are inferred from
+the shapes here. The authors trained the MLP models on unscaled CLIP embeddings (`extract_clip.normalize:
+false`), and the transformer models on embeddings of length 1. All captions ended in a full stop, without an
+end-of-text token.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ CLIP_WITH = {512: "ViT-B/32, ViT-B/16, RN101", 640: "RN50x4", 768: "ViT-L/14, RN
 def fresh_clipcap(
     options: ClipCapSettings, captions: list[str], feature_size: int, features: dict[str, str]
 ) -> Decoder:
-    """A new mapping network before the GPT-2 that `model.gpt2` names; GPT-2 from scratch has room for the prefix.
+    """A new mapping network in front of the GPT-2 that `model.gpt2` names.
+
+    A GPT-2 from scratch has positions for the prefix, too.
 
     Args:
         captions: of the training images.
@@ -48,14 +51,14 @@ def fresh_clipcap(
 
 
 def initial_clipcap(settings: Settings, feature_size: int, features: dict[str, str]) -> Decoder:
-    """The captioner that `model.init_from` names, to be trained further, or used at once with 0 epochs.
+    """Loads the captioner that `model.init_from` names, for training or, with 0 epochs, for use at once.
 
     Args:
-        feature_size: numbers of an embedding in the feature store.
-        features: what made them (`captioning.decoders.checkpoint.feature_identity`).
+        feature_size: the length of an embedding in the feature store.
+        features: the store's attributes (`captioning.decoders.checkpoint.feature_identity`).
 
     Raises:
-        UserError: no such checkpoint, or not for these features.
+        UserError: no such checkpoint, or one for other features.
     """
     path, at_once = Path(settings.model.init_from).expanduser(), settings.train_clipcap.epochs == 0
     if path.is_dir():
@@ -135,7 +138,7 @@ def _published(path: Path, settings: Settings) -> Decoder:
 
 
 def sizes_of(weights: dict[str, Tensor], eos_id: int) -> dict:
-    """What `models.clipcap.from_sizes` needs to make the network of a published state dict.
+    """Infers the sizes for `models.clipcap.from_sizes` from a published state dict.
 
     Raises:
         KeyError: a weight that every ClipCap has is missing.
@@ -169,7 +172,7 @@ def sizes_of(weights: dict[str, Tensor], eos_id: int) -> dict:
 
 
 def language_model(options: ClipCapSettings, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
-    """What `model.gpt2` asks for, in fp32 on the CPU.
+    """Returns the tokenizer and GPT-2 that `model.gpt2` names, in fp32 on the CPU.
 
     Args:
         captions: of the training images; a tokenizer from scratch is trained on them.
@@ -198,7 +201,7 @@ def from_scratch(options: ClipCapSettings, captions: list[str]) -> tuple[Text, G
 
 
 def open_tokenizer(folder: Path) -> Text:
-    """A folder's tokenizer; `vocab.json` and `merges.txt` are enough."""
+    """Opens a folder's tokenizer; `vocab.json` and `merges.txt` are enough."""
     names = {path.name for path in folder.glob("*")}
     if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
         raise UserError(f"{folder} has no tokenizer: expected vocab.json and merges.txt, or tokenizer.json")
@@ -207,8 +210,8 @@ def open_tokenizer(folder: Path) -> Text:
 
 
 def open_model(folder: Path) -> GPT2LMHeadModel:
-    """A folder's weights, all of them: transformers would draw those that are missing."""
-    logging.disable_progress_bar()  # over in a moment
+    """Loads a folder's GPT-2. All weights must be there: transformers would draw missing ones at random."""
+    logging.disable_progress_bar()  # it takes only a moment
     with opening(folder, "a GPT-2 that can be read", REPLACE):
         config = GPT2Config.from_pretrained(folder, local_files_only=True)
         if config.model_type != "gpt2" or not hasattr(config, "n_embd"):

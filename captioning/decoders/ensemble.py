@@ -1,6 +1,6 @@
 """Several decoders as one: each next token's probability is the mean of theirs.
 
-What is averaged are probabilities, not logits: the usual ensemble of captioners (Vinyals et al. 2016,
+It averages probabilities, not logits: the usual ensemble of captioners (Vinyals et al. 2016,
 https://arxiv.org/abs/1609.06647, section 4.2.3).
 """
 
@@ -21,7 +21,7 @@ from captioning.decoders.kinds import load
 
 
 class Ensemble(nn.Module):
-    """A decoder in the sense of `captioning.search.base`, of decoders with one vocabulary and the same features."""
+    """A decoder for `captioning.search.base`, made of decoders with the same vocabulary and features."""
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -29,21 +29,21 @@ class Ensemble(nn.Module):
 
     @property
     def max_tokens(self) -> int | None:
-        """That of the member that can say least."""
+        """The least `max_tokens` of the members."""
         limits = [member.max_tokens for member in self.members if member.max_tokens is not None]
         return min(limits, default=None)
 
     def begin(self, features: Tensor) -> tuple[Tensor, States]:
-        """Features -> the first token's log-probabilities (B, V), and a state with one row an image."""
+        """Features -> the first token's log-probabilities (B, V), and a state with one row per image."""
         return _joined([member.begin(features) for member in self.members])
 
     def step(self, tokens: Tensor, state: States) -> tuple[Tensor, States]:
-        """One more token a row: (N,) -> (N, V)."""
+        """Feeds one token to each row: (N,) -> (N, V)."""
         return _joined([member.step(tokens, own) for member, own in zip(self.members, state.own, strict=True)])
 
 
 class States:
-    """Each member's own state; their rows move together."""
+    """Each member's own state; rows are selected in all of them together."""
 
     def __init__(self, own: list) -> None:
         self.own = own
@@ -56,15 +56,15 @@ class States:
 
 
 def _joined(answers: list[tuple[Tensor, object]]) -> tuple[Tensor, States]:
-    """The members' (logits (N, V), state) -> log of their mean probability (N, V), and their states."""
+    """Joins the members' (logits (N, V), state) to the log of the mean probability (N, V), and all states."""
     total = reduce(torch.logaddexp, (logits.float().log_softmax(dim=1) for logits, _ in answers))  # (N, V)
     return total - math.log(len(answers)), States([state for _, state in answers])
 
 
 def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
-    """The decoder's network together with those of further checkpoint folders; without any, as it is.
+    """Joins a decoder's network and those of other checkpoint folders; without any, returns it unchanged.
 
-    Raises UserError naming the folder whose captioner is of another kind or vocabulary, or learned other features.
+    Raises UserError, with the folder, if its captioner has another kind, vocabulary or features.
     """
     members = [decoder.model]
     for folder in folders:
@@ -88,5 +88,5 @@ def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
 
 
 def weights_of(folders: Sequence[str | Path]) -> dict[str, str]:
-    """{checkpoint folder: sha256 of its weights}: which networks wrote a file of captions."""
+    """Returns {checkpoint folder: sha256 of its weights}: the networks that wrote a file of captions."""
     return {str(folder): sha256_of(Path(folder) / "model.safetensors") for folder in folders}

@@ -1,6 +1,7 @@
-"""Every kind of captioner: how the one in a checkpoint folder is built and loaded.
+"""Every kind of captioner: builds and loads the one in a checkpoint folder.
 
-The training stages do not import this module, so that a change to one decoder's network trains no other anew.
+The training stages do not import this module, so a change to one decoder's network does not retrain the
+others.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from models.lstm import LSTMConfig, LSTMDecoder
 
 
 def load(folder: str | Path) -> Decoder:
-    """The captioner in a checkpoint folder, in fp32 on the CPU, in eval mode. UserError when there is none."""
+    """Loads the captioner in a checkpoint folder, in fp32 on the CPU, in eval mode.
+
+    Raises UserError if there is none.
+    """
     return read_decoder(folder, BUILDERS)
 
 
@@ -24,10 +28,10 @@ def lstm_from_sizes(sizes: dict[str, Any]) -> LSTMDecoder:
 
 
 def clipcap_from_sizes(sizes: dict[str, Any]) -> nn.Module:
-    from models.clipcap import from_sizes  # with transformers, which takes seconds that an LSTM need not wait
+    from models.clipcap import from_sizes  # imports transformers, which takes seconds that an LSTM does not need
 
     return from_sizes(sizes)
 
 
-# For each kind what makes its network from its sizes
+# For each kind, the function that builds its network from its sizes
 BUILDERS = {"lstm": lstm_from_sizes, "clipcap": clipcap_from_sizes}

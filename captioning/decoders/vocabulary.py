@@ -1,6 +1,7 @@
-"""Captions as numbers: a word vocabulary for the LSTM, byte-level BPE for GPT-2, behind one small class.
+"""Captions as token ids: a word vocabulary for the LSTM, byte-level BPE for GPT-2, in one small class.
 
-Both are `tokenizers` objects and are saved as `tokenizer.json` + `tokenizer_config.json`, which transformers reads too.
+Both are `tokenizers` objects and are saved as `tokenizer.json` + `tokenizer_config.json`, which transformers
+can read, too.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from captioning.core.files import atomic_write, read_json, write_json
 
 AGAIN = "`dvc repro` makes the checkpoint anew"
 END, UNKNOWN = "<|endoftext|>", "<unk>"
-AT_ONCE = 10_000  # captions whose words are in memory together, many times as large as tokens
+AT_ONCE = 10_000  # captions whose words are in memory together; words take many times the memory of tokens
 
 
 @contextmanager
 def without_garbage_collector() -> Iterator[None]:
-    """For making very many lists: the collector of cycles would look through all of them again and again."""
+    """Disables the garbage collector while many lists are made: it would scan them all repeatedly."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -35,11 +36,11 @@ def without_garbage_collector() -> Iterator[None]:
 
 
 class Text:
-    """A tokenizer with an end-of-text token, which is the target after a caption's last word.
+    """A tokenizer with an end-of-text token, the target after a caption's last word.
 
     Attributes:
         size: number of tokens in the vocabulary.
-        eos_id: the end-of-text token, or another with which captions `end`.
+        eos_id: the end-of-text token, or another token that ends captions (`end`).
         banned_ids: tokens that must never be generated (`<unk>`).
     """
 
@@ -53,7 +54,7 @@ class Text:
         self.banned_ids = () if unknown is None else (unknown,)
 
     def encode(self, captions: list[str], max_tokens: int | None = None) -> list[list[int]]:
-        """Token ids of each caption, cut to `max_tokens - 1` and closed with the end-of-text token."""
+        """Token ids of each caption, cut to `max_tokens - 1` and followed by the end-of-text token."""
         with without_garbage_collector():
             encoded = self._encode_words(captions) if self._splits_at_blanks() else self._encode(captions)
         for ids in encoded:
@@ -66,7 +67,10 @@ class Text:
         return [found.ids for found in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _encode_words(self, captions: list[str]) -> list[list[int]]:
-        """Every distinct word once, with and without the blank before it: captions repeat the same few thousand."""
+        """Encodes every distinct word once, with and without the blank before it.
+
+        Captions repeat the same few thousand words.
+        """
         firsts: dict[str, list[int]] = {}
         others: dict[str, list[int]] = {}
         encoded = []
@@ -88,13 +92,13 @@ class Text:
         return encoded
 
     def _splits_at_blanks(self) -> bool:
-        """Whether a word's tokens depend on the word alone, as with GPT-2's own tokenizer and a word vocabulary."""
+        """Whether a word's tokens depend only on the word, as in GPT-2's tokenizer and a word vocabulary."""
         split = self.tokenizer.pre_tokenizer
         at_blanks = isinstance(split, pre_tokenizers.ByteLevel) and split.use_regex
         return self.tokenizer.normalizer is None and (at_blanks or isinstance(split, pre_tokenizers.WhitespaceSplit))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of the tokens before the first end-of-text."""
+        """Text of the tokens before the first end-of-text token."""
         words = []
         for token in ids:
             if token == self.eos_id:
@@ -120,7 +124,10 @@ class Text:
 
 
 def word_vocabulary(captions: Iterable[str], min_count: int) -> Text:
-    """One token a word of white-space separated text; words seen fewer than `min_count` times become `<unk>`."""
+    """One token per word of text separated by white space.
+
+    Words seen fewer than `min_count` times become `<unk>`.
+    """
     counts = Counter(word for caption in captions for word in caption.split())
     words = sorted(
         (word for word, count in counts.items() if count >= min_count), key=lambda word: (-counts[word], word)
@@ -135,10 +142,10 @@ def word_vocabulary(captions: Iterable[str], min_count: int) -> Text:
 
 
 def train_bpe(captions: Iterable[str], vocab_size: int) -> Text:
-    """GPT-2's kind of tokenizer (byte-level BPE), trained on the captions.
+    """Trains GPT-2's kind of tokenizer (byte-level BPE) on the captions.
 
-    Unlike GPT-2's own it folds case and drops the closing full stop, as the scores do: a small model then spends no
-    capacity on either.
+    Unlike GPT-2's own, it lowercases text and drops the final full stop, as the metrics do. A small model
+    then needs no capacity for either.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence(
@@ -163,11 +170,11 @@ def train_bpe(captions: Iterable[str], vocab_size: int) -> Text:
 
 
 def pretrained_bpe(name_or_folder: str) -> Text:
-    """The tokenizer of a GPT-2 by name or folder (`vocab.json` and `merges.txt`, or `tokenizer.json`)."""
-    from transformers import GPT2TokenizerFast  # slow to import, and needed for pretrained models only
+    """The tokenizer of a GPT-2, by name or folder (`vocab.json` and `merges.txt`, or `tokenizer.json`)."""
+    from transformers import GPT2TokenizerFast  # slow to import, and needed only for pretrained models
 
     tokenizer = GPT2TokenizerFast.from_pretrained(name_or_folder)
-    if len(tokenizer) <= 256:  # transformers makes an empty tokenizer where the files are missing
+    if len(tokenizer) <= 256:  # transformers makes an empty tokenizer if the files are missing
         raise UserError(
             f"no GPT-2 tokenizer at {name_or_folder!r}: expected vocab.json and merges.txt, or tokenizer.json"
         )

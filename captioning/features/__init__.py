@@ -1,1 +1,1 @@
-"""From image files to HDF5: pixels, encoders, the feature store."""
+"""From image files to an HDF5 file: pixels, encoders, the feature store."""

@@ -9,8 +9,8 @@ from torch import Tensor
 
 
 def tokenize(captions: Sequence[str], context_length: int) -> Tensor:
-    """(N, L) int64: start, the caption, end, zeros; a caption longer than the context is cut."""
+    """Tokens (N, L) int64: start, caption, end, zeros. Captions longer than the context are cut."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # clip imports pkg_resources, which warns that it is old
+        warnings.simplefilter("ignore")  # clip imports pkg_resources, which warns that it is deprecated
         import clip
     return clip.tokenize(list(captions), context_length, truncate=True).long()

@@ -1,8 +1,8 @@
-"""From image files to features, with decoding beside the network or behind it.
+"""From image files to features: decoding and encoding in parallel.
 
-On a processor every core takes a few images all the way, file to features, in a thread of its own: no core waits for
-another, as they do several times in every layer that is split among them, and nothing else competes for them. A GPU
-gets large batches: threads read the files while it computes, and unpack what its own JPEG engines do not.
+On a CPU, every core takes a few images from file to features in its own thread. Cores then never wait for
+each other, as they would several times in every layer that is split among them. A GPU gets large batches.
+While it computes, threads read the files and decode those that its JPEG engines do not.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from captioning.features.pixels import AT_ONCE, ImageFiles, one_core_each, pixel
 
 WRONG_WEIGHTS = "are these the network's right weights? If so, try `precision: fp32`"
 LARGEST = float(np.finfo(np.float16).max)
-MOST_CORES = 16  # VGG16 in float32 takes .2 GB on each
+MOST_CORES = 16  # VGG16 in float32 takes 0.2 GB on each
 
 
 def images_at_once(encoder: Encoder, batch_size: int) -> int:
-    """Images that go through the network together."""
+    """The number of images in a pass through the network."""
     return min(batch_size, AT_ONCE) if encoder.device.type == "cpu" else batch_size
 
 
 def steady(encoder: Encoder, size: int) -> int:
-    """A number of images at once, `size` where it will do, with which no row depends on its place among the others.
+    """Returns a number of images per pass, `size` if possible, with which equal images give equal rows.
 
-    A matrix product may round the last rows of a batch in another way than the first ones (MKL does on processors with
-    AVX2 alone, in batches of 8), and an image's place depends on what was computed before. Equal images must give equal
-    rows; alone, an image has one place.
+    A matrix product may round the last rows of a batch differently from the first ones (MKL does on CPUs with
+    only AVX2, in batches of 8). An image's place in the batch depends on what was computed before, so it must
+    not affect the row. If neither `size` nor twice it works, each image is encoded alone.
     """
     if encoder.device.type != "cpu":
         return size
@@ -54,18 +54,18 @@ def steady(encoder: Encoder, size: int) -> int:
 def encode(
     encoder: Encoder, files: ImageFiles, size: int, workers: int, engines: bool = False
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """Features of all files, in order, `size` at a time: (B, ...) float32, and seconds that the network took.
+    """Yields features (B, ...) float32 of all files, in order, `size` at a time, and the network's seconds.
 
-    Every pass through the network has as many images, the last one filled up with black: a network may round
-    differently in a smaller one, and a feature shall not depend on what else was computed with it.
+    Every pass has the same number of images; the last one is filled with black images. A network may round
+    differently in a smaller batch, and a feature must not depend on the other images.
 
     Args:
         size: see `images_at_once`.
-        workers: threads that decode for a GPU; a processor's cores decode what they encode.
+        workers: threads that decode for a GPU. On a CPU each core decodes its own images.
         engines: see `on_device`.
 
     Raises:
-        ImageFault: at the first file that is no usable image, after the features of all before it.
+        ImageFault: at the first unusable image, after the features of all images before it.
     """
     if encoder.device.type == "cpu":
         return on_cores(encoder, files, size)
@@ -73,7 +73,10 @@ def encode(
 
 
 def on_cores(encoder: Encoder, files: ImageFiles, size: int) -> Iterator[tuple[np.ndarray, float]]:
-    """As `encode`, each core by itself; results do not depend on the number of cores. Seconds are divided by it."""
+    """Like `encode`, on the CPU's cores in parallel.
+
+    Results do not depend on the number of cores. The seconds are divided by it.
+    """
     cores, side = min(torch.get_num_threads(), MOST_CORES), files.preprocess.image_size
     share_memory_among_threads()
 
@@ -96,11 +99,10 @@ def on_cores(encoder: Encoder, files: ImageFiles, size: int) -> Iterator[tuple[n
 def on_device(
     encoder: Encoder, files: ImageFiles, size: int, workers: int, engines: bool = False
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """As `encode`: while the network works on one batch, those after it are decoded.
+    """Like `encode`, on a GPU: while the network works on one batch, the next ones are decoded.
 
     Args:
-        engines: plain JPEGs are unpacked and resized where the network is (see `captioning.features.jpeg`), and not by
-            threads.
+        engines: decode and resize plain JPEGs on the GPU (see `captioning.features.jpeg`), not in threads.
     """
     if engines:
         batches = batches_on(encoder.device, files, size, workers)
@@ -115,7 +117,10 @@ def on_device(
 
 
 def to_float16(features: np.ndarray, ids: Sequence[str], remedy: str = WRONG_WEIGHTS) -> np.ndarray:
-    """Rows as they are stored. UserError naming the first image whose features float16 cannot hold, and the remedy."""
+    """Converts rows to float16 for storage.
+
+    Raises UserError, with the remedy, for the first image whose features do not fit in float16.
+    """
     features = np.asarray(features)
     with np.errstate(over="ignore", invalid="ignore"):
         rows = features.astype(np.float16)

@@ -1,11 +1,11 @@
-"""Making a feature store: every image through an encoder exactly once.
+"""Makes a feature store: every image goes through an encoder exactly once.
 
-Rows go to the row store in the working folder, a batch at a time; at the end the file is written from it, in order,
-and takes the old one's place. So a kill at any moment loses one batch, the bytes do not depend on what was computed
-when, and no reader ever sees half a file. Rows are found again by their image's hash, after the stage and its output
-are gone, too: a new or changed image is computed, a removed or renamed one costs nothing. (The size
-of a batch can change a last digit and is no reason to compute all anew: bytes are equal for equal settings on one
-machine; `steady` sees to it that an image's place in a batch, which depends on what there was, cannot.)
+Each batch of rows is added to the row store in the working folder. At the end the file is written from it, in
+order, and replaces the old one. A kill therefore loses at most one batch, the bytes do not depend on the
+order of computation, and no reader sees half a file. Rows are found by their image's hash, even after the
+stage's output is deleted. New or changed images are computed; removed or renamed ones cost nothing. (The
+batch size can change a last digit but does not invalidate rows: bytes are equal for equal settings on one
+machine. `steady` ensures that an image's place in a batch, which depends on earlier runs, has no effect.)
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from captioning.features.store import some, write_store
 
 @dataclass(frozen=True)
 class Written:
-    """How many of a store's rows were taken over, and how many made."""
+    """The number of a store's rows that were reused, and of those that were computed."""
 
     reused: int
     computed: int
@@ -48,7 +48,7 @@ def extract(
     batch_size: int,
     workers: int,
 ) -> Written:
-    """Brings the store at `path` up to date with a list of images, and prints what it took."""
+    """Updates the store at `path` for a list of images and prints the time it took."""
     started, busy = time.perf_counter(), 0.0
     rule = decoding(encoder.device)
 
@@ -86,23 +86,25 @@ def write_features(
     code: str,
     compute: Callable[[list[int]], Iterator[np.ndarray]],
 ) -> Written:
-    """Brings a feature file up to date with a list of images, computing what is not there yet.
+    """Updates a feature file for a list of images; computes only the missing rows.
 
     Args:
-        ids: of all images, in the order that the file shall have.
+        ids: of all images, in the order of the file.
         sha256s: of the images' bytes, as hexadecimal text.
-        attrs: what decides the features beside the image. Rows made under other attributes are not used.
-        code: hash of the code that computes features. Rows made by other code are not used; the file does not say it.
-        compute: given the positions of the images needed, yields their features in that order, in batches (B, ...)
-            of floats. A batch is safe from a kill once the next is asked for.
+        attrs: everything except the image that determines the features. Rows with other attributes are not
+            used.
+        code: hash of the code that computes features. Rows of other code are not used. The file does not
+            contain it.
+        compute: takes the positions of the images needed and yields their features in that order, in batches
+            (B, ...) of floats. A batch is safe from a kill once the next one is requested.
 
     Raises:
-        UserError: features that are not finite or too large for float16, no space left, twice the same id.
+        UserError: features that are not finite or too large for float16, a full disk, or a duplicate id.
     """
     path = Path(path)
     rows = RowStore(attrs, code)
     with writing(path, ids), rows.writing():
-        first = {sha: position for position, sha in reversed(list(enumerate(sha256s)))}  # equal images are one
+        first = {sha: position for position, sha in reversed(list(enumerate(sha256s)))}  # equal images share a row
         needed = sorted(position for sha, position in first.items() if sha not in rows)
         done = 0
         for batch in compute(needed) if needed else ():
@@ -117,7 +119,7 @@ def write_features(
 
 @contextmanager
 def writing(path: Path, ids: Sequence[str]) -> Iterator[None]:
-    """Checks the ids, makes the folder, keeps other writers out, and tells a full disk in a sentence."""
+    """Checks the ids, makes the folder, keeps other writers out, and reports a full disk in a sentence."""
     if not ids:
         raise UserError(f"no images to put into {path}: data/images.csv is empty; run `dvc repro prepare`")
     if len(set(ids)) < len(ids):

@@ -1,7 +1,7 @@
-"""Feature files of other people, .npz, .h5 or clip-retrieval's folder: tried out in a process of its own, then opened.
+"""Opens feature files made elsewhere (.npz, .h5 or clip-retrieval's folder) after a test in another process.
 
-A damaged or altered file can hang or crash HDF5, and nothing inside the process that reads it can help that. So a child
-reads the whole file first and is ended after a time.
+A damaged or manipulated file can hang or crash HDF5, and the reading process cannot prevent that. So a child
+process reads the whole file first, with a time limit.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import numpy as np
 from captioning.core.errors import UserError, command, opening
 from captioning.core.threads import ending_with_this
 
-SECONDS, BYTES_A_SECOND = 60, 5 * 10**6  # that reading a file may take: a start, and a slow disk's rate
+SECONDS, BYTES_A_SECOND = 60, 5 * 10**6  # time limit for reading a file: a start-up time, and a slow disk's rate
 BLOCK_BYTES = 64 * 2**20  # read at once
 MEND = "save it again as an .npz or .h5 with `ids` and `features`"
 
 
 @contextmanager
 def arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]]:
-    """The ids and features of a file or folder; `features` of an .h5 are read as needed."""
+    """Returns the ids and features of a file or folder. The `features` of an .h5 are read when needed."""
     if source.is_dir():
         with opening(source, "a folder of features", "have clip-retrieval write it again"):
             yield _clip_retrieval(source)
@@ -45,7 +45,7 @@ def arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]
             try:
                 ids, features = file["ids"][()], file["features"]
             except ValueError as error:
-                if "pickle" in str(error):  # numpy's own advice is to open them, which runs whatever code they hold
+                if "pickle" in str(error):  # numpy itself suggests to allow pickles, which can run any code
                     fault = "it holds Python objects, which are not opened; save ids as np.array(ids, dtype=str)"
                     raise UserError(f"{source} cannot be read: {fault}") from None
                 raise
@@ -56,9 +56,9 @@ def arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]
 
 
 def _clip_retrieval(folder: Path) -> tuple[list[str], np.ndarray]:
-    """What `clip-retrieval inference` wrote: img_emb/img_emb_N.npy, and rows of metadata/metadata_N.parquet in step.
+    """Reads a folder of `clip-retrieval inference`: img_emb/img_emb_N.npy and metadata/metadata_N.parquet.
 
-    Ids are the pictures' paths below the folder that all of them share.
+    Rows of both files correspond. Ids are the pictures' paths below their common folder.
     """
     try:
         from pyarrow.parquet import read_table
@@ -87,7 +87,7 @@ def _clip_retrieval(folder: Path) -> tuple[list[str], np.ndarray]:
 
 
 def try_out(source: Path) -> None:
-    """Reads all of a file in another process. UserError when that fails, crashes, or does not end in time."""
+    """Reads a whole file in another process. Raises UserError if that fails, crashes or takes too long."""
     files = source.rglob("*") if source.is_dir() else [source]
     seconds = SECONDS + sum(file.stat().st_size for file in files) / BYTES_A_SECOND
     call = [sys.executable, "-m", "captioning.features.foreign", str(source.absolute())]
@@ -115,7 +115,7 @@ def main() -> None:
     source = Path(sys.argv[1])
     with arrays(source) as (_, features), opening(source, "a file of features", MEND):
         if features.ndim == 0:
-            return  # the caller says what is wrong with its shape
+            return  # the caller reports a wrong shape
         row = int(np.prod(features.shape[1:])) * features.dtype.itemsize
         step = max(1, BLOCK_BYTES // max(1, row))
         for start in range(0, len(features), step):

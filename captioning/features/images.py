@@ -1,11 +1,12 @@
-"""An image file to what a network sees: the encoders' own resizing and cropping.
+"""From an image file to a network's input: the encoders' own resizing and cropping.
 
-Pixels travel as bytes, (B, 3, S, S) uint8, a quarter of what floats take; `Preprocess.normalize` turns them into what a
-network wants, on its device. For an upright RGB file the outcome is that of its library (torchvision's weights'
-transform, clip's `_transform`, both of which resize by Pillow), but that torch resizes three times as fast and rounds a
-pixel in 250 to the next level of 255, and for JPEGs that are several times as large (see `DRAFT`). Other files differ
-on purpose: the orientation in EXIF data is respected, transparent parts are white, and palettes, CMYK and 16-bit greys
-become RGB before they are resized.
+Pixels are stored as bytes, (B, 3, S, S) uint8, a quarter of the size of floats. `Preprocess.normalize`
+converts them on the network's device. For an upright RGB file the result is that of the encoder's library
+(the transform of torchvision's weights, or clip's `_transform`; both resize with Pillow), with two
+exceptions. torch resizes three times as fast and rounds one pixel in 250 to the next of 255 levels. JPEGs
+that are several times too large are reduced while decoding (see `DRAFT`). Other files differ on purpose: EXIF
+orientation is applied, transparent parts are white, and palettes, CMYK and 16-bit greys become RGB before
+resizing.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from torch import Tensor
 
 from captioning.core.pictures import open_rgb
 
-LONGEST_RATIO = 50  # of an image's sides; of a longer one, whose middle is all that is seen, the ends go first
-DRAFT = 3  # times the resized side that is left of a large JPEG; pixels then differ by 0.3 of 255 levels on average
+LONGEST_RATIO = 50  # ratio of an image's sides; longer images lose their ends before the centre crop
+DRAFT = 3  # times the resized side: least size of a reduced JPEG; pixels differ by 0.3 of 255 levels on average
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What happens to an image before a network: shorter side to `resize`, centre crop, (x / 255 - mean) / std."""
+    """An encoder's preprocessing: shorter side to `resize`, centre crop, (x / 255 - mean) / std."""
 
     name: str
-    image_size: int  # pixels a side of the crop, S
-    resize: int  # pixels of the shorter side before it
+    image_size: int  # pixels of a side of the crop, S
+    resize: int  # pixels of the shorter side before the crop
     interpolation: str  # bilinear | bicubic, both with anti-aliasing
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -50,7 +51,7 @@ class Preprocess:
         return f"{resize}, crop {self.image_size}, mean {mean}, std {std}"
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """Bytes (B, 3, S, S) to what the network takes, float32 in channels_last memory, on the same device."""
+        """Converts bytes (B, 3, S, S) to the network's input: float32, channels_last, on the same device."""
         width = pixels.shape[3]
         mean, std = (torch.tensor(x, device=pixels.device).repeat(width) for x in (self.mean, self.std))  # (S * 3,)
         lines = pixels.permute(0, 2, 3, 1).flatten(2)  # (B, S, S * 3): long runs, four times as fast as runs of three
@@ -59,37 +60,40 @@ class Preprocess:
 
 
 def clip_preprocess(image_size: int = 224) -> Preprocess:
-    """CLIP's own (`clip.clip._transform`)."""
+    """The preprocessing of CLIP (`clip.clip._transform`)."""
     mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
     return Preprocess("clip", image_size, image_size, "bicubic", mean, std)
 
 
 def vgg16_preprocess(image_size: int = 224) -> Preprocess:
-    """That of torchvision's ImageNet weights: 256 before a crop of 224, and in proportion for other sizes."""
+    """The preprocessing of torchvision's ImageNet weights: 256 before a crop of 224, or in proportion."""
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     return Preprocess("imagenet", image_size, round(image_size * 256 / 224), "bilinear", mean, std)
 
 
 def transform(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
-    """Resize and centre crop of an RGB image, (S, S, 3) uint8."""
+    """Resizes and crops an RGB image: (S, S, 3) uint8."""
     image = _without_ends(image)
     pixels = torch.from_numpy(np.array(image))[None].permute(0, 3, 1, 2)  # (H, W, 3) -> (1, 3, H, W)
     return resize_and_crop(pixels, preprocess)[0].permute(1, 2, 0).numpy()  # (3, S, S) -> (S, S, 3)
 
 
 def resize_and_crop(pixels: Tensor, preprocess: Preprocess) -> Tensor:
-    """Images of one size, (B, 3, H, W) bytes or floats, to (B, 3, S, S) of that type; floats may overshoot."""
+    """Resizes and crops images of one size, (B, 3, H, W) bytes or floats, to (B, 3, S, S).
+
+    Floats may overshoot.
+    """
     height, width = pixels.shape[2:]
     short, crop = preprocess.resize, preprocess.image_size
     rows, columns = (int(short * height / width), short) if width <= height else (short, int(short * width / height))
     if (rows, columns) != (height, width):
         pixels = F.interpolate(pixels, (rows, columns), mode=preprocess.interpolation, antialias=True)
-    top, left = (round((side - crop) / 2.0) for side in (rows, columns))  # rounded as torchvision does
+    top, left = (round((side - crop) / 2.0) for side in (rows, columns))  # rounded as in torchvision
     return pixels[:, :, top : top + crop, left : left + crop]
 
 
 def _without_ends(image: Image.Image) -> Image.Image:
-    """A line of pixels would unfold to gigabytes, to be cropped at once."""
+    """Crops very long images: a line of pixels would otherwise be resized to gigabytes."""
     width, height = image.size
     longest = LONGEST_RATIO * min(image.size)
     left, top = (max(0, side - longest) // 2 for side in image.size)
@@ -97,5 +101,5 @@ def _without_ends(image: Image.Image) -> Image.Image:
 
 
 def decode(source: str | Path | bytes, preprocess: Preprocess, name: str = "") -> np.ndarray:
-    """A file, or its bytes, to what the network sees, (S, S, 3) uint8. Raises ImageFault."""
+    """Reads a file, or its bytes, as a network's input (S, S, 3) uint8. Raises ImageFault."""
     return transform(open_rgb(source, name, DRAFT * preprocess.resize), preprocess)

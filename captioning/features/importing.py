@@ -1,5 +1,7 @@
-"""Features computed elsewhere, by any encoder, become a feature store: an .npz or .h5 with `ids` and `features`, or the
-folder that `clip-retrieval inference` wrote."""
+"""Makes a feature store of features computed elsewhere, by any encoder.
+
+The source is an .npz or .h5 file with `ids` and `features`, or the folder of `clip-retrieval inference`.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,11 @@ def extract_or_import(
     workers: int,
     normalize: bool = False,
 ) -> Written:
-    """Brings the store at `path` up to date with data/images.csv: from the file `source`, if any, or by an encoder.
+    """Updates the store at `path` for data/images.csv, from the file `source`, if any, or by an encoder.
 
     Args:
         images: the table, with columns id, path and sha256.
-        load_encoder: called only without `source`, where there may be no checkpoint.
+        load_encoder: called only without `source`; with it there may be no checkpoint.
         normalize: scale imported vectors to length 1. An encoder has its own setting.
     """
     ids, paths, sha256s = (images[column].tolist() for column in ("id", "path", "sha256"))
@@ -48,14 +50,15 @@ def import_features(
 ) -> Written:
     """Copies the features of these images from `source` into the store at `path`.
 
-    Ids match with or without an image suffix (`1000268201_693b08cb0e.jpg`). What else the file holds is left out.
+    Ids match with or without an image suffix (`1000268201_693b08cb0e.jpg`). Other rows of the file are
+    ignored.
 
     Args:
         normalize: scale each feature vector to length 1.
 
     Raises:
-        UserError: a file that is neither, of the wrong shape, without some of the images, or with values that are not
-            finite or too large for float16.
+        UserError: a file of another format or shape, missing images, or values that are not finite or too
+            large for float16.
     """
     path, source = Path(path), Path(source).expanduser()
     if not source.exists():
@@ -75,8 +78,8 @@ def import_features(
 
         def rows(block: range) -> np.ndarray:
             at = np.array(wanted[block.start : block.stop])
-            order = np.argsort(at)  # HDF5 reads increasing positions only
-            batch = np.empty((len(at), *features.shape[1:]))  # float64: the square of a large float32 is no float32
+            order = np.argsort(at)  # HDF5 can read only increasing positions
+            batch = np.empty((len(at), *features.shape[1:]))  # float64: the square of a large float32 overflows float32
             batch[order] = features[at[order]]
             if normalize:
                 batch /= np.maximum(np.linalg.norm(batch, axis=-1, keepdims=True), 1e-12)
@@ -89,7 +92,7 @@ def import_features(
 
 
 def _hash(source: Path) -> str:
-    """Of a file's bytes, or of all files' in a folder."""
+    """Hash of a file's bytes, or of all files in a folder."""
     if source.is_file():
         return sha256_of(source)
     return fingerprint({str(path.relative_to(source)): sha256_of(path) for path in source.rglob("*") if path.is_file()})
@@ -106,7 +109,7 @@ def _check(source: Path, names: list[str], features: np.ndarray | h5py.Dataset) 
 
 
 def _rows(source: Path, names: list[str], ids: Sequence[str]) -> list[int]:
-    """For each image its row in the file: that of its very id, or the only one that is equal but for a suffix."""
+    """Finds each image's row in the file: the same id, or else the only id with another image suffix."""
     exact = {name: row for row, name in enumerate(names)}
     alike: dict[str, list[int]] = {}
     for row, name in enumerate(names):

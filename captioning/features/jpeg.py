@@ -1,9 +1,9 @@
-"""Plain JPEGs, unpacked, resized and cropped where the network is: on an NVIDIA GPU by its JPEG engines.
+"""Decodes, resizes and crops plain JPEGs on an NVIDIA GPU, with its JPEG engines.
 
-A processor's core takes milliseconds a photograph, a GPU's network a tenth of one: threads that decode leave the GPU
-idle. Which decoder reads a file is decided by its bytes (`Plain.of`), and a feature store names the rule among its
-attributes. The engines' pixels differ from libjpeg's by some levels where colours have edges, and the resize computes
-in floats here; `benchmarks.gpu` measures what that comes to.
+A CPU core takes milliseconds to decode a photograph, and a GPU's network takes a tenth of one. With threads
+that decode, the GPU would be idle most of the time. A file's bytes determine its decoder (`Plain.of`), and
+the feature store records this rule as an attribute. The engines' pixels differ from libjpeg's by some levels
+at the edges of colours, and resizing uses floats here; `benchmarks.gpu` measures the effect.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from captioning.features.images import LONGEST_RATIO, Preprocess, decode, resize
 from captioning.features.pixels import AT_ONCE, ImageFiles, one_core_each
 
 RULE = "plain JPEGs by nvJPEG, resized in floats; others as on a processor"
-PIXELS_AT_ONCE = 2**25  # unpacked together: 100 MB as bytes, 400 MB as floats
+PIXELS_AT_ONCE = 2**25  # pixels decoded together: 100 MB as bytes, 400 MB as floats
 
-# Of a JPEG file (ITU-T T.81, table B.1): its first and last bytes, and the markers of segments.
+# Parts of a JPEG file (ITU-T T.81, table B.1): its first and last bytes, and the markers of segments.
 START, END = b"\xff\xd8", b"\xff\xd9"
 BASELINE, PROGRESSIVE, SCAN, APP1, APP2, APP14 = 0xC0, 0xC2, 0xDA, 0xE1, 0xE2, 0xEE
-OTHERS = (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))  # tables, restarts, comments, applications' own
-LUMA = (0x11, 0x21, 0x22)  # its sampling where both chromas have 0x11: 4:4:4, 4:2:2, 4:2:0
+OTHERS = (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))  # tables, restarts, comments, application data
+LUMA = (0x11, 0x21, 0x22)  # luma sampling with both chromas at 0x11: 4:4:4, 4:2:2, 4:2:0
 
 
 def decoding(device: torch.device) -> dict[str, str]:
-    """The attribute of a feature store that names this rule; nothing where all files are read as on a processor."""
+    """The feature store's attribute for this rule; empty if all files are decoded as on a CPU."""
     return {"decoding": RULE} if device.type == "cuda" and _has_engines() else {}
 
 
 @cache
 def _has_engines() -> bool:
-    """Whether this torchvision decodes on the GPU: some builds do not."""
+    """Whether this torchvision can decode on the GPU: some builds cannot."""
     file = io.BytesIO()
     Image.new("RGB", (16, 16), "white").save(file, "JPEG")
     try:
@@ -53,14 +53,14 @@ def _has_engines() -> bool:
 
 
 class Plain(NamedTuple):
-    """A JPEG that every decoder reads alike: baseline or progressive, 8 bits, YCbCr, upright, with an end."""
+    """A JPEG that all decoders read alike: baseline or progressive, 8 bits, YCbCr, upright, with an end."""
 
     content: bytes
     pixels: int
 
     @classmethod
     def of(cls, content: bytes) -> Plain | None:
-        """None where anything about the file is unusual, and for other formats."""
+        """Parses a file's bytes. Returns None for other formats and for JPEGs that are unusual in any way."""
         at, frame = len(START), None
         while content.startswith(START) and content[at : at + 1] == b"\xff" and at + 4 <= len(content):
             marker, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4], "big")
@@ -77,7 +77,10 @@ class Plain(NamedTuple):
 
 
 def _pixels(frame: bytes) -> int:
-    """Of a frame header (T.81, B.2.2): height times width; 0 where depth, colours, sampling or size are unusual."""
+    """The pixels of a frame header (T.81, B.2.2): height times width.
+
+    0 if depth, colours, sampling or size are unusual.
+    """
     if len(frame) != 15 or frame[0] != 8 or frame[5] != 3:
         return 0
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
@@ -88,13 +91,13 @@ def _pixels(frame: bytes) -> int:
 
 
 def _is_unusual(marker: int, body: bytes) -> bool:
-    """Whether a segment may tell of an orientation other than upright, of several pictures, or of other colours."""
+    """Whether a segment may mean an orientation other than upright, several pictures, or other colours."""
     if marker == APP1 and body.startswith(b"Exif"):
         try:
             exif = Image.Exif()
             exif.load(body)
             return exif.get(ExifTags.Base.Orientation, 1) not in (0, 1)
-        except Exception:  # broken data: Pillow shall say what it makes of the file
+        except Exception:  # broken data: Pillow decides how to read the file
             return True
     return (
         (marker == APP1 and b"tiff:Orientation" in body)
@@ -104,16 +107,16 @@ def _is_unusual(marker: int, body: bytes) -> bool:
 
 
 def batches_on(device: torch.device, files: ImageFiles, batch_size: int, workers: int) -> Iterator[Tensor]:
-    """As `captioning.features.pixels.pixel_batches`, with pixels that lie on the device.
+    """Like `captioning.features.pixels.pixel_batches`, with pixels on the device.
 
     Args:
-        workers: threads that read files, and unpack those that are not plain; one more feeds the device, a batch ahead.
-            0 does all of it in the caller's own.
+        workers: threads that read files and decode those that are not plain. One more thread feeds the
+            device, a batch ahead. 0: the caller's thread does everything.
     """
-    stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # beside the network's
+    stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # separate from the network's
 
     def read(rows: range) -> list[Plain | np.ndarray | ImageFault]:
-        """Each file as it is, if plain, else its pixels; a fault is the last."""
+        """Reads some files: plain JPEGs as bytes, others as pixels. A fault ends the list."""
         found: list[Plain | np.ndarray | ImageFault] = []
         try:
             for row in rows:
@@ -124,7 +127,7 @@ def batches_on(device: torch.device, files: ImageFiles, batch_size: int, workers
         return found
 
     def batches() -> Iterator[tuple[int, list[Plain | np.ndarray | ImageFault]]]:
-        """The first row of a batch, and what was read of it: all, or what there is before a fault, and that."""
+        """Yields a batch's first row and its files; a fault ends the batch early and is its last element."""
         firsts, batch = range(0, len(files), batch_size), []
         ends = [min(first + batch_size, len(files)) for first in firsts]
         parts = [
@@ -159,9 +162,9 @@ def batches_on(device: torch.device, files: ImageFiles, batch_size: int, workers
 def unpack(
     images: Sequence[Plain | np.ndarray], preprocess: Preprocess, device: torch.device, names: Sequence[str]
 ) -> Tensor:
-    """Pixels (B, 3, S, S) uint8, on the device, in channels_last memory, of plain JPEGs and of pixels (S, S, 3).
+    """Decodes plain JPEGs and adds pixels (S, S, 3): (B, 3, S, S) uint8, channels_last, on the device.
 
-    Raises ImageFault, with the file's name, where neither the engine nor Pillow can make anything of a JPEG.
+    Raises ImageFault, with the file's name, if neither the engine nor Pillow can read a JPEG.
     """
     side = preprocess.image_size
     out = torch.empty(len(images), side, side, 3, dtype=torch.uint8, device=device).permute(0, 3, 1, 2)
@@ -187,7 +190,7 @@ def unpack(
 
 
 def _parts(images: Sequence[Plain | np.ndarray]) -> Iterator[list[int]]:
-    """Positions of plain files that are unpacked together."""
+    """Yields positions of plain files that are decoded together."""
     part, pixels = [], 0
     for i, image in enumerate(images):
         if isinstance(image, Plain):
@@ -201,7 +204,7 @@ def _parts(images: Sequence[Plain | np.ndarray]) -> Iterator[list[int]]:
 
 
 def _unpack_each(files: Sequence[Plain], device: torch.device) -> list[Tensor | None]:
-    """Images (3, H, W) uint8 on the device; None for one that the engine refuses, whatever else is with it."""
+    """Images (3, H, W) uint8 on the device; None for each file that the engine cannot decode."""
     try:
         return _unpack(files, device)
     except RuntimeError:

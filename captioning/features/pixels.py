@@ -1,4 +1,4 @@
-"""Image files as batches of pixels, decoded by threads ahead of whoever asks, or all of them in memory."""
+"""Image files as batches of pixels: decoded ahead by threads, or all in memory."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from captioning.core.progress import track
 from captioning.core.threads import in_order
 from captioning.features.images import Preprocess, decode
 
-AT_ONCE = 8  # images that a thread takes: more leave some idle at the end, and take a core more memory to encode
+AT_ONCE = 8  # images per thread: more leave some threads idle at the end and take more memory per core
 
 
 @contextmanager
 def one_core_each() -> Iterator[Callable[[], None]]:
-    """Gives what every thread of a pool shall run first: torch then starts no team of threads in each of them.
+    """Gives a function for each thread of a pool to run first, so that torch uses one core in it.
 
-    The calling thread keeps its own team, and so do threads begun after the end.
+    The calling thread keeps its own number of cores, and so do threads started after the block.
     """
     threads = torch.get_num_threads()
     try:
@@ -34,10 +34,10 @@ def one_core_each() -> Iterator[Callable[[], None]]:
 
 
 class ImageFiles:
-    """A list of image files and what the network shall see of each.
+    """A list of image files and their preprocessing.
 
     Args:
-        sha256s: of each file's bytes; a file that differs is a fault.
+        sha256s: of each file's bytes; a file with another hash is a fault.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ImageFiles:
         return decode(self.content(row), self.preprocess, self.paths[row])
 
     def content(self, row: int) -> bytes:
-        """A file's bytes. Raises ImageFault, also where they are not those that were to be expected."""
+        """Reads a file's bytes. Raises ImageFault, also if they do not have the expected hash."""
         content = read_content(self.paths[row])
         if self.sha256s is not None and hashlib.sha256(content).hexdigest() != self.sha256s[row]:
             message = f"{self.paths[row]} has changed since stage prepare read it; run `dvc repro -f prepare`"
@@ -61,7 +61,10 @@ class ImageFiles:
         return content
 
     def read(self, rows: Iterable[int], out: np.ndarray) -> tuple[int, ImageFault | None]:
-        """Decodes these rows into `out` (B, S, S, 3) until one is no usable image: how many, and that one's fault."""
+        """Decodes these rows into `out` (B, S, S, 3) until the first fault.
+
+        Returns the number decoded and the fault.
+        """
         count = 0
         try:
             for row in rows:
@@ -78,19 +81,19 @@ def pixel_batches(
     """Decodes files, in order, in batches of `batch_size` (the last may be shorter).
 
     Args:
-        workers: threads that decode, up to two batches ahead; 0 decodes in the caller's own.
-        pin_memory: pixels lie where a GPU can fetch them by itself.
+        workers: threads that decode, up to two batches ahead. 0: decode in the caller's thread.
+        pin_memory: put pixels in pinned memory, from which a GPU can copy them itself.
 
     Yields:
         pixels (B, 3, S, S) uint8, in channels_last memory.
 
     Raises:
-        ImageFault: at the first file that is no usable image, after all images before it have been yielded.
+        ImageFault: at the first unusable image, after all images before it have been yielded.
     """
     size = files.preprocess.image_size
 
     def groups() -> Iterator[tuple[int, Tensor, int]]:
-        """A few images at a time: where they begin in their batch, the batch, and its first row."""
+        """Yields groups of a few images: their place in the batch, the batch, and its first row."""
         for first in range(0, len(files), batch_size):
             count = min(batch_size, len(files) - first)
             batch = torch.empty(count, size, size, 3, dtype=torch.uint8, pin_memory=pin_memory)
@@ -115,9 +118,9 @@ def pixel_batches(
 
 
 class PixelStore:
-    """All images of a list as bytes in memory, for stages that see each of them many times.
+    """All images of a list in memory as bytes, for stages that need each of them many times.
 
-    When they take more than `max_bytes`, nothing is kept and every batch is decoded anew, in `workers` threads.
+    If they take more than `max_bytes`, nothing is kept, and `workers` threads decode every batch again.
     """
 
     def __init__(
@@ -145,7 +148,7 @@ class PixelStore:
         return len(self.files)
 
     def batch(self, indices: Sequence[int] | Tensor) -> Tensor:
-        """Pixels (B, 3, S, S) uint8, in channels_last memory, of the images at these positions, in this order."""
+        """Pixels (B, 3, S, S) uint8, channels_last, of the images at these positions, in this order."""
         if self.pixels is not None:
             return self.pixels[torch.as_tensor(indices)].permute(0, 3, 1, 2)
         rows, name = [int(i) for i in indices], self.files.paths.__getitem__

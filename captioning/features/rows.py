@@ -1,14 +1,14 @@
-"""The row store: every feature row computed so far, by the hash of its image, one folder an encoder.
+"""The row store: all feature rows computed so far, by the hash of their image. Each encoder has a folder.
 
     IDENTITY/identity.json     what made the rows: attributes, and the hash of the code
-    IDENTITY/manifest.jsonl    a line a closed shard: its name, its number of rows, the sha256 of its bytes
+    IDENTITY/manifest.jsonl    a line per closed shard: its name, its number of rows, the sha256 of its bytes
     IDENTITY/NAME.rows         a shard: a line of JSON with the shape of a row, then records, appended
 
-It lies in the working folder and outlives the stages: what was computed for one setting is there when one comes back to
-it. Files are only ever appended to, so that a kill at any moment leaves all rows that were written. The shard being
-written is in no manifest yet; each of its records holds a checksum of itself, and the next writer keeps it up to the
-first one torn. A shard belongs to the process that made it, under a name of its own, so that several may write at
-once as soon as each locks its shard; today the whole folder has one lock.
+The store is in the working folder and outlives the stages, so a return to earlier settings finds their rows.
+Files are only appended to, so a kill loses no row that was written. The current shard is not in the manifest
+yet. Each of its records has a checksum, and the next writer keeps all records before the first torn one. Each
+process writes to its own shard under its own name, so several processes could write at once if each locked
+only its shard. Today one lock covers the whole folder.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ import numpy as np
 from captioning.core.files import fingerprint, only_writer, sha256_of, write_json
 from captioning.core.work import work_folder
 
-SHARD_BYTES = 256 * 2**20  # a shard is closed once it is larger
+SHARD_BYTES = 256 * 2**20  # a larger shard is closed
 
 
 class RowStore:
     """The rows of one encoder.
 
     Args:
-        attrs: what decides a row beside the image and the code.
+        attrs: everything except the image and the code that determines a row.
         code: hash of the code that computes rows.
     """
 
@@ -47,7 +47,7 @@ class RowStore:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Keeps other writers out, opens what there is, and at the end closes the shard that was written."""
+        """Keeps other writers out and opens the existing shards. At the end, closes the written shard."""
         with only_writer(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "identity.json").exists():
@@ -62,7 +62,7 @@ class RowStore:
         return sha256 in self._where
 
     def append(self, sha256s: Sequence[str], features: np.ndarray) -> None:
-        """Adds rows (B, ...) float16; once it returns, they survive a kill of this process."""
+        """Adds rows (B, ...) float16. Once it returns, they survive a kill of this process."""
         if self.shape and self.shape != features.shape[1:]:
             raise ValueError(f"rows of shape {self.shape}, and now {features.shape[1:]}")
         if self._open is None:
@@ -72,7 +72,7 @@ class RowStore:
             self._close()
 
     def read(self, sha256s: Sequence[str]) -> np.ndarray:
-        """Rows (B, ...) of these images, in this order."""
+        """Reads the rows (B, ...) of these images, in this order."""
         out = np.empty((len(sha256s), *self.shape), np.float16)
         places: dict[_Shard, list[tuple[int, int]]] = {}
         for position, sha256 in enumerate(sha256s):
@@ -100,14 +100,14 @@ class RowStore:
                 self._enter(shard, [record.decode() for record in shard.records()["sha256"].tolist()])
 
     def _read_manifest(self) -> dict[str, dict]:
-        """{name of a shard: its entry}, after cutting off a line that a kill tore."""
+        """Returns {name of a shard: its entry}, after it removes a line that a kill tore."""
         content = self.manifest.read_bytes() if self.manifest.exists() else b""
         whole = content.rpartition(b"\n")[0] + b"\n" if b"\n" in content else b""
         if whole != content:
             os.truncate(self.manifest, len(whole))
         try:
             return {entry["shard"]: entry for entry in map(json.loads, whole.splitlines())}
-        except (ValueError, KeyError, TypeError):  # damaged: each shard still says what of it is whole
+        except (ValueError, KeyError, TypeError):  # damaged: each shard still knows its complete records
             self.manifest.unlink()
             return {}
 
@@ -144,7 +144,7 @@ class _Shard:
 
     @classmethod
     def of(cls, path: Path) -> _Shard | None:
-        """The shard in a file, all of whose whole records count; None where its first line is torn."""
+        """Opens a shard and counts its complete records. Returns None if its first line is torn."""
         with open(path, "rb") as file:
             line = file.readline()
         try:
@@ -156,9 +156,9 @@ class _Shard:
 
     @classmethod
     def recover(cls, path: Path) -> _Shard | None:
-        """The shard in a file that a kill or a power cut may have torn, cut off at the first record that is not whole.
+        """Opens a shard after a kill or a power cut; truncates it at the first incomplete record.
 
-        None where nothing of it is left.
+        Returns None if nothing of it is left.
         """
         shard = cls.of(path)
         if shard:

@@ -1,4 +1,4 @@
-"""The feature store: one HDF5 file an encoder, one float16 row an image, and what made them as attributes.
+"""The feature store: an HDF5 file per encoder with a float16 row per image, and its origin as attributes.
 
     ids         (N,)                    fixed-length UTF-8, as long as the longest id
     sha256      (N,)                    of each image file's bytes
@@ -21,12 +21,12 @@ import numpy as np
 from captioning.core.errors import UserError, opening
 from captioning.core.files import replacing
 
-FORMAT = "features 1"  # of this file; raise it when its layout or meaning changes
-BLOCK_BYTES = 64 * 2**20  # copied at once
+FORMAT = "features 1"  # the format's version; raise it when the layout or meaning changes
+BLOCK_BYTES = 64 * 2**20  # of rows that are copied at once
 
 
 class FeatureStore:
-    """A feature file, read. Rows are read from the file when asked for, so a store may be handed to other processes."""
+    """An open feature file. Rows are read when requested, so a store may be passed to other processes."""
 
     def __init__(self, path: Path, ids: list[str], sha256s: np.ndarray, attrs: dict[str, str], shape, offset) -> None:
         self.path, self.ids, self.sha256s, self.attrs = path, ids, sha256s, attrs
@@ -36,17 +36,18 @@ class FeatureStore:
 
     @classmethod
     def open(cls, path: str | Path, expect: dict[str, str] | None = None) -> FeatureStore:
-        """Opens a file and compares its attributes with those expected.
+        """Opens a file and compares its attributes with the expected ones.
 
         Raises:
-            UserError: the file is absent, damaged, something else, or made by another encoder than expected.
+            UserError: the file is missing, damaged, of another format, or made by another encoder than
+                expected.
         """
         path = Path(path)
         if not path.is_file():
             raise UserError(f"{path} is missing: run `dvc repro` (its stage is extract_{path.stem})")
         damaged = f"remove it and run `dvc repro`, or `dvc checkout {path}`"
         with opening(path, "a feature store", damaged):  # noqa: SIM117
-            # Stores are replaced by renaming, so that readers need no lock; some file systems have none.
+            # Stores are replaced by renaming, so readers need no lock; some file systems have no locks.
             with h5py.File(path, "r", locking=False) as file:
                 attrs = {name: str(value) for name, value in file.attrs.items()}
                 if attrs.get("format") != FORMAT:
@@ -84,7 +85,7 @@ class FeatureStore:
         return self.read(rows)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """The rows at these positions, read in the file's order whatever the one asked for."""
+        """Returns the rows at these positions, in this order; reads them in the file's order."""
         order = np.argsort(rows, kind="stable")
         out = np.empty((len(rows), *self.shape[1:]), np.float16)
         out[order] = np.memmap(self.path, np.float16, "r", self._offset, self.shape)[rows[order]]
@@ -99,7 +100,7 @@ def write_store(
     shape: tuple[int, ...],
     rows: Callable[[range], np.ndarray],
 ) -> None:
-    """Writes a whole store in order and puts it in `path`'s place. Equal input, equal bytes."""
+    """Writes a whole store in order and replaces the one at `path`. Equal input gives equal bytes."""
     names = np.array([image_id.encode() for image_id in ids])
     data = hashlib.sha256("\n".join(f"{i} {sha}" for i, sha in zip(ids, sha256s, strict=True)).encode()).hexdigest()
     with replacing(path) as temporary, h5py.File(temporary, "w", libver="v110", locking=False) as file:
@@ -115,5 +116,5 @@ def write_store(
 
 
 def some(ids: Sequence[str]) -> str:
-    """The first few of a list, for a message."""
+    """The first few items of a list, for a message."""
     return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")

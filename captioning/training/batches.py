@@ -1,10 +1,10 @@
-"""Features and captions of one split in memory, and batches of them without per-item Python.
+"""The features and captions of one split in memory, and fast batches of them.
 
-A batch is a set of images, each with all its captions: `features (B, ...)`, `captions (B, C, T)` padded with -100, or
-packed by the network that learns from them (`models.packing`). Images whose captions have about the same number of
-tokens share a batch, so that little of it is padding.
+A batch is a set of images with all their captions: `features (B, ...)` and `captions (B, C, T)`. Captions are
+padded with -100, or packed by the network that learns from them (`models.packing`). Images whose captions
+have about the same number of tokens share a batch, so there is little padding.
 
-On a GPU packed batches come in a few sizes, so that steps can be recorded (`captioning.training.graphs`).
+On a GPU, packed batches come in a few sizes, so that steps can be recorded (`captioning.training.graphs`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from models.losses import PAD
 from models.packing import on_device
 
 CHUNK = 16  # batches that are sorted by length together
-SEEN = 3  # epochs whose batches decide the sizes of all
-PADDING = 0.12  # of the work in those epochs
+SEEN = 3  # epochs whose batches determine the sizes
+PADDING = 0.12  # allowed share of padding in the work of those epochs
 
 
 class CaptionBatches:
@@ -29,13 +29,13 @@ class CaptionBatches:
 
     Args:
         features: (N, D) or (N, H, W, D), float16 as stored; a batch is float32.
-        captions: for each of the N images the token ids of each of its captions.
+        captions: for each of the N images the token ids of each caption.
         batch_size: images in a batch.
-        seed: of the order in which `epoch` visits the images.
-        device: where the batches are wanted. Features, and captions that are not packed, live there when they fit.
-        packing: (captions (n, C, T), whether for a GPU) -> `models.packing.Trees` or `Runs`, as the network's `packing`
-            does; None: batches hold the captions themselves.
-        few_sizes: pack as for a GPU, and fill batches of an epoch up to one of a few sizes; None: on a GPU.
+        seed: determines the order in which `epoch` visits the images.
+        device: where the batches go. Features and unpacked captions are kept there if they fit.
+        packing: (captions (n, C, T), whether for a GPU) -> `models.packing.Trees` or `Runs`, like the
+            network's `packing`. None: batches hold padded captions.
+        few_sizes: pack as for a GPU, and pad the batches of an epoch to a few sizes. None: only on a GPU.
     """
 
     def __init__(
@@ -68,20 +68,20 @@ class CaptionBatches:
             self.features, self.tokens = self.features.to(device), self.tokens.to(device)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """The number of batches in an epoch."""
         return self.steps(self.batch_size)
 
     def steps(self, batch_size: int) -> int:
-        """Batches of another size in an epoch."""
+        """The number of batches in an epoch for any batch size."""
         return -(-len(self.features) // batch_size)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Any]]:
-        """All images once, in an order that depends on the seed and the epoch's number alone."""
+        """Yields all images once, in an order that depends only on the seed and the epoch's number."""
         for index in self.order(number, self.batch_size):
             yield self.take(index, self.rooms)
 
     def order(self, number: int, batch_size: int) -> Iterator[np.ndarray]:
-        """Which images the batches of an epoch have, for batches of any size."""
+        """Yields the image positions of each batch of an epoch, for any batch size."""
         rng = np.random.default_rng([self.seed, number])
         order = rng.permutation(len(self.features))
         totals = self.lengths.sum(axis=1)
@@ -92,17 +92,17 @@ class CaptionBatches:
             yield order[start : start + batch_size]
 
     def in_order(self) -> Iterator[tuple[Tensor, Any]]:
-        """All images once, in the order given: for scores, not for training."""
+        """Yields all images once, in the given order: for scores, not for training."""
         for start in range(0, len(self.features), self.batch_size):
             yield self.take(np.arange(start, min(start + self.batch_size, len(self.features))))
 
     def take(self, index: np.ndarray, rooms: Rooms | None = None) -> tuple[Tensor, Any]:
         """Features (B, ...) float32 and captions of the images at `index`, (B, C, T) int64 or packed.
 
-        A batch of `batch_size` is filled up to one of `rooms`; the last, smaller one of an epoch is not.
+        A full batch is padded to one of `rooms`; the smaller last batch of an epoch is not.
         """
         where = torch.from_numpy(index).to(self.features.device, non_blocking=True)
-        features = self.features[where].to(self.device, non_blocking=True).float()  # widened where it is wanted
+        features = self.features[where].to(self.device, non_blocking=True).float()  # widened on the device
         if self.packing:
             room = rooms.of(self.packing.size(index)) if rooms and len(index) == self.batch_size else None
             return features, on_device(self.packing.pack(index, room=room), self.device)
@@ -111,14 +111,14 @@ class CaptionBatches:
         return features, self.tokens[where, :rows, :longest].to(self.device, non_blocking=True).long()
 
     def _rooms(self) -> Rooms | None:
-        """By the batches of the first epochs."""
+        """Chooses the sizes from the batches of the first epochs."""
         batches = (index for epoch in range(SEEN) for index in self.order(epoch, self.batch_size))
         sizes = [self.packing.size(index) for index in batches if len(index) == self.batch_size]
         return Rooms(sizes, self.packing.largest(self.batch_size), self.packing.work) if sizes else None
 
 
 class Packing(Protocol):
-    """Captions of many images, of which batches are packed: `models.packing.Trees` and `Runs`."""
+    """Captions of many images, from which batches are packed: `models.packing.Trees` and `Runs`."""
 
     def size(self, index: np.ndarray) -> Sequence[int]: ...
     def largest(self, images: int) -> Sequence[int]: ...
@@ -129,12 +129,12 @@ class Packing(Protocol):
 
 
 class Rooms:
-    """As few sizes of batches as there can be with little padding.
+    """The smallest set of batch sizes that keeps padding low.
 
     Args:
-        sizes: that batches have.
-        largest: one that all fit in.
-        work: what a size costs, by which padding is measured.
+        sizes: the sizes of some batches.
+        largest: a size that any batch fits in.
+        work: the cost of a size, by which padding is measured.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Rooms:
         self.rooms = [*sorted(rooms, key=work), tuple(largest)]
 
     def of(self, size: Sequence[int]) -> tuple[int, ...]:
-        """The smallest that has room for `size`."""
+        """Returns the smallest of these sizes in which `size` fits."""
         return next(room for room in self.rooms if all(a <= b for a, b in zip(size, room, strict=True)))
 
 

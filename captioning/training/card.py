@@ -1,4 +1,4 @@
-"""Model cards: what a checkpoint is, what it learned from, and how well it does, as `README.md` in its folder."""
+"""Model cards: the `README.md` of a checkpoint, with what it is, its training data and its scores."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def write_card(
     tags: list[str],
     task: str = "image-to-text",
 ) -> None:
-    """Writes `folder`/README.md with the front matter that the Hugging Face hub reads.
+    """Writes `folder`/README.md with the front matter for the Hugging Face hub.
 
     Args:
         what: the network in a sentence or two.
-        settings: as in params.yaml, those that made the weights.
-        scores: on the dev split; empty where nothing was trained.
+        settings: the settings of params.yaml that made the weights.
+        scores: on the dev split; empty if nothing was trained.
     """
     data = ModelCardData(language="en", license="other", library_name="pytorch", pipeline_tag=task, tags=tags)
     scores = {name: value for name, value in scores.items() if value is not None}
@@ -51,12 +51,12 @@ def write_card(
 
 
 def describe_captioner(kind: str, features: Mapping[str, str]) -> str:
-    """The network in a sentence, and whose features it reads."""
+    """Describes the network in a sentence, with the encoder of its features."""
     return f"{WHAT[kind]}. Features: {features.get('encoder', 'of an unknown network')}."
 
 
 def describe_data() -> str:
-    """What stage prepare found, in a few lines."""
+    """Describes the prepared data set in a few lines."""
     if not STATISTICS.exists():
         return "Unknown."
     found = read_json(STATISTICS)

@@ -1,7 +1,7 @@
 """Fine-tuning a CLIP of full size: which weights train and how fast, and batches larger than the memory.
 
-CLIP's blocks are counted from the output: depth 0 is the two projections and the temperature, depth 1 the last block of
-each tower with the norm behind it, and so on down to the embeddings of patches and words.
+CLIP's blocks are counted from the output: depth 0 is the two projections and the temperature, depth 1 the
+last block of each tower with the norm behind it, and so on down to the embeddings of patches and words.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def depths(model: nn.Module) -> dict[str, int]:
 
 
 def parameter_groups(model: nn.Module, options: FinetuneCLIPSettings) -> list[dict]:
-    """Freezes what `options.trains` leaves out, and returns the rest as `captioning.training.loop.Job.groups`.
+    """Freezes all weights outside `options.trains`; returns the others as `captioning.training.loop.Job.groups`.
 
     A weight at depth d learns at `layer_decay` ** d times the peak rate (Clark et al. 2020, ELECTRA).
     """
@@ -56,7 +56,7 @@ def parameter_groups(model: nn.Module, options: FinetuneCLIPSettings) -> list[di
             by_depth[where[name]].append(parameter)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
-            _keep_in_eval_mode(module)  # a frozen network keeps its running statistics, too
+            _keep_in_eval_mode(module)  # a frozen network keeps its running statistics
     return [{"params": by_depth[d], "scale": options.layer_decay**d} for d in sorted(by_depth)]
 
 
@@ -66,9 +66,9 @@ def _keep_in_eval_mode(module: nn.Module) -> None:
 
 
 def recompute_blocks(model: nn.Module) -> None:
-    """Gradient checkpointing (Chen et al. 2016): transformer blocks keep their input and compute the rest again.
+    """Gradient checkpointing (Chen et al. 2016): transformer blocks store only their input, recompute the rest.
 
-    A ResNet's blocks are left alone: their batch normalisation would count every batch twice.
+    A ResNet's blocks are not changed: their batch normalisation would count every batch twice.
     """
     for module in model.modules():
         if type(module).__name__ == "ResidualAttentionBlock":
@@ -82,12 +82,12 @@ def _recomputed(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def embed(encode: Callable[[Tensor], Tensor], inputs: Tensor, chunk_size: int | None) -> Tensor:
-    """Embeddings (B, D) of inputs (B, ...), with the memory of `chunk_size` of them; None: all at once.
+    """Embeddings (B, D) of inputs (B, ...), with the memory for `chunk_size` of them. None: all at once.
 
-    Cached gradients (Gao et al. 2021, https://arxiv.org/abs/2101.06983): the batch is encoded without a graph, the
-    contrastive loss of all pairs gives each embedding's gradient, and only then is one chunk after another encoded
-    again, with a graph, and that gradient sent through it. Autograd does the latter two by itself when every chunk's
-    encoding is a checkpoint. Loss and gradients are those of the undivided batch.
+    Cached gradients (Gao et al. 2021, https://arxiv.org/abs/2101.06983): the batch is first encoded without a
+    graph, and the contrastive loss of all pairs gives each embedding's gradient. Then each chunk is encoded
+    again, with a graph, for the backward pass. Autograd does these last steps itself if every chunk's
+    encoding is a checkpoint. Loss and gradients equal those of the undivided batch.
     """
     if chunk_size is None or chunk_size >= len(inputs) or not torch.is_grad_enabled():
         return encode(inputs)
@@ -95,7 +95,7 @@ def embed(encode: Callable[[Tensor], Tensor], inputs: Tensor, chunk_size: int | 
 
 
 def check_chunks(model: nn.Module, options: FinetuneCLIPSettings) -> None:
-    """UserError where chunks would change the outcome: batch normalisation looks at a whole batch."""
+    """Raises UserError if chunks would change the result: batch normalisation needs the whole batch."""
     if options.chunk_size and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         raise UserError(
             "finetune_clip.chunk_size needs a CLIP whose image tower is a transformer (ViT-...): a ResNet's batch "
@@ -104,19 +104,19 @@ def check_chunks(model: nn.Module, options: FinetuneCLIPSettings) -> None:
 
 
 def retrieval(images: Tensor, texts: Tensor, owner: Tensor, pictures: Tensor | None = None) -> dict[str, float]:
-    """Recall at 1, 5 and 10, both ways, as Flickr8k's retrieval benchmarks count it.
+    """Recall at 1, 5 and 10, in both directions, as in Flickr8k's retrieval benchmarks.
 
     Args:
         images: (N, D) embeddings; texts: (M, D) embeddings; owner: (M,) the image that each text describes.
-        pictures: (N,) a number for each image's picture, equal where one picture has several names: a text of one of
-            them is a text of all. None: all differ.
+        pictures: (N,) a number for each image's picture, equal if a picture has several names: a text of one
+            of them is a text of all. None: all differ.
 
     Returns:
-        `image_to_text_r1`, ... (an image finds one of its captions among the k nearest), `text_to_image_r1`, ...
-        (a caption finds its image), and `mean_recall` of the six. Who stands level shares a mean rank, and what is no
-        number comes last, so that embeddings which are all alike, or NaN, find nothing.
+        `image_to_text_r1`, ... (an image finds one of its captions among the k nearest), `text_to_image_r1`,
+        ... (a caption finds its image), and `mean_recall` of the six. Ties share their mean rank, and NaN
+        comes last, so embeddings that are all equal, or NaN, find nothing.
     """
-    with torch.autocast(images.device.type, enabled=False):  # bf16 would put many level that are not
+    with torch.autocast(images.device.type, enabled=False):  # bf16 would create ties
         similarity = F.normalize(images.float(), dim=-1) @ F.normalize(texts.float(), dim=-1).T  # (N, M)
     pictures = torch.arange(len(images), device=owner.device) if pictures is None else pictures
     own = pictures[owner] == pictures[:, None]  # (N, M)
@@ -128,7 +128,7 @@ def retrieval(images: Tensor, texts: Tensor, owner: Tensor, pictures: Tensor | N
 
 
 def _best_rank(similarity: Tensor, own: Tensor, dim: int) -> Tensor:
-    """How many stand before the best of one's own along `dim`."""
+    """The number of others that rank before the best own item along `dim`; a tie counts half."""
     best = similarity.masked_fill(~own, -torch.inf).max(dim=dim, keepdim=True).values
     level = (similarity == best) & ~own
     return (~(similarity <= best)).sum(dim=dim) + level.sum(dim=dim) / 2

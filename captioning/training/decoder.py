@@ -1,4 +1,4 @@
-"""Training either decoder, the LSTM or ClipCap, on features and captions: by cross-entropy, then self-critically."""
+"""Trains a decoder, the LSTM or ClipCap, on features and captions: cross-entropy, then self-critical."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ from captioning.training.card import describe_captioner, write_card
 from captioning.training.loop import Job, fit_in_phases
 from captioning.training.self_critical import GreedyCider, SelfCritical
 
-EVALUATED = 64  # dev images at once
-SHOWN, SHOWN_TOKENS = 3, 24  # dev images whose captions are printed after every epoch, and how long they may be
+EVALUATED = 64  # dev images in a batch
+SHOWN, SHOWN_TOKENS = 3, 24  # dev images whose captions are printed each epoch, and their longest length
 
 
 @dataclass(frozen=True)
 class DecoderData:
-    """What a decoder learns from and is judged by.
+    """The training and dev data of a decoder.
 
     Attributes:
-        data: the data set, for its splits and its references.
+        data: the data set, with its splits and references.
         store: the features of its images.
-        captions: for "train" and "dev", for each image of the split its captions, as the decoder's text wants them.
-        max_tokens: a longer caption is cut to this for training, end-of-text counted; None: none is.
+        captions: for "train" and "dev", the captions of each image, in the form that the decoder's text
+            needs.
+        max_tokens: the longest caption for training, end-of-text included; longer ones are cut. None: no
+            limit.
     """
 
     data: Data
@@ -43,7 +45,7 @@ class DecoderData:
     max_tokens: int | None = None
 
     def references(self, split: str) -> list[list[str]]:
-        """For each image of a split its captions as PTB tokens, which is what scores compare."""
+        """Returns each image's captions as PTB tokens, the form that the metrics compare."""
         return list(self.data.tokens(split).values())
 
     def batches(self, split: str, decoder: Decoder, batch_size: int, seed: int) -> CaptionBatches:
@@ -63,12 +65,13 @@ def train_decoder(
     """Trains a decoder on cached features and writes its checkpoint folder, `checkpoints/KIND`.
 
     Args:
-        name: of the stage, and of its group of settings.
-        origin: where the decoder's first weights come from; a state of training with another one is not resumed.
-        standardize: the model's mean and standard deviation of a feature become those of the training images.
+        name: of the stage and of its group of settings.
+        origin: the source of the decoder's first weights; a training state with another origin is not
+            resumed.
+        standardize: set the model's feature mean and standard deviation to those of the training images.
     """
     options, seed, model, text = getattr(settings, name), settings.seed, decoder.model, decoder.text
-    longest = settings.generate.max_tokens  # tokens of a caption that is scored while training
+    longest = settings.generate.max_tokens  # length limit of a caption that is scored during training
     images = learned.batches("train", decoder, options.batch_size, seed)
     if standardize:
         model.standardize.fit(images.features)
@@ -108,7 +111,7 @@ def train_decoder(
 
 
 class Judge:
-    """How a decoder does on dev: its loss, the CIDEr of its greedy captions, and a few of them to read."""
+    """Scores a decoder on dev: its loss, the CIDEr of its greedy captions, and a few captions to read."""
 
     def __init__(self, decoder: Decoder, learned: DecoderData, longest: int) -> None:
         self.model, self.text = decoder.model, decoder.text
@@ -140,7 +143,10 @@ def self_critical_phase(
     critic: SelfCritical,
     images: CaptionBatches,
 ) -> tuple[Job, TrainingSettings]:
-    """The phase that follows the cross-entropy's: the same model, judged on dev by CIDEr, and undone if it harms."""
+    """The second phase, after cross-entropy: self-critical training, judged on dev by CIDEr.
+
+    The phase's starting weights are restored if no epoch beats them.
+    """
 
     def batches(epoch: int) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
         for index in images.order(epoch, options.batch_size):
@@ -164,7 +170,7 @@ def self_critical_phase(
 
 
 def write_decoder(name: str, decoder: Decoder, training: dict[str, Any], dev: dict[str, float | None]) -> None:
-    """The checkpoint folder of a trained decoder, with its settings, its scores on dev and a model card."""
+    """Writes a decoder's checkpoint folder with its settings, its scores on dev and a model card."""
     folder, kind = checkpoint(decoder.kind), decoder.kind
     save_decoder(folder, decoder, training=training, **dev)
     write_card(

@@ -1,4 +1,4 @@
-"""What the two fine-tuning stages share: batches of pixels from memory, labels, and their scores."""
+"""What the two fine-tuning stages share: batches of pixels from memory, labels, and scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from captioning.features.pixels import PixelStore
 
 
 def two_or_more(data: Data, stage: str) -> None:
-    """UserError where the training split has a single image: batch normalisation and contrast need a second one."""
+    """Raises UserError if the training split has one image: batch normalisation and contrast need two."""
     if len(data.split("train")) < 2:
         raise UserError(
             f"{stage}: the training split has 1 image, and training needs 2 or more; add images, or set {stage}.epochs "
@@ -30,9 +30,9 @@ def pixels_of(data: Data, split: str, preprocess: Preprocess, workers: int) -> P
 
 
 def shuffled(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
-    """Positions of all items once, a batch at a time, in an order that depends on seed and epoch alone.
+    """Yields the positions of all items once, in batches, in an order that depends only on seed and epoch.
 
-    A last batch of one is left out: batch normalisation and contrast both need a second.
+    A last batch of one is dropped: batch normalisation and contrast need two.
     """
     order = np.random.default_rng([seed, epoch]).permutation(count)
     for start in range(0, count, batch_size):
@@ -41,12 +41,12 @@ def shuffled(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.
 
 
 def steps(count: int, batch_size: int) -> int:
-    """Batches that `shuffled` yields."""
+    """The number of batches that `shuffled` yields."""
     return sum(1 for start in range(0, count, batch_size) if count - start > 1)
 
 
 def shift(pixels: Tensor, most: int) -> Tensor:
-    """Moves each image (B, 3, S, S) by up to `most` pixels in both directions, its edge mirrored: mild augmentation."""
+    """Moves each image (B, 3, S, S) by up to `most` pixels in both directions, with mirrored edges."""
     size = pixels.shape[-1]
     padded = F.pad(pixels.float(), (most,) * 4, mode="reflect").to(pixels.dtype)  # (B, 3, S+2m, S+2m)
     at = torch.randint(0, 2 * most + 1, (len(pixels), 2)).tolist()
@@ -66,9 +66,9 @@ def label_matrix(captions: list[list[str]], words: list[str]) -> Tensor:
 
 
 def average_precision(scores: Tensor, present: Tensor) -> Tensor:
-    """Average precision of each label, (L,): `scores` (N, L) rank the images, `present` (N, L) bool says which have it.
+    """Average precision of each label, (L,); NaN for a label that no image has.
 
-    NaN for a label that no image has.
+    `scores` (N, L) rank the images, and `present` (N, L) bool marks the images with the label.
     """
     order = scores.argsort(dim=0, descending=True)
     hits = present.gather(0, order).float()  # (N, L), best first

@@ -1,7 +1,8 @@
-"""Training steps that cost the host next to nothing: weights cast once a step, and CUDA graphs, one a size of batches.
+"""Training steps with little work for the host: weights are cast once a step, and steps become CUDA graphs.
 
-Launching a step's operations one by one takes the host longer than computing them takes a GPU. A graph is such a
-launch recorded: replayed, it computes the same on new inputs, which are copied to where the recorded ones were.
+The host takes longer to launch a step's operations one by one than a GPU takes to compute them. A CUDA graph
+is a recorded launch. A replay does the same operations on new inputs, which are copied over the recorded
+ones. There is one graph per batch size.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ UNCAST = (nn.LayerNorm, nn.Embedding)  # autocast leaves their weights in float3
 class CastWeights:
     """Copies of a network's weights in autocast's type, all made by one operation a step.
 
-    Autocast itself casts weight by weight, and their gradients, too. What training changes stays the weights in
-    float32: they get the copies' gradients. Copies of frozen weights are made once and for all.
+    Autocast itself casts weights and their gradients one by one. Training still updates the float32 weights,
+    which receive the gradients of the copies. Frozen weights are copied only once.
 
     Args:
-        model: on its device, with the weights that training begins with.
+        model: on its device, with the weights at the start of training.
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
@@ -44,12 +45,12 @@ class CastWeights:
         self._put(self.copies)
         for module in model.modules():
             if isinstance(module, nn.RNNBase):
-                module.flatten_parameters()  # cuDNN wants one block of memory, or makes it anew at each call
+                module.flatten_parameters()  # cuDNN needs one block of memory, or it copies at each call
         self._put({weight: weight for weight in self.copies})
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The network computes with copies of its present weights meanwhile."""
+        """Makes the network compute with copies of its current weights inside the block."""
         with torch.no_grad():
             torch._foreach_copy_([self.copies[weight] for weight in self.trained], self.trained)
         self._put(self.copies)
@@ -60,7 +61,10 @@ class CastWeights:
 
     @torch.no_grad()
     def hand_over_gradients(self) -> None:
-        """From the copies to the weights; a weight that was used uncast as well, a tied embedding, has both."""
+        """Moves gradients from the copies to the weights.
+
+        A weight that is also used uncast, such as a tied embedding, gets the sum of both gradients.
+        """
         used = [weight for weight in self.trained if self.copies[weight].grad is not None]
         gradients = [self.gradients[weight] for weight in used]
         torch._foreach_copy_(gradients, [self.copies[weight].grad for weight in used])
@@ -70,20 +74,21 @@ class CastWeights:
 
     def _put(self, by_weight: dict[nn.Parameter, nn.Parameter]) -> None:
         for module, name, weight in self.places:
-            setattr(module, name, by_weight[weight])  # an LSTM's list of its weights follows
+            setattr(module, name, by_weight[weight])  # this also updates an LSTM's list of its weights
 
 
 class Recorded:
-    """A function of batches on a GPU, recorded for each shape of them that comes again, and replayed from then on.
+    """A function of batches on a GPU, recorded once for each shape that occurs again, then replayed.
 
     Args:
-        work: batch, tensors in any nesting -> tensors. It must launch the same operations for equal shapes, and must
-            never make the host wait. It may change weights in place, but not where they are.
+        work: takes a batch, tensors in any nesting, and returns tensors. It must launch the same operations
+            for equal shapes, and must never make the host wait. It may change weights in place, but must not
+            move them.
     """
 
     def __init__(self, work: Callable[..., tuple[Tensor, ...]]) -> None:
         self.work, self.stream = work, torch.cuda.Stream()
-        self.pool = torch.cuda.graph_pool_handle()  # graphs share memory: what one gives back is copied at once
+        self.pool = torch.cuda.graph_pool_handle()  # graphs share memory, so results are copied at once
         self.met: set[Any] = set()
         self.graphs: dict[Any, tuple[torch.cuda.CUDAGraph, list[Tensor], tuple[Tensor, ...]]] = {}
         self.able = True
@@ -91,7 +96,7 @@ class Recorded:
     def __call__(self, *batch: Any) -> tuple[Tensor, ...]:
         given, structure = tree_flatten(batch)
         shapes = str(structure), *(tuple(x.shape) for x in given)
-        if shapes not in self.met or not self.able:  # a first time at least is not recorded: libraries begin to work
+        if shapes not in self.met or not self.able:  # libraries initialise in the first call
             self.met.add(shapes)
             return self._as_it_is(batch)
         if shapes not in self.graphs:
@@ -107,7 +112,7 @@ class Recorded:
         return tuple(result.clone() for result in results)
 
     def _as_it_is(self, batch: tuple) -> tuple[Tensor, ...]:
-        """On the stream of the recordings: autograd remembers which stream a weight's gradient comes on."""
+        """Runs on the stream of the recordings: autograd remembers the stream of each weight's gradient."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             results = self.work(*batch)

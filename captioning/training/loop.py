@@ -1,8 +1,9 @@
 """One training loop for every network of the pipeline.
 
-AdamW with warm-up and a cosine decay, gradient clipping, mixed precision, early stopping on a dev score, an average of
-the weights, live curves, sample captions, and a state on disk from which a killed run goes on, on a processor to the
-very weights of a run that was not killed (a GPU may add in another order). The device and autocast are accelerate's.
+It has AdamW with warm-up and cosine decay, gradient clipping, mixed precision, early stopping on a dev score,
+an average of the weights, live curves and sample captions. After a kill, training resumes from a state on
+disk. On a CPU the resumed run reaches exactly the weights of an uninterrupted run; a GPU may add in another
+order. accelerate handles the device and autocast.
 """
 
 from __future__ import annotations
@@ -32,30 +33,31 @@ from captioning.core.work import work_folder
 from captioning.training.states import Best, State, forget_old_states
 from captioning.training.step import recorded_step, set_rate, training_step
 
-CHECK_EVERY = 20  # steps between two looks at the loss; each look makes a GPU wait
+CHECK_EVERY = 20  # steps between two checks of the loss; each check makes a GPU wait
 
 
 @dataclass
 class Job:
-    """What `fit` trains and how it is judged.
+    """What `fit` trains and how it is evaluated.
 
     Attributes:
-        name: of the group of settings, which is what an error names.
-        model: the network; the weights that require gradients are trained, and kept where they score best on dev.
+        name: of the group of settings; error messages name it.
+        model: the network. Weights that require gradients are trained; the best ones on dev are kept.
         loss: batch -> mean loss, a scalar that requires gradients; called in training mode.
-        batches: epoch number -> the batches of that epoch, a function of the number and the seed alone.
+        batches: epoch number -> the batches of that epoch, which depend only on the number and the seed.
         steps: batches in an epoch.
         evaluate: () -> scores on dev; called in eval mode without gradients.
-        monitor: the score that decides which epoch is kept; `higher_is_better` says which way.
-        inputs: fingerprint of all else that the result depends on; a state made from other inputs is not resumed.
+        monitor: the score that selects the best epoch; `higher_is_better` is its direction.
+        inputs: fingerprint of everything else that affects the result; a state with other inputs is not
+            resumed.
         samples: () -> lines to print after an epoch, such as captions of a few dev images.
         groups: parameter groups with a `scale` of the learning rate each; by default one group of scale 1.
-        curve: what the mean loss is called among the scores.
-        ema: decay a step of an exponential moving average of the trained weights, evaluated and kept instead of these;
-            0 for none.
+        curve: the name of the mean loss among the scores.
+        ema: decay per step of an exponential moving average of the trained weights. The average is evaluated
+            and kept instead of the weights. 0: no average.
         keep_start: restore the starting weights if no epoch beats them on dev.
-        recordable: equal shapes of a batch mean equal operations of `loss`, and none makes the host wait: on a GPU
-            steps are recorded and replayed.
+        recordable: `loss` runs the same operations for equal batch shapes and never makes the host wait, so a
+            GPU can record and replay steps.
     """
 
     name: str
@@ -81,11 +83,11 @@ def fit(
     seed: int,
     write: Callable[[list[dict[str, float]]], None] = lambda history: None,
 ) -> list[dict[str, float]]:
-    """Trains `job.model` in place and leaves it with its best epoch's weights. Returns the scores, a dict an epoch.
+    """Trains `job.model` in place and restores the best epoch's weights. Returns the scores of each epoch.
 
-    Live curves go to `live/NAME`. The state after each epoch is kept in the working folder, bound to the first weights,
-    the code, `job.inputs`, the settings and the seed, until `write`, given the scores, has put the result on disk.
-    Raises `UserError` at a loss or gradient that is not finite, naming the step.
+    Live curves go to `live/NAME`. The working folder keeps the state after each epoch until `write`, called
+    with the scores, has written the result. The state is bound to the first weights, the code, `job.inputs`,
+    the settings and the seed. Raises `UserError`, which names the step, if a loss or gradient is not finite.
     """
     return fit_in_phases([(job, options)], seed, lambda history, _: write(history))[0]
 
@@ -95,11 +97,11 @@ def fit_in_phases(
     seed: int,
     write: Callable[[list[dict[str, float]], dict[str, float] | None], None] = lambda history, kept: None,
 ) -> tuple[list[dict[str, float]], dict[str, float] | None]:
-    """As `fit`, job after job, each from the weights that the one before kept; the first one names the curves.
+    """Runs several jobs in turn, like `fit`; each starts from the weights that the previous job kept.
 
-    The state of a phase that is over stays until the last one is, so that a killed run trains none of them twice.
-    Returns, and gives to `write`, the scores of all epochs, and those of the weights that were kept (None where there
-    was no epoch).
+    The first job names the curves. The state of a finished phase is kept until the last phase ends, so a
+    killed run repeats none of them. Returns, and passes to `write`, the scores of all epochs and those of the
+    kept weights (None if there was no epoch).
     """
     history, kept, bound_to = [], None, _beginning(phases[0][0])
     live_folder, folder = live_of(phases[0][0].name), None
@@ -108,7 +110,7 @@ def fit_in_phases(
         live = Live(str(live_folder), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False)
         stack.enter_context(live)
         for number, (job, options) in enumerate(phases, 1):
-            bound_to += f"{job.inputs} {options!r} {seed} "  # and to the phases before
+            bound_to += f"{job.inputs} {options!r} {seed} "  # also binds to the earlier phases
             if folder is None:
                 folder = work_folder() / "states" / f"{job.name}-{fingerprint(bound_to)}"
                 stack.enter_context(only_writer(folder))
@@ -122,7 +124,7 @@ def fit_in_phases(
 
 
 def _beginning(job: Job) -> str:
-    """What training starts from: the code of the stage, and a hash of the first weights, wherever they come from."""
+    """The start of training: the hash of the stage's code and a hash of the first weights."""
     weights = hashlib.sha256()
     for name, tensor in job.model.state_dict().items():
         weights.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -193,7 +195,10 @@ def _fit(
 
 
 def learning_rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak rate at `step`: a linear rise over the first `warmup` of all steps, then half a cosine to 0."""
+    """The share of the peak rate at `step`: linear warm-up, then half a cosine to 0.
+
+    `warmup` is the share of all steps in which the rate rises.
+    """
     rise = max(1, round(steps * warmup))
     if step < rise:
         return (step + 1) / rise
@@ -208,7 +213,7 @@ def _epoch(
     options: TrainingSettings,
     epoch: int,
 ) -> float:
-    """One pass over the training data. Returns the mean loss."""
+    """Trains for one epoch. Returns the mean loss."""
     job.model.train()
     total, losses, norms = options.epochs * job.steps, [], []
     batches = track(job.batches(epoch), f"{job.name} epoch {epoch + 1}/{options.epochs}", job.steps, "step")
@@ -273,7 +278,7 @@ def _log(live: Live, scores: dict[str, float]) -> None:
 
 
 class _Average:
-    """An exponential moving average of the weights that train; empty where the decay is 0."""
+    """An exponential moving average of the trained weights; empty if the decay is 0."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay, self.steps = decay, 0
@@ -282,14 +287,17 @@ class _Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """After a step. The first steps count for more, or the average would be of the initial weights for long."""
+        """Updates the average after a step.
+
+        The first steps have more weight. Otherwise the initial weights would dominate for a long time.
+        """
         self.steps += 1
         if self.means:
             torch._foreach_lerp_(self.means, self.weights, 1 - min(self.decay, self.steps / (self.steps + 9)))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The model has the average for its weights meanwhile."""
+        """Swaps the average into the model inside the block."""
         self._swap()
         try:
             yield

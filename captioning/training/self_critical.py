@@ -1,15 +1,15 @@
-"""Self-critical sequence training: a decoder learns from how its own captions score.
+"""Self-critical sequence training: a decoder learns from the scores of its own captions.
 
-Captions are drawn from the decoder, and each is made more probable by as much as its reward is above what the decoder
-reaches otherwise (Rennie et al. 2017, https://arxiv.org/abs/1612.00563); that is the mean reward of the image's other
-samples (Luo 2020, https://arxiv.org/abs/2003.09971), so that no further caption has to be decoded for it.
+Captions are sampled from the decoder. Each becomes more probable in proportion to its reward above a baseline
+(Rennie et al. 2017, https://arxiv.org/abs/1612.00563). The baseline is the mean reward of the image's other
+samples (Luo 2020, https://arxiv.org/abs/2003.09971), so no further caption is decoded for it.
 
-Samples and gradient are those of one network: without dropout, but for that of the image's features, which is drawn
-once for both. A gradient with other dropout would be another network's: to it some of the samples are improbable, and
-making those less probable still knows no bound.
+Samples and gradient use the same network, without dropout. Only the dropout of the image's features is on,
+and it is drawn once for both. With another dropout mask the gradient would be that of another network. Some
+samples are improbable for that network, and making them even less probable has no bound.
 
-The reward is CIDEr-D, with the document frequencies of the training references, and with the end of a caption as a word
-of its own: see `captioning.metrics.cider`.
+The reward is CIDEr-D with the document frequencies of the training references; the end of a caption counts as
+a word: see `captioning.metrics.cider`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from captioning.search.base import Hypothesis, Rules, evaluating, greedy
 from captioning.search.sampling import sample
 from models.losses import PAD
 
-FEWEST = 100  # dev images whose own document frequencies say which n-grams are rare
+FEWEST = 100  # with fewer dev images, the training references give the document frequencies
 
 
 class SelfCritical:
@@ -37,8 +37,8 @@ class SelfCritical:
 
     Args:
         references: for each training image its references, as PTB tokens separated by blanks.
-        samples: captions drawn of each image, 2 or more.
-        max_tokens: of a caption that is drawn, end-of-text counted.
+        samples: captions sampled per image, 2 or more.
+        max_tokens: the longest sampled caption, end-of-text included.
     """
 
     def __init__(
@@ -55,16 +55,16 @@ class SelfCritical:
             )
 
     def loss(self, features: Tensor, images: np.ndarray) -> Tensor:
-        """Minus the mean reward of samples, with the policy gradient for its gradient.
+        """Minus the mean reward of samples. Its gradient is the policy gradient.
 
         Args:
             features: (B, ...) of the images.
-            images: (B,) where they stand in `references`.
+            images: (B,) their positions in `references`.
         """
         text, features = self.text, self.model.standardize.drop(features)
         rules = Rules(max_tokens=self.max_tokens, eos_id=text.eos_id, banned_ids=text.banned_ids)
         found = sample(self.model, features, rules, self.samples)
-        torch.clear_autocast_cache()  # of weights that were cast without a gradient
+        torch.clear_autocast_cache()  # drops weights that were cast without gradients
         said = tokens_of(text, found)
         rewards = torch.tensor(
             [self.reward.scores(self.references[image], of_image) for image, of_image in zip(images, said, strict=True)]
@@ -77,13 +77,13 @@ class SelfCritical:
 
 
 class GreedyCider:
-    """The CIDEr of a decoder's greedy captions, as the scores have it.
+    """The CIDEr of a decoder's greedy captions, as in the final scores.
 
     Args:
         references: for each dev image its references, as PTB tokens separated by blanks.
-        train: those of the training images. They give the document frequencies where dev has fewer than FEWEST images:
-            of one image all n-grams are equally common, and every caption would score 0.
-        max_tokens: of a caption, end-of-text counted.
+        train: those of the training images. They give the document frequencies if dev has fewer than FEWEST
+            images. With a single image all n-grams are equally common, and every caption would score 0.
+        max_tokens: the longest caption, end-of-text included.
     """
 
     def __init__(
@@ -95,13 +95,13 @@ class GreedyCider:
     ) -> None:
         self.model, self.text, self.max_tokens = decoder.model, decoder.text, max_tokens
         self.references = references
-        running()  # whoever has no Java hears of it before the training
+        running()  # reports a missing Java before training
         self.cider = CiderD(train if len(references) < min(FEWEST, len(train)) else references)
         if self.cider.says_nothing(references):
             print("note: dev_cider is 0 whatever is said, since no word of the references is rarer than another")
 
     def of(self, batches: Iterable[Tensor]) -> float:
-        """Over all images: `batches` are their features (B, ...), in the order of the references."""
+        """The mean over all images. `batches` are their features (B, ...), in the order of the references."""
         text = self.text
         rules = Rules(max_tokens=self.max_tokens, eos_id=text.eos_id, banned_ids=text.banned_ids)
         found = [one for features in batches for one in greedy(self.model, features, rules)]
@@ -111,13 +111,13 @@ class GreedyCider:
 
 
 def tokens_of(text: Text, found: Sequence[Sequence[Hypothesis]]) -> list[list[str]]:
-    """The PTB tokens of each image's captions."""
+    """Returns the PTB tokens of each image's captions."""
     tokens = iter(quick_tokenize([text.decode(one.tokens) for of_image in found for one in of_image]))
     return [[next(tokens) for _ in of_image] for of_image in found]
 
 
 def as_tensor(found: Sequence[Sequence[Hypothesis]], eos_id: int) -> Tensor:
-    """Captions (B, C, T) as `loss` takes them; one that was cut has no end-of-text token."""
+    """Captions (B, C, T) in the form that `loss` takes; a caption that was cut has no end-of-text token."""
     rows = [[one.tokens + [eos_id] * one.ended for one in of_image] for of_image in found]
     captions = torch.full((len(rows), len(rows[0]), max(len(row) for of_image in rows for row in of_image)), PAD)
     for i, of_image in enumerate(rows):

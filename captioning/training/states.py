@@ -1,4 +1,4 @@
-"""What training resumes from: the state after an epoch, in the working folder, until the stage is over."""
+"""The training state after an epoch. It stays in the working folder until the stage is finished."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from captioning.core.errors import in_a_line
 from captioning.core.files import atomic_write, only_writer
 
-LEFT = 4  # states of runs that were killed and not taken up again; one has the weights four times
+LEFT = 4  # states of killed runs to keep; each holds the weights four times
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Best:
     """The weights that score best on dev so far.
 
     Attributes:
-        epochs: that they were trained for; 0 for those that training began with.
+        epochs: the number of epochs they were trained for; 0: the starting weights.
         scores: on dev.
         weights: the part of the state dict that training changes.
     """
@@ -37,13 +37,13 @@ class Best:
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """The part of the state dict that training changes: trained parameters and all buffers."""
+    """Returns the part of the state dict that training changes: trained parameters and all buffers."""
     frozen = {name for name, parameter in model.named_parameters(remove_duplicate=False) if not parameter.requires_grad}
     return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
 def forget_old_states(own: Path) -> None:
-    """Removes the states of runs left long ago: all beside `own` but the newest, and those that are in use."""
+    """Removes old states of other runs. Keeps `own`, the newest others, and states in use."""
     others = [(folder.stat().st_mtime, folder) for folder in own.parent.glob("*") if folder.name != own.name]
     for _, folder in sorted(others, reverse=True)[LEFT:]:
         with only_writer(folder, wait=False) as unused:
@@ -52,20 +52,20 @@ def forget_old_states(own: Path) -> None:
 
 
 class State:
-    """The state after an epoch, on disk, bound to one set of inputs and settings."""
+    """The state after an epoch on disk. It is bound to one set of inputs and settings."""
 
     def __init__(self, path: Path, fingerprint: str) -> None:
         self.path, self.fingerprint = path, fingerprint
 
     def load(self, model: nn.Module, optimizer, average) -> tuple[int, Best | None, list]:
-        """(first epoch to run, best so far, history): where the last run stopped, or the beginning.
+        """Returns (first epoch to run, best so far, history) from the last run, or those of a new start.
 
-        The latter where the file is damaged, or lacks something: nothing is changed then.
+        A damaged, incomplete or different state means a new start; nothing is changed then.
         """
         nothing = 0, None, []
         try:
             with zipfile.ZipFile(self.path) as archive:
-                if damaged := archive.testzip():  # torch does not look at the checksums
+                if damaged := archive.testzip():  # torch does not verify the checksums
                     raise ValueError(f"{damaged} is damaged")
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             if state["fingerprint"] != self.fingerprint:

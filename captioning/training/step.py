@@ -1,4 +1,4 @@
-"""What training does with one batch, launched by the host, or recorded once and replayed by a GPU."""
+"""One training step on a batch, launched by the host, or recorded once and replayed by a GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from captioning.training.graphs import CastWeights, Recorded
 
-Step = Callable[..., tuple[Tensor, Tensor]]  # batch -> its loss and the gradient's norm, both still on the device
+Step = Callable[..., tuple[Tensor, Tensor]]  # batch -> its loss and gradient norm, both still on the device
 
 
 def training_step(
@@ -23,11 +23,11 @@ def training_step(
     clip_norm: float,
     weights: CastWeights | None = None,
 ) -> Step:
-    """Loss, gradient, clipping, the optimiser's step.
+    """Returns a step: loss, gradient, clipping, optimiser update.
 
     Args:
         loss: batch -> mean loss.
-        weights: the model's, cast once a step; None: autocast casts each where it is used.
+        weights: the model's weights, cast once a step. None: autocast casts each weight when it is used.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
@@ -52,7 +52,10 @@ def recorded_step(
     accelerator: Accelerator,
     clip_norm: float,
 ) -> Step:
-    """`training_step` on a GPU, as graphs. Rates become tensors, which a graph reads anew; AdamW must be capturable."""
+    """`training_step` on a GPU, as CUDA graphs.
+
+    Learning rates become tensors, which a graph reads at each replay. AdamW must be capturable.
+    """
     for group in optimizer.param_groups:
         group["lr"] = torch.tensor(float(group["lr"]), device=accelerator.device)
     weights = CastWeights(model, torch.bfloat16) if accelerator.mixed_precision == "bf16" else None
@@ -60,7 +63,7 @@ def recorded_step(
 
 
 def set_rate(group: dict[str, Any], rate: float) -> None:
-    """The learning rate of an optimiser's group, a number, or a tensor that stays where it is."""
+    """Sets the learning rate of an optimiser's group: a number, or a tensor that is changed in place."""
     if isinstance(group["lr"], Tensor):
         group["lr"].fill_(rate)
     else:

@@ -1,1 +1,1 @@
-"""Where pretrained files come from: found or downloaded, checked, and opened without running anything in them."""
+"""Pretrained files: finds or downloads them, checks them, and opens them without running code in them."""

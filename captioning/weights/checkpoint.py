@@ -1,4 +1,4 @@
-"""A trained network as a folder in the Hugging Face manner, the same for encoders and decoders.
+"""A trained network as a folder in Hugging Face style, the same for encoders and decoders.
 
     model.safetensors   the weights, each tensor once
     config.json         kind    vgg16, clip, lstm, clipcap, ...
@@ -6,7 +6,7 @@
                         ...     what it goes with and was made from: an encoder's `preprocess` and scores, a decoder's
                                 `features`, `training` and scores
 
-A decoder's folder has its tokenizer beside them.
+A decoder's folder also has its tokenizer.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ Part = TypeVar("Part")
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 AGAIN = "`dvc repro` makes those in checkpoints/; copy any other folder anew"
-BESIDE_SIZES = ("preprocess", "labels", "dev_map", "retrieval")  # in an encoder's config.json of the older form
+BESIDE_SIZES = ("preprocess", "labels", "dev_map", "retrieval")  # in the older form of an encoder's config.json
 
 
 def config_from(config: type[Config], *settings: BaseModel, **others: Any) -> Config:
-    """A network's Config: the fields that groups of settings have under the same names, and `others`."""
+    """Builds a network's Config from `others` and from the settings with the names of its fields."""
     names = {field.name for field in fields(config)}
     found = {name: getattr(group, name) for group in settings for name in names & set(type(group).model_fields)}
     return config(**found | others)
@@ -42,7 +42,7 @@ def config_from(config: type[Config], *settings: BaseModel, **others: Any) -> Co
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder whose config.json is read and whose weights are not yet.
+    """A checkpoint folder. Its config.json has been read; its weights have not.
 
     Attributes:
         about: config.json without kind and sizes.
@@ -54,7 +54,10 @@ class Checkpoint:
     about: dict[str, Any]
 
     def part(self, key: str, convert: Callable[[Any], Part]) -> Part:
-        """What config.json has under `key`. UserError where it has nothing there, or nothing that `convert` takes."""
+        """Returns the converted value of `key` in config.json.
+
+        Raises UserError if there is none, or none that `convert` accepts.
+        """
         path = self.folder / CONFIG
         if key not in self.about:
             raise UserError(f"{path} has no `{key}`: {AGAIN}")
@@ -62,14 +65,14 @@ class Checkpoint:
             return convert(self.about[key])
 
     def network(self, build: Callable[[dict[str, Any]], nn.Module], prefix: str = "") -> nn.Module:
-        """The network with its weights, in fp32 on the CPU.
+        """Returns the network with its weights, in fp32 on the CPU.
 
         Args:
-            build: makes the network from the sizes; its random weights are not drawn.
-            prefix: of the names of those weights that the network has.
+            build: makes the network from the sizes, without random initial weights.
+            prefix: the prefix of the network's weights in the file.
 
         Raises:
-            UserError: sizes that make no such network, or weights that are not the network's, all and no others.
+            UserError: sizes that make no such network, or missing, extra or ill-shaped weights.
         """
         try:
             with no_weights():
@@ -82,7 +85,7 @@ class Checkpoint:
         return network
 
     def _load(self, network: nn.Module, prefix: str) -> None:
-        """Copies tensor by tensor, so that no weight is in memory twice."""
+        """Copies the weights one by one, so that none is in memory twice."""
         path, own = self.folder / WEIGHTS, network.state_dict()
         with opening(path, "a file of weights", AGAIN), safe_open(path, "pt") as file:
             names = {name.removeprefix(prefix) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
@@ -107,10 +110,10 @@ class Checkpoint:
 
 
 def save(folder: str | Path, kind: str, network: nn.Module, sizes: dict[str, Any], **about: Any) -> None:
-    """Writes a checkpoint folder; `about` goes into its config.json.
+    """Writes a checkpoint folder; `about` is added to its config.json.
 
     Args:
-        sizes: what a function given to `Checkpoint.network` makes this network from.
+        sizes: the argument with which `build` of `Checkpoint.network` makes this network.
     """
     folder, again = Path(folder), copies(network)
     weights = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items() if name not in again}
@@ -120,7 +123,7 @@ def save(folder: str | Path, kind: str, network: nn.Module, sizes: dict[str, Any
 
 
 def read(folder: str | Path, kinds: Collection[str]) -> Checkpoint:
-    """The checkpoint in a folder, of one of these kinds. UserError when there is none."""
+    """Reads the checkpoint in a folder. Raises UserError if there is none of these kinds."""
     folder, expected = Path(folder), " or ".join(kinds)
     path = folder / CONFIG
     with opening(path, f"the config of a checkpoint of kind {expected}", AGAIN):
@@ -132,14 +135,17 @@ def read(folder: str | Path, kinds: Collection[str]) -> Checkpoint:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether a folder's config.json is one of these, of whatever kind and form."""
+    """Whether a folder's config.json is that of a checkpoint, of any kind and either form."""
     path = folder / CONFIG
     config = read_json(path, AGAIN) if path.is_file() else None
     return isinstance(config, dict) and ("kind" in config or "network" in config)
 
 
 def from_older(config: dict[str, Any]) -> dict[str, Any]:
-    """A config.json in today's form. An encoder's of the older form named its kind `network`, sizes beside it."""
+    """Converts a config.json to the current form.
+
+    In the older form, an encoder's kind was called `network`, and its sizes were on the top level.
+    """
     if "network" not in config:
         return dict(config)
     sizes = {key: value for key, value in config.items() if key not in ("network", *BESIDE_SIZES)}
@@ -148,7 +154,7 @@ def from_older(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def copies(network: nn.Module) -> dict[str, str]:
-    """{name: the first name of the same tensor}, where a tensor has several."""
+    """Returns {name: the first name of the same tensor} for tensors with several names."""
     first: dict[int, str] = {}
     tensors = network.state_dict(keep_vars=True)
     named = {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}

@@ -20,9 +20,9 @@ from captioning.core.errors import UserError
 from captioning.core.files import sha256_of
 from captioning.core.progress import track
 
-FIRST_ANSWER = 10  # seconds until a server must have answered; looking up its name included
-STALLED = 60  # seconds without a byte after which a connection is given up and opened anew
-ATTEMPTS = 4  # without a byte of progress
+FIRST_ANSWER = 10  # time limit for a server's first answer, including the name lookup
+STALLED = 60  # time limit without a byte before the connection is opened again
+ATTEMPTS = 4  # time limit without any progress
 CHUNK = 2**20
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -37,7 +37,7 @@ def download(url: str, path: Path, sha256: str = "", attempts: int = ATTEMPTS) -
     """Downloads `url` to `path`, resuming from `path` + `.part` if an earlier attempt stopped.
 
     Args:
-        sha256: of the whole file, or its first digits; empty if unknown, and then not checked.
+        sha256: of the whole file, or its first digits. Empty: unknown, not checked.
 
     Raises:
         DownloadFault: no network, no such file, or bytes that do not have that checksum.
@@ -86,14 +86,14 @@ def _fill(url: str, file: IO[bytes], attempts: int) -> None:
                 raise DownloadFault(f"{file.name} cannot be written: {error.strerror}") from None
         got = file.seek(0, 2)
         failures = 0 if got > before else failures + 1
-        if failures >= attempts or (got == 0 and failures):  # never reached the server: no network
+        if failures >= attempts or (got == 0 and failures):  # the server was not reached: no network
             kept = f"; the {got / 1e6:.0f} MB there are kept" if got else ""
             raise DownloadFault(f"{url} cannot be reached ({fault}){kept}")
         time.sleep(failures)
 
 
 def _receive(url: str, file: IO[bytes]) -> bool:
-    """Appends what one connection gives of `url` to `file`. Returns whether the file is complete."""
+    """Appends the bytes of one connection to `file`. Returns whether the file is complete."""
     start = file.seek(0, 2)
     request = urllib.request.Request(url, headers={"User-Agent": "captioning"})
     if start:
@@ -134,7 +134,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def within(seconds: float, function: Callable[[], T]) -> T:
-    """The result of `function`, or TimeoutError. A name lookup may hang for longer than any socket timeout."""
+    """The result of `function`, or TimeoutError: a name lookup may hang longer than any socket timeout."""
     result: list = []
 
     def run() -> None:

@@ -1,7 +1,7 @@
-"""Where pretrained weights come from: a path, the libraries' usual caches, or the network, in this order.
+"""Finds pretrained weights: at a path, in the libraries' usual caches, or on the network, in this order.
 
-Nothing here opens a file of weights, and torch is not imported: `captioning.data.needed` looks for everything before
-any work is done. `captioning.features.initial` and stage train_clipcap ask here for paths.
+This module opens no weights and does not import torch, since `captioning.data.needed` looks for all files
+before any work starts. `captioning.features.initial` and stage train_clipcap get their paths here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from captioning.weights.download import DownloadFault, download, within
 
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"  # torchvision's VGG16_Weights.IMAGENET1K_V1
 CLIP_URL = "https://openaipublic.azureedge.net/clip/models"
-CLIP_FILES = {  # name of clip.available_models(): its file's sha256, which is in the URL too
+CLIP_FILES = {  # name of clip.available_models(): its file's sha256, which the URL also contains
     "RN50": "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
     "RN101": "8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599",
     "RN50x4": "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd",
@@ -28,13 +28,13 @@ CLIP_FILES = {  # name of clip.available_models(): its file's sha256, which is i
     "ViT-L/14": "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
     "ViT-L/14@336px": "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
 }
-GPT2_REPOSITORIES = {  # short name: its repositories on the Hugging Face hub, today's name first
+GPT2_REPOSITORIES = {  # short name: its repositories on the Hugging Face hub, the current name first
     **{name: (f"openai-community/{name}", name) for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")},
     "distilgpt2": ("distilbert/distilgpt2", "distilgpt2"),
 }
 GPT2_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json",
               "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")  # fmt: skip
-PRETRAINED = {  # network: the setting that names its weights, and for some names a repository with them on the hub
+PRETRAINED = {  # network: the setting that names its weights, and hub repositories for some of those names
     "vgg16": ("vgg16.weights", {"imagenet": "timm/vgg16.tv_in1k"}),
     "clip": ("clip.weights", {
         "ViT-B/32": "openai/clip-vit-base-patch32", "ViT-B/16": "openai/clip-vit-base-patch16",
@@ -46,25 +46,25 @@ PRETRAINED = {  # network: the setting that names its weights, and for some name
 
 @dataclass(frozen=True)
 class Needed(ABC):
-    """Something that params.yaml names and the project does not contain.
+    """A file or folder that params.yaml names and the project does not contain.
 
     Attributes:
-        setting: that names it, as `key = value`.
+        setting: the setting that names it, as `key = value`.
     """
 
     setting: str
 
     @abstractmethod
     def find(self) -> Path | None:
-        """Where it is on this machine; None: nowhere."""
+        """Returns its path on this machine; None: not found."""
 
     @abstractmethod
     def get(self) -> Path:
-        """Where it is, downloaded first if need be. UserError in one sentence when it cannot be had."""
+        """Returns its path, after a download if necessary. Raises UserError if it is not available."""
 
     @abstractmethod
     def places(self) -> list[str]:
-        """Where `find` looks."""
+        """Returns the places where `find` looks."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def features(key: str, path: str | None) -> OwnFile | None:
 
 @dataclass(frozen=True)
 class WebFile(Needed):
-    """One file, with its checksum or the first digits of it, that a library keeps in its own cache."""
+    """A file in a library's own cache, with its checksum or the checksum's first digits."""
 
     url: str
     cache: Path
@@ -127,9 +127,9 @@ class WebFile(Needed):
 
 @dataclass(frozen=True)
 class HubFolder(Needed):
-    """A model with its tokenizer in a repository of the Hugging Face hub, kept in that library's cache."""
+    """A model with its tokenizer from a repository of the Hugging Face hub, in that library's cache."""
 
-    repositories: tuple[str, ...]  # names of the same one
+    repositories: tuple[str, ...]  # names of the same model
 
     def find(self) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
@@ -148,7 +148,7 @@ class HubFolder(Needed):
         try:
             if constants.HF_HUB_OFFLINE:
                 raise OSError("HF_HUB_OFFLINE is set")
-            reach(constants.ENDPOINT)  # the hub's own code would try for minutes
+            reach(constants.ENDPOINT)  # the hub's own code would retry for minutes
             folder = Path(snapshot_download(self.repositories[0], allow_patterns=list(GPT2_FILES)))
             if not is_gpt2_folder(folder):
                 raise OSError("the repository has no GPT-2's config.json, model.safetensors and vocabulary")
@@ -168,7 +168,7 @@ class HubFolder(Needed):
 
 
 def is_gpt2_folder(folder: Path) -> bool:
-    """Whether a model with a tokenizer lies there, in the files of the Hugging Face hub."""
+    """Whether a folder contains a model with a tokenizer, in the files of the Hugging Face hub."""
 
     def has(*names: str) -> bool:
         return all((folder / name).is_file() for name in names)
@@ -179,7 +179,7 @@ def is_gpt2_folder(folder: Path) -> bool:
 
 
 def reach(url: str) -> None:
-    """Raises OSError unless a server answers at `url`, soon, whatever it says."""
+    """Raises OSError unless a server at `url` answers soon; any answer counts."""
     import urllib.error
     import urllib.request
 
@@ -196,14 +196,14 @@ def reach(url: str) -> None:
 
 
 def _cache(variable: str, *below: str) -> Path:
-    """A library's cache folder: where its environment variable says, else below ~/.cache."""
+    """Returns a library's cache folder: the environment variable's, otherwise one below ~/.cache."""
     if os.environ.get(variable):
         return Path(os.environ[variable]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", *below).expanduser()
 
 
 def vgg16(weights: str) -> Needed | None:
-    """What `vgg16.weights` names; None when it is drawn afresh."""
+    """What `vgg16.weights` names; None for fresh weights."""
     setting = f"vgg16.weights = {weights}"
     if weights == "imagenet":
         digits = VGG16_URL.rpartition("-")[2].partition(".")[0]
@@ -212,12 +212,12 @@ def vgg16(weights: str) -> Needed | None:
 
 
 def _own(setting: str, path: str) -> OwnFile:
-    """A path that may be a file's or a folder's."""
+    """A path of a file or a folder."""
     return OwnFile(setting, path, "folder" if Path(path).expanduser().is_dir() else "file")
 
 
 def clip(weights: str) -> Needed | None:
-    """What `clip.weights` names; None when it is drawn afresh."""
+    """What `clip.weights` names; None for fresh weights."""
     setting = f"clip.weights = {weights}"
     if weights in CLIP_FILES:
         sha256, name = CLIP_FILES[weights], weights.replace("/", "-").replace("@", "-")
@@ -228,7 +228,7 @@ def clip(weights: str) -> Needed | None:
 
 
 def gpt2(name: str, key: str = "model.gpt2") -> Needed | None:
-    """What `model.gpt2` names; None when it is drawn afresh."""
+    """What `model.gpt2` names; None for fresh weights."""
     setting = f"{key} = {name}"
     if name == "scratch":
         return None
@@ -243,5 +243,5 @@ def gpt2(name: str, key: str = "model.gpt2") -> Needed | None:
 
 
 def clipcap(path: str | None) -> Needed | None:
-    """What `model.init_from` names; None when nothing."""
+    """What `model.init_from` names; None if it names nothing."""
     return _own(f"model.init_from = {path}", path) if path else None

@@ -1,4 +1,4 @@
-"""Reading weights from files of other people without running anything that is in them."""
+"""Reads weights from files made elsewhere, without running any code in them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from captioning.core.errors import UserError, in_a_line, opening
 from captioning.weights import torchscript
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")  # keys under which training scripts save the weights
-PREFIXES = ("module.", "model.", "clip_model.", "clip.", "_orig_mod.")  # that wrappers put before every name
+PREFIXES = ("module.", "model.", "clip_model.", "clip.", "_orig_mod.")  # that wrappers add to every name
 FILES = ("model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors",
          "open_clip_pytorch_model.bin", "pytorch_model.bin", "pytorch_model.bin.index.json")  # fmt: skip
 AGAIN = "fetch it again, or name another file"
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Tensors by name from .safetensors, a torch file of tensors alone, or a TorchScript archive such as OpenAI's.
+    """Reads tensors by name from .safetensors, a torch file of tensors, or a TorchScript archive.
 
-    Half-precision numbers stay so. What training scripts wrap around the weights, or put before all names, is taken
-    away. Raises UserError for a file that is absent, damaged or holds anything else.
+    OpenAI's CLIP files are such archives. Half-precision numbers stay in half precision. Dicts and name
+    prefixes that training scripts add are removed. Raises UserError for a file that is missing, damaged or
+    contains anything else.
     """
     return without_prefixes(_unwrapped(Path(path).expanduser()))
 
@@ -40,13 +41,13 @@ def _unwrapped(path: Path) -> dict[str, Tensor]:
             weights = torchscript.read_tensors(path)
         else:
             weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or hostile file brings about
+    except Exception as error:  # any error that a damaged or hostile file causes
         fault = in_a_line(error)
-        if isinstance(error, UnpicklingError):  # torch's own advice is to run whatever code the file holds
+        if isinstance(error, UnpicklingError):  # torch's own advice is to run any code in the file
             fault = "something in it is no tensor"
         raise UserError(f"{path} holds no weights that can be opened safely, or is damaged: {fault}") from None
     while isinstance(weights, dict):
-        inner = [weights[key] for key in WRAPPERS if isinstance(weights.get(key), dict)]  # optimizers' state is beside
+        inner = [weights[key] for key in WRAPPERS if isinstance(weights.get(key), dict)]  # scripts save optimizers, too
         if not inner:
             break
         weights = inner[0]
@@ -56,14 +57,14 @@ def _unwrapped(path: Path) -> dict[str, Tensor]:
 
 
 def without_prefixes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights without what stands before every name, such as DataParallel's `module.`."""
+    """Removes prefixes that all names share, such as DataParallel's `module.`."""
     while weights and (found := [p for p in PREFIXES if all(name.startswith(p) for name in weights)]):
         weights = {name.removeprefix(found[0]): tensor for name, tensor in weights.items()}
     return weights
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The config and the weights of a model's folder: ours, transformers' (in one file or in shards) or open_clip's."""
+    """Reads config and weights of a model's folder: ours, transformers' (whole or sharded) or open_clip's."""
     configs = [path for name in ("open_clip_config.json", "config.json") if (path := folder / name).is_file()]
     files = [path for name in FILES if (path := folder / name).is_file()][:1]
     if not configs or not files:
@@ -78,7 +79,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _shards(index: Path) -> list[Path]:
-    """The files that an index names."""
+    """Returns the files that an index names."""
     with opening(index, "an index of a model's weights", AGAIN):
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         if strange := [name for name in names if Path(name).name != name]:

@@ -108,7 +108,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _tensor(numbers: Tensor, offset: int, shape: tuple, stride: tuple, *_: Any) -> Tensor:
-    """A tensor of a storage. `as_strided` refuses sizes that lead out of it."""
+    """A tensor of a storage. `as_strided` refuses sizes that exceed it."""
     return numbers.as_strided(tuple(shape), tuple(stride), offset)
 
 

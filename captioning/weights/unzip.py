@@ -1,4 +1,4 @@
-"""Unpacking zip archives from the network: nothing is written outside the folder, junk is left out."""
+"""Unpacks zip archives from the network: writes nothing outside the folder and skips junk."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 def extract(archive: Path, folder: Path, limit: int = 20 * 10**9) -> list[Path]:
     """Unpacks all regular files of `archive` into `folder` and returns their paths.
 
-    All names are judged before the first byte is written, and files take their places when all of them are unpacked.
+    All names are checked before the first byte is written. Files are put in place after all of them are
+    unpacked.
 
     Args:
-        limit: bytes that the files may take; a small archive can unpack to petabytes.
+        limit: most bytes of all files; a small archive can unpack to petabytes.
 
     Raises:
-        UserError: not a zip archive, damaged, or an entry that leads out of `folder` or is a link.
+        UserError: not a zip archive, damaged, or an entry that is a link or is outside `folder`.
     """
     with opening(archive, "a zip archive", "remove it and fetch it again"), zipfile.ZipFile(archive) as source:
         entries = [entry for entry in source.infolist() if not entry.is_dir()]
@@ -50,7 +51,7 @@ def _is_junk(name: str) -> bool:
 
 
 def _inside(archive: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
-    """The entry's path relative to the folder that it is unpacked to."""
+    """Returns the entry's path relative to the folder of the unpacked files."""
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in entry.orig_filename:
         raise UserError(f"{archive} is not to be trusted: its entry {entry.filename!r} leads out of the folder")
