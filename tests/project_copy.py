@@ -58,7 +58,7 @@ def commit(folder: Path, message: str) -> None:
 
 
 def change(folder: Path, **groups) -> None:
-    """Other values of some settings in a copy's params.yaml, whose comments stay."""
+    """Changes some settings in a copy's params.yaml and keeps its comments."""
     yaml = YAML()
     values = yaml.load(folder / "params.yaml")
     lay(values, groups)

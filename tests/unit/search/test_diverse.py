@@ -1,4 +1,4 @@
-"""Diverse beam search says what a plain one without batches and caches says; its first group is beam search."""
+"""Diverse beam search equals a plain version without batches and caches; its first group is beam search."""
 
 from dataclasses import replace
 
@@ -83,7 +83,7 @@ def test_bans_hold_and_no_images_are_no_error():
 
 
 class Words:
-    """Tokens as words, two of which are written alike."""
+    """Tokens as words, two of which have the same spelling."""
 
     eos_id, banned_ids = END, ()
 
@@ -94,7 +94,7 @@ class Words:
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("method,temperature", [("nucleus", 0.05), ("nucleus", 1.0), ("beams", 0.5)])
 def test_captions_that_differ_are_as_many_as_asked(kind, method, temperature):
-    """Also where draws are nearly always the same, or diversity costs nothing."""
+    """Also if draws are nearly always the same, or diversity costs nothing."""
     model, grid = MODELS[kind](3)
     features = random_features(3, 5, grid)
     options = settings.load().generate
