@@ -15,7 +15,7 @@ STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 WITH_CODE = [name for name in STAGES if name != "code"]
 
 ROOMS = ("core", "weights", "data", "features", "decoders", "metrics", "search", "training", "evaluation")
-APART = ("data", "features", "decoders")  # none of them imports another
+APART = ("data", "features", "decoders")  # they do not import each other
 ABOVE = {  # the other packages that a package may import
     "models": set(),
     "scenes": set(),

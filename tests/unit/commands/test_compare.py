@@ -18,7 +18,7 @@ from commands.compare import differing, verdict
 
 ROOT = Path(__file__).parents[3]
 IMAGES = 60
-# A pipeline of one stage that writes scores for params.yaml's skill, as stage evaluate does, but without its hours.
+# A pipeline of one stage that writes scores for params.yaml's skill, as stage evaluate does, but at once.
 STAGE = "stages: {evaluate: {cmd: python write.py, deps: [write.py], params: [skill], outs: [results/per_image.npz]}}"
 WRITE = """
 import sys

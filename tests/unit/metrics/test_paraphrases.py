@@ -19,8 +19,8 @@ from captioning.metrics.meteor import WHOLE_TABLE, Meteor
 from captioning.metrics.paraphrases import write_table
 
 ROOT = Path(__file__).parents[3]
-# Places in the statistics of an image: four stages have their matches there, paraphrases last. Each stage counts
-# content words of candidate and reference, then function words of both.
+# Places in the statistics of an image: four stages have their matches there, paraphrases last. Each stage
+# counts content words of candidate and reference, then function words of both.
 FUNCTION_WORDS, PARAPHRASES = slice(7, 20, 4), slice(16, 20)
 ODD = ["Don't stop-and-go, U.S. mail!", "naïve café 日本", "it's 3,000.5 ||| or 1990's", "--", "", "zzyzx wug"]
 

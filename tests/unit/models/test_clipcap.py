@@ -28,7 +28,7 @@ def small_model(mapping: str, seed: int = 0, freeze_gpt2: bool = False, gpt: GPT
 
 
 def some_captions(seed: int, images: int = 4, captions: int = 3, longest: int = 7) -> torch.Tensor:
-    """(B, C, T): captions of 0 (absent) to `longest` tokens, the last of them `END`."""
+    """Captions (B, C, T) of 0 (absent) to `longest` tokens, the last of them `END`."""
     generator = torch.Generator().manual_seed(seed)
     result = torch.full((images, captions, longest), PAD)
     for row in result.view(-1, longest):

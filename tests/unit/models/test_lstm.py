@@ -28,7 +28,7 @@ def some_features(grid: bool, images: int = 4) -> torch.Tensor:
 
 
 def some_captions(images: int = 4, captions: int = 5, longest: int = 9, seed: int = 0) -> torch.Tensor:
-    """(B, C, T): captions of 0 (absent) to `longest` tokens, the last of them `END`."""
+    """Captions (B, C, T) of 0 (absent) to `longest` tokens, the last of them `END`."""
     generator = torch.Generator().manual_seed(seed)
     result = torch.full((images, captions, longest), PAD)
     for row in result.view(-1, longest):

@@ -15,7 +15,7 @@ RULES = Rules(beam_size=2, max_tokens=7, eos_id=END)
 
 
 def plain_diverse(model, features, groups: int, strength: float, beams: int, max_tokens: int, penalty: float):
-    """One image, Python lists: (score, tokens with the end) of each group's best."""
+    """(score, tokens with the end) of each group's best beam: one image, Python lists."""
     live, ended = [[(0.0, [])] for _ in range(groups)], [[] for _ in range(groups)]
     for length in range(1, max_tokens + 1):
         taken = []

@@ -196,7 +196,7 @@ def test_gpt2_by_name_comes_from_the_hubs_cache(caches, repository):
 
 def test_a_folder_or_file_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    gpt2_folder(tmp_path / "gpt2")  # a folder of the model's own name
+    gpt2_folder(tmp_path / "gpt2")  # a folder with the model's name
     assert sources.gpt2("gpt2").get() == Path("gpt2")
     with pytest.raises(UserError, match=r"vgg16\.weights = a/b\.pt: there is no such file"):
         sources.vgg16("a/b.pt").get()
