@@ -66,7 +66,7 @@ def change(folder: Path, **groups) -> None:
 
 
 def copy_project(folder: Path, *without: str) -> Path:
-    """Copies the project, uncommitted files included, as a repository of one commit with the settings of `TINY`.
+    """Copies the project, uncommitted files included, as a repository of one commit with settings `TINY`.
 
     Args:
         folder: the function creates it.
