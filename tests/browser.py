@@ -1,4 +1,5 @@
-"""Debian's chromium, headless, driven through its DevTools protocol: real clicks, keys, media and screenshots."""
+"""Debian's chromium, headless, driven through its DevTools protocol: real clicks, keys, media and
+screenshots."""
 
 from __future__ import annotations
 
@@ -11,14 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import aiohttp  # dvc brings it
+import aiohttp  # a dependency of dvc
 
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-extensions --disable-dev-shm-usage --hide-scrollbars "
     "--force-color-profile=srgb --remote-debugging-port=0"
 ).split()
-PATIENCE = 120.0  # seconds for anything: machines are busy
+PATIENCE = 120.0  # seconds for any action, for busy machines
 
 
 def chromium() -> str | None:
@@ -26,7 +27,8 @@ def chromium() -> str | None:
 
 
 class Browser:
-    """One browser with one page. `errors` holds what the page wrote to its console as errors, and its exceptions."""
+    """One browser with one page. `errors` holds errors that the page wrote to its console, and its
+    exceptions."""
 
     def __init__(self, profile: Path) -> None:
         self.errors: list[str] = []
@@ -45,7 +47,7 @@ class Browser:
             self.send(f"{domain}.enable")
 
     def open(self, page: Path | str, fragment: str = "") -> float:
-        """Loads a file or an address and returns the seconds until it said that it was ready."""
+        """Loads a file or an address and returns the seconds until it reported that it was ready."""
         start = time.monotonic()
         self.send("Page.navigate", url="about:blank")
         self.send("Page.navigate", url=(page.as_uri() if isinstance(page, Path) else page) + fragment)
@@ -53,7 +55,7 @@ class Browser:
         return time.monotonic() - start
 
     def value(self, expression: str) -> Any:
-        """Of a JavaScript expression, as JSON."""
+        """The value of a JavaScript expression, as JSON."""
         answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in answer:
             raise RuntimeError(f"{expression}: {answer['exceptionDetails'].get('exception', {}).get('description')}")
@@ -67,7 +69,7 @@ class Browser:
             time.sleep(0.05)
 
     def click(self, selector: str) -> None:
-        """A real click in the middle of the first such element."""
+        """Clicks in the middle of the first matching element."""
         x, y = self._middle(selector)
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
@@ -80,13 +82,13 @@ class Browser:
         )
 
     def choose(self, selector: str, *files: Path) -> None:
-        """Puts files into an upload field, as its dialog does."""
+        """Puts files into an upload field, as its file dialog does."""
         root = self.send("DOM.getDocument")["root"]["nodeId"]
         node = self.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.send("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
 
     def drop(self, selector: str, *files: Path) -> None:
-        """Drags files, or folders, from outside onto an element."""
+        """Drags files or folders from outside onto an element."""
         x, y = self._middle(selector)
         data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):

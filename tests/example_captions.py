@@ -1,4 +1,4 @@
-"""Small captions to score, written so that a reader can follow what each is there for."""
+"""Small captions to score, each written for one case."""
 
 REFERENCES = {
     "1": [

@@ -1,4 +1,4 @@
-"""A web server on 127.0.0.1 for tests, with the faults that real ones have."""
+"""A web server on 127.0.0.1 for tests, with the faults of real servers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ class FileServer(ThreadingHTTPServer):
     """Serves `files` (path -> bytes).
 
     Attributes:
-        ranges: whether it answers `Range` with a part of the file, or with all of it as some do.
-        breaks_after: bytes after which each of the next answers' connection is dropped; one entry an answer.
+        ranges: whether it answers `Range` with a part of the file, or with all of it as some servers do.
+        breaks_after: bytes after which the connection of each of the next answers is dropped; one entry per
+            answer.
         asked: the (path, Range header) of every request.
     """
 

@@ -1,12 +1,12 @@
-"""A check that both decoders' losses have to pass."""
+"""A check that the losses of both decoders must pass."""
 
 import torch
 from torch import Tensor, nn
 
 
 def check_caption_weights(model: nn.Module, twin: nn.Module, features: Tensor, captions: Tensor, weights: Tensor):
-    """`weights` (B, C) are of each caption's share in the sum, and in its gradient: `twin`, equal to `model`, is asked
-    for the loss of each caption alone."""
+    """Checks that `weights` (B, C) scale each caption's share in the sum and in its gradient. `twin`, equal
+    to `model`, computes the loss of each caption alone."""
     loss = model.loss(features, captions, weights=weights)
     expected = sum(
         weights[i, j] * twin.loss(features[i : i + 1], captions[i : i + 1, j : j + 1]).total

@@ -1,4 +1,4 @@
-"""Files in the official formats, small, with weights that need no random generator."""
+"""Small files in the official formats, with weights that need no random generator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CAPTIONS = [" ".join(WORDS[i % 7 : i % 7 + 9]) for i in range(40)] + [" ".join(W
 
 
 def wave(name: str, shape: tuple[int, ...]) -> Tensor:
-    """Weights by a formula, so that another program makes the same; norms around one."""
+    """Weights from a formula, so that another program can make the same ones; norms around one."""
     count, seed = torch.Size(shape).numel(), sum(map(ord, name))
     values = 0.2 * torch.sin(torch.arange(count, dtype=torch.float64) * (0.7 + 0.001 * (seed % 97)) + seed)
     norms = ("ln_1.weight", "ln_2.weight", "ln_f.weight", "norm1.weight", "norm2.weight")
@@ -24,7 +24,7 @@ def wave(name: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def gpt2_tokenizer(folder: Path, tokens: int = 300) -> Text:
-    """`vocab.json` and `merges.txt` as OpenAI's GPT-2 has them."""
+    """Writes `vocab.json` and `merges.txt` in the form of OpenAI's GPT-2."""
     folder.mkdir(parents=True, exist_ok=True)
     text = train_bpe(CAPTIONS, tokens)
     assert text.size == tokens
@@ -33,7 +33,8 @@ def gpt2_tokenizer(folder: Path, tokens: int = 300) -> Text:
 
 
 def gpt2_folder(folder: Path, tokens: int = 300, layers: int = 2) -> GPT2LMHeadModel:
-    """A GPT-2 as the Hugging Face hub has it: the weights of `transformer.` under the old short names, no head."""
+    """Writes a GPT-2 as on the Hugging Face hub: the weights of `transformer.` under the old short names, no
+    head."""
     text = gpt2_tokenizer(folder, tokens)
     torch.manual_seed(0)
     ids = {"bos_token_id": text.eos_id, "eos_token_id": text.eos_id}

@@ -1,4 +1,4 @@
-"""What some tests need of the processor."""
+"""Properties of the processor that some tests need."""
 
 import pytest
 import torch

@@ -58,7 +58,7 @@ def commit(folder: Path, message: str) -> None:
 
 
 def change(folder: Path, **groups) -> None:
-    """Other values of some settings in a copy's params.yaml, whose comments stay."""
+    """Changes some settings in a copy's params.yaml and keeps its comments."""
     yaml = YAML()
     values = yaml.load(folder / "params.yaml")
     lay(values, groups)
@@ -66,10 +66,10 @@ def change(folder: Path, **groups) -> None:
 
 
 def copy_project(folder: Path, *without: str) -> Path:
-    """The project as it lies here, committed or not, as a repository of one commit, with the settings of `TINY`.
+    """Copies the project, uncommitted files included, as a repository of one commit with settings `TINY`.
 
     Args:
-        folder: made here.
+        folder: the function creates it.
         without: files that are not copied, such as the dvc.lock of another run.
     """
     names = run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")

@@ -1,4 +1,4 @@
-"""ClipCap checkpoints as its authors publish them, small."""
+"""Small ClipCap checkpoints in the authors' published form."""
 
 from pathlib import Path
 
@@ -10,7 +10,8 @@ SIZE, PREFIX, VOCABULARY, WIDTH = 16, 4, 300, 128
 
 
 def shapes(mapping: str) -> dict[str, tuple[int, ...]]:
-    """Every weight that the authors' `ClipCaptionModel` saves, with a GPT-2 of two layers and 32 positions."""
+    """The shape of every weight that the authors' `ClipCaptionModel` saves, for a GPT-2 of two layers and 32
+    positions."""
     w = WIDTH
     found = {"gpt.transformer.wte.weight": (VOCABULARY, w), "gpt.transformer.wpe.weight": (32, w)}
     for layer in (0, 1):
@@ -39,7 +40,8 @@ def shapes(mapping: str) -> dict[str, tuple[int, ...]]:
 
 
 def published(path: Path, mapping: str, **changes: Tensor | None) -> Path:
-    """A file as the authors publish it: `torch.save` of a state dict, old transformers' masks among the weights."""
+    """Writes a file in the authors' form: `torch.save` of a state dict, old transformers' masks among the
+    weights."""
     weights = {name: wave(name, shape) for name, shape in shapes(mapping).items()}
     weights["gpt.lm_head.weight"] = weights["gpt.transformer.wte.weight"]
     for layer in (0, 1):

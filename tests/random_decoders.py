@@ -1,4 +1,4 @@
-"""Decoders with random weights whose captions differ, and the answers of transformers' `generate` for them."""
+"""Decoders with random weights and different captions, and transformers' `generate` answers for them."""
 
 import pytest
 import torch
@@ -12,7 +12,8 @@ VOCABULARY, FEATURES, PREFIX, END, PADDING = 24, 8, 3, 1, 0
 
 
 def random_clipcap(seed: int, vocabulary: int = VOCABULARY, mapping: str = "mlp") -> ClipCap:
-    """Weights so large that captions differ, and an end-of-text token so likely that some end early."""
+    """A ClipCap with weights so large that captions differ, and an end-of-text token so likely that some end
+    early."""
     torch.manual_seed(seed)
     ids = dict(bos_token_id=END, eos_token_id=END, pad_token_id=PADDING)
     sizes = dict(vocab_size=vocabulary, n_embd=16, n_layer=2, n_head=2, n_positions=32, initializer_range=0.4)
@@ -42,7 +43,8 @@ def random_features(seed: int, images: int, grid: bool = False) -> torch.Tensor:
 
 
 def generated(model: ClipCap, features: torch.Tensor, beams: int, max_tokens: int, **options):
-    """The library's own answer: tokens up to and with the end-of-text token, and scores, of each image's beams."""
+    """The answers of the library: per beam of each image, the tokens up to and including end-of-text, and
+    scores."""
     prefix = model.prefix(features)
     answer = model.gpt.generate(
         inputs_embeds=prefix,
@@ -69,7 +71,7 @@ def assert_same(found: list[list[Hypothesis]], rows: list[list[int]], scores: li
 
 
 def log_probs_after(model, features: torch.Tensor, tokens: list[int]) -> list[float]:
-    """Of the next token, from the start, for one image (1, ...)."""
+    """Log-probabilities of the next token, from the start, for one image (1, ...)."""
     logits, state = model.begin(features)
     for token in tokens:
         logits, state = model.step(torch.tensor([token]), state)

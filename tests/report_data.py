@@ -1,5 +1,5 @@
-"""What `captioning.evaluation.report.data.collect` returns, made up: small, foretellable, and with hostile texts
-where wanted."""
+"""Made-up results of `captioning.evaluation.report.data.collect`: small, predictable, and with hostile texts
+on request."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ HOSTILE = (
     "<!--<script>{{STYLE}} ${1} \\u003c \u2028 \u2029 &lt;b&gt; ]]> javascript:alert(1)",
 )
 SUBJECTS, PLACES = ("dog", "cat", "woman", "horse", "bird"), ("beach", "street", "park", "field")
-FOLDED = 14  # cells a side of an attention map
+FOLDED = 14  # cells per side of an attention map
 
 
 def image_entry(number: int) -> dict:
-    """Image n: its scores are n / 100 for ClipCap, and 0.05 more or less for the LSTM; every third has two humans."""
+    """Image n: its scores are n / 100 for ClipCap, and 0.05 more or less for the LSTM; every third image has
+    two human captions."""
     subject, place = SUBJECTS[number % 5], PLACES[number // 5 % 4]
     clipcap, lstm = f"a {subject} on the {place}", f"the {subject}" if number % 2 else f"a {subject} on the {place}"
     score = number / 100

@@ -1,4 +1,4 @@
-"""Small data sets in the layouts that people have: real JPEG files of different colours, and settings to read them."""
+"""Small data sets in common layouts: real JPEG files of different colours, and settings to read them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def photo(path: Path, number: int) -> Path:
 
 
 def official(root: Path, captions: dict[str, list[str]], splits: dict[str, list[str]], end: str = "\n") -> None:
-    """Flickr8k's official layout; photographs for all names but the one that never had one."""
+    """Writes Flickr8k's official layout, with photographs for all names except the one that never had one."""
     texts = root / "Flickr8k_text"
     texts.mkdir(parents=True)
     lines = [f"{name}#{i}\t{caption}" for name, given in captions.items() for i, caption in enumerate(given)]

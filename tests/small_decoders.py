@@ -1,4 +1,4 @@
-"""Decoders of a few weights, images that show a thing in a place, and how to train the one on the other."""
+"""Decoders of a few weights, images that show a thing in a place, and their training."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def options(**changes) -> settings.TrainDecoderSettings:
 
 
 def scenes(folder: Path) -> tuple[Data, FeatureStore]:
-    """Images that show a thing in a place; features say which, with noise."""
+    """Images that show a thing in a place, with noisy features of both."""
     rng, splits = np.random.default_rng(0), ["train"] * 24 + ["dev"] * 8
     what = [(int(rng.integers(len(THINGS))), int(rng.integers(len(PLACES)))) for _ in splits]
     ids = [f"image{i}" for i in range(len(splits))]

@@ -1,4 +1,5 @@
-"""A project with both captioners, small and untrained: checkpoints, features and data, as the stages write them."""
+"""A project with both captioners, small and untrained: checkpoints, features and data, as the stages write
+them."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ SETTINGS = settings.load(ROOT / "params.yaml")
 
 
 def photos(folder: Path, count: int = 4) -> list[Path]:
-    """Photographs of noise, each with a colour of its own."""
+    """Photographs of noise, each with its own colour."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{i}.png" for i in range(count)]
     for i, path in enumerate(paths):
@@ -39,7 +40,7 @@ def photos(folder: Path, count: int = 4) -> list[Path]:
 
 
 def project(folder: Path, layer: str = "fc7") -> Path:
-    """Writes pictures/, data/, features/ and checkpoints/ of eight training images; no params.yaml."""
+    """Writes pictures/, data/, features/ and checkpoints/ of eight training images, but no params.yaml."""
     torch.manual_seed(0)
     checkpoints, ids, pictures = folder / "checkpoints", [f"image{i}" for i in range(8)], photos(folder / "pictures", 8)
     sizes = clip.CLIPConfig(24, 64, (1, 1, 1, 1), 16, None, 24, 1000, 64, 1)
@@ -60,7 +61,7 @@ def project(folder: Path, layer: str = "fc7") -> Path:
         write_store(path, ids, ["0" * 64] * 8, encoder.attributes, rows.shape[1:], rows.__getitem__)
         learned = decoder(rows.shape[1:], feature_identity(encoder.attributes))
         learned.model.standardize.fit(torch.from_numpy(rows))
-        for parameter in learned.model.parameters():  # so that captions differ, which those of new networks hardly do
+        for parameter in learned.model.parameters():  # so that captions differ; new networks' captions hardly do
             parameter.data *= 2
         save_decoder(checkpoints / learned.kind, learned)
     return folder

@@ -1,4 +1,5 @@
-"""A few pictures of one's own: more are added, fine-tuning is left out for so few, and what means little is said."""
+"""A small folder of pictures: adding more, no fine-tuning for so few, and warnings about figures that mean
+little."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ ENGLISH = ["A dog runs with the ball .", "Two men and a boat ."]
 
 
 def add(root: Path, first: int, count: int) -> None:
-    """Numbered pictures with a caption each; the first three are test, dev and dev."""
+    """Adds numbered pictures with one caption each. The first three are test, dev and dev."""
     names = [f"{i:03d}.jpg" for i in range(first + count)]
     photos(root, names)
     splits = ["test", "dev", "dev", *["train"] * len(names)]

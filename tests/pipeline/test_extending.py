@@ -1,4 +1,5 @@
-"""docs/extending.md: a decoder added in the files that it lists, and in no other, trains, loads and captions."""
+"""Follows docs/extending.md: a decoder added in the files that it lists, and in no other, trains, loads and
+captions."""
 
 from __future__ import annotations
 
@@ -145,7 +146,7 @@ TRAIN_STAGE = """
 
 """
 
-# {file: [(a text in it, what takes its place, wherever it stands)]}
+# {file: [(a text in it, the text that replaces every occurrence)]}
 EDITS = {
     "captioning/core/settings.py": [
         (
@@ -236,7 +237,7 @@ def section(title: str) -> str:
 
 
 def listed(text: str) -> list[str]:
-    """The files that a list of the document begins its lines with."""
+    """The files at the beginning of the lines of a list in the document."""
     return [name for line in text.splitlines() if line.startswith("- ") for name in re.findall(r"^- `([^`]+)`", line)]
 
 
@@ -258,7 +259,7 @@ def extend(house: Path) -> None:
 
 
 def run(house: Path, *command: str) -> str:
-    """What Python prints in the copy, with one thread."""
+    """Runs code in the copy, with one thread, and returns what it prints."""
     done = subprocess.run(
         [sys.executable, *command], cwd=house, capture_output=True, text=True, timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},

@@ -1,6 +1,8 @@
-"""VGG16, ViT-B/32 and GPT-2 at full size, from files in the official formats with random weights, through every stage.
+"""VGG16, ViT-B/32 and GPT-2 at full size through every stage, from files in the official formats with random
+weights.
 
-About 1.5 GB of weights and minutes of work, so only with FULL_SIZE=1 in the environment, which .ci/run sets.
+This needs about 1.5 GB of weights and takes minutes, so it runs only with FULL_SIZE=1 in the environment,
+which .ci/run sets.
 """
 
 import json
@@ -22,7 +24,7 @@ IMAGES, MINUTES, GIGABYTES = 64, 5, 8
 
 
 def photographs(folder: Path) -> dict:
-    """Settings of `data` for 64 photographs where they are at hand, for 64 scenes elsewhere."""
+    """Settings of `data` for 64 photographs if they are at hand, otherwise for 64 scenes."""
     source = SHARED / "flickr8k"
     if not source.is_dir():
         return {"source": "scenes", "scenes": {"images": IMAGES, "size": 224}}

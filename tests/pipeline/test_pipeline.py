@@ -29,7 +29,7 @@ def first_run(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def project(first_run) -> Path:
-    """The first run as it was committed, whatever the test before left behind."""
+    """The first run as it was committed, without the changes of earlier tests."""
     run(first_run, "git", "checkout", "--quiet", "HEAD", "--", ".")
     run(first_run, "dvc", "checkout", "--force")
     return first_run
@@ -83,7 +83,7 @@ def page(project):
     command = [sys.executable, "-u", "-m", "app", "--web", "--port", "0"]
     server = subprocess.Popen(
         command, cwd=project, env=ENV, stdout=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell's children ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # children of a background shell ignore it
     )  # fmt: skip
     try:
         line = server.stdout.readline()
@@ -117,7 +117,7 @@ def test_the_page_answers_with_the_pipelines_captions_and_refuses_the_rest(proje
         ("captions?captioner=gpt", picture, {}, 400, "one of clipcap, lstm"),
         ("captions?captions=0", picture, {}, 400, "from 1 to 20"),
         ("captions?captions=x", picture, {}, 400, "from 1 to 20"),
-        ("captions", picture, {"Content_Type": "text/plain"}, 415, "application/octet-stream"),  # as any site may
+        ("captions", picture, {"Content_Type": "text/plain"}, 415, "application/octet-stream"),  # as any web site may
         ("captions", picture, {"Host": "example.org"}, 403, "open this page at"),  # by another name
         ("captions", bytes(65 * 2**20), {}, 413, "more than 64 MB"),
     ]:

@@ -1,4 +1,4 @@
-"""`dvc plots show` without a network: the page of .dvc/plots draws each kind of plot that DVC hands it."""
+"""`dvc plots show` without a network: the page of .dvc/plots draws each kind of plot that DVC gives it."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 
 def test_no_title_has_an_apostrophe():
-    """DVC writes a title between apostrophes into the page's script."""
+    """DVC writes titles into the page's script as strings between apostrophes."""
     for plot in YAML(typ="safe").load(ROOT / "dvc.yaml")["plots"]:
         assert not isinstance(plot, dict) or "'" not in next(iter(plot))
 

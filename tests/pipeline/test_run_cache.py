@@ -1,4 +1,4 @@
-"""Going back to settings that were run before costs nothing, and nothing but results lies in an output. Real `dvc`."""
+"""Earlier settings run again from the cache, and outputs hold nothing but results. With real `dvc`."""
 
 import os
 import shutil
@@ -134,7 +134,7 @@ def test_a_killed_writer_leaves_nothing_in_the_output_and_the_next_one_clears_up
         file.write("whole")
     assert Path("out/result.txt").read_text() == "whole"
     assert [path.name for path in Path("out").iterdir()] == ["result.txt"]
-    [left] = Path(".work/tmp").iterdir()  # what was to appear all at once
+    [left] = Path(".work/tmp").iterdir()  # files that should have appeared all at once
     with atomic_write("elsewhere") as file:
         remove_stale_temporaries()
         file.write("whole")

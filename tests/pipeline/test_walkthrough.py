@@ -1,4 +1,4 @@
-"""The README's section Experiments, typed command by command in a clone with tiny settings."""
+"""Runs the README's section Experiments command by command in a clone with tiny settings."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def readme_commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A commit of the project with tiny settings, and in it the scores and the lock of another machine's run."""
+    """A commit of the project with tiny settings, with the scores and the lock of another machine's run."""
     return copy_project(tmp_path_factory.mktemp("walk") / "clone")
 
 
@@ -32,7 +32,7 @@ def test_the_readme_walk_does_what_it_says(folder):
     assert len(commands) == len(expected)
     assert all(command.startswith(start) for command, start in zip(commands, expected, strict=True)), commands
     stamp = folder.parent / "ready"
-    stamp.touch()  # the environment is the one that runs this test
+    stamp.touch()  # the environment is the one of this test
     environment = ENV | {"MAKEFLAGS": f"READY={stamp}", "COLUMNS": "80"}
     todo = iter(commands)
 

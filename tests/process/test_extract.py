@@ -1,4 +1,5 @@
-"""The extraction stages as DVC runs them: killed, run again, run on other images; real networks, small ones."""
+"""The extraction stages as DVC runs them, with small, real networks: killed, run again, run on other
+images."""
 
 import contextlib
 import hashlib
@@ -29,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BATCH = 8
 CLIP = clip.CLIPConfig(64, 64, (1, 1, 1, 1), 16, None, 16, 300, 64, 1)
 
-# Processes forked from one that has loaded torch, and done nothing with it: new ones would take seconds to start.
+# Processes are forked from one that has loaded torch and done nothing with it: new ones would take seconds.
 SPAWN = multiprocessing.get_context("forkserver")
 SPAWN.set_forkserver_preload(["stages.extract_vgg16"])
 
@@ -51,7 +52,7 @@ def draw(path: Path, seed: int) -> None:
 
 
 class Project:
-    """A folder with what an extraction stage reads: settings, checkpoints, a table of images."""
+    """A folder with the inputs of an extraction stage: settings, checkpoints, a table of images."""
 
     def __init__(self, folder: Path, images: int, batch_size: int = BATCH, **groups) -> None:
         self.folder = folder
@@ -71,7 +72,7 @@ class Project:
         self.prepare()
 
     def prepare(self) -> None:
-        """What stage `prepare` would write of the images there are."""
+        """Writes what stage `prepare` would write for the images in the folder."""
         paths = sorted((self.folder / "data" / "images").glob("*.jpg"))
         rows = [(p.stem, f"data/images/{p.name}", "train", hashlib.sha256(p.read_bytes()).hexdigest()) for p in paths]
         table = pd.DataFrame(rows, columns=["id", "path", "split", "sha256"])
@@ -80,7 +81,7 @@ class Project:
         captions.to_csv(self.folder / "data/captions.csv", index=False, header=["image_id", "caption", "tokens"])
 
     def run_alone(self, stage: str, root: Path = ROOT) -> str:
-        """As DVC does: a process of its own."""
+        """Runs the stage in a process of its own, as DVC does."""
         environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         command = [sys.executable, "-m", f"stages.{stage}"]
         return subprocess.run(
@@ -88,7 +89,8 @@ class Project:
         ).stdout
 
     def run(self, stage: str) -> str:
-        """As `run_alone`, but in this process, which has torch loaded. Returns the output or the error."""
+        """Runs the stage like `run_alone`, but in this process, which has loaded torch. Returns the output or
+        the error."""
         out = io.StringIO()
         with contextlib.chdir(self.folder), contextlib.redirect_stdout(out):
             try:
@@ -99,7 +101,7 @@ class Project:
         return out.getvalue()
 
     def kill_after(self, stage: str, size: int) -> None:
-        """Starts a stage and kills it, without warning, once its rows have grown to `size` bytes."""
+        """Starts a stage and kills it without warning once its rows have grown to `size` bytes."""
 
         def written() -> int:
             return sum(path.stat().st_size for path in self.folder.glob(".work/rows/*/*.rows"))
@@ -213,7 +215,7 @@ def test_a_bad_image_is_one_line_and_nothing_computed_is_lost(tmp_path):
     assert error.startswith("error: data/images/017.jpg is not a usable image") and "\n" not in error
     assert "dvc repro" in error
     draw(bad, 200)
-    error = project.run("extract_clip")  # the table is not prepared anew yet
+    error = project.run("extract_clip")  # the table is still the old one
     assert "017.jpg has changed since stage prepare read it" in error
     project.prepare()
     assert "20 images, 17 reused, 3 computed" in project.run("extract_clip")

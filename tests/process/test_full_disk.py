@@ -1,4 +1,4 @@
-"""A full disk: one sentence, what was there stays whole, and nothing half is left. On a real small disk."""
+"""A full disk gives one sentence, old files stay whole, and no partial file is left. On a real small disk."""
 
 import os
 import subprocess

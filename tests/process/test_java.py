@@ -1,4 +1,4 @@
-"""Java is found or its absence explained, and no Java process can hang or die unnoticed."""
+"""Java is found or the error explains that it is missing, and no Java process can hang or die unnoticed."""
 
 import os
 import signal
@@ -82,7 +82,7 @@ def test_a_killed_meteor_is_an_error_and_not_a_wait():
 def test_a_meteor_that_hangs_is_stopped():
     meteor = Meteor(patience=1.0)
     os.kill(meteor.pid, signal.SIGSTOP)
-    many = [["a dog runs on a beach"] * 5] * 20_000  # more than the pipe holds: the writer waits as well
+    many = [["a dog runs on a beach"] * 5] * 20_000  # more than the pipe holds, so the writer waits as well
     with pytest.raises(UserError, match="METEOR gave no answer for 1 s and was stopped"):
         meteor.score(many, ["a dog"] * 20_000)
     with pytest.raises(ProcessLookupError):
@@ -94,7 +94,7 @@ def test_a_meteor_that_hangs_is_stopped():
 def test_a_meteor_on_a_crowded_machine_is_waited_for():
     done = threading.Event()
 
-    def crowd(pid: int) -> None:  # two thirds of the time are others'
+    def crowd(pid: int) -> None:  # other processes use two thirds of the time
         while not done.is_set():
             os.kill(pid, signal.SIGSTOP)
             time.sleep(0.2)
@@ -106,7 +106,7 @@ def test_a_meteor_on_a_crowded_machine_is_waited_for():
         needed = psutil.Process(meteor.pid).cpu_times()  # to read its table
 
     patience = 1.3 * (needed.user + needed.system)
-    with Meteor(patience=patience) as meteor:  # the same, here in three times as long
+    with Meteor(patience=patience) as meteor:  # the same in three times as long
         others = threading.Thread(target=crowd, args=(meteor.pid,))
         others.start()
         start = time.monotonic()
@@ -128,7 +128,7 @@ def test_no_java_outlives_its_python(tmp_path):
 
 
 def test_no_program_outlives_the_python_that_waits_for_it(tmp_path):
-    """A reader of features that hangs: `kill -9` of its parent ends it."""
+    """`kill -9` of its parent ends a reader of features that hangs."""
     os.mkfifo(tmp_path / "f.npz")
     call = f"from captioning.features.foreign import try_out\ntry_out(Path({str(tmp_path / 'f.npz')!r}))"
     parent = subprocess.Popen([sys.executable, "-c", f"from pathlib import Path\n{call}"])

@@ -1,4 +1,5 @@
-"""The report in a real browser: sorting, filtering, the viewer, hostile texts, a phone, the dark; without a network."""
+"""The report in a real browser without a network: sorting, filtering, viewer, hostile texts, phone, dark
+mode."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from PIL import Image
 from captioning.evaluation.report.page import render
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium: `apt install chromium`")
-SHOTS = os.environ.get("REPORT_SCREENSHOTS")  # a folder to keep the screenshots in, to look at
+SHOTS = os.environ.get("REPORT_SCREENSHOTS")  # a folder to keep the screenshots in
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, pages):
-    """The small report, freshly opened on a desktop; nothing in it may write an error."""
+    """The small report, freshly opened on a desktop. Fails if anything in it writes an error."""
     browser.errors.clear()
     browser.device(1280, 900)
     browser.open(pages / "small.html")
@@ -92,7 +93,7 @@ def test_the_gallery_is_second_and_in_the_order_of_the_data(page):
     assert page.value("document.querySelectorAll('details.folded[open]').length") == 0
     assert ids(page) == [f"im{n:04}" for n in range(12)]
     assert shown(page) == "60 images"
-    page.click("#scores .choices button:nth-child(2)")  # ROUGE-L redraws the chart alone
+    page.click("#scores .choices button:nth-child(2)")  # ROUGE-L redraws only the chart
     page.value("[...document.querySelectorAll('button')].find((b) => b.textContent === 'Best ClipCap').click()")
     assert ids(page)[:3] == ["im0059", "im0058", "im0057"]
     page.value("[...document.querySelectorAll('button')].find((b) => b.textContent === 'Worst ClipCap').click()")
@@ -151,7 +152,7 @@ def test_phrases_are_sought_in_captions_or_references_and_marked(page):
     assert page.value("document.querySelector('.card details').open"), "the references have it"
     choose(page, "where", "captions")
     assert ids(page) == []
-    choose(page, "words", '"bird on the')  # as it is being typed
+    choose(page, "words", '"bird on the')  # while it is being typed
     assert shown(page) == "12 of 60 images"
     assert page.value(marks) == ["bird", "on", "the", "bird", "on", "the"], "words of their own, in both captions"
     assert not page.value("document.querySelector('.card details').open")

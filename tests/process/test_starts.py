@@ -1,4 +1,4 @@
-"""What a stage or a command imports before it works: a start is paid at every run, and `--help` waits for it too."""
+"""What a stage or a command imports before it works: every run pays for it, and `--help` waits for it too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMANDS = sorted(path.stem for path in (ROOT / "commands").glob("[!_]*.py"))
 
 
 def imported(module: str) -> set[str]:
-    """The slow libraries that importing a module of ours imports."""
+    """The slow libraries that importing one of our modules imports."""
     code = f"import sys, {module}\nprint(*[name for name in {SLOW!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
@@ -26,7 +26,7 @@ def imported(module: str) -> set[str]:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_starts_with_no_more_than_it_needs(stage):
     allowed = {"torch", "h5py", "pandas"} if stage in NETWORKS else set()
-    allowed |= {"transformers", "torchvision"} if stage == "train_clipcap" else set()  # whose GPT-2 is transformers'
+    allowed |= {"transformers", "torchvision"} if stage == "train_clipcap" else set()  # its GPT-2 is transformers'
     assert imported(f"stages.{stage}") <= allowed
 
 

@@ -1,4 +1,4 @@
-"""dvc.yaml: what each stage depends on; and which room of captioning/ may import which."""
+"""dvc.yaml: the dependencies of each stage; and the allowed imports between the rooms of captioning/."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 WITH_CODE = [name for name in STAGES if name != "code"]
 
 ROOMS = ("core", "weights", "data", "features", "decoders", "metrics", "search", "training", "evaluation")
-APART = ("data", "features", "decoders")  # none of them imports another
-ABOVE = {  # what a package may import beside itself
+APART = ("data", "features", "decoders")  # they do not import each other
+ABOVE = {  # the other packages that a package may import
     "models": set(),
     "scenes": set(),
     "captioning": {"models", "scenes"},

@@ -1,4 +1,5 @@
-"""The app's faults; that it captions as the pipeline does is tested in test_pipeline, on what that has trained."""
+"""The app's error messages. test_pipeline checks that it captions as the pipeline does, with trained
+decoders."""
 
 import io
 import json
@@ -94,7 +95,7 @@ def test_captions_are_searched_for_as_the_projects_params_say_or_by_their_defaul
 
 
 def ended(folder, *words: str, content: str = "") -> tuple[int, str]:
-    """The exit status of `python -m app`, and what it says. Torch cannot be imported there."""
+    """The exit status and the output of `python -m app`, run where torch cannot be imported."""
     (folder / "torch.py").write_text("raise SystemExit('torch was imported')\n")
     env = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{Path(__file__).parents[3]}"}
     done = subprocess.run(

@@ -1,4 +1,5 @@
-"""The page's server: its answers, other sites, hostile clients. The captioners are real, small and untrained."""
+"""The page's server: its answers, other web sites, hostile clients. The captioners are real, small and
+untrained."""
 
 import http.client
 import json
@@ -66,7 +67,7 @@ class Server:
         return connection
 
     def sent(self, content: bytes) -> bytes:
-        """The answer to these bytes, until the server closes the connection."""
+        """The answer to these bytes, read until the server closes the connection."""
         with self.connected(content) as connection:
             connection.shutdown(socket.SHUT_WR)
             answer = b""
@@ -78,7 +79,7 @@ class Server:
             return answer
 
     def end(self) -> tuple[float, str]:
-        """Seconds that Ctrl-C takes, and what the server has written to standard error."""
+        """Seconds from Ctrl-C to the end, and the server's standard error."""
         start = time.monotonic()
         self.process.send_signal(signal.SIGINT)
         _, errors = self.process.communicate(timeout=30)
@@ -88,7 +89,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Of its eight pictures the last two are its test split."""
+    """A project of eight pictures, of which the last two are its test split."""
     folder = small_project.project(tmp_path_factory.mktemp("project"))
     images = pd.read_csv(folder / "data/images.csv", dtype=str)
     images.loc[6:, "split"] = "test"
@@ -138,7 +139,7 @@ def test_rows_are_the_captioners_own_with_the_probability_of_each_word(server):
         assert [row[key] for key in ("score", "mean", "lowest")] == pytest.approx(
             [wanted[key] for key in ("score", "mean", "lowest")], rel=1e-4
         )
-    words, tokens = found["lstm"]["words"], caption.tokens  # of which each is a word, as the LSTM's vocabulary has it
+    words, tokens = found["lstm"]["words"], caption.tokens  # each a word, as in the LSTM's vocabulary
     assert "".join(text for text, _ in words) == caption.caption
     assert [chance for _, chance in words] == [round(one.probability, 4) for one in tokens if one.text]
 

@@ -1,4 +1,4 @@
-"""The app's page in a real browser, with real captioners, small and untrained: every way in and out of it."""
+"""The app's page in a real browser, with real, small, untrained captioners: all ways in and out of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from browser import Browser, chromium
 from test_web import ROOT, Server, project  # noqa: F401
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium: `apt install chromium`")
-SHOTS = os.environ.get("REPORT_SCREENSHOTS")  # a folder to keep the screenshots in, to look at
+SHOTS = os.environ.get("REPORT_SCREENSHOTS")  # a folder to keep the screenshots in
 BUSY = "document.querySelectorAll('figure[aria-busy=true]').length"
 TEXTS = (
     "[...document.querySelectorAll('figure')].map((f) => [...f.querySelectorAll('.text')].map((t) => t.textContent))"
@@ -35,7 +35,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, served):
-    """The page, freshly opened on a desktop; nothing in it may write an error."""
+    """The page, freshly opened on a desktop. Fails if anything in it writes an error."""
     browser.errors.clear()
     browser.device(1280, 900)
     browser.open(f"http://127.0.0.1:{served.port}/")
@@ -44,7 +44,7 @@ def page(browser, served):
 
 
 def captioned(page, count: int) -> list[list[str]]:
-    """The captions of each picture, once all are there."""
+    """The captions of each picture, after all have arrived."""
     page.wait(f"document.querySelectorAll('figure').length === {count} && {BUSY} === 0")
     return page.value(TEXTS)
 

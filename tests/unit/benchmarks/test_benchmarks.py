@@ -1,4 +1,5 @@
-"""The published loops of the benchmarks compute what ours do, so that times may be compared: on tiny networks."""
+"""On tiny networks the benchmarks' published loops compute the same as ours, so their times are
+comparable."""
 
 import json
 import subprocess
@@ -46,7 +47,7 @@ def test_padded_rows_give_our_loss_and_gradients():
         for one, other in zip(model.clip_project.parameters(), theirs.clip_project.parameters(), strict=True):
             torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
         weight = theirs.gpt.transformer.h[0].mlp.c_fc.weight.grad
-        assert weight is not None  # computed although frozen: this is what is thrown away
+        assert weight is not None  # computed although frozen: wasted work
 
 
 def test_searches_image_by_image_find_our_captions():
@@ -71,7 +72,7 @@ def test_published_extraction_sees_our_pixels(tmp_path):
         theirs = published.extract(lambda pixels: pixels, transform, [path, path], "cpu")
         pixels = torch.tensor(decode(path, ours)).permute(2, 0, 1)[None]  # (1, 3, S, S)
         assert len(theirs) == 2
-        assert (theirs[:1] - ours.normalize(pixels)).abs().mean() < 0.02  # JPEG draft: see captioning.features.images
+        assert (theirs[:1] - ours.normalize(pixels)).abs().mean() < 0.02  # draft mode: see captioning.features.images
 
 
 @pytest.mark.parametrize(("mapping", "freeze"), [("mlp", False), ("transformer", True)])

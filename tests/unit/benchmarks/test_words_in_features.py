@@ -1,4 +1,4 @@
-"""What ridge regression makes of features: the figure that says how much they know of captions."""
+"""Ridge regression on features: the figure for how much they say about captions."""
 
 import pytest
 import torch

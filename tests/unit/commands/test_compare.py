@@ -18,7 +18,7 @@ from commands.compare import differing, verdict
 
 ROOT = Path(__file__).parents[3]
 IMAGES = 60
-# A pipeline of one stage that writes the scores of params.yaml's skill: what stage evaluate writes, without its hours.
+# A pipeline of one stage that writes scores for params.yaml's skill, as stage evaluate does, but at once.
 STAGE = "stages: {evaluate: {cmd: python write.py, deps: [write.py], params: [skill], outs: [results/per_image.npz]}}"
 WRITE = """
 import sys
@@ -31,7 +31,8 @@ write(Path("results/per_image.npz"), YAML(typ="safe").load(open("params.yaml"))[
 
 
 def scores(skill: float) -> Scores:
-    """Made-up scores of IMAGES images, the better the higher `skill`; equal images are equally hard."""
+    """Made-up scores of IMAGES images. Higher `skill` gives better scores; an image has the same difficulty
+    in each set."""
     hard = np.random.default_rng(0).uniform(0.2, 1, IMAGES)
     noise = np.random.default_rng(int(skill * 1000)).normal(0, 0.1, IMAGES)
     cider = np.clip(skill * hard + noise, 0, None)
@@ -58,7 +59,8 @@ def write(path: Path, skill: float, reference: str = "a dog") -> None:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """main has skill 0.5, the experiment `better` 0.9, the experiment `noise` 0.501; the workspace is main's."""
+    """A repository: main has skill 0.5, the experiment `better` 0.9, the experiment `noise` 0.501; the
+    workspace is main's."""
     folder = tmp_path_factory.mktemp("repository")
     run(folder, "git", "init", "--quiet", "--initial-branch=main")
     run(folder, "dvc", "init", "--quiet")
@@ -130,7 +132,7 @@ def test_faults_are_told_in_a_line(repository, tmp_path):
     done = compare(tmp_path, "workspace", "workspace")
     assert "the workspace has no results/per_image.npz" in done.stderr
     results = repository / "results/per_image.npz"
-    results.unlink()  # DVC may have linked it to its cache
+    results.unlink()  # DVC may have made it a link to its cache
     write(results, 0.5, reference="a cat")
     done = compare(repository, "main")
     assert done.returncode == 1 and "different references" in done.stderr

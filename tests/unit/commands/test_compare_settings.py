@@ -1,4 +1,4 @@
-"""Two settings over seeds, and scores of another machine, which no command may pass over in silence."""
+"""Two settings over seeds, and another machine's scores, which every command must report."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from commands.summary import foreign
 
 
 def test_the_interval_covers_seeds_and_images():
-    """Settings that are equal but for their seeds' luck differ by more than the interval in about 5 of 100 trials."""
+    """Settings that differ only by the luck of their seeds differ by more than the interval in about 5 of 100
+    trials."""
     generator, missed, trials = np.random.default_rng(0), 0, 120
     for _ in range(trials):
-        luck = generator.normal(0.6, 0.08, 6)  # of seeds, far wider than the choice of images
+        luck = generator.normal(0.6, 0.08, 6)  # luck of seeds, far wider than that of images
         runs = [scores(round(float(skill), 4)) for skill in luck]
         found = compare_settings(runs[:3], runs[3:], 200, seed=1)["cider"]
         missed += not found.low <= 0 <= found.high

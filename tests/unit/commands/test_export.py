@@ -1,4 +1,4 @@
-"""A captioner to give away: the exported folder captions as the project does, here and through the hub."""
+"""Exporting a captioner: the exported folder captions as the project does, here and through the hub."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_tampered_folder_is_refused(house, tmp_path):
         load_captioner(tmp_path / "given")
     (tmp_path / "given/encoder/model.safetensors").write_bytes(content)
     config = json.loads((tmp_path / "given/config.json").read_text())
-    del config["captioning"]["generate"]["no_repeat_ngram"]  # as of a version that did not know it yet
+    del config["captioning"]["generate"]["no_repeat_ngram"]  # as written by a version without it
     (tmp_path / "given/config.json").write_text(json.dumps(config))
     assert load_captioner(tmp_path / "given").how.generate.no_repeat_ngram == 0
     config["captioning"]["generate"]["beam_sise"] = 3
@@ -141,10 +141,10 @@ def test_a_file_of_clipcaps_authors_becomes_a_captioner(tmp_path, monkeypatch, m
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of huggingface.co as uploading and downloading a model needs; files in memory."""
+    """The parts of huggingface.co that uploading and downloading a model needs; files are in memory."""
 
-    files: dict[str, bytes]  # of the one repository
-    blobs: dict[str, bytes]  # uploaded, by sha256
+    files: dict[str, bytes]  # files of the one repository
+    blobs: dict[str, bytes]  # uploaded files by sha256
     asked: list[str]
     protocol_version = "HTTP/1.1"
 
@@ -236,7 +236,7 @@ def hub():
 
 
 def run(hub, folder: Path, *command: str | Path, said: str = "", offline: bool = False) -> tuple[int, str]:
-    """A Python of its own, as the hub's library reads its settings when it is imported."""
+    """Runs code in a new Python, because the hub's library reads its settings when it is imported."""
     env = os.environ | {
         "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": str(int(offline)), "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "hf_test",
         "HF_HOME": str(folder / "cache"), "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", "CUDA_VISIBLE_DEVICES": "",

@@ -1,4 +1,5 @@
-"""The scoring program reads both shapes of references, and names file, entry and expectation otherwise."""
+"""The scoring program reads both forms of references; errors name the file, the entry and the expected
+form."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Threads that work ahead: results in order, faults in their place, no more than asked for, an end when told."""
+"""Threads that work ahead: results and errors in order, no more work than allowed, an end on request."""
 
 import threading
 import time
@@ -51,7 +51,7 @@ def test_what_waits_is_dropped_when_the_caller_stops():
 
     results = in_order(work, range(100), 1, 10)
     assert next(results) == 0
-    threading.Timer(0.2, go.set).start()  # after the caller has dropped the rest
+    threading.Timer(0.2, go.set).start()  # after the caller has closed the iterator
     results.close()
     assert began in ([0], [0, 1])
 

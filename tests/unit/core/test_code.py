@@ -1,4 +1,4 @@
-"""Hashes of code: comments and docstrings do not count, all else does."""
+"""Hashes of code: comments and docstrings do not count, everything else does."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_what_may_decide_a_result_counts(old, new):
 
 def test_a_docstring_is_cut_wherever_it_begins():
     assert hash_source('def f(): "one"; return 1\n') == hash_source('def f(): "two"; return 1\n')
-    assert hash_source("x = 1\n'one'\n") != hash_source("x = 1\n'two'\n")  # no docstring: not the first
+    assert hash_source("x = 1\n'one'\n") != hash_source("x = 1\n'two'\n")  # not first, so not a docstring
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def house(tmp_path):
 
 
 def changed_by(house: Path, file: str, old: str, new: str) -> set[str]:
-    """The stages whose code counts as changed by an edit."""
+    """The stages whose code counts as changed after an edit."""
     names = sorted(path.stem for path in (house / "stages").glob("*.py") if path.stem not in ("__init__", "code"))
     before = {name: describe(f"stages.{name}", house) for name in names}
     text = (house / file).read_text()

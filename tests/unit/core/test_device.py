@@ -1,4 +1,4 @@
-"""Which device is picked, and what is said where a GPU cannot be used."""
+"""The choice of the device, and the message if a GPU cannot be used."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What an entry point says of faults that are not the code's own."""
+"""Messages of an entry point about faults outside the code."""
 
 import errno
 import os
@@ -54,7 +54,7 @@ def test_what_is_wrong_in_the_code_keeps_its_traceback():
 
 @pytest.mark.parametrize("lines", [3, 100_000])
 def test_a_reader_that_goes_away_is_no_success(lines):
-    """The last lines may still be in Python's own buffer when the command ends: they count too."""
+    """The last lines may still be in Python's own buffer when the command ends; they count, too."""
     program = f"""
 from captioning.core.errors import command
 

@@ -1,4 +1,4 @@
-"""Freed memory is used again; measured in a process of its own, which the setting is for."""
+"""Freed memory is used again. Measured in a process of its own, because the setting is per process."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""params.yaml: what is wrong is named, with the nearest right name, before any work."""
+"""params.yaml: errors name the wrong key and the nearest right one before any work."""
 
 import copy
 import subprocess
@@ -166,7 +166,7 @@ def test_a_preset_gives_valid_settings_and_keeps_comments(params, name):
 
 @pytest.mark.parametrize("name", presets.names(ROOT / "presets"))
 def test_scenes_after_any_preset_is_the_committed_file(params, name):
-    """So `scenes` names every key that another preset touches."""
+    """So `scenes` must name every key that another preset changes."""
     presets.apply(name, params, ROOT / "presets")
     presets.apply("scenes", params, ROOT / "presets")
     assert settings.read_yaml(params) == VALUES

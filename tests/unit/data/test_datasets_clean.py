@@ -1,4 +1,4 @@
-"""Cleaning: which captions and image files pass, and what is said about those that do not."""
+"""Cleaning: which captions and image files pass, and the messages about the others."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def encoded(kind: str, **options) -> bytes:
 
 
 JPEG, PNG, GIF = encoded("JPEG"), encoded("PNG"), encoded("GIF")
-# Its metadata holds another, whole JPEG, as cameras write them: an end marker long before the end.
+# Its metadata holds another, whole JPEG, as cameras write it: an end marker long before the end.
 WITH_THUMBNAIL = encoded("JPEG", exif=b"Exif\0\0" + encoded("JPEG", quality=20))
 
 
@@ -117,7 +117,7 @@ CUT = "image damaged or cut short"
         (JPEG, None),
         (JPEG + b"\0\0\0", None),
         (JPEG + b"a camera's note", None),
-        (JPEG[:-2], CUT),  # Pillow would refuse it in extraction too
+        (JPEG[:-2], CUT),  # Pillow would refuse it in extraction as well
         (JPEG[:-400], CUT),
         (WITH_THUMBNAIL, None),
         (WITH_THUMBNAIL[:-400], CUT),
@@ -147,7 +147,7 @@ def test_a_folder_or_an_endless_name_is_no_image_file(tmp_path):
 
 
 def test_prepare_passes_exactly_what_the_next_stage_can_use(tmp_path):
-    """What another program would open, what never ends, what is too large, and a JPEG damaged between its ends."""
+    """Files of other programs, endless files, too large ones, and a JPEG damaged between its ends."""
     (tmp_path / "eps.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n")
     (tmp_path / "avif.jpg").write_bytes(b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miafMA1B" + b"\0" * 400)
     Image.new("L", (12_000, 10_000)).save(tmp_path / "large.png")
@@ -184,7 +184,7 @@ def test_prepare_passes_exactly_what_the_next_stage_can_use(tmp_path):
 
 @pytest.fixture
 def items(tmp_path) -> list[Item]:
-    """40 photographs, two captions each: 20 to train on, 10 for dev, 10 for test."""
+    """40 photographs with two captions each: 20 for training, 10 for dev, 10 for test."""
     splits = ["train"] * 20 + ["dev"] * 10 + ["test"] * 10
     return [
         Item(str(i), photo(tmp_path / f"{i}.jpg", i), split, ["A dog runs .", f"Dog number {i}"])
@@ -270,7 +270,7 @@ def test_an_empty_split_is_an_error_that_counts_the_others(items):
 def test_a_file_that_is_tested_on_is_not_trained_on_under_another_name(items):
     items[7].path.write_bytes(items[33].path.read_bytes())
     items[21].path.write_bytes(items[34].path.read_bytes())
-    items[8].path.write_bytes(items[9].path.read_bytes())  # twice in training harms nobody
+    items[8].path.write_bytes(items[9].path.read_bytes())  # a copy in training is harmless
     result = cleaned(items)
     assert entries(result) == [("7", "same file as an image in test"), ("21", "same file as an image in test")]
     assert {"8", "9", "33", "34"} <= {image.id for image in result.images}

@@ -1,4 +1,4 @@
-"""Flickr8k in both layouts, with the warts of files that have been through many hands."""
+"""Flickr8k in both layouts, with the usual irregularities of its files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from captioning.data.sources.base import Reading
 
 NAMES = [f"{1000 + i}_{i:02x}.jpg" for i in range(10)]
 CAPTIONS = {name: [f"A dog runs {i} .", f'He says " go , {i} "'] for i, name in enumerate(NAMES)}
-SPLITS = {"train": NAMES[5:0:-1], "dev": [NAMES[0], NAMES[6]], "test": NAMES[7:9]}  # the last one is in none
+SPLITS = {"train": NAMES[5:0:-1], "dev": [NAMES[0], NAMES[6]], "test": NAMES[7:9]}  # no split has the last one
 GHOST = "2258277193_586949ec62.jpg.1"
 
 
@@ -36,7 +36,7 @@ def kaggle(root, rows: list[str], end: str = "\n", mark: str = "", names=NAMES):
 
 
 def rows_of(captions: dict[str, list[str]]) -> list[str]:
-    """Kaggle's rows: a caption with commas or quotes is quoted, its quotes doubled."""
+    """Rows as Kaggle writes them: a caption with commas or quotes is quoted, its quotes doubled."""
     quoted = '"{}"'.format
     return [
         f"{name},{quoted(text.replace(chr(34), chr(34) * 2)) if ',' in text else text}"

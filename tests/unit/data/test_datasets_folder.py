@@ -1,4 +1,4 @@
-"""Your own pictures with a CSV or JSON Lines, as spreadsheets and scripts write them."""
+"""A folder of pictures with a CSV or JSON Lines, as spreadsheets and scripts write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Karpathy's three JSON files, in their shapes."""
+"""Karpathy's three JSON files in their forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tar shards in img2dataset's layout, with the faults that they come with."""
+"""Tar shards in img2dataset's layout, with their usual faults."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def picture(number: int) -> bytes:
 
 
 def sample(number: int, **other: bytes) -> list[tuple[str, bytes]]:
-    """As img2dataset writes one: picture, caption, and a record of where it came from."""
+    """One sample as img2dataset writes it: picture, caption, and a record of its origin."""
     key, caption = f"{number:09d}", f"a dog runs after ball {number}"
     record = {"caption": caption, "url": "http://x/1.jpg", "key": key, "status": "success", "error_message": None}
     members = {"jpg": picture(number), "txt": caption.encode(), "json": json.dumps(record).encode()} | other
@@ -86,7 +86,7 @@ def test_each_wart_costs_its_sample_alone_and_is_counted():
     members = [
         *(member for i in range(20, 60) for member in sample(i)),
         *sample(1, jpg=None),
-        *sample(2, txt=None),  # its JSON has the caption
+        *sample(2, txt=None),  # the caption is in its JSON
         *sample(3, txt=None, json=b'{"url": "x"}'),
         *sample(4, txt=b"  "),
         *sample(5, json=b"{"),

@@ -25,7 +25,7 @@ ODD = ["NA", "null", "1.0", 'He says " go , now " .', "Ein Café am Straßenrand
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """An empty project folder as the current one; returns a function that writes its params.yaml."""
+    """Makes an empty project folder the current one; returns a function that writes its params.yaml."""
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
 
@@ -38,7 +38,8 @@ def project(tmp_path, monkeypatch):
 
 
 def pictures(root: Path, count: int = 20) -> Path:
-    """Pictures 000.jpg, 001.jpg, ... and a captions.csv: most train, the last four dev and test, two captions each."""
+    """Pictures 000.jpg, 001.jpg, ... and a captions.csv with two captions each: the last four are dev and
+    test, the others train."""
     names = [f"{i:03d}.jpg" for i in range(count)]
     photos(root, names)
     splits = ["train"] * (count - 4) + ["dev", "dev", "test", "test"]
@@ -235,7 +236,7 @@ def wait_for(condition) -> None:
 
 
 def runs(process: str) -> bool:
-    """False for one that has ended and is only waited for, too."""
+    """Whether a process runs. False also for a zombie."""
     try:
         return bool(Path(f"/proc/{process}/cmdline").read_bytes())
     except OSError:

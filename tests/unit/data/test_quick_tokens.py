@@ -1,4 +1,4 @@
-"""Rewards, dev scores and consensus see exactly the tokens that the scores see."""
+"""Rewards, dev scores and consensus use exactly the tokens of the scores."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,8 @@ def test_any_text(captions):
 
 
 def test_however_many_at_once():
-    """Neither a call of one caption nor one larger than all of Java's buffers is left waiting, or gets another's."""
+    """A call of one caption, or one larger than all of Java's buffers, neither hangs nor gets another call's
+    answer."""
     tokenizer, rng = RunningTokenizer(), np.random.default_rng(0)
     for count in (1, 0, 3, 5000, 1, LINES, LINES + 1, 2):
         captions = [f"word {number} of the caption" for number in rng.integers(10**9, size=count)]

@@ -1,4 +1,5 @@
-"""An ensemble's probabilities are the mean of its members', under any search; what does not fit is named."""
+"""An ensemble's probabilities are its members' mean in every search; the error names a member that does not
+fit."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""ClipCap's published checkpoints, and our own, as starting points; the authors' model on the same weights."""
+"""ClipCap's published checkpoints and our own as starting points; the authors' model on the same weights."""
 
 import copy
 from pathlib import Path
@@ -37,7 +37,8 @@ def options(tmp_path: Path, path: Path | str, epochs: int = 1, **model) -> setti
 )
 @torch.no_grad()
 def test_a_published_file_gives_the_logits_of_the_authors_model(tmp_path, mapping, features, first, last):
-    """Figures printed by rmokady/CLIP_prefix_caption's `ClipCaptionModel` (train.py) with these weights and inputs."""
+    """The figures come from rmokady/CLIP_prefix_caption's `ClipCaptionModel` (train.py) with these weights
+    and inputs."""
     gpt2_tokenizer(tmp_path / "gpt2", VOCABULARY)
     path = published(tmp_path / "coco_prefix-009.pt", mapping)
     decoder = initial_clipcap(options(tmp_path, path), SIZE, features)

@@ -1,4 +1,4 @@
-"""Vocabularies: what goes in comes out, the end is a token, the unknown is never said."""
+"""Vocabularies: decoding returns the encoded text, the end is a token, the unknown word is never said."""
 
 import gc
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_gpt2_s_own_tokenizer():
 
 
 def without_normalizer() -> Text:
-    """Byte-level BPE as GPT-2's own: no normalizer, no blank before the first word."""
+    """Byte-level BPE like GPT-2's own: no normalizer, no blank before the first word."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -98,7 +98,7 @@ def test_words_encoded_once_give_the_captions_tokens(text, captions):
 
 def test_a_normalizer_is_given_whole_captions():
     assert not BPE._splits_at_blanks() and all(text._splits_at_blanks() for text in BY_WORD.values())
-    assert BPE.encode(["a dog ."]) == BPE.encode(["a dog"])  # it drops the blank with the full stop
+    assert BPE.encode(["a dog ."]) == BPE.encode(["a dog"])  # it removes the blank before the full stop
 
 
 def test_a_vocabulary_without_a_word_is_an_error():

@@ -1,4 +1,4 @@
-"""A captioner's card: front matter that the hub reads, and every figure that the stages before have found."""
+"""A captioner's card: front matter that the hub reads, and every figure from earlier stages."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ def score(value: float) -> dict[str, float]:
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    """A folder as the stages before leave it: image n has a CIDEr of n / 10."""
+    """A folder as the earlier stages leave it: image n has a CIDEr of n / 10."""
     said = [f"a man in a red shirt {n}" for n in range(COUNT)]
     for path, head, rows in (
         ("data/images.csv", ["id", "path", "split", "sha256"], [[f"im{n}", "x", "test", "0"] for n in range(COUNT)]),

@@ -1,4 +1,4 @@
-"""Diversity of sets of captions whose scores can be worked out by hand; the best of a set by coco-caption's CIDEr."""
+"""Diversity of caption sets, against scores computed by hand; the best of a set by coco-caption's CIDEr."""
 
 import numpy as np
 import pytest

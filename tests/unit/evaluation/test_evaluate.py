@@ -1,4 +1,4 @@
-"""Stage evaluate on a small data set whose scores can be foretold, run as DVC runs it; and its yardsticks."""
+"""Stage evaluate, run as DVC runs it, on a small data set with predictable scores; and its baselines."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ from captioning.metrics.coco import METRICS
 ROOT = Path(__file__).parents[3]
 SUBJECTS = ("dog", "cat", "child", "horse", "bird")
 PLACES = ("beach", "street", "park", "field")
-COUNT = 40  # images: 20 to train, 20 to test, one of each subject at each place in either
+COUNT = 40  # images: 20 to train, 20 to test; both have one of each subject at each place
 
 
 def captions_of(subject: str, place: str) -> list[str]:
@@ -37,7 +37,7 @@ def captions_of(subject: str, place: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A folder as the stages before leave it. ClipCap names subject and place, the LSTM the subject alone."""
+    """A folder as the earlier stages leave it. ClipCap names subject and place, the LSTM only the subject."""
     folder = tmp_path_factory.mktemp("project")
     images, rows, features, said = [], [], [], {"lstm": [], "clipcap": []}
     for n in range(COUNT):
@@ -213,7 +213,8 @@ def test_captions_of_other_images_are_told_at_once(project, tmp_path):
 
 @pytest.mark.parametrize("why", ["CIDEr of a single image", "no caption shares a word"])
 def test_scores_that_mean_nothing_are_told(project, tmp_path, why):
-    """A test split of one image; captions and references without blanks, such as Chinese, that share no word."""
+    """Warns about a test split of one image, and about captions and references without blanks (such as
+    Chinese) that share no word."""
     folder = tmp_path / "other"
     shutil.copytree(project, folder)
     said = {name: json.loads((folder / f"captions/{name}.json").read_text()) for name in ("lstm", "clipcap")}

@@ -1,4 +1,4 @@
-"""Stage generate: what it writes, alone and as an ensemble, with captions that differ and without."""
+"""The output of stage generate, for one decoder and for an ensemble, with and without diverse captions."""
 
 import json
 import sys
@@ -26,13 +26,13 @@ def save_lstm(folder: Path, seed: int) -> None:
     text = word_vocabulary(CAPTIONS, 1)
     config = LSTMConfig(text.size, 8, embed_dim=16, hidden_size=16)
     model = LSTMDecoder(config)
-    model.embedding.weight.data *= 10  # captions differ
+    model.embedding.weight.data *= 10  # several different captions
     save_decoder(folder, Decoder("lstm", model, text, config.to_dict(), feature_identity(ATTRIBUTES)))
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
-    """A folder as the stages before leave it, and where the stage runs."""
+    """A folder as the earlier stages leave it, and the current folder."""
     monkeypatch.chdir(tmp_path)
     for folder in ("data", "features", "captions"):
         (tmp_path / folder).mkdir()
@@ -47,7 +47,7 @@ def project(tmp_path, monkeypatch) -> Path:
 
 
 def caption(project: Path, monkeypatch, **changes) -> dict[str, list | dict]:
-    """Runs the stage with other settings of `generate`; returns what it wrote."""
+    """Runs the stage with other settings of `generate` and returns its output."""
     values = settings.read_yaml(ROOT / "params.yaml")
     values["generate"] |= {"batch_size": 4, "beam_size": 3} | changes
     with open(project / "params.yaml", "w") as file:

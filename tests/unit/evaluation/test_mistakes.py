@@ -1,4 +1,5 @@
-"""Colours, numbers and gender in captions against what people say, on captions whose figures can be counted by hand."""
+"""Colours, numbers and gender in captions against people's captions, with figures that can be counted by
+hand."""
 
 import pytest
 
@@ -16,8 +17,8 @@ def test_figures_counted_by_hand():
     found = mistakes([(PEOPLE, SAID)], 200, 0)
     values = {name: {key: one["value"] for key, one in of.items() if key != "said"} for name, of in found.items()}
     assert {name: of["said"] for name, of in found.items()} == {"colour": 3, "number": 1, "gender": 2}
-    assert values["number"] == {"precision": 0, "contradicted": 1, "recall": 0}  # three, where all three say two
-    assert values["gender"] == {"precision": 0, "contradicted": 0.5, "recall": 0}  # of the third, only one person says
+    assert values["number"] == {"precision": 0, "contradicted": 1, "recall": 0}  # three; all three people say two
+    assert values["gender"] == {"precision": 0, "contradicted": 0.5, "recall": 0}  # one person alone tells the third's
     assert values["colour"] == pytest.approx({"precision": 2 / 3, "contradicted": 0, "recall": 1}, abs=1e-4)
     for of in found.values():
         assert of["precision"]["low"] <= of["precision"]["value"] <= of["precision"]["high"]

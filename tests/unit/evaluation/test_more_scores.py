@@ -1,4 +1,4 @@
-"""Variety, rarity, facts and CLIPScore on captions whose scores can be worked out by hand."""
+"""Variety, rarity, facts and CLIPScore on captions whose scores can be computed by hand."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def test_ratio_is_that_of_sums_and_its_interval_shrinks_with_images():
 
 @pytest.fixture(scope="module")
 def own_clip(tmp_path_factory):
-    """A small CLIP, and a feature store of three images that it made: embeddings of the images' captions."""
+    """A small CLIP and its feature store of three images; the features are embeddings of the images'
+    captions."""
     folder = tmp_path_factory.mktemp("clip")
     torch.manual_seed(0)
     config = clip.CLIPConfig(32, 32, (1, 1, 1, 1), 16, None, 20, 49408, 64, 1)

@@ -1,4 +1,4 @@
-"""The report's HTML and what is collected for it, without a browser (tests/process/test_report_browser.py has one)."""
+"""The report's HTML and its data, without a browser (tests/process/test_report_browser.py uses one)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_odd_texts_survive(text):
 
 @pytest.fixture
 def project(tmp_path):
-    """A folder as the stages before leave it: two test images, one of them a file that has since been damaged."""
+    """A folder as the earlier stages leave it: two test images, one of them a file that was damaged later."""
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (600, 300), "red").save(tmp_path / "photos/a.jpg")
     (tmp_path / "photos/b.jpg").write_bytes(b"no image")

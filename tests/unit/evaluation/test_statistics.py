@@ -1,4 +1,4 @@
-"""Resampled scores are the scorer's own, intervals as wide as they should be, and noise does not look like progress."""
+"""Resampled scores equal the scorer's, intervals have the right width, noise rarely looks like progress."""
 
 import dataclasses
 import random
@@ -44,7 +44,7 @@ def good_and_poor(data, meteor):
 
 
 def some(scores: Scores, rows: np.ndarray) -> Scores:
-    """These images of a scored set, an image as often as it is named."""
+    """These images of a scored set; an image appears as often as it is named."""
     return dataclasses.replace(
         scores,
         ids=[str(i) for i in range(len(rows))],
@@ -75,7 +75,7 @@ def test_a_resample_scores_as_the_scorer_scores_its_captions(data, good_and_poor
 def test_captions_without_a_word_score_nothing():
     empty = np.zeros((3, 36))
     empty[:, 35] = 1
-    empty[:, 9] = 7  # the references have words
+    empty[:, 9] = 7  # the references' words
     scores = corpus_scores(empty.sum(axis=0))
     assert all(0 <= float(value) < 1e-9 for value in scores.values()), scores
 
@@ -126,7 +126,8 @@ def test_a_better_captioner_is_found_and_the_sign_turns_with_the_order(good_and_
 
 
 def test_noise_is_rarely_taken_for_progress(good_and_poor):
-    """Two captioners that differ by chance alone: each image's captions of `good` and `poor`, shuffled between them."""
+    """Two captioners that differ by chance only: captions of `good` and `poor`, shuffled between them per
+    image."""
     good, poor = good_and_poor
     generator, found = np.random.default_rng(9), {name: 0 for name in ("bleu_4", "meteor", "cider")}
     both = {name: np.stack([good.per_image[name], poor.per_image[name]]) for name in METRICS}

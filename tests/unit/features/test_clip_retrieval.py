@@ -26,7 +26,7 @@ def test_without_pyarrow_it_is_said_what_to_install(tmp_path, monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Two parts, as `clip-retrieval inference` writes them, with one picture more than is wanted."""
+    """Two parts, as `clip-retrieval inference` writes them, with one picture more than needed."""
     pytest.importorskip("pyarrow", reason="pyarrow, which reads parquet files, is not installed")
     names = [f"/data/pictures/{name}.jpg" for name in ("4", "beach/1", "more", "5", "3", "2")]
     for part, rows in enumerate((slice(0, 4), slice(4, 6))):

@@ -1,4 +1,4 @@
-"""The encoders' numbers are the libraries' own; a checkpoint folder gives back what was saved."""
+"""The encoders' outputs equal the libraries'; a checkpoint folder returns what was saved."""
 
 import clip.model as openai
 import pytest
@@ -99,7 +99,7 @@ def test_clip_equals_openais_own_exactly(config, tmp_path):
     assert torch.equal(ours.encode_image(images), theirs.encode_image(images))
     assert torch.equal(ours.encode_text(texts), theirs.encode_text(texts))
     assert all(t.dtype in (torch.float32, torch.int64) for t in ours.state_dict().values())
-    assert all(t.dtype == torch.float16 for t in weights.values())  # what was given stays as it was
+    assert all(t.dtype == torch.float16 for t in weights.values())  # the given network is unchanged
 
 
 EXTRAS = {"input_resolution": torch.tensor(64), "context_length": torch.tensor(24), "vocab_size": torch.tensor(1000)}
@@ -176,7 +176,7 @@ def test_bf16_features_are_near_those_of_fp32(tmp_path):
 @torch.no_grad()
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
 def test_a_row_does_not_depend_on_its_neighbours_or_its_place(precision, tmp_path):
-    """In batches as a feature store is computed in, each by one thread."""
+    """In batches like those of a feature store, each computed by one thread."""
     save_clip(tmp_path / "resnet", clip.build(RESNET), clip_preprocess(64))
     save_clip(tmp_path / "vit", clip.build(VIT), clip_preprocess(64))
     save_vgg16(tmp_path / "vgg16", vgg16.VGG16(vgg16.VGG16Config(64, 0.25, True, 7)), vgg16_preprocess(64))

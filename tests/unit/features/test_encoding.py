@@ -1,4 +1,4 @@
-"""Files to features: whoever computes them, the same; faults after the features before them."""
+"""Files to features: the same by any thread; an error comes after the features before it."""
 
 import numpy as np
 import pytest
@@ -77,7 +77,8 @@ def test_a_processors_core_takes_few_images_at_once(encoder):
 
 
 class Uneven:
-    """An encoder that rounds the last row of some batches otherwise, as MKL does on processors with AVX2 alone."""
+    """An encoder that rounds the last row of some batches differently, as MKL does on processors with only
+    AVX2."""
 
     device = CPU
     preprocess = vgg16_preprocess(32)

@@ -1,4 +1,5 @@
-"""The feature store: what goes in comes out, bytes depend on the content alone, and nothing wrong passes silently."""
+"""The feature store: it returns what was stored, bytes depend only on content, and no error passes
+silently."""
 
 import hashlib
 import json
@@ -43,7 +44,7 @@ def forget_rows() -> None:
 
 
 class Images:
-    """A list of images, their features computed in batches of 4, and a record of which were."""
+    """A list of images, their features computed in batches of 4, and a record of the computed ones."""
 
     def __init__(self, names, shape=(6,), changed=()):
         self.ids = [f"image {name}" for name in names]
@@ -77,7 +78,7 @@ def test_what_goes_in_comes_out(tmp_path, shape):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".work", "f.h5"]
     assert not list((tmp_path / ".work/tmp").iterdir())
     assert np.array_equal(pickle.loads(pickle.dumps(store)).load(some), store.load(some))
-    with h5py.File(tmp_path / "f.h5") as file:  # readable by anybody's HDF5
+    with h5py.File(tmp_path / "f.h5") as file:  # any HDF5 library can read it
         assert np.array_equal(file["features"][:], images.expected())
         assert file["ids"].asstr()[3] == "image 3"
 
@@ -189,7 +190,7 @@ def test_unusable_files_are_one_sentence(tmp_path):
         file["features"] = np.zeros((3, 4))
     with pytest.raises(UserError, match="no feature store of this version"):
         FeatureStore.open(path)
-    assert images.write(path).reused == 200 and path.read_bytes() == whole  # made anew
+    assert images.write(path).reused == 200 and path.read_bytes() == whole  # computed again
     with pytest.raises(UserError, match=r"no features of 2 of 3 images, such as x, y"):
         FeatureStore.open(path).load(["image 1", "x", "y"])
 
@@ -225,7 +226,7 @@ def test_a_shard_torn_anywhere_is_recovered(tmp_path):
 
 
 def test_the_manifest_counts_shards_and_a_damaged_one_is_computed_anew(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("captioning.features.rows.SHARD_BYTES", 700)  # of 80 bytes a row, in batches of 4: 12 rows
+    monkeypatch.setattr("captioning.features.rows.SHARD_BYTES", 700)  # 80 bytes a row, batches of 4: 12 rows
     images, path = Images(range(30)), tmp_path / "f.h5"
     images.write(path)
     whole, folder = path.read_bytes(), RowStore(ATTRS, "code").folder
@@ -251,7 +252,7 @@ def test_the_manifest_counts_shards_and_a_damaged_one_is_computed_anew(tmp_path,
 
 
 class Slow(Images):
-    """Takes 2 ms a batch, and says when it begins."""
+    """Takes 2 ms per batch, and reports when it begins."""
 
     def compute(self, needed):
         self.begun.set()
@@ -261,7 +262,8 @@ class Slow(Images):
 
 
 def in_another_process(images: Slow, path: Path):
-    """`images.write(path)` in a forked process, just started; `images.begun` is set once it computes."""
+    """Runs `images.write(path)` in a process that has just been forked; sets `images.begun` once it
+    computes."""
     context = multiprocessing.get_context("fork")
     images.begun = context.Event()
     process = context.Process(target=images.write, args=(path,))

@@ -1,4 +1,5 @@
-"""Decoding and preprocessing: equal to the libraries' own, and never a hang or a traceback on a bad file."""
+"""Decoding and preprocessing equal the libraries' own, and a bad file gives neither a hang nor a
+traceback."""
 
 import hashlib
 import io
@@ -22,7 +23,7 @@ SIZES = [(500, 375), (375, 500), (224, 224), (256, 256), (80, 100), (1000, 61), 
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Colours that change smoothly and in noise, so that an offset of a pixel shows."""
+    """Colours with smooth changes and noise, so that an offset of one pixel shows."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     smooth = np.stack([x * 255 / width, y * 255 / height, (x + y) % 256], axis=-1)
@@ -37,7 +38,8 @@ def encoded(image: Image.Image, kind: str, **options) -> bytes:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_equals_the_libraries_transforms_within_the_tolerance(size, tmp_path):
-    """Of photographs a pixel in 250 is rounded to the next level, of these noisy pictures up to one in 60."""
+    """In photographs one pixel in 250 is rounded to the next level, in these noisy pictures up to one
+    in 60."""
     from clip.clip import _transform
     from torchvision.transforms._presets import ImageClassification
 
@@ -57,7 +59,7 @@ def test_equals_the_libraries_transforms_within_the_tolerance(size, tmp_path):
 
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_large_jpegs_are_unpacked_smaller_within_the_tolerance(orientation):
-    """Half a level of 255 on average, 3 for 99 pixels of 100, as measured on photographs too."""
+    """Half a level of 255 on average, 3 levels for 99 pixels of 100, as also measured on photographs."""
     noisy = picture(1600, 1200).resize((800, 600)).resize((3200, 2400), Image.Resampling.BICUBIC)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -84,7 +86,7 @@ def test_very_long_images_cost_no_memory_and_differ_by_little(monkeypatch):
     assert decode(encoded(picture(60_000, 1), "PNG"), preprocess).shape == (64, 64, 3)
     image = picture(1200, 100)
     whole = images.transform(image, preprocess).astype(int)
-    monkeypatch.setattr(images, "LONGEST_RATIO", 2)  # without its ends, as a longer one
+    monkeypatch.setattr(images, "LONGEST_RATIO", 2)  # cuts the ends off, as for a longer one
     assert np.abs(images.transform(image, preprocess).astype(int) - whole).max() <= 2
 
 
@@ -101,7 +103,7 @@ def test_every_mode_becomes_rgb():
     assert open_rgb(encoded(image.convert("1"), "PNG")).mode == "RGB"
     cmyk = np.asarray(open_rgb(encoded(image.convert("CMYK"), "TIFF")))
     assert np.array_equal(cmyk, np.asarray(image.convert("CMYK").convert("RGB")))
-    stereo = encoded(image, "MPO", save_all=True, append_images=[image])  # as some phones write
+    stereo = encoded(image, "MPO", save_all=True, append_images=[image])  # as some phones write it
     assert np.array_equal(np.asarray(open_rgb(stereo)), np.asarray(open_rgb(encoded(image, "JPEG"))))
     deep = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
     assert np.array_equal(np.asarray(open_rgb(encoded(deep, "PNG"))), grey)
@@ -125,7 +127,7 @@ def test_transparent_parts_are_white():
 def test_exif_orientation_is_respected_and_broken_exif_ignored():
     image = picture(40, 30)
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: the right side is up
+    exif[0x0112] = 6  # the camera was turned: right is up
     turned = open_rgb(encoded(image, "PNG", exif=exif))
     assert turned.size == (30, 40)
     assert np.array_equal(np.asarray(turned), np.rot90(np.asarray(image), -1))
@@ -133,7 +135,7 @@ def test_exif_orientation_is_respected_and_broken_exif_ignored():
 
 
 def bomb(side: int) -> bytes:
-    """A PNG of a few bytes that says it has side x side pixels."""
+    """A PNG of a few bytes that claims to have side x side pixels."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -173,11 +175,11 @@ def test_deep_greys_keep_their_levels_whatever_number_is_white(dtype, white):
     grey = np.linspace(0, 255, 40 * 30).reshape(30, 40)
     values = (grey * (white / 255)).astype(dtype)
     content = encoded(Image.fromarray(values if dtype != "u4" else values.view("i4")), "TIFF")
-    if dtype == "u4":  # Pillow writes whole numbers as signed; this is the tag that says so
+    if dtype == "u4":  # Pillow writes signed integers; this is the tag for the sign
         content = content.replace(b"\x53\1\3\0\1\0\0\0\2\0", b"\x53\1\3\0\1\0\0\0\1\0")
     seen = np.asarray(open_rgb(content)).astype(float)
     assert np.abs(seen - grey[..., None]).max() <= 1.01
-    strange = np.where(grey < 9, np.nan, grey - 300).astype("f4")  # heights, and holes in them
+    strange = np.where(grey < 9, np.nan, grey - 300).astype("f4")  # heights, with holes in them
     seen = np.asarray(open_rgb(encoded(Image.fromarray(strange), "TIFF")))
     assert seen.min() < 60 and seen.max() > 200 and len(np.unique(seen)) > 100
 

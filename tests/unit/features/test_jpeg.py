@@ -1,6 +1,8 @@
-"""Plain JPEGs on the network's device: which files they are, and that it sees what a processor sees.
+"""Plain JPEGs on the network's device: how they are recognized, and that the device gives a processor's
+pixels.
 
-torchvision's decoder reads them on a processor as it has a GPU read them; the rest is the same code on every device.
+torchvision's decoder reads them on a processor as it has a GPU read them; the rest is the same code on every
+device.
 """
 
 import io
@@ -74,7 +76,7 @@ def test_other_files_are_not_plain():
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
-    """Photograph-like files: plain ones of two sizes, large ones, and all else that a folder holds."""
+    """Photograph-like files: plain ones of two sizes, large ones, and other kinds that a folder may hold."""
     folder = tmp_path_factory.mktemp("pictures")
     for i in range(27):
         size = [(500, 375), (375, 500), (1600, 1200)][i % 9 // 3 if i < 18 else 0]

@@ -1,4 +1,4 @@
-"""CIDEr-D as a reward is pycocoevalcap's, with the frequencies of its own references or of another corpus."""
+"""The CIDEr-D reward equals pycocoevalcap's, with its own references' frequencies or another corpus's."""
 
 import random
 
@@ -16,7 +16,8 @@ WORDS = "a the man dog two runs jumps on in grass sand red black small".split()
 
 
 def drawn(images: int, seed: int) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """References and candidates from few words, so that many n-grams are shared; some candidates are references."""
+    """References and candidates of few words, so that they share many n-grams. Some candidates are
+    references."""
     rng = random.Random(seed)
     text = lambda: " ".join(rng.choices(WORDS, k=rng.randint(1, 12)))  # noqa: E731
     references = {str(i): [text() for _ in range(rng.randint(1, 5))] for i in range(images)}
@@ -33,7 +34,7 @@ def with_frequencies_of(corpus: list[list[str]], references: dict[str, list[str]
     for i in references:
         scorer += (candidates[i], references[i])
     scorer.document_frequency = other.document_frequency
-    # Its compute_cider takes the number of images from its own references alone: let it have as many as the corpus.
+    # Its compute_cider takes the number of images from its own references. Give it the corpus's number.
     images = len(scorer.crefs)
     scorer.crefs += [other.crefs[0]] * (len(corpus) - images)
     scorer.ctest += [other.ctest[0]] * (len(corpus) - images)
@@ -57,7 +58,7 @@ def test_frequencies_of_another_corpus(count_end):
     corpus, (references, candidates) = list(drawn(50, 1)[0].values()), drawn(30, 2)
     reward = CiderD(corpus, count_end)
     found = ours(reward, references, candidates)
-    if count_end:  # the end as a word that is written out
+    if count_end:  # the end becomes a written word
         corpus, references = [closed(texts) for texts in corpus], {i: closed(t) for i, t in references.items()}
         candidates = {i: f"{text} </s>" for i, text in candidates.items()}
     expected = with_frequencies_of(corpus, references, candidates)
@@ -87,7 +88,7 @@ def test_several_candidates_of_an_image_are_scored_one_by_one():
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.lists(st.sampled_from(WORDS[:5])).map(" ".join), min_size=1, max_size=3), min_size=1))
 def test_any_references_even_empty_ones(corpus):
-    corpus = [*corpus, ["a word"]]  # theirs fails where there is none at all
+    corpus = [*corpus, ["a word"]]  # theirs fails if there are none at all
     reward = CiderD(corpus)
     expected = Cider().compute_score(dict(enumerate(corpus)), {i: [texts[0]] for i, texts in enumerate(corpus)})[1]
     found = [reward.scores(texts, [texts[0]])[0] for texts in corpus]

@@ -1,4 +1,4 @@
-"""CIDEr-D against a whole corpus at once: that of `captioning.metrics.cider`, image by image, summed."""
+"""CIDEr-D against a whole corpus at once equals the sum of `captioning.metrics.cider` over its images."""
 
 import numpy as np
 import pytest

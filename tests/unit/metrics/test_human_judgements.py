@@ -1,4 +1,5 @@
-"""Agreement with people's judgements: the protocol on a few lines, tau by its definition, and the published numbers."""
+"""Agreement with people's judgements: the protocol on a few lines, tau by its definition, the published
+numbers."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ def test_experts_are_a_row_each_and_own_references_are_left_out(folder):
 def test_the_crowds_captions_leave_the_references_instead(folder):
     found = read(folder, CROWD)
     assert found.ratings.tolist() == [0, 1, 0.25]
-    assert found.references[0] == found.references[1] == CAPTIONS["a.jpg"][:1]  # the judged one is gone from both rows
+    assert found.references[0] == found.references[1] == CAPTIONS["a.jpg"][:1]  # both rows lose the judged one
 
 
 def test_scores_that_rank_as_people_do(folder):

@@ -1,4 +1,4 @@
-"""METEOR with the part of its paraphrase table that the references can use says what it says with the whole table."""
+"""METEOR gives the same scores with the references' part of its paraphrase table as with the whole table."""
 
 import gzip
 import json
@@ -19,8 +19,8 @@ from captioning.metrics.meteor import WHOLE_TABLE, Meteor
 from captioning.metrics.paraphrases import write_table
 
 ROOT = Path(__file__).parents[3]
-# Of an image's statistics, the matches of each of four stages, of which paraphrases are the last: content words of
-# candidate and reference, then function words of both.
+# Places in the statistics of an image: four stages have their matches there, paraphrases last. Each stage
+# counts content words of candidate and reference, then function words of both.
 FUNCTION_WORDS, PARAPHRASES = slice(7, 20, 4), slice(16, 20)
 ODD = ["Don't stop-and-go, U.S. mail!", "naïve café 日本", "it's 3,000.5 ||| or 1990's", "--", "", "zzyzx wug"]
 
@@ -32,7 +32,7 @@ def whole():
 
 
 def entries_of_the_table(count: int) -> list[tuple[str, str]]:
-    """Phrases and their paraphrases from all over the table."""
+    """Phrases and their paraphrases from all parts of the table."""
     found = []
     with gzip.open(java.package_folder() / "meteor" / WHOLE_TABLE) as file:
         while block := file.read(1 << 20):
@@ -43,7 +43,8 @@ def entries_of_the_table(count: int) -> list[tuple[str, str]]:
 
 
 def made_up() -> tuple[list[list[str]], list[str]]:
-    """References and candidates of phrases of the table, paraphrased or not, among odd words and loose ones."""
+    """References and candidates from phrases of the table, paraphrased or not, with odd words and single
+    words added."""
     draw = random.Random(0)
     entries = entries_of_the_table(8)
     loose = [word for phrase, _ in entries for word in phrase.split()] + ODD

@@ -1,4 +1,5 @@
-"""Our scores are pycocoevalcap's, to the last digit; our tokens are its tokens, and stay in line where it slips."""
+"""Our scores equal pycocoevalcap's to the last digit; our tokens are its tokens and stay aligned where it
+slips."""
 
 import json
 import math
@@ -25,7 +26,8 @@ from commands.score import main
 
 
 def more_captions(count: int = 60) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """The written captions, and seeded random ones from their words, so that sums and averages are over many images."""
+    """The written captions and seeded random ones of the same words, so that sums and averages cover many
+    images."""
     draw = random.Random(0)
     words = [word for texts in REFERENCES.values() for text in texts for word in text.split()]
     text = lambda: " ".join(draw.choices(words, k=draw.randint(1, 14)))  # noqa: E731
@@ -52,7 +54,8 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def theirs(files):
-    """What pycocoevalcap's `COCOEvalCap.evaluate` does, line by line, but for SPICE: (corpus, per image)."""
+    """Scores (corpus, per image) as pycocoevalcap's `COCOEvalCap.evaluate` computes them, line by line,
+    without SPICE."""
     coco = COCO(str(files / "references.json"))
     results = coco.loadRes(str(files / "candidates.json"))
     with java.on_path():
@@ -77,7 +80,7 @@ def meteor():
 
 @pytest.fixture(scope="module")
 def ours(files, tmp_path_factory):
-    """The program's JSON and CSV for the same two files."""
+    """JSON and CSV that the program writes for the same two files."""
     table = tmp_path_factory.mktemp("out") / "images.csv"
     arguments = [str(files / "references.json"), str(files / "candidates.json"), "--per-image", str(table)]
     with pytest.MonkeyPatch.context() as patch:

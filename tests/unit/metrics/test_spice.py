@@ -1,4 +1,4 @@
-"""SPICE's own classes under this project's Java, as far as they go without CoreNLP's models, which are 385 MB."""
+"""SPICE's own classes under this project's Java, without CoreNLP's models, which are 385 MB."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from captioning.core.java import package_folder
 from captioning.metrics import spice
 
 ROOT = Path(__file__).parents[3]
-# The tokenizer's CoreNLP has the classes that SPICE's are linked with, and no models.
+# The tokenizer's CoreNLP has the classes that SPICE links with, but no models.
 CLASSES = package_folder() / "tokenizer" / "stanford-corenlp-3.4.1.jar"
 START = "from pathlib import Path; from captioning.metrics.spice_java import start, score; start([Path({classes!r})])\n"
-# Scene graphs as the parser would have made them, a candidate's and a reference's, scored and told by SPICE itself.
+# Scene graphs of a candidate and a reference, as the parser would make them. SPICE scores and prints them.
 GRAPHS = """
 import jpype
 spice, true = jpype.JPackage("edu").anu.spice, jpype.java.lang.Boolean(True)
@@ -48,7 +48,7 @@ def test_its_answer_is_read_as_it_writes_it():
     done = python("-c", START.format(classes=str(CLASSES)) + GRAPHS)
     assert done.returncode == 0, done.stderr
     found = spice.read(done.stdout, ["synonym", "more.jpg", "wrong"])
-    assert found.tolist() == pytest.approx([1, 0.8, 0])  # 4 of 4 tuples are right, 4 of 6 are said: F is 0.8
+    assert found.tolist() == pytest.approx([1, 0.8, 0])  # 4 of 4 tuples are right, 4 of 6 are found: F is 0.8
 
 
 def test_its_scorer_runs_to_its_end_without_a_javascript_engine_and_a_data_base(tmp_path):

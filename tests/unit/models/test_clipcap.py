@@ -1,4 +1,5 @@
-"""ClipCap: packed rows give the loss and the gradients of the published padded form; names are the published ones."""
+"""ClipCap: packed rows give the published padded form's loss and gradients; weights have the published
+names."""
 
 import copy
 
@@ -27,19 +28,20 @@ def small_model(mapping: str, seed: int = 0, freeze_gpt2: bool = False, gpt: GPT
 
 
 def some_captions(seed: int, images: int = 4, captions: int = 3, longest: int = 7) -> torch.Tensor:
-    """(B, C, T): captions of 0 (absent) to `longest` tokens, the last of them `END`."""
+    """Captions (B, C, T) of 0 (absent) to `longest` tokens, the last of them `END`."""
     generator = torch.Generator().manual_seed(seed)
     result = torch.full((images, captions, longest), PAD)
     for row in result.view(-1, longest):
         length = int(torch.randint(longest + 1, (), generator=generator))
         row[:length] = torch.randint(2, VOCABULARY, (length,), generator=generator)
         row[max(length - 1, 0) : length] = END
-    result[0, 0] = torch.arange(2, 2 + longest)  # one at least is as long as can be
+    result[0, 0] = torch.arange(2, 2 + longest)  # at least one of maximal length
     return result
 
 
 def padded_loss(model: ClipCap, features: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
-    """The published form: one padded row a caption, the prefix computed for each, GPT-2's own forward."""
+    """The loss in the published form: one padded row per caption, the prefix computed for each, GPT-2's own
+    forward."""
     rows = captions.flatten(0, 1)  # (B*C, T)
     prefix = model.prefix(features.repeat_interleave(captions.shape[1], dim=0))  # (B*C, P, E)
     embeddings = torch.cat([prefix, model.gpt.transformer.wte(rows.clamp(min=0))], dim=1)
@@ -173,7 +175,7 @@ def test_the_library_s_forward_is_left_as_it_was():
 
 
 def wave_weights(model: ClipCap) -> ClipCap:
-    """Weights that need no random generator: a wave of another frequency for each, norms around one."""
+    """Weights without a random generator: a wave of another frequency for each, norms around one."""
     state = model.state_dict()
     norms = ("ln_1.weight", "ln_2.weight", "ln_f.weight", "norm1.weight", "norm2.weight")
     for i, (name, weight) in enumerate(sorted(state.items())):
@@ -194,7 +196,8 @@ def wave_weights(model: ClipCap) -> ClipCap:
 )
 @torch.no_grad()
 def test_logits_are_those_of_the_authors_model(mapping, first, last):
-    """Figures printed by rmokady/CLIP_prefix_caption's `ClipCaptionModel` (train.py) with these weights and inputs."""
+    """The figures come from rmokady/CLIP_prefix_caption's `ClipCaptionModel` (train.py) with these weights
+    and inputs."""
     sizes = dict(vocab_size=40, n_embd=32, n_layer=2, n_head=4, n_positions=32)
     gpt = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=END, eos_token_id=END))
     model = wave_weights(ClipCap(ClipCapConfig(16, mapping, 4, clip_len=3, mapping_layers=2), gpt))

@@ -1,4 +1,4 @@
-"""The loss without all logits in memory: equal to torch's on logits, gradients too."""
+"""The loss without all logits in memory: it equals torch's on logits, and so do the gradients."""
 
 import pytest
 import torch

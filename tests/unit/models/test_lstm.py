@@ -1,4 +1,4 @@
-"""The LSTM: its loss is that of feeding each caption word by word, and its attention is Xu et al.'s."""
+"""The LSTM: its loss equals feeding each caption word by word, and its attention is that of Xu et al."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def some_features(grid: bool, images: int = 4) -> torch.Tensor:
 
 
 def some_captions(images: int = 4, captions: int = 5, longest: int = 9, seed: int = 0) -> torch.Tensor:
-    """(B, C, T): captions of 0 (absent) to `longest` tokens, the last of them `END`."""
+    """Captions (B, C, T) of 0 (absent) to `longest` tokens, the last of them `END`."""
     generator = torch.Generator().manual_seed(seed)
     result = torch.full((images, captions, longest), PAD)
     for row in result.view(-1, longest):
@@ -39,7 +39,7 @@ def some_captions(images: int = 4, captions: int = 5, longest: int = 9, seed: in
 
 
 def loss_word_by_word(model: LSTMDecoder, features: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
-    """Each caption on its own, through the functions that decoding uses."""
+    """The loss of each caption on its own, through the functions that decoding uses."""
     total = torch.zeros(())
     for image, rows in enumerate(captions):
         for row in rows:
@@ -68,7 +68,7 @@ def test_loss_and_gradients_are_those_of_feeding_word_by_word(grid, merge, tie):
 
 @MERGES
 def test_beams_are_told_apart_and_images_leave(merge):
-    """Rows that were expanded, reordered and thinned out go on as each alone would."""
+    """Expanded, reordered and removed rows give the same results as each row alone."""
     model, features = small_lstm(False, merge=merge), some_features(False)
     _, state = model.begin(features)
     state = state.expand(2).select(torch.tensor([1, 0, 6, 7]))  # images 0 and 3
@@ -106,7 +106,7 @@ def test_dropout_is_for_training_only(grid):
 
 @KINDS
 def test_captions_of_one_image_get_dropout_of_their_own(grid):
-    """The image is read once for all its captions; their words are still dropped independently."""
+    """The image is read once for all its captions, but dropout on their words is independent."""
     model = small_lstm(grid, dropout=0.5).train()
     hidden = []
     model.lstm.register_forward_hook(lambda module, inputs, output: hidden.append(output[0]))
@@ -162,7 +162,7 @@ def test_the_regulariser_wants_every_cell_to_receive_one():
         for tokens in (row[row >= 0] for row in rows if row[0] >= 0):
             seen.clear()
             loss_word_by_word(model, features[image : image + 1], tokens[None, None])
-            received = torch.stack(seen[: len(tokens)]).sum(0)[0]  # (L,): one look before each target
+            received = torch.stack(seen[: len(tokens)]).sum(0)[0]  # (L,): attention before each target
             wanted = wanted + 0.7 * ((1 - received) ** 2).sum()
     difference = model.loss(features, captions).total - plain.loss(features, captions).total
     torch.testing.assert_close(difference, wanted)
@@ -183,7 +183,7 @@ def test_bf16_autocast_stays_near_fp32(grid):
 
 @KINDS
 def test_it_learns_what_the_features_say(grid):
-    """Four images, each with its own caption: the loss goes towards zero."""
+    """Four images, each with its own caption: the loss approaches zero."""
     model = small_lstm(grid, embed_dim=32, hidden_size=32).train()
     features, captions = some_features(grid), torch.randint(2, VOCABULARY, (4, 1, 6))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)

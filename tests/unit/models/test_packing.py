@@ -1,4 +1,5 @@
-"""Packed captions: what begins alike is one branch, and every token sees its own caption's beginning alone."""
+"""Packed captions: equal beginnings share one branch, and each token sees only its own caption's
+beginning."""
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from models.packing import PackedTrees, Runs, Trees, seen
 
 END = 1
 caption = st.lists(st.integers(2, 4), max_size=5).map(lambda words: [*words, END])
-image_of_captions = st.lists(caption | st.just([]), min_size=3, max_size=3)  # an image may lack captions
+image_of_captions = st.lists(caption | st.just([]), min_size=3, max_size=3)  # an image may have no captions
 
 
 def padded(images: list[list[list[int]]]) -> np.ndarray:
@@ -20,7 +21,7 @@ def padded(images: list[list[list[int]]]) -> np.ndarray:
 
 
 def packed_trees(images: list, prefix: int, more: int = 0) -> PackedTrees:
-    """All images as one batch, in a room that has so many rounds, cells and targets more than they need."""
+    """All images as one batch, in a room with `more` rounds, cells and targets more than they need."""
     trees, index = Trees(padded(images), prefix), np.arange(len(images))
     nodes, cells, targets = trees.size(index)
     return trees.pack(index, room=(nodes + ROUND * more, cells + more, targets + more))
@@ -49,7 +50,7 @@ def test_each_target_is_predicted_from_its_own_caption_s_beginning(images, prefi
     place = {int(cell): n for n, cell in enumerate(packed.cells[start:]) if cell < len(images) * cells}
 
     def beginning(row: int) -> list[int]:
-        """The words that the output which `rows` names has seen, first to last."""
+        """The words seen by the output that `rows` names, first to last."""
         place_of_row = int(packed.outputs[row])
         image, own = divmod(int(packed.cells[place_of_row]), cells)
         keys = visible[image, own].nonzero()[:, 0].tolist()

@@ -1,4 +1,4 @@
-"""Features of mean 0 and variance 1, by the numbers of training; what is dropped is the mean."""
+"""Features get mean 0 and variance 1 from the training statistics; a dropped feature becomes the mean."""
 
 import pytest
 import torch

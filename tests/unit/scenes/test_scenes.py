@@ -1,4 +1,4 @@
-"""Scenes: determinism, captions that are true of their pictures, splits, and pictures that are smooth."""
+"""Scenes: the same seed gives the same scenes, captions are true of their pictures, splits, smooth edges."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_every_fact_a_caption_mentions_is_true_of_its_scene(told):
 
 
 def test_captions_of_another_scene_are_mostly_found_wrong(told):
-    """The check above can fail: captions moved to the next scene contradict it nearly always."""
+    """Shows that the check above can fail: captions moved to the next scene contradict it nearly always."""
     contradicted = 0
     for (facts, _), (_, captions) in pairwise(told):
         true = true_of(facts)
@@ -129,7 +129,8 @@ def test_check_scores_any_caption_against_a_scene():
 
 
 def test_edges_are_smooth():
-    """Round a black disc on white, an anti-aliased edge is grey most of the way; a hard one has no grey at all."""
+    """An anti-aliased edge of a black disc on white is grey most of the way round; a hard edge has no
+    grey."""
     size = 100
     image = Image.new("RGB", (size * SUPERSAMPLE, size * SUPERSAMPLE), (255, 255, 255))
     Pen(image).ellipse(0.5, 0.5, 0.4, colour=(0, 0, 0))

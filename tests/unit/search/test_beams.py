@@ -1,4 +1,4 @@
-"""Beam search says what transformers' `generate` says, and what a textbook's without batches and caches says."""
+"""Beam search equals transformers' `generate`, and a textbook version without batches and caches."""
 
 import math
 
@@ -51,7 +51,8 @@ def test_the_models_above_end_some_captions_and_cut_others():
 
 
 def plain_beam_search(model, features, beams: int, max_tokens: int, penalty: float) -> list[tuple[float, list[int]]]:
-    """One image, Python lists, nothing kept between steps. (score, tokens with the end) of the best, best first."""
+    """(score, tokens with the end) of the best beams, best first: one image, Python lists, no cache between
+    steps."""
     live, ended = [(0.0, [])], []
     for length in range(1, max_tokens + 1):
         options = []

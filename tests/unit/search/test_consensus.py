@@ -1,4 +1,4 @@
-"""Consensus with training images: how much each of them counts, and what they choose."""
+"""Consensus with training images: the weight of each image, and the captions they choose."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,8 @@ def found(*scores: float) -> list[Hypothesis]:
 
 
 def test_shares_predict_what_ridge_regression_predicts():
-    """Any label of the training images: by the shares, and by the textbook's normal equations with an intercept."""
+    """The shares predict any label of the training images like the textbook's normal equations with an
+    intercept."""
     generator = np.random.default_rng(0)
     train, asked, labels = (generator.normal(size=shape) for shape in ((30, 5), (4, 5), (30, 2)))
     train = train.astype(np.float16)

@@ -1,4 +1,4 @@
-"""Greedy search says what `generate` says; images do not influence each other; states that are reordered stay right."""
+"""Greedy search equals `generate`; images do not influence each other; reordered states stay right."""
 
 import math
 
@@ -96,7 +96,7 @@ def test_the_search_leaves_the_model_in_its_mode():
 @torch.no_grad()
 @pytest.mark.parametrize("seed", range(4))
 def test_cached_logits_are_those_of_a_full_forward_after_any_reordering(seed):
-    """Beams are shuffled, doubled and dropped at random; 20 steps make the cache grow twice."""
+    """Beams are shuffled, doubled and dropped at random; in 20 steps the cache grows twice."""
     model, images, beams = random_clipcap(seed), 5, 3
     generator = torch.Generator().manual_seed(seed)
     features = random_features(seed, images)
@@ -145,7 +145,7 @@ def test_expanding_after_a_step_is_an_error():
 
 
 def test_captions_end_with_the_model_s_positions():
-    model = random_clipcap(0)  # 32 positions, 3 of them the prefix's; the last token needs none
+    model = random_clipcap(0)  # 32 positions, 3 for the prefix; the last token needs none
     for search in (greedy, beam_search):
         (captions,) = search(model, random_features(0, 1), Rules(beam_size=2, max_tokens=50, eos_id=VOCABULARY))
         assert {len(caption.tokens) for caption in captions} == {30}

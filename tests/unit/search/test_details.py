@@ -1,4 +1,5 @@
-"""What captions tell about themselves: tokens that make the caption, attention of the very steps that chose them."""
+"""Details of captions: their tokens make up the caption, and attention is that of the steps that chose
+them."""
 
 import base64
 
@@ -46,7 +47,7 @@ def test_details_of_every_kind_of_captioner(decoder):
     entries = details(decoder, ["x", "y", "z"], features, captions)
     assert [entry["image_id"] for entry in entries] == ["x", "y", "z"]
     for entry, caption in zip(entries, captions, strict=True):
-        said = "".join(entry["tokens"]).replace("\ufffd", "")  # an untrained network says bytes that are no text
+        said = "".join(entry["tokens"]).replace("\ufffd", "")  # an untrained network says bytes that are not text
         assert " ".join(said.split()) == " ".join(text.decode(caption.tokens).replace("\ufffd", "").split())
         assert len(entry["log_probs"]) == len(entry["tokens"]) + entry["ended"]
         assert entry["log_probs"] == pytest.approx(caption.log_probs, abs=6e-4)
@@ -88,7 +89,7 @@ def test_a_prefix_that_is_a_word_is_read_as_it():
 
 
 def test_pieces_of_characters_that_take_several_tokens():
-    text = train_bpe(["a"], 257)  # bytes alone: an accented letter takes two, a face four
+    text = train_bpe(["a"], 257)  # single bytes: an accented letter takes two, a face four
     tokens = text.encode(["é 😀 x"])[0][:-1]
     assert "".join(pieces(text, tokens)).strip() == "é 😀 x"
     assert len(pieces(text, tokens)) == len(tokens)

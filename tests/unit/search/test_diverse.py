@@ -1,4 +1,4 @@
-"""Diverse beam search says what a plain one without batches and caches says; its first group is beam search."""
+"""Diverse beam search equals a plain version without batches and caches; its first group is beam search."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ RULES = Rules(beam_size=2, max_tokens=7, eos_id=END)
 
 
 def plain_diverse(model, features, groups: int, strength: float, beams: int, max_tokens: int, penalty: float):
-    """One image, Python lists: (score, tokens with the end) of each group's best."""
+    """(score, tokens with the end) of each group's best beam: one image, Python lists."""
     live, ended = [[(0.0, [])] for _ in range(groups)], [[] for _ in range(groups)]
     for length in range(1, max_tokens + 1):
         taken = []
@@ -83,7 +83,7 @@ def test_bans_hold_and_no_images_are_no_error():
 
 
 class Words:
-    """Tokens as words, two of which are written alike."""
+    """Tokens as words, two of which have the same spelling."""
 
     eos_id, banned_ids = END, ()
 
@@ -94,7 +94,7 @@ class Words:
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("method,temperature", [("nucleus", 0.05), ("nucleus", 1.0), ("beams", 0.5)])
 def test_captions_that_differ_are_as_many_as_asked(kind, method, temperature):
-    """Also where draws are nearly always the same, or diversity costs nothing."""
+    """Also if draws are nearly always the same, or diversity costs nothing."""
     model, grid = MODELS[kind](3)
     features = random_features(3, 5, grid)
     options = settings.load().generate

@@ -1,4 +1,4 @@
-"""Samples come as often as the model says, from no more tokens than allowed, and again the same from the same seed."""
+"""Samples follow the model's probabilities, respect the token limit, and repeat with the same seed."""
 
 from collections import Counter
 from itertools import product
@@ -16,7 +16,7 @@ BOTH = pytest.mark.parametrize("kind", MODELS)
 
 
 def few_words(seed: int) -> LSTMDecoder:
-    """A vocabulary of four, one of them `END`, each about as likely as another."""
+    """A vocabulary of four tokens of similar probability, one of them `END`."""
     torch.manual_seed(seed)
     model = LSTMDecoder(LSTMConfig(4, FEATURES, embed_dim=8, hidden_size=8, tie_weights=False))
     torch.nn.init.normal_(model.output.weight, std=0.3)
@@ -25,7 +25,7 @@ def few_words(seed: int) -> LSTMDecoder:
 
 @torch.no_grad()
 def distribution(model, features: torch.Tensor, longest: int, change=lambda logs: logs) -> dict[tuple[int, ...], float]:
-    """Of every caption of up to `longest` tokens: its probability, by feeding it word by word."""
+    """The probability of every caption of up to `longest` tokens, computed word by word."""
     found, beginnings = {}, {(): 1.0}
     for _ in range(longest):
         for start, share in list(beginnings.items()):
@@ -44,13 +44,14 @@ def drawn(model, features: torch.Tensor, count: int, seed: int = 0, banned_ids=(
 
 
 def chance_of(counts: list[int], expected: list[float]) -> float:
-    """Pearson's chi-squared test: how likely counts as far as these from the expected ones are."""
+    """The p-value of Pearson's chi-squared test: the chance of counts at least this far from the expected
+    ones."""
     statistic = sum((count - mean) ** 2 / mean for count, mean in zip(counts, expected, strict=True))
     return float(torch.special.gammaincc(torch.tensor((len(counts) - 1) / 2), torch.tensor(statistic / 2)))
 
 
 def only_half(logs: torch.Tensor) -> torch.Tensor:
-    """The nucleus of 0.5, written down from its definition."""
+    """The nucleus of 0.5, computed from its definition."""
     kept, mass = torch.full_like(logs, float("-inf")), 0.0
     for token in logs.argsort(descending=True).tolist():
         if mass >= 0.5:

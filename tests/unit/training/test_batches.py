@@ -1,4 +1,4 @@
-"""Batches: every caption once an epoch, with its own image's features, in an order that the seed decides."""
+"""Batches: every caption once per epoch, with its image's features, in an order that the seed decides."""
 
 import numpy as np
 import torch

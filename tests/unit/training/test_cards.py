@@ -1,4 +1,4 @@
-"""Checkpoint folders: a card that the hub reads, tied weights stored once, and features that are refused."""
+"""Checkpoint folders: a card that the hub reads, tied weights stored once, and features that do not fit."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Training a decoder on features: two phases with their scores, and a kill in either costs an epoch of one."""
+"""Training a decoder on features: two phases with their scores; a kill in either costs one epoch."""
 
 import json
 import os

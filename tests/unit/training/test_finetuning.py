@@ -1,4 +1,4 @@
-"""CLIP's retrieval scores: what is level shares a rank, and embeddings that say nothing find nothing."""
+"""CLIP's retrieval scores: ties share a rank, and embeddings without information find nothing."""
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ def test_a_caption_that_two_images_share_is_found_by_both():
 
 def test_one_picture_under_two_names_is_one_picture_to_the_loss_and_to_retrieval():
     pictures = torch.arange(32).repeat_interleave(2)
-    images = torch.eye(32)[pictures]  # perfect, and equal where the pictures are
+    images = torch.eye(32)[pictures]  # perfect, and equal for equal pictures
     words = torch.arange(64)[:, None]
     assert contrastive_loss(images, images, torch.tensor(9.0)) > 0.69
     assert contrastive_loss(images, images, torch.tensor(9.0), same_pairs(pictures, words)) < 1e-4

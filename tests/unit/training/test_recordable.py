@@ -1,4 +1,5 @@
-"""Steps that a GPU can record: no shape and no branch depends on data, nothing waits, and little is launched."""
+"""Steps that a GPU can record: shapes and branches do not depend on data, nothing synchronizes, launches are
+few."""
 
 from __future__ import annotations
 
@@ -72,7 +73,7 @@ def gradients(model: nn.Module, features: torch.Tensor, captions) -> tuple[torch
 
 @DECODERS
 def test_a_batch_packed_when_encoded_is_one_packed_from_padded_captions(kind):
-    """To the last bit, in the order of an epoch."""
+    """Both are equal to the last bit, in the order of an epoch."""
     model = decoder(kind)
     packed, plain = batches(model, kind, 24, 8, False), batches(model, kind, 24, 8, False)
     plain.packing = None
@@ -113,7 +114,7 @@ def test_loss_is_one_graph(kind):
 
 @DECODERS
 def test_loss_and_gradients_need_no_data(kind):
-    """Fake tensors have shapes alone: whatever depends on values, or waits for them, raises an error."""
+    """Fake tensors have only shapes: code that depends on values, or waits for them, raises an error."""
     model = decoder(kind)
     features, captions = next(batches(model, kind, 16, 8, True).epoch(0))
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
@@ -130,7 +131,7 @@ def steps(model: nn.Module, cast: bool = True):
 
 
 class Count(TorchDispatchMode):
-    """Operations that were dispatched, views left out."""
+    """Counts dispatched operations, views left out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,7 +146,8 @@ class Count(TorchDispatchMode):
 @needs_bf16
 @pytest.mark.parametrize(("kind", "images", "most"), [("clipcap", 8, 700), ("lstm", 16, 150)])
 def test_a_step_launches_few_operations(kind, images, most, monkeypatch):
-    """The whole step as on a GPU: weights cast once, forward, backward, clipping, AdamW; GPT-2's twelve layers."""
+    """Counts a whole step as on a GPU: weights cast once, forward, backward, clipping, AdamW; GPT-2's twelve
+    layers."""
     monkeypatch.setitem(CHUNK, "cpu", CHUNK["cuda"])
     model = decoder(kind, layers=12, merge=False)
     step, _ = steps(model)

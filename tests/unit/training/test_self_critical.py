@@ -1,4 +1,5 @@
-"""Self-critical training: its gradient is the policy gradient, and captions score better after it than before."""
+"""Self-critical training: its gradient is the policy gradient, and captions score higher after it than
+before."""
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def small_decoder(dropout: float = 0.0) -> Decoder:
 
 
 def trained_a_little() -> Decoder:
-    """By cross-entropy, far from its end."""
+    """A decoder after a little cross-entropy training, far from its optimum."""
     decoder = small_decoder()
     ids = [decoder.text.encode(of_image) for of_image in REFERENCES]
     captions = as_tensor([[Hypothesis(one[:-1], 0, [], True) for one in of_image] for of_image in ids], 0)
@@ -56,7 +57,8 @@ def test_a_reward_that_is_always_0_is_refused(references, capsys):
 
 
 def test_the_gradient_is_the_policy_gradient():
-    """Written down caption by caption: reward minus the others' mean, times the gradient of the log-probability."""
+    """Compares with a sum over captions: reward minus the others' mean, times the gradient of the
+    log-probability."""
     decoder, twin = trained_a_little(), trained_a_little()
     images, text = np.array([2, 0, 3]), decoder.text
     critic = SelfCritical(decoder, REFERENCES, samples=4)
@@ -122,7 +124,8 @@ def test_captions_score_better_afterwards():
 @needs_bf16
 @pytest.mark.parametrize("kind", ["lstm", "clipcap"])
 def test_autocast_gives_every_weight_its_gradient(kind):
-    """Autocast keeps weights that it has cast; those of the sampling, cast without a gradient, must not be used."""
+    """Autocast caches cast weights. The sampling casts them without a gradient, so those must not be used
+    again."""
     model = random_lstm(0) if kind == "lstm" else random_clipcap(0)
     text = word_vocabulary([" ".join(f"w{i}" for i in range(22))], 1)
     assert text.size == 24
@@ -137,7 +140,7 @@ def test_autocast_gives_every_weight_its_gradient(kind):
 
 
 def test_weights_that_are_no_numbers_give_a_loss_that_is_none():
-    """So that training stops with the step's number, and not somewhere in the sampling."""
+    """The loss is NaN, so that training stops with the step's number and not inside the sampling."""
     decoder = small_decoder()
     torch.nn.init.constant_(decoder.model.output_bias, float("nan"))
     assert SelfCritical(decoder, REFERENCES, samples=2).loss(IMAGE_FEATURES, np.arange(IMAGES)).isnan()
@@ -160,7 +163,7 @@ def test_greedy_cider_is_coco_caption_s():
 
 
 def test_as_many_tokens_as_generate_may_say():
-    """An untrained network hardly ever ends a caption: what is scored is as long as the limit says."""
+    """An untrained network hardly ever ends a caption, so the caption is as long as the limit allows."""
     decoder = small_decoder()
     decoder.model.output_bias.data[decoder.text.eos_id] = -1e4
     lengths = []

@@ -1,4 +1,5 @@
-"""The training loop: a kill costs an epoch and changes nothing, NaN is named, early stopping keeps the best epoch."""
+"""The training loop: a kill costs one epoch and changes no result, NaN is named, early stopping keeps the
+best epoch."""
 
 import dataclasses
 import os
@@ -61,7 +62,7 @@ def here(tmp_path, monkeypatch):
 
 
 def states(folder: Path = Path()) -> list[str]:
-    """The states of training that lie in a working folder."""
+    """The training states in a working folder."""
     return sorted(path.name for path in folder.glob(".work/states/*/*"))
 
 
@@ -79,7 +80,7 @@ def test_it_learns_and_leaves_no_state_behind(tmp_path):
 
 
 class Stop(Exception):
-    """Stands for whatever ends a process between two epochs."""
+    """The exception that stands for anything that ends a process between two epochs."""
 
 
 @pytest.mark.parametrize("after", [1, 3, 5])
@@ -88,7 +89,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, after):
     expected = fit(whole, options(), 0)
     seen = []
 
-    def stop() -> list[str]:  # samples come before the state is saved: the epoch in which this raises is lost
+    def stop() -> list[str]:  # samples come before the state is saved, so the epoch in which this raises is lost
         seen.append(1)
         if len(seen) > after:
             raise Stop
@@ -130,7 +131,7 @@ def test_kill_9_at_any_moment(tmp_path):
     deadline = time.monotonic() + 120
     while not states(tmp_path / "killed") and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(0.8)  # somewhere within a later epoch
+    time.sleep(0.8)  # within a later epoch
     os.kill(victim.pid, signal.SIGKILL)
     assert victim.wait() == -signal.SIGKILL and states(tmp_path / "killed") == ["resume.pt"]
     assert run("killed", 0).wait() == 0
@@ -181,7 +182,7 @@ def half(path: Path) -> None:
 
 
 def flipped(path: Path) -> None:
-    """One bit of a weight is another: torch reads such a file without a word."""
+    """Flips one bit of a weight. Torch reads such a file without an error."""
     content = bytearray(path.read_bytes())
     weight = torch.load(path, weights_only=True)["weights"]["3.weight"].numpy().tobytes()
     content[content.index(weight)] ^= 1
@@ -247,7 +248,7 @@ def test_few_states_of_runs_that_were_left_are_kept(tmp_path):
     busy.kill()
     busy.wait()
     found = list((tmp_path / ".work/states").iterdir())
-    assert len(found) == LEFT + 2 and oldest in found  # one's own, those that were left, and the one in use
+    assert len(found) == LEFT + 2 and oldest in found  # its own state, the left ones, and the one in use
     fit(job(99), options(), 0)
     assert len(list((tmp_path / ".work/states").iterdir())) == LEFT and not oldest.exists()
 
@@ -292,7 +293,8 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path):
 
 
 def test_the_average_is_judged_and_kept(tmp_path):
-    """Written down beside it: steps 1, 2, ... move it by 0.9, 9/11, ... of the way, and then by 1 - decay."""
+    """Compares with the formula: steps 1, 2, ... move the average by 0.9, 9/11, ... of the way, later by 1 -
+    decay."""
     one, seen = job(), []
     one.ema, evaluate, loss = 0.5, one.evaluate, one.loss
 
@@ -309,7 +311,7 @@ def test_the_average_is_judged_and_kept(tmp_path):
     fit(one, options(epochs=1), 0)
     plain = job()
     fit(plain, options(epochs=1), 0)
-    expected, states = seen[0], [*seen[1:], weights(plain)]  # what each step ended with
+    expected, states = seen[0], [*seen[1:], weights(plain)]  # the final value of each step
     for step, after in enumerate(states, 1):
         share = 1 - min(0.5, step / (step + 9))
         expected = [mean + share * (weight - mean) for mean, weight in zip(expected, after, strict=True)]
@@ -322,7 +324,7 @@ def test_the_average_is_judged_and_kept(tmp_path):
 
 
 def two_phases(slow: float = 0.0, ema: float = 0.0) -> list:
-    """The same network by two losses, one after the other."""
+    """Trains the same network with two losses, one after the other."""
     first = job(slow=slow)
     first.ema = ema
     second = dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Checkpoint folders: one form for encoders and decoders, older forms load, and what is wrong is said."""
+"""Checkpoint folders: one form for encoders and decoders, older forms load, and faults are reported."""
 
 import json
 from dataclasses import asdict
@@ -139,7 +139,7 @@ def test_a_config_takes_the_settings_of_the_same_names():
 
 
 def damage(name):
-    """The decoder's or encoder's folder, damaged in one way."""
+    """Damages the decoder's or encoder's folder in one way."""
 
     def without(folder, key):
         (folder / "config.json").write_text(json.dumps({k: v for k, v in config(folder).items() if k != key}))

@@ -1,4 +1,5 @@
-"""Downloads from a real server that breaks off, ignores ranges, or serves something else; and archives that attack."""
+"""Downloads from a real server that breaks off, ignores ranges, or serves other files; and malicious
+archives."""
 
 import hashlib
 import io
@@ -77,7 +78,7 @@ def test_what_is_not_there_is_said_at_once(tmp_path):
     start = time.monotonic()
     with serving({}) as server, pytest.raises(DownloadFault, match="404"):
         download(f"{server.url}/a.pt", tmp_path / "a.pt")
-    with pytest.raises(DownloadFault, match="cannot be reached"):  # nobody listens there any more
+    with pytest.raises(DownloadFault, match="cannot be reached"):  # nothing listens there any more
         download(f"{server.url}/a.pt", tmp_path / "a.pt")
     with pytest.raises(DownloadFault, match="cannot be reached"):
         download("http://no-such-host.invalid/a.pt", tmp_path / "a.pt")
@@ -131,7 +132,7 @@ def test_links_and_devices_are_refused(tmp_path, kind):
 def test_a_damaged_archive_leaves_no_file_in_place(tmp_path):
     source = archive(tmp_path / "x.zip", {"a.jpg": b"a" * 5000, "b.jpg": CONTENT[:5000]})
     content = bytearray(source.read_bytes())
-    content[content.index(CONTENT[100:120])] ^= 1  # random bytes are stored nearly as they are
+    content[content.index(CONTENT[100:120])] ^= 1  # random bytes are stored nearly unchanged
     source.write_bytes(content)
     with pytest.raises(UserError, match="is damaged"):
         extract(source, tmp_path / "out")
@@ -156,7 +157,7 @@ def zipped(entries: dict[str, bytes]) -> bytes:
 
 
 def flickr8k(images: int = 6) -> tuple[dict[str, bytes], dict[str, int]]:
-    """The two archives in small, with the junk that the real ones have."""
+    """The two archives in small, with the extra files of the real ones."""
     names = [f"{i}.jpg" for i in range(images)]
     text = {
         "Flickr8k.token.txt": "".join(f"{n}#{k}\ta dog .\n" for n in names for k in range(5)),

@@ -1,4 +1,4 @@
-"""Files of other people: what is damaged is said in a sentence, what fits by accident is refused."""
+"""Files of other people: a damaged file gives one sentence, a file that fits only by accident is refused."""
 
 import copy
 import fcntl

@@ -1,4 +1,5 @@
-"""Weights in the official formats, small, found where the libraries keep them; and nothing in a file is ever run."""
+"""Small weights in the official formats, found where the libraries keep them; no code in a file is
+ever run."""
 
 import copy
 import io
@@ -36,7 +37,7 @@ RESNET = clip.CLIPConfig(32, 64, (1, 1, 1, 1), 16, None, 12, 100, 64, 2)
 
 @pytest.fixture(autouse=True)
 def caches(tmp_path, monkeypatch) -> Path:
-    """Empty caches, and no other."""
+    """Empty caches, the only ones in use."""
     for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -52,7 +53,7 @@ def chosen(**groups) -> settings.Settings:
 
 
 def official_clip(path: Path, config: clip.CLIPConfig, archive: bool) -> clip.CLIP:
-    """A CLIP in half precision, as a TorchScript archive such as OpenAI's or as a plain state dict."""
+    """A CLIP in half precision, as a TorchScript archive like OpenAI's or as a plain state dict."""
     torch.manual_seed(0)
     model = clip.build(config).eval()
     model.load_state_dict({n: t.half().float() if t.is_floating_point() else t for n, t in model.state_dict().items()})
@@ -122,7 +123,7 @@ def test_nothing_in_a_file_is_run(tmp_path):
     with zipfile.ZipFile(tmp_path / "clip.pt") as file:
         record = next(name for name in file.namelist() if name.endswith("/data/0"))
         less = file.read(record)[:-2]
-    with pytest.raises(UserError, match="opened safely, or is damaged"):  # a count that leads beyond the record
+    with pytest.raises(UserError, match="opened safely, or is damaged"):  # a count that points beyond the record
         read_state_dict(rewritten(tmp_path / "clip.pt", record, less))
     torch.save({"a": Attack(victim)}, tmp_path / "plain.pt")
     (tmp_path / "bare.pt").write_bytes(pickle.dumps(Attack(victim), 2))
@@ -166,7 +167,7 @@ def test_vgg16_by_name_comes_from_torch_hubs_cache(caches, monkeypatch):
             monkeypatch.setenv("TORCH_HOME", str(folder))
         (folder / "hub/checkpoints").mkdir(parents=True)
         path = folder / "hub/checkpoints/vgg16-397923af.pth"
-        torch.save(network.state_dict(), path, _use_new_zipfile_serialization=False)  # as torchvision's file is
+        torch.save(network.state_dict(), path, _use_new_zipfile_serialization=False)  # the same as torchvision's file
         assert Path(torch.hub.get_dir()) / "checkpoints" == path.parent
         ours, preprocess = initial_vgg16(chosen(vgg16={"weights": "imagenet"}).vgg16)
         images = torch.randn(2, 3, 64, 64)
@@ -195,7 +196,7 @@ def test_gpt2_by_name_comes_from_the_hubs_cache(caches, repository):
 
 def test_a_folder_or_file_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    gpt2_folder(tmp_path / "gpt2")  # a folder of the model's own name
+    gpt2_folder(tmp_path / "gpt2")  # a folder with the model's name
     assert sources.gpt2("gpt2").get() == Path("gpt2")
     with pytest.raises(UserError, match=r"vgg16\.weights = a/b\.pt: there is no such file"):
         sources.vgg16("a/b.pt").get()
@@ -216,7 +217,7 @@ def test_a_folder_or_file_comes_first(tmp_path, monkeypatch):
 )
 def test_without_a_network_one_sentence_names_file_places_and_setting(tmp_path, monkeypatch, groups, parts):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there
     start = time.monotonic()
     with pytest.raises(UserError) as caught:
         require(needed(chosen(**groups)))
@@ -229,10 +230,10 @@ def test_without_a_network_one_sentence_names_file_places_and_setting(tmp_path, 
 def test_the_first_stage_stops_before_any_work(tmp_path):
     values = copy.deepcopy(VALUES)
     values["model"]["gpt2"] = "gpt2-xl"
-    (tmp_path / "params.yaml").write_text(json.dumps(values))  # YAML, too
-    elsewhere = ("HF_HOME", "HF_HUB_CACHE")  # where weights may be found after all
+    (tmp_path / "params.yaml").write_text(json.dumps(values))  # JSON is valid YAML
+    elsewhere = ("HF_HOME", "HF_HUB_CACHE")  # places where weights could be found
     environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # packages may lie there
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # packages may be there
     environment |= {"PYTHONPATH": path, "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     for module in ("stages.prepare", "commands.fetch"):
         command = [sys.executable, "-m", module]
