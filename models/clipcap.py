@@ -24,7 +24,7 @@ class ClipCapConfig:
     feature_size: int  # width of the image embedding
     mapping: str = "mlp"  # mlp | transformer
     prefix_len: int = 10  # prefix tokens that stand for the image
-    clip_len: int = 10  # transformer: tokens that the embedding is unfolded to
+    clip_len: int = 10  # transformer: tokens that the embedding is unfolded to; 0: features are tokens, (B, L, D)
     mapping_layers: int = 8  # transformer: layers
     mapping_heads: int = 8  # transformer: attention heads
     freeze_gpt2: bool = False  # True trains the mapping network alone
@@ -73,7 +73,7 @@ class ClipCap(nn.Module):
         return self.gpt.config.n_positions - self.config.prefix_len + 1
 
     def prefix(self, features: Tensor) -> Tensor:
-        """Image embeddings (B, D) in any floating type -> prefix embeddings (B, P, E)."""
+        """Image embeddings (B, D), or (B, L, D), in any floating type -> prefix embeddings (B, P, E)."""
         features = self.standardize(features)
         return self.clip_project(features).view(len(features), self.config.prefix_len, -1)  # (B, P, E)
 
@@ -126,22 +126,24 @@ class MLP(nn.Module):
 
 
 class TransformerMapper(nn.Module):
-    """Unfolds the embedding to `clip_len` tokens, adds the learned constant, and keeps what becomes of the constant."""
+    """Unfolds the embedding to `clip_len` tokens, adds the learned constant, and keeps what becomes of the constant.
+
+    With a `clip_len` of 0 the features are tokens, such as those of patches, and each is projected by itself.
+    """
 
     def __init__(self, size: int, width: int, prefix_len: int, clip_len: int, layers: int, heads: int) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"the mapping's {heads} heads do not divide GPT-2's width of {width}")
-        self.clip_len = clip_len
-        self.linear = nn.Linear(size, clip_len * width)
+        self.linear = nn.Linear(size, (clip_len or 1) * width)
         self.prefix_const = nn.Parameter(torch.randn(prefix_len, width))
         self.transformer = Transformer(width, layers, heads)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, D) -> (B, P, E)"""
-        tokens = self.linear(x).view(len(x), self.clip_len, -1)  # (B, L, E)
+        """(B, D), or (B, L, D) of tokens -> (B, P, E)"""
+        tokens = self.linear(x).view(len(x), -1, self.prefix_const.shape[1])  # (B, L, E)
         constant = self.prefix_const.expand(len(x), -1, -1).to(tokens.dtype)  # (B, P, E)
-        return self.transformer(torch.cat([tokens, constant], dim=1))[:, self.clip_len :]  # (B, P, E)
+        return self.transformer(torch.cat([tokens, constant], dim=1))[:, tokens.shape[1] :]  # (B, P, E)
 
 
 class Transformer(nn.Module):

@@ -1,7 +1,8 @@
 """Stage extract_clip: every image through CLIP's image tower, once.
 
 Reads   data/images.csv and the images, checkpoints/clip/; or, with `clip.features`, that file instead of a network.
-Writes  features/clip.h5 (see captioning/features/store.py): one embedding an image, of length 1 with `normalize`.
+Writes  features/clip.h5 (see captioning/features/store.py): one embedding an image, or with
+        `clip.layer: patches` a vector for each of P patches, (P, W); all of length 1 with `normalize`.
 Takes   27 s for Flickr8k's 8,091 photographs and the small ResNet at 96 pixels, on 2 cores with bf16
         arithmetic, in under 1 GB of memory. After a kill it goes on where it was; a second run computes what is new or
         has changed and nothing else (in whole batches of the network's, for the sake of equal rounding).
@@ -12,7 +13,7 @@ from __future__ import annotations
 from captioning.core import settings as schema
 from captioning.core.paths import checkpoint, features
 from captioning.data.dataset import load_data
-from captioning.features.encoders import load_clip
+from captioning.features.encoders import load_encoder
 from captioning.features.importing import extract_or_import
 from stages import stage
 
@@ -21,11 +22,14 @@ from stages import stage
 def main() -> None:
     settings = schema.load()
     options = settings.extract_clip
+    made = {"normalization": "l2"} if options.normalize else {}
+    if settings.clip.layer == "patches":
+        made["layer"] = "patches"
     extract_or_import(
         features("clip"),
         load_data().images,
         settings.clip.features,
-        lambda: load_clip(checkpoint("clip"), options.normalize, options.precision),
+        lambda: load_encoder(checkpoint("clip"), made, options.precision),
         options.batch_size,
         settings.machine.threads,
         normalize=options.normalize,

@@ -4,7 +4,7 @@ Reads   data/ (training and dev images, captions), the weights that `clip.weight
 Writes  checkpoints/clip/ (config.json with the retrieval scores before and after, model.safetensors),
         live/finetune_clip/ (curves).
 Expect  on `scenes`, from scratch, about a minute on 2 cores, and a mean recall on dev that rises tenfold or more.
-        0 epochs pass the weights through unchanged, as does a `clip.features` file.
+        0 epochs pass the weights through unchanged, as does a `clip.features` file; an `hf:` tower has no others.
 
 Each epoch draws one caption an image, so that the other captions of an image are never its negatives; equal captions of
 different images are left out of each other's, and so are equal files under different names.
@@ -27,12 +27,13 @@ from captioning.core.files import fingerprint, sha256_of
 from captioning.core.paths import CAPTIONS, IMAGES, checkpoint, curves
 from captioning.data.dataset import Data, load_data
 from captioning.features.clip_text import tokenize
-from captioning.features.encoders import save_clip
-from captioning.features.initial import initial_clip
+from captioning.features.encoders import save_clip, save_hf
+from captioning.features.initial import initial_clip, initial_hf
 from captioning.training.card import write_card
 from captioning.training.clip import check_chunks, embed, parameter_groups, recompute_blocks, retrieval
 from captioning.training.finetune import pixels_of, shift, shuffled, steps, two_or_more
 from captioning.training.loop import Job, fit
+from captioning.weights.sources import HF
 from models.contrastive import contrastive_loss, same_pairs
 from stages import stage
 
@@ -42,14 +43,17 @@ def main() -> None:
     settings = schema.load()
     options, folder = settings.finetune_clip, checkpoint("clip")
     seed_everything(settings.seed)
-    model, preprocess = initial_clip(settings.clip)
     curves("finetune_clip").mkdir(parents=True, exist_ok=True)  # an output for DVC even where nothing trains
+    if settings.clip.weights.startswith(HF):
+        write_tower(settings)
+        return
+    model, preprocess = initial_clip(settings.clip)
 
     def write(**extra: object) -> None:
         save_clip(folder, model.cpu(), preprocess, **extra)
         write_card(
             folder, "CLIP", "CLIP (Radford et al. 2021): images and captions in one space.",
-            {"seed": settings.seed, "clip": settings.clip.model_dump()}
+            {"seed": settings.seed, "clip": settings.clip.model_dump(exclude={"layer"})}
             | {"finetune_clip": options.model_dump()},
             extra.get("retrieval", {}).get("after", {}), ["clip"], task="zero-shot-image-classification",
         )  # fmt: skip
@@ -59,6 +63,17 @@ def main() -> None:
         train(settings, model, preprocess, write)
     else:
         write()
+
+
+def write_tower(settings: schema.Settings) -> None:
+    """Passes an image tower of transformers through: it has no text tower to be trained with."""
+    folder, (tower, preprocess) = checkpoint("clip"), initial_hf(settings.clip)
+    save_hf(folder, tower, preprocess)
+    write_card(
+        folder, "Image encoder", f"The image tower of {settings.clip.weights.removeprefix(HF)}, by transformers.",
+        {"clip": {"weights": settings.clip.weights}}, {}, ["transformers"], task="image-feature-extraction",
+    )  # fmt: skip
+    print(f"wrote {folder}: weights passed through unchanged")
 
 
 def train(settings: schema.Settings, model, preprocess, write: Callable[..., None]) -> None:
@@ -115,7 +130,7 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
         monitor="mean_recall",
         higher_is_better=True,
         groups=groups,
-        inputs=fingerprint(settings.clip.model_dump(), sha256_of(IMAGES), sha256_of(CAPTIONS)),
+        inputs=fingerprint(settings.clip.model_dump(exclude={"layer"}), sha256_of(IMAGES), sha256_of(CAPTIONS)),
     )
 
     def write_best(history: list[dict[str, float]]) -> None:

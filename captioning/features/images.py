@@ -27,11 +27,14 @@ DRAFT = 3  # times the resized side that is left of a large JPEG; pixels then di
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What happens to an image before a network: shorter side to `resize`, centre crop, (x / 255 - mean) / std."""
+    """What happens to an image before a network: shorter side to `resize`, centre crop, (x / 255 - mean) / std.
+
+    Without `resize` the whole image becomes the square, whatever its shape.
+    """
 
     name: str
     image_size: int  # pixels a side of the crop, S
-    resize: int  # pixels of the shorter side before it
+    resize: int | None  # pixels of the shorter side before it; None: both sides become S, and nothing is cropped
     interpolation: str  # bilinear | bicubic, both with anti-aliasing
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -46,8 +49,9 @@ class Preprocess:
     def describe(self) -> str:
         """All of it in one line, for the attributes of a feature store."""
         mean, std = (" ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
-        resize = f"resize {self.resize} {self.interpolation} by torch, JPEG draft {DRAFT}"
-        return f"{resize}, crop {self.image_size}, mean {mean}, std {std}"
+        size, crop = (self.resize, f"crop {self.image_size}") if self.resize else (self.image_size, "whole")
+        resize = f"resize {size} {self.interpolation} by torch, JPEG draft {DRAFT}"
+        return f"{resize}, {crop}, mean {mean}, std {std}"
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """Bytes (B, 3, S, S) to what the network takes, float32 in channels_last memory, on the same device."""
@@ -72,15 +76,21 @@ def vgg16_preprocess(image_size: int = 224) -> Preprocess:
 
 def transform(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     """Resize and centre crop of an RGB image, (S, S, 3) uint8."""
-    image = _without_ends(image)
-    width, height = image.size
-    short, crop = preprocess.resize, preprocess.image_size
-    rows, columns = (int(short * height / width), short) if width <= height else (short, int(short * width / height))
+    crop = preprocess.image_size
+    if preprocess.resize:
+        image = _without_ends(image)
+    rows, columns = _resized(image.size, preprocess.resize) if preprocess.resize else (crop, crop)
     pixels = torch.from_numpy(np.array(image))[None].permute(0, 3, 1, 2)  # (H, W, 3) -> (1, 3, H, W)
-    if (rows, columns) != (height, width):
+    if (columns, rows) != image.size:
         pixels = F.interpolate(pixels, (rows, columns), mode=preprocess.interpolation, antialias=True)
     top, left = (round((side - crop) / 2.0) for side in (rows, columns))  # rounded as torchvision does
     return pixels[0, :, top : top + crop, left : left + crop].permute(1, 2, 0).numpy()  # (3, S, S) -> (S, S, 3)
+
+
+def _resized(size: tuple[int, int], short: int) -> tuple[int, int]:
+    """Rows and columns of an image of this width and height once its shorter side is `short`."""
+    width, height = size
+    return (int(short * height / width), short) if width <= height else (short, int(short * width / height))
 
 
 def _without_ends(image: Image.Image) -> Image.Image:
@@ -93,4 +103,4 @@ def _without_ends(image: Image.Image) -> Image.Image:
 
 def decode(source: str | Path | bytes, preprocess: Preprocess, name: str = "") -> np.ndarray:
     """A file, or its bytes, to what the network sees, (S, S, 3) uint8. Raises ImageFault."""
-    return transform(open_rgb(source, name, DRAFT * preprocess.resize), preprocess)
+    return transform(open_rgb(source, name, DRAFT * (preprocess.resize or preprocess.image_size)), preprocess)
