@@ -103,8 +103,8 @@ def test_pixels_and_features_are_the_librarys(made, tmp_path):
     path = picture(tmp_path)
     pixels = torch.from_numpy(decode(path, preprocess).copy())[None].permute(0, 3, 1, 2)
     images = processor(images=Image.open(path), return_tensors="pt")["pixel_values"]
-    level = 1 / 255 / min(preprocess.std)
-    assert (preprocess.normalize(pixels) - images).abs().max() <= (0.51 if kind == "dinov3" else 1e-4) * level
+    level = 1 / 255 / min(preprocess.std)  # DINOv3's processor resizes floats and rounds nothing
+    assert (preprocess.normalize(pixels) - images).abs().max() <= (1 if kind == "dinov3" else 1e-4) * level
     embedding, tokens = theirs(kind, model, preprocess.normalize(pixels))
     encoder = load_encoder(tmp_path / "saved", {}, "fp32", CPU)
     torch.testing.assert_close(encoder(pixels), embedding, atol=1e-5, rtol=1e-5)
@@ -120,7 +120,7 @@ def test_pixels_and_features_are_the_librarys(made, tmp_path):
 
 @needs_bf16
 def test_bf16_features_are_near_those_of_fp32(made, tmp_path):
-    kind, folder, _, _, first = made
+    _, folder, _, _, first = made
     save_hf(tmp_path / "saved", *read_tower(folder))
     pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     for layer in ("embedding",) if first is None else ("embedding", "patches"):
@@ -174,7 +174,7 @@ def test_folders_that_hold_no_whole_tower_are_refused(tmp_path):
         sources.clip("hf:no/such/folder")
     with pytest.raises(UserError, match=r"google/none \(config.json, .*HF_HUB_OFFLINE"):
         sources.clip("hf:google/none").get()
-    with pytest.raises(UserError, match="is no vision model|vision model"):
+    with pytest.raises(UserError, match="expected a vision model"):
         read_tower(tmp_path)
     model, processor, _ = MODELS["dinov2"]
     model().save_pretrained(tmp_path)
@@ -182,7 +182,7 @@ def test_folders_that_hold_no_whole_tower_are_refused(tmp_path):
     assert sources.clip(f"hf:{tmp_path}").get() == tmp_path
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
-    with pytest.raises(UserError, match="weights are missing, such as .*layer.2"):
+    with pytest.raises(UserError, match="weights are missing, such as"):
         read_tower(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "siglip2"}))
     with pytest.raises(UserError, match="NaFlex"):

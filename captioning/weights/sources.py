@@ -189,12 +189,9 @@ def is_gpt2_folder(folder: Path) -> bool:
 def is_tower_folder(folder: Path) -> bool:
     """Whether a model with an image processor lies there, in the files of the Hugging Face hub."""
     names = {path.name for path in folder.glob("*")}
-    processor = names & {"preprocessor_config.json", "processor_config.json"}
-    return (
-        "config.json" in names
-        and bool(processor)
-        and bool(names & {"model.safetensors", "model.safetensors.index.json"})
-    )
+    processors = {"preprocessor_config.json", "processor_config.json"}
+    weights = {"model.safetensors", "model.safetensors.index.json"}
+    return "config.json" in names and bool(names & processors) and bool(names & weights)
 
 
 def reach(url: str) -> None:
