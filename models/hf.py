@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, CLIPVisionModelWithProjection, PretrainedConfig, ViTModel
+from transformers.initialization import no_init_weights
 
 PATCHES_LAST = ("clip_vision_model", "siglip_vision_model", "dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
 UNSETTLED = ("siglip2", "siglip2_vision_model")  # patches as many as a picture's shape asks for; no square of pixels
@@ -42,10 +43,14 @@ def sizes_of(network: nn.Module) -> dict[str, Any]:
 
 
 def build(sizes: dict[str, Any]) -> nn.Module:
-    """A tower with fresh weights. ValueError of sizes that transformers knows no network for."""
+    """A tower whose weights are about to be loaded. ValueError of sizes that transformers knows no network for.
+
+    Within `models.empty.no_weights` alone, torch would draw truncated normals again and again.
+    """
     config = AutoConfig.for_model(**sizes)
     tower, options = made_by(config)
-    return AutoModel.from_config(config) if tower is AutoModel else tower(config, **options)
+    with no_init_weights():
+        return AutoModel.from_config(config) if tower is AutoModel else tower(config, **options)
 
 
 def layers(network: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:

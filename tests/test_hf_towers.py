@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,22 @@ import torch
 import transformers
 from PIL import Image
 from processor import needs_bf16
+from project_copy import change, copy_project, run
 
 from captioning.core import settings as schema
 from captioning.core.errors import UserError
 from captioning.features.encoders import load_encoder, save_clip, save_hf
 from captioning.features.hf import preprocess_of, read_tower
 from captioning.features.images import clip_preprocess, decode
+from captioning.features.store import FeatureStore
+from captioning.metrics import clipscore
 from captioning.weights import sources
 from models import clip
 from models.clipcap import ClipCap, ClipCapConfig
 
 SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
 WIDE = SIZES | {"intermediate_size": 96}
-TEXT = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 99,
+TEXT = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 99,
         "max_position_embeddings": 16, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
 CROP = {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}}
 SQUASH = {"size": {"height": 32, "width": 32}}
@@ -32,7 +36,7 @@ CPU = torch.device("cpu")
 
 def clip_model():
     config = transformers.CLIPConfig(
-        text_config=TEXT, vision_config=WIDE | {"num_attention_heads": 1}, projection_dim=24
+        text_config=TEXT, vision_config=SIZES | {"num_attention_heads": 1, "intermediate_size": 256}, projection_dim=24
     )
     return transformers.CLIPModel(config)
 
@@ -174,7 +178,7 @@ def test_folders_that_hold_no_whole_tower_are_refused(tmp_path):
         sources.clip("hf:no/such/folder")
     with pytest.raises(UserError, match=r"google/none \(config.json, .*HF_HUB_OFFLINE"):
         sources.clip("hf:google/none").get()
-    with pytest.raises(UserError, match="expected a vision model"):
+    with pytest.raises(UserError, match="is not a vision model"):
         read_tower(tmp_path)
     model, processor, _ = MODELS["dinov2"]
     model().save_pretrained(tmp_path)
@@ -222,3 +226,42 @@ def test_a_clipcap_takes_patches_as_tokens_and_sees_each(tmp_path):
     assert moved.tolist() == [False, True, False]
     loss = model.loss(features, torch.randint(0, 50, (3, 2, 6)))
     assert torch.isfinite(loss.total) and model.begin(features)[0].shape == (3, 50)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A copy of the project whose ClipCap reads the patches of a SigLIP in a folder, through to captions."""
+    root = tmp_path_factory.mktemp("towers")
+    build, processor, _ = MODELS["siglip"]
+    build().save_pretrained(root / "siglip")
+    processor().save_pretrained(root / "siglip")
+    folder = copy_project(root / "project", "dvc.lock")
+    change(
+        folder,
+        clip={"weights": f"hf:{root / 'siglip'}", "layer": "patches"},
+        finetune_clip={"epochs": 0},
+        model={"mapping": "transformer", "mapping_layers": 1},
+    )
+    for stage in ("inputs", "prepare", "finetune_clip", "extract_clip", "train_clipcap", "generate clipcap"):
+        run(folder, sys.executable, "-m", *f"stages.{stage}".split())
+    return folder
+
+
+def test_a_pipeline_captions_from_patches_of_a_tower_in_a_folder(project):
+    linked = project / "inputs/clip.weights/0/model.safetensors"
+    assert linked.resolve() == (project.parent / "siglip/model.safetensors").resolve()
+    store = FeatureStore.open(project / "features/clip.h5")
+    assert store.shape[1:] == (16, 64) and store.attrs["layer"] == "patches"
+    assert (np.linalg.norm(store.read(np.arange(3)).astype(float), axis=-1) - 1).max() < 1e-3
+    sizes = json.loads((project / "checkpoints/clipcap/config.json").read_text())["sizes"]
+    assert sizes["clip_len"] == 0 and sizes["feature_size"] == 64
+    assert len(json.loads((project / "captions/clipcap.json").read_text())) == 6
+    picture(project)
+    assert "picture.png" in run(project, sys.executable, "-m", "app", "--captioner", "clipcap", "picture.png")
+
+
+def test_there_is_no_clipscore_without_a_text_tower(project):
+    store = FeatureStore.open(project / "features/clip.h5")
+    assert "no single vector" in clipscore.fault(project / "checkpoints/clip", store)
+    store.shape = (len(store), 64)
+    assert "has no text tower" in clipscore.fault(project / "checkpoints/clip", store)
