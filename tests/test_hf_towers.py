@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,16 @@ def test_pixels_and_features_are_the_librarys(made, tmp_path):
     assert patches.shape == (1, 16, 64)
 
 
+def test_cores_that_share_a_tower_do_not_disturb_each_other(made, tmp_path):
+    save_hf(tmp_path / "saved", *read_tower(made[1]))
+    encoder = load_encoder(tmp_path / "saved", {}, "bf16", CPU)
+    batches = torch.randint(0, 256, (40, 2, 3, 32, 32), dtype=torch.uint8)
+    alone = [encoder(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as cores:
+        together = list(cores.map(encoder, batches))
+    assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
 @needs_bf16
 def test_bf16_features_are_near_those_of_fp32(made, tmp_path):
     _, folder, _, _, first = made
@@ -171,6 +182,19 @@ def test_preprocessing_that_cannot_be_expressed_is_refused(change, said, tmp_pat
     assert preprocess_of(usual, tmp_path).resize is None
     with pytest.raises(UserError, match=said):
         preprocess_of(usual | change, tmp_path)
+
+
+def test_a_tower_by_its_name_comes_from_the_hubs_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    stored = tmp_path / "models--google--siglip2-tiny"
+    build, processor, _ = MODELS["siglip"]
+    build().save_pretrained(stored / "snapshots/abc")
+    (stored / "refs").mkdir()
+    (stored / "refs/main").write_text("abc")
+    named = sources.clip("hf:google/siglip2-tiny")
+    assert named.find() is None, "no processor yet"
+    processor().save_pretrained(stored / "snapshots/abc")
+    assert named.get() == stored / "snapshots/abc" and read_tower(named.get())[1].image_size == 32
 
 
 def test_folders_that_hold_no_whole_tower_are_refused(tmp_path):
