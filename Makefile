@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fetch repro experiments test bench lint format preset clean
+.PHONY: help setup fetch repro experiments test check bench lint format preset clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  ## /\1|/p' Makefile | while IFS='|' read -r name what; do printf 'make %-12s %s\n' "$$name" "$$what"; done
@@ -25,8 +25,12 @@ experiments: $(READY)  ## what each experiment changed and what that did to CIDE
 fetch: $(READY)  ## get the weights and data that params.yaml names, and list what is there
 	python -m commands.fetch
 
+# A file stays on one core, since its tests share what is costly to make; the long ones, of tests/pipeline, begin.
 test: $(READY)  ## all tests
-	python -m pytest
+	python -m pytest -n logical --maxprocesses 8 --dist loadfile
+
+check: lint  ## style, and the tests of single modules
+	python -m pytest -n logical --maxprocesses 8 --dist loadfile tests/unit
 
 bench: $(READY)  ## speed and memory beside the published loops: make bench [ROUNDS=3] [ONLY=step-tuned]
 	python -m benchmarks --rounds $(or $(ROUNDS),3) $(if $(ONLY),--only $(ONLY))

@@ -1,8 +1,7 @@
 """Captions pictures with the captioners that the pipeline has trained, a line a caption, in a file, or in a browser.
 
-The encoder is the one in checkpoints/ whose features the captioner learned from; how captions are searched and drawn
-is params.yaml's `generate`. Captioners of imported features have no encoder here, and say so. Torch is imported only
-once there is something to caption, so that `--help` and refusals come at once.
+How captions are searched and drawn is params.yaml's `generate`, or what a folder of `commands.export` says. Torch is
+imported only once there is something to caption, so that `--help` and refusals come at once.
 """
 
 from __future__ import annotations
@@ -10,31 +9,38 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
-from app import KINDS
+from app import KINDS, load_captioner
 from app.pictures import Pictures
 from app.results import ENDINGS, Results
 from captioning.core.errors import UserError, command
+from captioning.core.paths import checkpoint
 from captioning.core.progress import track
+from captioning.data.enough import found_doubts
 
-EXAMPLES = """examples:
-  python -m app photo.jpg another.png
-  python -m app --captioner both --captions 5 photo.jpg
-  python -m app holiday/ 'more/*.jpg' --out captions.jsonl   # the same command again goes on where it ended
-  find . -name '*.jpg' | python -m app - --out captions.csv
-  python -m app --web
+HERE = f"python -m {__package__}"
+EXAMPLES = f"""examples:
+  {HERE} photo.jpg another.png
+  {HERE} --captioner both --captions 5 photo.jpg
+  {HERE} holiday/ 'more/*.jpg' --out captions.jsonl   # the same command again goes on where it ended
+  find . -name '*.jpg' | {HERE} - --out captions.csv
+  {HERE} --model my-captioner/ photo.jpg              # a folder of commands.export
+  {HERE} --web
 """
 MOST_CAPTIONS = 100
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m app", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=HERE, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Captions pictures, a line a caption, by the captioners in checkpoints/.",
     )  # fmt: skip
     add = parser.add_argument
     add("pictures", nargs="*", metavar="PICTURE", help="a file, a folder, a glob, or - for a list on standard input")
-    add("--captioner", choices=[*KINDS, "both"], default="clipcap", help="default: clipcap")
+    which = parser.add_mutually_exclusive_group().add_argument
+    which("--captioner", choices=[*KINDS, "both"], default="clipcap", help="in checkpoints/; default: clipcap")
+    which("--model", metavar="FOLDER", help="an exported captioner instead, or USER/NAME of the Hugging Face hub")
     add("--captions", type=int, default=1, metavar="N", help="different captions of each picture; default: 1")
     add(
         "--out", metavar="FILE", help="a .jsonl or .csv to write, with probabilities; pictures in it are not done again"
@@ -59,9 +65,8 @@ def main() -> None:
     try:
         if asked.web:
             from app.web import serve
-            from captioning.core import settings as schema
 
-            return serve(schema.load(), asked.port)
+            return serve(_models(asked), asked.port)
         caption_files(asked)
     except KeyboardInterrupt:
         sys.exit("interrupted" + (f"; the same command goes on from what is in {asked.out}" if asked.out else ""))
@@ -75,21 +80,23 @@ def caption_files(asked: argparse.Namespace) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="surrogateescape")  # file names need not be UTF-8
     pictures = Pictures(asked.pictures, without=asked.out)
+    for doubt in found_doubts():
+        print(f"warning: {doubt}", file=sys.stderr)
     for fault in pictures.faults:
         print(f"error: {fault}", file=sys.stderr)
     if not pictures.paths:
         raise UserError(f"no picture among {' '.join(asked.pictures)[:200]}")
-    kinds = list(KINDS) if asked.captioner == "both" else [asked.captioner]
+    models = _models(asked)
     results = Results(asked.out, asked.captions) if asked.out else None
     done = results.done if results else set()
-    left = {kind: [path for path in pictures.paths if (os.path.abspath(path), kind) not in done] for kind in kinds}
+    left = {kind: [path for path in pictures.paths if (os.path.abspath(path), kind) not in done] for kind in models}
     skipped: dict[str, str] = {}
     if any(left.values()):
-        _caption(asked, {kind: paths for kind, paths in left.items() if paths}, results, skipped)
+        _caption(asked, models, {kind: paths for kind, paths in left.items() if paths}, results, skipped)
     for path, fault in skipped.items():
         print(f"{'error' if path in pictures.named else 'skipped'}: {fault}", file=sys.stderr)
     if results:
-        before = len(pictures.paths) * len(kinds) - sum(map(len, left.values()))
+        before = len(pictures.paths) * len(models) - sum(map(len, left.values()))
         new = sum(path not in skipped for paths in left.values() for path in paths)
         print(f"{asked.out}: captions of {new} pictures written, {before} were there, {len(skipped)} skipped")
     if faults := len(pictures.faults) + len(pictures.named & set(skipped)):
@@ -98,19 +105,34 @@ def caption_files(asked: argparse.Namespace) -> None:
         raise UserError("no picture among these files")
 
 
-def _caption(asked: argparse.Namespace, left: dict[str, list[str]], results: Results | None, skipped: dict) -> None:
-    """Captions each kind's pictures; `skipped` gets those that are none, and why."""
-    from app.captioner import PictureCaptioner, Readable
-    from captioning.core import settings as schema
+def _models(asked: argparse.Namespace) -> dict[str, str | Path]:
+    """What the results call each captioner, and its folder."""
+    if asked.model:
+        return {asked.model: asked.model}
+    kinds = KINDS if asked.captioner == "both" or asked.web else [asked.captioner]
+    return {kind: checkpoint(kind) for kind in kinds}
 
-    settings = schema.load()
-    captioners = {kind: PictureCaptioner(kind, settings) for kind in left}  # all, before the first begins
+
+def _caption(
+    asked: argparse.Namespace,
+    models: dict[str, str | Path],
+    left: dict[str, list[str]],
+    results: Results | None,
+    skipped: dict[str, str],
+) -> None:
+    """Captions each model's pictures; `skipped` gets those that are none, and why."""
+    from app.captioner import Readable
+    from app.origin import learned_from
+
+    captioners = {kind: load_captioner(models[kind]) for kind in left}  # all, before the first begins
+    if learned := learned_from(next(iter(captioners.values())).folder):
+        print(f"learned from {learned}", file=sys.stderr)
     for kind, captioner in captioners.items():
         paths = [path for path in left[kind] if path not in skipped]
         files = Readable(paths, captioner.encoder.preprocess)
-        found = captioner(files, asked.captions)
+        found = captioner.each(files, asked.captions)
         if results or (sys.stderr.isatty() and not sys.stdout.isatty()):  # no bar among captions
-            found = track(found, f"captions by {KINDS[kind]}", total=len(paths), unit="picture")
+            found = track(found, f"captions by {KINDS.get(kind, kind)}", total=len(paths), unit="picture")
         for row, (path, captions) in enumerate(zip(paths, found, strict=True)):
             if row in files.faults:
                 skipped[path] = files.faults[row]
@@ -119,7 +141,7 @@ def _caption(asked: argparse.Namespace, left: dict[str, list[str]], results: Res
             else:
                 by = f" ({KINDS[kind]})" if asked.captioner == "both" else ""
                 for caption in captions:
-                    print(f"{path}{by}: {caption.text}", flush=True)
+                    print(f"{path}{by}: {caption.caption}", flush=True)
 
 
 if __name__ == "__main__":

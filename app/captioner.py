@@ -1,52 +1,101 @@
-"""A trained captioner behind the encoder whose features it learned from: pictures in, captions out."""
+"""A trained captioner behind the encoder whose features it learned from: pictures in, captions out.
+
+from app import load_captioner
+
+captioner = load_captioner("checkpoints/clipcap")
+for caption in captioner(["a.jpg", Image.open("b.png")]):
+    print(caption.caption, caption.score, caption.lowest)
+"""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from captioning.core import settings as schema
+from app import folder as folders
 from captioning.core.device import seed_everything
 from captioning.core.errors import UserError
-from captioning.core.paths import CHECKPOINTS, ENCODER_OF
-from captioning.core.paths import features as features_of
-from captioning.core.pictures import ImageFault
-from captioning.data.dataset import load_data
+from captioning.core.pictures import ImageFault, as_rgb
 from captioning.decoders.checkpoint import Decoder, feature_identity
 from captioning.decoders.kinds import load
-from captioning.features.encode import encode
+from captioning.decoders.vocabulary import Text
+from captioning.features.encode import encode, images_at_once
 from captioning.features.encoders import Encoder, load_encoder
-from captioning.features.images import Preprocess
+from captioning.features.images import Preprocess, decode, transform
 from captioning.features.pixels import ImageFiles
-from captioning.features.store import FeatureStore
 from captioning.search.base import Hypothesis
-from captioning.search.consensus import best_captions, consensus_of
+from captioning.search.consensus import best_captions
 from captioning.search.diverse import distinct
+from captioning.search.explain import pieces
+
+Picture = str | Path | bytes | Image.Image  # the path of a file, its bytes, or what Pillow opened
+
+
+class Token(NamedTuple):
+    """A piece of a caption and its probability, given the picture and the pieces before it."""
+
+    text: str
+    probability: float
 
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption, its score among a search's hypotheses, and the mean and the lowest probability of its tokens."""
+    """A caption and how sure the captioner is of it.
 
-    text: str
+    Attributes:
+        score: log-probability / tokens ** generate.length_penalty, by which a search ranks captions.
+        mean, lowest: of the tokens' probabilities.
+        tokens: their texts make the caption. The last is empty: the end, unless the caption was cut at its longest.
+    """
+
+    caption: str
     score: float
     mean: float
     lowest: float
+    tokens: tuple[Token, ...] = ()
 
     @classmethod
-    def of(cls, hypothesis: Hypothesis, text: str, length_penalty: float) -> Caption:
+    def of(cls, hypothesis: Hypothesis, text: Text, length_penalty: float) -> Caption:
         logs = hypothesis.log_probs
         chances = [math.exp(log) for log in logs]
-        return cls(text, sum(logs) / len(logs) ** length_penalty, sum(chances) / len(chances), min(chances))
+        said = [*pieces(text, hypothesis.tokens), *([""] if hypothesis.ended else [])]
+        return cls(
+            text.decode(hypothesis.tokens),
+            score=sum(logs) / len(logs) ** length_penalty,
+            mean=sum(chances) / len(chances),
+            lowest=min(chances),
+            tokens=tuple(map(Token, said, chances)),
+        )
 
     def row(self) -> dict[str, str | float]:
-        return {"caption": self.text, "score": self.score, "mean": self.mean, "lowest": self.lowest}
+        return {"caption": self.caption, "score": self.score, "mean": self.mean, "lowest": self.lowest}
+
+
+class Given(ImageFiles):
+    """Pictures in whatever form; those that Pillow opened are read at once, in the caller's thread."""
+
+    def __init__(self, pictures: Sequence[Picture], preprocess: Preprocess) -> None:
+        names = [str(one) if isinstance(one, str | Path) else f"picture {i}" for i, one in enumerate(pictures)]
+        super().__init__(names, preprocess)
+        self.sources = [
+            as_rgb(one, name) if isinstance(one, Image.Image) else one
+            for one, name in zip(pictures, names, strict=True)
+        ]
+
+    def pixels(self, row: int) -> np.ndarray:
+        source = self.sources[row]
+        if isinstance(source, Image.Image):
+            return transform(source, self.preprocess)
+        return decode(source, self.preprocess, self.paths[row])
 
 
 class Readable(ImageFiles):
@@ -65,55 +114,69 @@ class Readable(ImageFiles):
             return np.zeros((side, side, 3), np.uint8)
 
 
-class PictureCaptioner:
-    """What checkpoints/ holds of one kind of captioner. How captions are searched and drawn is `settings.generate`.
+class Captioner:
+    """The captioner in a folder that `commands.export` wrote, or in one of a project's checkpoints/ beside its encoder.
+
+    How captions are searched for and drawn is what the exported folder says, the project's params.yaml, or its
+    defaults where there is neither.
+
+    Attributes:
+        folder: where it lies.
+        decoder, encoder: the networks; `decoder.kind` is clipcap or lstm.
+        how: seed, `generate` and `extract`.
 
     Raises:
-        UserError: nothing is trained, or by other features than the encoder in checkpoints/ makes.
+        UserError: no such captioner, or the encoder makes other features than it learned from.
     """
 
-    def __init__(self, kind: str, settings: schema.Settings) -> None:
-        self.settings, self.decoder = settings, load(CHECKPOINTS / kind)
-        self.encoder, self.options = encoder_of(self.decoder, settings)
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = folder = Path(folder).expanduser()
+        self.decoder = load(folder)
+        self.how = folders.How.of(folder, self.decoder.kind)
+        self.encoder = _encoder(folder, self.decoder, self.how.extract.precision)
         self.decoder.model.to(self.encoder.device)
-        self.consensus = None
-        if settings.generate.consensus:
-            store = FeatureStore.open(features_of(ENCODER_OF[kind]), expect=self.decoder.features)
-            self.consensus = consensus_of(settings.generate, store, load_data(), self.decoder.text)
+        self.consensus = folders.consensus(folder, self.decoder, self.how.generate.consensus)
 
-    def __call__(self, files: ImageFiles, count: int = 1) -> Iterator[list[Caption]]:
-        """Of each picture, in order, the best caption by beam search and consensus, or `count` by `distinct`.
+    def __call__(self, pictures: Sequence[Picture]) -> list[Caption]:
+        """The best caption of each picture, in their order. ImageFault names the first that is no usable picture."""
+        return [best for [best] in self.each(Given(pictures, self.encoder.preprocess))]
+
+    def several(self, pictures: Sequence[Picture], count: int) -> list[list[Caption]]:
+        """`count` captions of each picture that differ (`captioning.search.diverse.distinct`). Raises ImageFault."""
+        return list(self.each(Given(pictures, self.encoder.preprocess), count))
+
+    def each(self, files: ImageFiles, count: int = 1) -> Iterator[list[Caption]]:
+        """Of each picture, in order, as soon as it is there: the best by beam search and consensus, or `count`.
 
         Raises ImageFault at the first that is no usable image, after the captions of all before it.
         """
-        seed_everything(self.settings.seed)
-        for rows, _ in encode(self.encoder, files, self.options.batch_size, self.settings.machine.threads):
+        seed_everything(self.how.seed)
+        size = images_at_once(self.encoder, self.how.extract.batch_size)
+        for rows, _ in encode(self.encoder, files, size, os.cpu_count() or 1):
             features = torch.from_numpy(rows).half().float()  # (B, ...), as a feature store holds them
             yield from self._captions(features.to(self.encoder.device), count)
 
     def _captions(self, features: Tensor, count: int) -> list[list[Caption]]:
-        model, text, options = self.decoder.model, self.decoder.text, self.settings.generate
+        model, text, options = self.decoder.model, self.decoder.text, self.how.generate
         if count == 1:
             found = [[best] for best in best_captions(model, features, options, text, self.consensus)]
         else:
             found = distinct(model, features, options, text, count)
-        penalty = options.length_penalty
-        return [[Caption.of(one, text.decode(one.tokens), penalty) for one in of_image] for of_image in found]
+        return [[Caption.of(one, text, options.length_penalty) for one in of_image] for of_image in found]
 
 
-def encoder_of(decoder: Decoder, settings: schema.Settings) -> tuple[Encoder, schema.ExtractSettings]:
-    """The encoder in checkpoints/ whose features a captioner learned from, and its settings. Raises UserError."""
+def _encoder(folder: Path, decoder: Decoder, precision: str) -> Encoder:
+    """The encoder whose features a captioner learned from. Raises UserError where there is none, or another."""
     learned = decoder.features
     if (source := learned.get("encoder", "")).startswith("imported from"):
-        raise UserError(f"{CHECKPOINTS / decoder.kind} learned from features {source}: no encoder here makes them")
-    name = ENCODER_OF[decoder.kind]
-    options = getattr(settings, f"extract_{name}")
-    encoder = load_encoder(CHECKPOINTS / name, learned, options.precision)
+        raise UserError(f"{folder} learned from features {source}: no encoder here makes them")
+    place = folders.encoder_of(folder, decoder.kind)
+    encoder = load_encoder(place, learned, precision)
     made = feature_identity(encoder.attributes)
     for key in sorted({*learned, *made}):
         if learned.get(key) != made.get(key):
             raise UserError(
-                f"{CHECKPOINTS / decoder.kind} learned from features whose {key} is {learned.get(key)!r}; the encoder "
-                f"in {CHECKPOINTS}/ gives {made.get(key)!r}. `dvc repro` makes them fit"
+                f"{folder} learned from features whose {key} is {learned.get(key)!r}; the encoder in {place} gives "
+                f"{made.get(key)!r}. `dvc repro` makes them fit"
             )
-    return encoder, options
+    return encoder

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.core.errors import UserError
-from captioning.core.files import atomic_write
+from captioning.core.files import csv_line
 
 COLUMNS = ("file", "model", "caption", "score", "mean", "lowest")
 ENDINGS = (".csv", ".jsonl")
@@ -53,8 +53,7 @@ class Results:
                     )
             self._check_writer()
             if not whole:
-                with atomic_write(self.path, "wb") as file:
-                    file.write(self._text(rows, header=True).encode("utf-8", "surrogateescape"))
+                self._replace(self._text(rows, header=True).encode("utf-8", "surrogateescape"))
             self.file = open(self.path, "a", **TEXT)  # noqa: SIM115
             fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -70,6 +69,13 @@ class Results:
         self.file.write(self._text(rows))
         self.file.flush()
 
+    def _replace(self, content: bytes) -> None:
+        """At once, by a neighbour: a working folder as the project's would be litter in the user's own."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        neighbour = self.path.with_name(f".{self.path.name}.tmp")
+        neighbour.write_bytes(content)
+        neighbour.replace(self.path)
+
     def _check_writer(self) -> None:
         if self.path.exists():
             with open(self.path, "r+") as file:
@@ -78,12 +84,8 @@ class Results:
     def _text(self, rows: Iterable[dict[str, Any]], header: bool = False) -> str:
         if not self.csv:
             return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        if header:
-            writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+        lines = [csv_line(COLUMNS)] if header else []
+        return "".join([*lines, *(csv_line(row[column] for column in COLUMNS) for row in rows)])
 
     def _read(self) -> tuple[list[dict[str, Any]], bool]:
         """The rows in the file, and whether it has nothing beside them."""

@@ -1,7 +1,10 @@
-"""The captioners in a browser: a page that takes pictures, and the one address that it asks.
+"""The captioners in a browser: a page that takes pictures, and the addresses that it asks.
 
-    POST /captions?captioner=clipcap&captions=1        an image file's bytes, as application/octet-stream
-    {"captions": ["a man rides a horse"]}              or, with status 4xx, {"error": "... is not a usable image"}
+    POST /captions?captions=2       a picture's bytes, as application/octet-stream; all parameters: `app.wanted.Wanted`
+    {"captions": [{"model": "clipcap", "caption": "a man rides a horse", "score": -0.4, "mean": 0.7, "lowest": 0.3,
+                   "words": [["a", 0.9], [" man", 0.8], ...]}, ...]}
+    or, with status 4xx, {"error": "... is not a usable image"}
+    GET /about, /samples/N          the captioners' names, what they learned from, and test pictures to try
 
 It listens on this machine's own address alone, keeps no picture, and answers no other web site's pages (`_stranger`).
 Each connection serves one request and has UPLOAD_SECONDS for it. Clients may send anything: what is no HTTP is answered
@@ -17,21 +20,19 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 from aiohttp import ClientPayloadError, web
 from aiohttp.http import HttpProcessingError
 
-from app import KINDS
-from app.captioner import PictureCaptioner
-from captioning.core import settings as schema
+from app import KINDS, load_captioner
+from app.captioner import Captioner
+from app.origin import learned_from, samples
+from app.wanted import Wanted
 from captioning.core.errors import UserError
 from captioning.core.pictures import ImageFault
-from captioning.features.images import Preprocess, decode
-from captioning.features.pixels import ImageFiles
 
 HOST, HOSTS = "127.0.0.1", ("127.0.0.1", "localhost")
 PAGE = Path(__file__).parent / "page"
-MOST_BYTES, MOST_CAPTIONS = 64 * 2**20, 20
+MOST_BYTES = 64 * 2**20
 MOST_UPLOADS = 16  # at a time, received or waiting for their captions
 UPLOAD_SECONDS = 30  # that a client has to send its request
 END_SECONDS = 1  # that requests have to end when the server is interrupted
@@ -39,32 +40,26 @@ BUSY = web.AppKey("busy", set)  # the connections whose request is being answere
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
 
 
-class Sent(ImageFiles):
-    """A picture that came as bytes."""
+def serve(models: dict[str, str | Path], port: int) -> None:
+    """Serves until it is interrupted. Raises UserError when no model can be loaded, or the port is taken.
 
-    def __init__(self, content: bytes, preprocess: Preprocess) -> None:
-        super().__init__(["the picture"], preprocess)
-        self.content = content
-
-    def pixels(self, row: int) -> np.ndarray:
-        return decode(self.content, self.preprocess, self.paths[row])
-
-
-def serve(settings: schema.Settings, port: int) -> None:
-    """Serves until it is interrupted. Raises UserError when nothing is trained, or the port is taken."""
+    Args:
+        models: what the page's addresses call each captioner: its folder.
+    """
     captioners, faults = {}, []
-    for kind in KINDS:
+    for name, folder in models.items():
         try:
-            captioners[kind] = PictureCaptioner(kind, settings)
+            captioners[name] = load_captioner(folder)
         except UserError as error:
             faults.append(str(error))
-            print(f"without {KINDS[kind]}: {error}", flush=True)
+            print(f"without {KINDS.get(name, name)}: {error}", flush=True)
     if not captioners:
         raise UserError("; ".join(faults))
     try:
@@ -77,36 +72,47 @@ def serve(settings: schema.Settings, port: int) -> None:
         raise
 
 
-def application(captioners: dict[str, PictureCaptioner]) -> web.Application:
-    """The page of these captioners, which work on one picture at a time."""
+def application(captioners: dict[str, Captioner]) -> web.Application:
+    """The page of these captioners, which work on one picture at a time and learned from the same data."""
     worker = ThreadPoolExecutor(1)
     uploads = asyncio.Semaphore(MOST_UPLOADS)
+    folder = next(iter(captioners.values())).folder
+    pictures = samples(folder)
 
-    async def trained(_: web.Request) -> web.Response:
-        return web.json_response({kind: KINDS[kind] for kind in captioners})
+    async def about(_: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "captioners": {name: KINDS.get(name, name) for name in captioners},
+                "learned": learned_from(folder),
+                "samples": [path.name for path in pictures],
+                "temperature": next(iter(captioners.values())).how.generate.diverse.temperature,
+            }
+        )
+
+    async def sample(request: web.Request) -> web.StreamResponse:
+        number = request.match_info["number"]
+        if number not in map(str, range(len(pictures))):
+            return fault(404, f"there are {len(pictures)} sample pictures")
+        return web.FileResponse(pictures[int(number)])
 
     async def captions(request: web.Request) -> web.Response:
         if request.headers.get("Content-Type") != "application/octet-stream":  # aiohttp's content_type has a default
             return fault(415, "send the picture's bytes as application/octet-stream")
-        captioner = captioners.get(request.query.get("captioner", next(iter(captioners))))
-        if captioner is None:
-            return fault(400, f"captioner must be one of {', '.join(captioners)}")
-        count = request.query.get("captions", "1")
-        if count not in map(str, range(1, MOST_CAPTIONS + 1)):
-            return fault(400, f"captions must be a whole number from 1 to {MOST_CAPTIONS}")
+        try:
+            wanted = Wanted(request.query, captioners)
+        except ValueError as error:
+            return fault(400, str(error))
         if uploads.locked():
             return fault(503, f"{MOST_UPLOADS} pictures are being captioned; try again when one is done")
         async with uploads:
             content = await _content(request)
             if isinstance(content, web.Response):
                 return content
-            picture = Sent(content, captioner.encoder.preprocess)
-            loop = asyncio.get_running_loop()
             try:
-                found = await loop.run_in_executor(worker, lambda: next(captioner(picture, int(count))))
+                rows = await asyncio.get_running_loop().run_in_executor(worker, wanted.rows, content)
             except ImageFault as error:
                 return fault(422, str(error))
-        return web.json_response({"captions": [caption.text for caption in found]})
+        return web.json_response({"captions": rows})
 
     async def end(_: web.Application) -> None:
         worker.shutdown(wait=False, cancel_futures=True)
@@ -114,7 +120,8 @@ def application(captioners: dict[str, PictureCaptioner]) -> web.Application:
     app = web.Application(client_max_size=MOST_BYTES, middlewares=[own])
     app[BUSY] = set()
     app.on_shutdown.append(end)
-    app.router.add_get("/captioners", trained)
+    app.router.add_get("/about", about)
+    app.router.add_get("/samples/{number}", sample)
     app.router.add_post("/captions", captions)
     for address, name in (("/", "index.html"), ("/app.css", "app.css"), ("/app.js", "app.js")):
         app.router.add_get(address, lambda _, name=name: web.FileResponse(PAGE / name))

@@ -47,11 +47,12 @@ def clip(rounds: int, tiny: bool) -> list[Line]:
 def decoding(rounds: int, tiny: bool) -> list[Line]:
     with tempfile.TemporaryDirectory() as folder:
         paths = material.photographs(6 if tiny else 300, Path(folder))
-        found = in_turn({"published": unpacks, "ours": unpack}, {"paths": paths}, rounds)
+        found = in_turn({"published": unpacks, "ours": unpack, "two": unpack_by_two}, {"paths": paths}, rounds)
     theirs, mine = found["published"], found["ours"]
     apart = np.abs(theirs.results[0]["pixels"] - mine.results[0]["pixels"])  # (20, 3, S, S)
     for side in found.values():
         side.results.clear()
+    two = found.pop("two")
     line = Line(
         path=f"{len(paths)} JPEGs to CLIP's pixels, each once, one thread",
         published=f"{ms(theirs.median / len(paths))} an image",
@@ -61,7 +62,16 @@ def decoding(rounds: int, tiny: bool) -> list[Line]:
         check=f"{(apart > 0.01).mean():.2%} of the values are not equal, by {apart.max():.3f} at most",
         figures={**found, "images": len(paths)},
     )
-    return [line]
+    threads = Line(
+        path="the same by two threads",
+        published="",
+        ours=f"{ms(two.median / len(paths))} an image, {factor(mine, two):.2f} times one thread's rate",
+        factor=None,
+        goal="1.9 times",
+        check="",
+        figures={"two": two, "images": len(paths), "of_one": round(factor(mine, two), 3)},
+    )
+    return [line, threads]
 
 
 def unpacks(sizes: dict[str, Any]) -> Run:
@@ -75,16 +85,26 @@ def unpacks(sizes: dict[str, Any]) -> Run:
     return run
 
 
-def unpack(sizes: dict[str, Any]) -> Run:
+def unpack(sizes: dict[str, Any], workers: int = 0) -> Run:
     keep_freed_memory()  # as every stage
     torch.set_num_threads(1)
     files = ImageFiles(sizes["paths"], clip_preprocess())
 
     def run(turn: int) -> dict[str, Any]:
-        pixels = torch.cat([files.preprocess.normalize(batch) for batch in pixel_batches(files)])  # (N, 3, S, S)
+        batches = pixel_batches(files, workers=workers)
+        pixels = torch.cat([files.preprocess.normalize(batch) for batch in batches])  # (N, 3, S, S)
         return {"pixels": pixels[:20].numpy()}
 
     return run
+
+
+def preprocess_of(sizes: dict[str, Any]) -> Preprocess:
+    side = 64 if sizes["tiny"] else 224
+    return vgg16_preprocess(side) if sizes["kind"] == "vgg16" else clip_preprocess(side)
+
+
+def unpack_by_two(sizes: dict[str, Any]) -> Run:
+    return unpack(sizes, workers=2)
 
 
 def _published(ours: Preprocess) -> Callable[[Image.Image], torch.Tensor]:
@@ -116,7 +136,7 @@ def _measure(title: str, sizes: dict[str, Any], rounds: int, goal: str) -> list[
 
 
 def publishes(sizes: dict[str, Any]) -> Run:
-    with _checkpoint(sizes) as folder:
+    with checkpoint(sizes) as folder:
         opened, preprocess, _ = open_vgg16(folder) if sizes["kind"] == "vgg16" else open_clip(folder)
     model = opened.eval().to(pick_device())
     forward = model.fc7 if sizes["kind"] == "vgg16" else model.encode_image
@@ -167,12 +187,12 @@ def _batch(sizes: dict[str, Any]) -> int:
 
 
 def _encoder(sizes: dict[str, Any]) -> Encoder:
-    with _checkpoint(sizes) as folder:
+    with checkpoint(sizes) as folder:
         return load_vgg16(folder) if sizes["kind"] == "vgg16" else load_clip(folder, normalize=False)
 
 
 @contextlib.contextmanager
-def _checkpoint(sizes: dict[str, Any]):
+def checkpoint(sizes: dict[str, Any]):
     """A folder with the network's random weights, the same in every process, while it is being opened."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:

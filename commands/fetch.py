@@ -10,7 +10,7 @@ import argparse
 
 from captioning.core import settings as schema
 from captioning.core.errors import UserError, command
-from captioning.data.needed import needed
+from captioning.data.needed import located, needed
 from captioning.data.sources.flickr8k_download import Flickr8k
 from captioning.weights.sources import HubFolder, WebFile
 
@@ -20,7 +20,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make fetch", description=__doc__.split("\n")[0])
     parser.add_argument("--list", action="store_true", help="look only, and fail when something is missing")
     only_look = parser.parse_args().list
-    wanted = needed(schema.load())
+    settings = schema.load()
+    for key, path in located(settings.data).items():  # before gigabytes of weights
+        print(f"{'there':8}{key}: {path}")
+    wanted = needed(settings)
     if not wanted:
         print("params.yaml names nothing that would have to be fetched")
     for one in wanted:

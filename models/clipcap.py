@@ -7,13 +7,14 @@ for a frozen one. Names of modules, and so of weights, are those of the publishe
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from models import gpt2
 from models.losses import Loss, linear_cross_entropy
-from models.packing import pack
+from models.packing import PackedTrees, Trees, packed_by
 from models.standardize import Standardize
 
 
@@ -77,26 +78,36 @@ class ClipCap(nn.Module):
         features = self.standardize(features)
         return self.clip_project(features).view(len(features), self.config.prefix_len, -1)  # (B, P, E)
 
+    def packing(self, captions: np.ndarray, on_gpu: bool = False) -> Trees:
+        """Captions (n, C, T), padded with -100, as `loss` wants the batches that are made of them."""
+        gpt2.check_length(self.gpt, self.config.prefix_len, captions.shape[2] - 1)
+        return Trees(captions, self.config.prefix_len)
+
     def loss(
-        self, features: Tensor, captions: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
+        self,
+        features: Tensor,
+        captions: Tensor | PackedTrees,
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
     ) -> Loss:
         """Cross-entropy of all captions of each image, one packed row an image (`models.gpt2.packed_hidden`).
 
         Args:
             features: (B, D) image embeddings.
-            captions: (B, C, T) int64 token ids, each caption closed by the end-of-text token and padded with -100.
+            captions: (B, C, T) int64 token ids, each caption closed by the end-of-text token and padded with -100; or
+                a batch that is packed already, weights and all.
             weights: (B, C) float32, what each caption's cross-entropy counts for in the sum; None: 1.
 
         Returns:
             `Loss(total, tokens)`: the sum over all captions' tokens, and how many there were.
         """
-        packed = pack(captions, weights)
-        hidden = gpt2.packed_hidden(self.gpt, self.prefix(features), captions, packed)  # (R, E)
+        packed = packed_by(self.packing, captions, weights, features.device)
+        hidden = gpt2.packed_hidden(self.gpt, self.prefix(features), packed)  # (W, E)
         total = linear_cross_entropy(
-            self.gpt.transformer.ln_f(hidden), self.gpt.lm_head.weight, packed.rows, packed.tokens, packed.weights,
+            self.gpt.transformer.ln_f(hidden), self.gpt.lm_head.weight, packed.rows, packed.targets, packed.weights,
             label_smoothing,
         )  # fmt: skip
-        return Loss(total, torch.full((), len(packed.tokens), device=total.device))
+        return Loss(total, packed.count)
 
     def begin(self, features: Tensor) -> tuple[Tensor, gpt2.Beams]:
         """Features (B, D) -> the first token's logits (B, V), and a state with one row an image."""

@@ -29,6 +29,13 @@ def contrastive_loss(images: Tensor, texts: Tensor, log_scale: Tensor, same: Ten
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
+def mean_direction(embeddings: Tensor) -> Tensor:
+    """One embedding of several that belong together: (B, K, D) -> (B, D), the mean of all K at length 1."""
+    if embeddings.shape[1] == 1:
+        return embeddings[:, 0]
+    return F.normalize(embeddings.float(), dim=-1).mean(dim=1)
+
+
 def same_pairs(pictures: Tensor, texts: Tensor) -> Tensor:
     """Which texts describe which images, though another row's: (B, B) bool, true where text j belongs to image i.
 

@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from models.losses import ROUND
-from models.packing import Packed, attention_mask
+from models.packing import PackedTrees, seen
 
 Attend = Callable[[int, Tensor], Tensor]  # (layer, queries|keys|values (N, 3E)) -> (N, E)
 
@@ -69,47 +68,35 @@ def check_length(gpt: GPT2LMHeadModel, prefix: int, tokens: int) -> None:
 # ---- training ------------------------------------------------------------------------------------------------------
 
 
-def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, captions: Tensor, packed: Packed) -> Tensor:
-    """The blocks' output at every position that predicts a target: (R, E), R a multiple of `ROUND`.
+def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, packed: PackedTrees) -> Tensor:
+    """The blocks' output at every position that predicts a target: (W, E), the rows that `packed.outputs` names.
 
-    Rows 0 to B - 1 are the ends of the prefixes, the next N the packed nodes, the rest filling. Equal to running each
-    caption in a row of its own after a copy of its image's prefix, at a fraction of the tokens.
+    Equal to running each caption in a row of its own after a copy of its image's prefix, at a fraction of the tokens.
 
     Args:
         prefix: (B, P, E) prefix embeddings.
-        captions: (B, C, T) token ids, padded with a negative id (see `models.losses`).
-        packed: `pack(captions)`.
+        packed: the images' captions as trees.
     """
-    (images, length, width), device = prefix.shape, prefix.device
-    check_length(gpt, length, captions.shape[-1] - 1)
-    text = gpt.transformer.wte(captions[packed.image, packed.caption, packed.step])  # (N, E)
-    spare = -(images * length + len(text)) % ROUND
-    embeddings = F.pad(torch.cat([prefix.reshape(-1, width), text]), (0, 0, 0, spare))  # (B*P + N + spare, E)
-    start = torch.arange(length, device=device)
-    positions = F.pad(torch.cat([start.repeat(images), length + packed.step]), (0, spare))  # a caption's restart
+    (images, _, width), cells = prefix.shape, packed.first.shape[1]
+    text = gpt.transformer.wte(packed.tokens)  # (N, E)
+    embeddings = torch.cat([prefix.reshape(-1, width), text])  # (R, E)
 
-    # Only attention needs rows: (B, S) cells, the prefix first, then the image's nodes.
-    rows = length + (int(packed.rank.max()) + 1 if len(text) else 0)
-    rows += -rows % 8  # S
-    nodes = packed.image * rows + length + packed.rank  # (N,)
-    cells = torch.cat([(torch.arange(images, device=device)[:, None] * rows + start).flatten(), nodes])  # (B*P + N,)
-    seen = attention_mask(packed, nodes, length, rows)[:, None]  # (B, 1, S, S)
-    mask = torch.zeros(seen.shape, dtype=prefix.dtype, device=device).masked_fill(~seen, float("-inf"))
+    # Only attention needs rows: (B, S) cells, the prefix first, then the image's nodes; what fills up is in none.
+    visible = seen(packed.first, packed.last)[:, None]  # (B, 1, S, S)
+    mask = torch.zeros(visible.shape, dtype=prefix.dtype, device=prefix.device).masked_fill(~visible, float("-inf"))
+    read = packed.cells % (images * cells)  # (R,)
 
     def attend(layer: int, qkv: Tensor) -> Tensor:
-        padded = qkv.new_zeros(images * rows, 3 * width)
-        padded[cells] = qkv[: len(cells)]  # by `index_copy`, what is put there would be kept for the backward pass
-        q, k, v = split_heads(gpt, padded.view(images, rows, 3 * width))  # (B, H, S, d)
+        padded = qkv.new_zeros(images * cells + 1, 3 * width)
+        padded[packed.cells] = qkv  # by `index_copy`, what is put there would be kept for the backward pass
+        q, k, v = split_heads(gpt, padded[:-1].view(images, cells, 3 * width))  # (B, H, S, d)
         dropout = gpt.transformer.h[layer].attn.attn_dropout
         out = F.scaled_dot_product_attention(
             q, k, v, mask, dropout_p=dropout.p if dropout.training else 0.0, scale=scale_of(gpt, layer)
         )
-        return out.transpose(1, 2).reshape(images * rows, width).index_select(0, F.pad(cells, (0, spare)))
+        return out.transpose(1, 2).reshape(images * cells, width).index_select(0, read)
 
-    x = run_blocks(gpt, embeddings, positions, attend)
-    ends = torch.arange(images, device=device) * length + length - 1
-    wanted = torch.cat([ends, torch.arange(images * length, len(cells), device=device)])  # (B + N,)
-    return x.index_select(0, F.pad(wanted, (0, -len(wanted) % ROUND)))  # (R, E)
+    return run_blocks(gpt, embeddings, packed.positions, attend).index_select(0, packed.outputs)
 
 
 # ---- decoding ------------------------------------------------------------------------------------------------------

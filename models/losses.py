@@ -5,7 +5,7 @@ token and then by `PAD` (-100). An image with fewer than C captions has rows of 
 image (LSTM) or the last position of the prefix (ClipCap) predicts the first one.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +49,15 @@ def targets_of(captions: Tensor, weights: Tensor | None = None) -> Targets:
     return Targets(first, inside, F.pad(tokens, spare, value=PAD), len(tokens), weights)
 
 
-def cross_entropy(logits: Tensor, targets: Targets, smoothing: float = 0.0) -> Loss:
+class Scored(Protocol):
+    """Of `Targets` and of captions that were packed (`models.packing.PackedRuns`): what a loss is made of."""
+
+    tokens: Tensor
+    weights: Tensor | None
+    count: int | Tensor
+
+
+def cross_entropy(logits: Tensor, targets: Scored, smoothing: float = 0.0) -> Loss:
     """Summed cross-entropy of logits (M, V) in float32, whatever the logits' type; weighted where targets are."""
     reduction = "sum" if targets.weights is None else "none"
     total = F.cross_entropy(
@@ -57,7 +65,7 @@ def cross_entropy(logits: Tensor, targets: Targets, smoothing: float = 0.0) -> L
     )
     if targets.weights is not None:
         total = (total * targets.weights).sum()
-    return Loss(total, torch.full((), targets.count, device=logits.device))
+    return Loss(total, torch.as_tensor(targets.count, device=logits.device))
 
 
 # ---- without holding more than one copy of all logits ----------------------------------------------------------------
@@ -86,9 +94,13 @@ def linear_cross_entropy(
     return _LinearCrossEntropy.apply(hidden, weight, rows, tokens, weights, smoothing, torch.is_grad_enabled())
 
 
-def _with_aligned_rows(x: Tensor, columns: int) -> Tensor:
-    """Room for (R, `columns`) of x's kind. Each row begins a line of memory: products into it are a third faster."""
-    return x.new_empty(len(x), columns + -columns % 64)[:, :columns]
+def _product(x: Tensor, matrix: Tensor) -> Tensor:
+    """(R, E), (V, E) -> (R, V). Each row begins a line of memory: products into it are a third faster."""
+    if torch.compiler.is_compiling():  # which knows of no strides of an output
+        return x @ matrix.T
+    columns = len(matrix)
+    room = x.new_empty(len(x), columns + -columns % 64)[:, :columns]
+    return torch.mm(x, matrix.T, out=room)
 
 
 def _cross_entropy_(
@@ -130,8 +142,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             at_once = len(x) or 1 if of_weight else chunk  # what is kept to the end may as well be made at once
             for start in range(0, len(x), at_once):
                 block = slice(start, start + at_once)
-                logits = _with_aligned_rows(x[block], len(matrix))  # (r, V + spare)
-                torch.mm(x[block], matrix.T, out=logits)
+                logits = _product(x[block], matrix)  # (r, V + spare)
                 for first in range(start, start + len(logits), chunk):  # logits become their gradient
                     part = logits[first - start : first - start + chunk]
                     here = (rows >= first) & (rows < first + len(part))

@@ -12,11 +12,13 @@ at the grid, cell by cell.
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.losses import Loss, Targets, cross_entropy, targets_of
+from models.losses import Loss, cross_entropy
+from models.packing import PackedRuns, Runs, packed_by
 from models.standardize import Standardize
 
 GROUPS = 4  # captions of a batch are sorted by length into so many runs of the LSTM
@@ -87,8 +89,11 @@ class LSTMState:
 
     def part(self, rows: Tensor) -> "LSTMState":
         """A new state of these rows alone, as of so many images; not for grids."""
-        image = None if self.image is None else self.image[rows // self.width]
-        return LSTMState(self.of_rows(self.hidden)[rows], self.of_rows(self.cell)[rows], image)
+        image = (
+            None if self.image is None else self.image[rows // self.width]
+        )  # selected, its gradient would be another
+        hidden, cell = (self.of_rows(x).index_select(0, rows) for x in (self.hidden, self.cell))
+        return LSTMState(hidden, cell, image)
 
     def go_on(self, hidden: Tensor, cell: Tensor) -> None:
         """After a step: (N, H) each, different in every row."""
@@ -134,57 +139,65 @@ class LSTMDecoder(nn.Module):
         self.lstm.train()
         return self
 
+    def packing(self, captions: np.ndarray, on_gpu: bool = False) -> Runs:
+        """Captions (n, C, T), padded with -100, as `loss` wants the batches that are made of them.
+
+        On a GPU all captions run together: what a step costs there hardly depends on its rows.
+        """
+        return Runs(captions, 1 if self.config.grid or on_gpu else GROUPS)
+
     def loss(
-        self, features: Tensor, captions: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
+        self,
+        features: Tensor,
+        captions: Tensor | PackedRuns,
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
     ) -> Loss:
         """Cross-entropy of all captions of each image under teacher forcing; the image is read once for all of them.
 
         Args:
             features: (B, D), or (B, H, W, D) where `config.grid`, in any floating type.
-            captions: (B, C, T) int64 token ids, each caption closed by the end-of-text token and padded with -100.
+            captions: (B, C, T) int64 token ids, each caption closed by the end-of-text token and padded with -100; or
+                a batch that is packed already, weights and all.
             weights: (B, C) float32, what each caption's cross-entropy counts for in the sum; None: 1.
 
         Returns:
             `Loss(total, tokens)`: the sum over all captions' tokens, and how many there were. With a grid, and while
             training, the sum has every caption's `attention_penalty * sum((1 - attention a cell received) ** 2)` in it.
         """
-        captions = captions[..., : int((captions >= 0).sum(2).max())]  # what no caption reaches would cost steps
-        targets = targets_of(captions, weights)
+        packed = packed_by(self.packing, captions, weights, features.device)
         first, looked, state = self._begin(features)  # (B, H), (B, L)
         teach = self._teach_grid if self.config.grid else self._teach
-        hidden, penalty = teach(captions, targets, looked, state.expand(captions.shape[1]))  # (N, H)
-        firsts = first.repeat_interleave(targets.first.sum(1), dim=0)  # once a caption
-        hidden = F.pad(torch.cat([firsts, hidden]), (0, 0, 0, len(targets.tokens) - targets.count))  # (M, H)
-        loss = cross_entropy(self._logits(hidden), targets, label_smoothing)
+        hidden, penalty = teach(packed, looked, state.expand(packed.lengths.shape[1]))  # (N, H)
+        firsts = first.index_select(0, packed.present // packed.lengths.shape[1])  # (F, H): once a caption
+        hidden = torch.cat([firsts, hidden])
+        hidden = F.pad(hidden, (0, 0, 0, len(packed.tokens) - len(hidden)))  # (M, H)
+        loss = cross_entropy(self._logits(hidden), packed, label_smoothing)
         return loss._replace(total=loss.total + penalty)
 
-    def _teach(self, captions: Tensor, targets: Targets, looked: None, state: LSTMState) -> tuple[Tensor, float]:
+    def _teach(self, packed: PackedRuns, looked: None, state: LSTMState) -> tuple[Tensor, float]:
         """The LSTM's output after each input token, (N, H). Captions of like length run together, to pad less."""
-        rows = captions[..., :-1].clamp(min=0).flatten(0, 1)  # (B*C, T-1)
-        lengths = targets.inside.sum(2).flatten()
-        hidden = state.hidden.new_zeros(*rows.shape, self.config.hidden_size)  # (B*C, T-1, H)
-        groups = lengths.argsort(descending=True, stable=True).chunk(GROUPS)
-        for group, steps in zip(groups, lengths[torch.stack([one[0] for one in groups])].tolist(), strict=True):
-            if steps:
-                words = self.dropout(self.embedding(rows[group, :steps]))  # (G, S, E)
-                hidden[group, :steps] = self._run(words, state.part(group)).to(hidden.dtype)
-        return hidden[targets.inside.flatten(0, 1)], 0.0
+        outputs = []
+        for words, group in zip(packed.words, packed.order, strict=True):
+            if words.shape[1]:
+                run = self._run(self.dropout(self.embedding(words)), state.part(group))  # (G, S, H)
+                outputs.append(run.flatten(0, 1))
+        return torch.cat([state.hidden[:0], *outputs]).index_select(0, packed.inside), 0.0
 
-    def _teach_grid(
-        self, captions: Tensor, targets: Targets, looked: Tensor, state: LSTMState
-    ) -> tuple[Tensor, Tensor | float]:
+    def _teach_grid(self, packed: PackedRuns, looked: Tensor, state: LSTMState) -> tuple[Tensor, Tensor | float]:
         """The attending LSTM's output after each input token, (N, H), and the doubly stochastic regulariser."""
-        words = self.dropout(self.embedding(captions[..., :-1].clamp(min=0).flatten(0, 1)))  # (B*C, T-1, E)
-        received = looked[:, None].expand(-1, captions.shape[1], -1)  # (B, C, L): attention of all steps so far
+        words = self.dropout(self.embedding(packed.words[0]))  # (B*C, S, E)
+        received = looked[:, None].expand(-1, packed.lengths.shape[1], -1)  # (B, C, L): attention of all steps so far
         outputs = [words.new_zeros(len(words), 0, self.config.hidden_size)]
         for i in range(words.shape[1]):
             hidden, weights = self._attend(words[:, i], state)  # (B*C, H), (B*C, L)
             outputs.append(hidden[:, None])
-            received = received + weights.view(received.shape) * targets.inside[..., i, None]
-        hidden = torch.cat(outputs, dim=1)[targets.inside.flatten(0, 1)]  # (N, H)
+            received = received + weights.view(received.shape) * (packed.lengths > i)[..., None]
+        hidden = torch.cat(outputs, dim=1).flatten(0, 1).index_select(0, packed.inside)  # (N, H)
         if not self.training:
             return hidden, 0.0
-        return hidden, self.config.attention_penalty * ((1 - received[targets.first]) ** 2).sum()
+        missed = (1 - received.flatten(0, 1).index_select(0, packed.present)) ** 2  # (F, L)
+        return hidden, self.config.attention_penalty * (missed * packed.real[:, None].to(missed.dtype)).sum()
 
     def begin(self, features: Tensor) -> tuple[Tensor, LSTMState]:
         """Features -> the first token's logits (B, V), and a state with one row an image."""
@@ -218,7 +231,8 @@ class LSTMDecoder(nn.Module):
         image = self.image_dropout(self.image_norm(self.image(pooled)))  # (B, E)
         if not self.config.grid:
             merged = self.merge(features * features.shape[1] ** -0.5) if self.merge else None  # (B, H)
-            state = LSTMState(*image.new_zeros(2, len(image), self.config.hidden_size), merged)
+            zeros = image.new_zeros(len(image), self.config.hidden_size)
+            state = LSTMState(zeros, zeros, merged)
             return self._run(image[:, None], state)[:, 0], None, state
         hidden, cell = torch.tanh(self.start(image)).chunk(2, dim=1)  # (B, H) each
         grid = features.flatten(1, -2)  # (B, L, D)
@@ -226,9 +240,17 @@ class LSTMDecoder(nn.Module):
         return *self._attend(image, state), state
 
     def _run(self, inputs: Tensor, state: LSTMState) -> Tensor:
-        """The plain LSTM over a whole sequence: (N, S, E) -> (N, S, H)."""
-        outputs, (hidden, cell) = self.lstm(inputs, (state.hidden[None], state.cell[None]))
-        state.go_on(hidden[0], cell[0])
+        """The plain LSTM over a whole sequence: (N, S, E) -> (N, S, H).
+
+        Weights that are cast already decide its type: autocast would copy them into a new block at each call.
+        """
+        dtype, start = self.lstm.bias_ih_l0.dtype, (state.hidden[None], state.cell[None])
+        if dtype == torch.float32:
+            outputs, (hidden, cell) = self.lstm(inputs, start)
+        else:
+            with torch.autocast(inputs.device.type, enabled=False):
+                outputs, (hidden, cell) = self.lstm(inputs.to(dtype), tuple(x.to(dtype) for x in start))
+        state.go_on(hidden.flatten(0, -2), cell.flatten(0, -2))  # (N, H) each
         return outputs if state.image is None else outputs + state.image[:, None]
 
     def _advance(self, words: Tensor, of_row: Tensor, state: LSTMState) -> Tensor:

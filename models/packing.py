@@ -1,64 +1,286 @@
-"""An image's captions as a tree: what several of them begin with is one branch, computed once.
+"""A batch's captions as integer arrays, made on the host, so that no shape on the device depends on what they say.
 
-A causal model's output at a token depends on what stands before it alone. So of captions that begin alike ("a man in a
+`Trees` are for causal transformers: what several captions of an image begin with is one branch, computed once. A
+causal model's output at a token depends on what stands before it alone. So of captions that begin alike ("a man in a
 red shirt ...", "a man in a hat ...") the shared beginning needs to be run once, and the output there predicts what
 follows in each of them. Loss and gradients are those of separate captions. (With dropout they share its draws there, as
 they do in the image's prefix.)
+
+`Runs` are for recurrent networks: captions of like length run together, so that little of a run is padding.
+
+Both are made of captions (n, C, T), int, padded as `models.losses` says, and offer `size(index)`, what the images at
+`index` need as a row of integers, and `pack(index, ...)`, their batch; given a larger size, `room`, the batch is filled
+up to it, and loss and gradients stay. Batches of as many images and of equal room have equal shapes.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from models.losses import PAD, ROUND
+
+Batch = TypeVar("Batch")
+ALL = np.iinfo(np.int32).max  # as a node's `last`: everything comes after it
+AT_ONCE = 10_000  # images whose trees are grown together
 
 
-class Packed(NamedTuple):
-    """N nodes (tokens that are inputs), and M targets; a node is named by the first caption that runs through it."""
-
-    image: Tensor  # (N,) int64, in row-major order of image, caption and step
-    caption: Tensor  # (N,)
-    step: Tensor  # (N,) its place in the caption, from 0
-    rank: Tensor  # (N,) among the nodes of its image, from 0
-    owner: Tensor  # (B, C, T) int64: the caption whose node a caption's token is; itself where the token is no input
-    rows: Tensor  # (M,) what predicts each target: b for image b's prefix, B + n for node n
-    tokens: Tensor  # (M,) targets
-    weights: Tensor | None  # (M,) float32, of each target in the sum; None: 1
-
-
-def pack(captions: Tensor, weights: Tensor | None = None) -> Packed:
-    """Captions (B, C, T), padded (`models.losses`), as trees; `weights` (B, C) are of each caption's tokens."""
-    images, count, _ = captions.shape
-    exists = captions >= 0  # (B, C, T)
-    inside = F.pad(exists[..., 1:], (0, 1))  # (B, C, T): a token is an input when another one follows it
-    same = (captions[:, :, None] == captions[:, None]).cumprod(3)  # (B, C, C, T): one caption begins like another
-    own = torch.arange(count, device=captions.device)[:, None]  # (C, 1)
-    owner = torch.where(inside, (same * inside[:, None]).argmax(2), own)  # (B, C, T): the first of those
-    kept = inside & (owner == own)
-    image, caption, step = kept.nonzero(as_tuple=True)
-    number = images - 1 + kept.flatten().cumsum(0).view_as(kept)  # (B, C, T): B + n at node n
-    before = number.gather(1, owner)[..., :-1]  # (B, C, T-1): what predicts the second token, and so on
-    prefix = torch.arange(images, device=captions.device)[:, None, None].expand(-1, count, 1)
-    rows = torch.cat([prefix, before], dim=2)[exists]
-    rank = (kept.flatten(1).cumsum(1) - 1).view_as(kept)[kept]
-    if weights is not None:
-        weights = weights[..., None].expand_as(exists)[exists]
-    return Packed(image, caption, step, rank, owner, rows, captions[exists], weights)
+def packed_by(
+    packing: Callable[[np.ndarray], "Trees | Runs"],
+    captions: Tensor | Batch,
+    weights: Tensor | None,
+    device: torch.device,
+) -> Batch:
+    """Captions (B, C, T), on a GPU after a wait of the host, with `weights` (B, C) as a batch; one that is stays."""
+    if not isinstance(captions, Tensor):
+        return captions
+    weights = None if weights is None else weights.detach().cpu().numpy()
+    return on_device(packing(captions.cpu().numpy()).pack(np.arange(len(captions)), weights), device)
 
 
-def attention_mask(packed: Packed, cells: Tensor, prefix_len: int, rows: int) -> Tensor:
-    """Which cell sees which, (B, S, S) bool: all see the prefix, and a node those before it on its branch.
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """The tensors of a batch, whatever holds them, on a device; the host does not wait."""
+    return tree_map(lambda x: x.to(device, non_blocking=True) if isinstance(x, Tensor) else x, batch)
+
+
+class PackedTrees(NamedTuple):
+    """B prefixes of P cells and N nodes, which are tokens that are inputs; R = B * P + N. All int64 but `weights`."""
+
+    tokens: Tensor  # (N,) of each node, image by image, in the order of captions and steps
+    positions: Tensor  # (R,) of all prefixes, then of the nodes: a caption's restart after its prefix
+    cells: Tensor  # (R,) where each stands among the B * S cells of attention; B * S: nowhere
+    first: Tensor  # (B, S) a cell's place in its image's tree, a branch at a time, the prefix before it
+    last: Tensor  # (B, S) the last place below it: a cell is seen from its `first` to its `last`
+    outputs: Tensor  # (W,) the rows that predict something: the ends of the prefixes, then the nodes, then filling
+    rows: Tensor  # (M,) which of `outputs` predicts each target
+    targets: Tensor  # (M,) their tokens
+    weights: Tensor  # (M,) float32, of each target in the sum
+    count: Tensor  # () how many targets there are, filling left out
+
+
+class Trees:
+    """The captions of n images as trees.
 
     Args:
-        cells: (N,) where each node stands among the B * S cells; an image's first `prefix_len` cells are its prefix,
-            its nodes follow in order, then come empty cells, which no other sees.
-        rows: cells of an image, S.
+        captions: (n, C, T) int.
+        prefix: cells that stand before each image's tree.
     """
-    images, _, longest = packed.owner.shape
-    empty = packed.caption.new_zeros(images * rows)
-    caption = empty.index_copy(0, cells, packed.caption).view(images, rows)  # (B, S)
-    step = empty.index_copy(0, cells, packed.step).view(images, rows)
-    branch = packed.owner.gather(1, caption[:, :, None].expand(-1, -1, longest))  # (B, S, T)
-    wanted = branch.gather(2, step[:, None].expand(-1, rows, -1))  # (B, S, S): whose node a query descends from
-    place = torch.arange(rows, device=cells.device)
-    return ((wanted == caption[:, None]) | (place < prefix_len)) & (place <= place[:, None])
+
+    def __init__(self, captions: np.ndarray, prefix: int) -> None:
+        self.prefix = prefix
+        grown = [_grow(captions[start : start + AT_ONCE]) for start in range(0, len(captions), AT_ONCE)]
+        arrays = (np.concatenate(parts, axis=-1) for parts in zip(*grown, strict=True))
+        nodes, self.node_counts, targets, self.target_counts = arrays
+        self.tokens, self.steps, self.first, self.last = nodes
+        self.rows, self.targets, self.caption = targets
+        self.node_starts, self.target_starts = (_starts(x) for x in (self.node_counts, self.target_counts))
+
+    def size(self, index: np.ndarray) -> tuple[int, int, int]:
+        """Nodes, cells an image, targets."""
+        nodes, targets = int(self.node_counts[index].sum()), int(self.target_counts[index].sum())
+        cells = self.prefix + int(self.node_counts[index].max())
+        return nodes + -(len(index) * self.prefix + nodes) % ROUND, cells + -cells % 8, targets
+
+    def largest(self, images: int) -> tuple[int, int, int]:
+        """A size that any batch of so many images fits in."""
+        nodes, cells, _ = self.size(self.node_counts.argsort()[-images:])
+        return nodes, cells, int(np.sort(self.target_counts)[-images:].sum())
+
+    def work(self, size: Sequence[int]) -> int:
+        """What a step of this size costs: its nodes."""
+        return size[0]
+
+    def pack(
+        self, index: np.ndarray, weights: np.ndarray | None = None, room: Sequence[int] | None = None
+    ) -> PackedTrees:
+        """The trees of the images at `index` (B,); `weights` (B, C) are of each caption's tokens, None: 1."""
+        images, prefix = len(index), self.prefix
+        room_of_nodes, cells, room_of_targets = room or self.size(index)
+        of_node, rank, nodes = _spans(self.node_starts, self.node_counts, index)  # (n,) each
+        of_target, _, targets = _spans(self.target_starts, self.target_counts, index)  # (m,) each
+        start = np.arange(images)[:, None] * cells + np.arange(prefix)  # (B, P)
+        place = of_node * cells + prefix + rank  # (n,)
+        first, last = np.full(images * cells, ALL), np.full(images * cells, -1)  # empty cells are seen by none
+        first[start], last[start] = np.arange(prefix), ALL
+        first[place], last[place] = prefix + self.first[nodes], prefix + self.last[nodes]
+        ends = np.arange(images) * prefix + prefix - 1
+        outputs = np.concatenate([ends, images * prefix + np.arange(room_of_nodes)])
+        before = np.cumsum(self.node_counts[index]) - self.node_counts[index]  # (B,) nodes of the images before
+        row = self.rows[targets]  # (m,) 0: its image's prefix; 1 + i: its node i
+        row = np.where(row, images - 1 + before[of_target] + row, of_target)
+        counts = np.ones(len(targets)) if weights is None else weights[of_target, self.caption[targets]]
+        prefixes = np.tile(np.arange(prefix), images)
+        return PackedTrees(
+            tokens=_filled(room_of_nodes, self.tokens[nodes]),
+            positions=_filled(images * prefix + room_of_nodes, prefixes, prefix + self.steps[nodes]),
+            cells=_filled(images * prefix + room_of_nodes, start.ravel(), place, filling=images * cells),
+            first=torch.from_numpy(first.reshape(images, cells)),
+            last=torch.from_numpy(last.reshape(images, cells)),
+            outputs=_filled(-(-len(outputs) // ROUND) * ROUND, outputs),
+            rows=_filled(room_of_targets, row),
+            targets=_filled(room_of_targets, self.targets[targets]),
+            weights=_filled(room_of_targets, counts, dtype=np.float32),
+            count=torch.tensor(len(targets)),
+        )
+
+
+def seen(first: Tensor, last: Tensor) -> Tensor:
+    """Which cell sees which, (B, S) each -> (B, S, S) bool: itself, and what it grows from; the prefix is the root."""
+    query = first[:, :, None]
+    return (first[:, None] <= query) & (query <= last[:, None])
+
+
+def _grow(captions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Nodes (4, N) of all trees: token, step, first and last (as in `PackedTrees`, from 0), and nodes an image (n,).
+
+    And targets (3, M): row (0: the prefix; 1 + i: the image's node i), token, caption, and targets an image (n,).
+    """
+    exists = captions >= 0  # (n, C, T)
+    inside = np.zeros_like(exists)
+    inside[..., :-1] = exists[..., 1:]  # a token is an input when another one follows it
+    words = np.where(inside, captions, -1)
+    # In alphabetical order, each caption branches off the one before it, and branches are numbered depth first.
+    order = np.lexsort(np.moveaxis(words, 2, 0)[::-1], axis=-1)[..., None]  # (n, C, 1)
+    words, exist = np.take_along_axis(words, order, 1), np.take_along_axis(inside, order, 1)
+    new = exist.copy()
+    new[:, 1:] &= ~np.logical_and.accumulate(words[:, 1:] == words[:, :-1], axis=2)
+    counts = new.sum((1, 2))  # (n,)
+    number = new.cumsum().reshape(new.shape) - 1  # over all images
+    node = np.maximum.accumulate(np.where(new, number, -1), axis=1)  # (n, C, T) of each input
+    end = np.where(exist, node, -1).max(axis=2, keepdims=True, initial=-1)  # (n, C, 1) the deepest of each caption
+    last = np.empty(counts.sum(), np.int64)
+    last[node[exist]] = np.broadcast_to(end, node.shape)[exist]  # of several captions through a node, the last one's
+    node = np.take_along_axis(node, order.argsort(1), 1)  # as the captions came
+
+    # A node is named by the first caption that runs through it; nodes are in the order of their names.
+    through = node[inside]
+    name = np.empty(len(last), np.int64)
+    name[through[::-1]] = np.arange(len(through))[::-1]
+    named = name.argsort()  # (N,)
+    image, _, step = (x[name[named]] for x in inside.nonzero())
+    starts = _starts(counts)
+    nodes = np.stack([captions[inside][name[named]], step, named - starts[image], last[named] - starts[image]])
+    rank = np.empty_like(named)
+    rank[named] = np.arange(len(named)) - starts[image]
+    row = np.zeros(captions.shape, np.int64)
+    row[..., 1:] = np.where(inside[..., :-1], 1 + rank[node[..., :-1]] if len(rank) else 0, 0)
+    targets = np.stack([row[exists], captions[exists], exists.nonzero()[1]])
+    return nodes.astype(np.int32), counts, targets.astype(np.int32), exists.sum((1, 2))
+
+
+# ---- captions of like length -----------------------------------------------------------------------------------------
+
+
+class PackedRuns(NamedTuple):
+    """Groups of G captions each, the longest first; N tokens are inputs, F captions exist. Int64 but `weights`."""
+
+    words: tuple[Tensor, ...]  # (G, S) each, the inputs of a group's captions, filled with 0
+    order: tuple[Tensor, ...]  # (G,) each, which of the B * C captions they are
+    lengths: Tensor  # (B, C) how many inputs each caption has
+    present: Tensor  # (F,) which of the B * C captions exist; their images predict their first tokens
+    real: Tensor  # (F,) float32: 1; 0 for filling
+    inside: Tensor  # (N,) where all inputs are, among the words of all groups, in the order of captions and steps
+    tokens: Tensor  # (M,) the targets of `present`, those of `inside`, then PAD; M a multiple of ROUND
+    weights: Tensor | None  # (M,) float32, of each target in the sum; None: 1
+    count: Tensor  # () how many targets there are, filling left out
+
+
+class Runs:
+    """The captions of n images, in groups of like length.
+
+    Args:
+        captions: (n, C, T) int.
+        groups: of a batch; a single one keeps the captions' order.
+    """
+
+    def __init__(self, captions: np.ndarray, groups: int) -> None:
+        count = int(np.flatnonzero((captions[..., 0] >= 0).any(0)).max(initial=0)) + 1
+        self.captions, self.groups = captions[:, :count], groups
+        self.lengths = (self.captions >= 0).sum(2)  # (n, C)
+
+    def size(self, index: np.ndarray) -> tuple[int, ...]:
+        """Captions an image, captions and inputs of all images, then the steps of each group."""
+        exists = self.lengths[index] > 0  # (B, C)
+        rows = int(np.flatnonzero(exists.any(0)).max(initial=0)) + 1  # what no image reaches is left out
+        inputs = np.maximum(self.lengths[index, :rows] - 1, 0).ravel()
+        steps = [int(inputs[group].max()) for group in self._groups(inputs)]
+        return rows, int(exists.sum()), int(inputs.sum()), *steps
+
+    def largest(self, images: int) -> tuple[int, ...]:
+        """A size that any batch of so many images fits in."""
+        _, count, longest = self.captions.shape
+        inputs = np.sort(np.maximum(self.lengths - 1, 0).sum(1))[-images:].sum()
+        steps = [longest - 1] * len(self._groups(np.zeros(images * count)))
+        return count, images * count, int(inputs), *steps
+
+    def work(self, size: Sequence[int]) -> int:
+        """What a step of this size costs: the steps of all groups."""
+        return sum(size[3:])
+
+    def pack(
+        self, index: np.ndarray, weights: np.ndarray | None = None, room: Sequence[int] | None = None
+    ) -> PackedRuns:
+        """The captions of the images at `index` (B,); `weights` (B, C) are of each caption's tokens, None: 1."""
+        rows, room_of_captions, room_of_inputs, *steps = room or self.size(index)
+        captions = self.captions[index, :rows]  # (B, C, T)
+        words, exists = captions.reshape(-1, captions.shape[2]), self.lengths[index, :rows].ravel() > 0
+        inputs = np.maximum(self.lengths[index, :rows] - 1, 0).ravel()  # (B*C,)
+        order, longest, runs, begins, before = self._groups(inputs), captions.shape[2], [], np.empty_like(inputs), 0
+        for group, most in zip(order, steps, strict=True):
+            run = np.zeros((len(group), most), np.int64)  # (G, S)
+            run[:, :longest] = words[group, :most].clip(0)
+            runs.append(torch.from_numpy(run))
+            begins[group] = before + np.arange(len(group)) * most  # where each caption's words are
+            before += run.size
+        inside = np.repeat(begins - _starts(inputs), inputs) + np.arange(inputs.sum())
+        present = exists.nonzero()[0]
+        firsts, others = words[present, 0], words[:, 1:][np.arange(1, longest) <= inputs[:, None]]
+        ends = room_of_captions, -(-(room_of_captions + room_of_inputs) // ROUND) * ROUND
+        if weights is not None:
+            each = weights[:, :rows].ravel()
+            each = _filled(ends[0], each[present], dtype=np.float32), np.repeat(each, inputs)
+            weights = _filled(ends[1], *each, dtype=np.float32)
+        return PackedRuns(
+            words=tuple(runs),
+            order=tuple(map(torch.from_numpy, order)),
+            lengths=torch.from_numpy(inputs.reshape(-1, rows)),
+            present=_filled(ends[0], present),
+            real=_filled(ends[0], np.ones(len(present)), dtype=np.float32),
+            inside=_filled(room_of_inputs, inside),
+            tokens=_filled(ends[1], _filled(ends[0], firsts, filling=PAD), others, filling=PAD),
+            weights=weights,
+            count=torch.tensor(len(present) + len(inside)),
+        )
+
+    def _groups(self, inputs: np.ndarray) -> list[np.ndarray]:
+        """Which captions each group has, by how many inputs they have (B*C,)."""
+        order = np.arange(len(inputs)) if self.groups == 1 else np.argsort(-inputs, kind="stable")
+        size = -(-len(inputs) // self.groups)
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+# ---- both ------------------------------------------------------------------------------------------------------------
+
+
+def _filled(room: int, *parts: np.ndarray, filling: int = 0, dtype: type = np.int64) -> Tensor:
+    """One part after the other, then `filling`."""
+    whole, end = np.full(room, filling, dtype), 0
+    for part in parts:
+        whole[end : end + len(part)] = part
+        end += len(part)
+    return torch.from_numpy(whole)
+
+
+def _starts(counts: np.ndarray) -> np.ndarray:
+    return counts.cumsum() - counts
+
+
+def _spans(starts: np.ndarray, counts: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The spans at `index` one after the other: for each member which span, which of its members, and where it is."""
+    counts = counts[index]
+    of = np.repeat(np.arange(len(index)), counts)
+    rank = np.arange(len(of)) - _starts(counts)[of]
+    return of, rank, starts[index][of] + rank

@@ -9,19 +9,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from captioning.core.errors import command
+from captioning.core.files import remove_stale_temporaries
 from captioning.core.malloc import keep_freed_memory
 from captioning.core.paths import TIMES
 
 
 def stage(main: Callable[[], None]) -> Callable[[], None]:
-    """Decorates a stage's `main`: errors told as `captioning.core.errors.command` does, and the time taken written
-    down."""
+    """Decorates a stage's `main`: errors told as `captioning.core.errors.command` does, what killed writers left
+    removed, and the time taken written down."""
 
     @command
     @functools.wraps(main)
     def run() -> None:
         start = time.monotonic()
         keep_freed_memory()
+        remove_stale_temporaries()
         main()
         program = Path(sys.argv[0])
         if program.parent.name == "stages":  # not when called from elsewhere

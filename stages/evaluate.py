@@ -21,6 +21,7 @@ from captioning.core import settings as schema
 from captioning.core.files import all_at_once, read_json, write_json
 from captioning.data.caption_files import read_candidates
 from captioning.data.dataset import load_data
+from captioning.data.enough import settle
 from captioning.evaluation import systems, tables
 from captioning.evaluation.extras import more_scores
 from captioning.evaluation.saved import save
@@ -56,7 +57,8 @@ def main() -> None:
     summaries = {name: systems.summary(folds, count, seed) for name, folds in scores.items()}
     differences = systems.difference(scores["clipcap"][0], scores["lstm"][0], count, seed)
 
-    official = is_official(settings.clip.weights, settings.finetune_clip.epochs) and not settings.clip.features
+    tuning = settle(settings, "clip", len(data.split("train")))[0].finetune_clip
+    official = is_official(settings.clip.weights, tuning.epochs) and not settings.clip.features
     plain = {name: folds for name, folds in work.items() if FEWER not in name}
     more = more_scores(
         data=data,

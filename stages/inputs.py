@@ -1,20 +1,24 @@
 """Stage inputs: the files and folders outside the project that params.yaml names, as links that DVC can follow.
 
-Reads   the settings that may name a local file: weights, features, GPT-2's folder, `model.init_from`, ensembles.
-Writes  inputs/, an entry a setting: a link to the file, a folder of links to the files of a folder, or else a text
-        with the setting's value. DVC hashes what a link leads to: other bytes under the same path re-run the stages
-        that read them, and the run cache never answers with another file's result. Nothing is copied.
+Reads   the settings that may name a local file: pictures, captions, weights, features, GPT-2's folder,
+        `model.init_from`, ensembles. Data come first: a wrong path is told before anything is fetched.
+Writes  inputs/, an entry a setting: a link to the file or folder, or else a text with the setting's value. DVC hashes
+        what a link leads to: other bytes under the same path, or a new file in the folder, re-run the stages that
+        read them, and the run cache never answers with another file's result. Nothing is copied. (In a folder DVC
+        follows no links to further folders.)
 Takes   half a second; the first time DVC reads each file once.
 """
 
 from __future__ import annotations
 
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 from captioning.core import paths
 from captioning.core import settings as schema
 from captioning.core.errors import UserError
+from captioning.core.work import project_folder
 from captioning.weights import sources
 from captioning.weights.sources import Needed, OwnFile
 from stages import stage
@@ -29,41 +33,69 @@ def main() -> None:
     ensemble = settings.generate.ensemble
     shutil.rmtree(paths.INPUTS, ignore_errors=True)
     paths.INPUTS.mkdir()
-    enter("vgg16.weights", [sources.vgg16(settings.vgg16.weights)])
-    enter("clip.weights", [sources.clip(settings.clip.weights)])
+    watch(settings)
+    enter("vgg16.weights", sources.vgg16(settings.vgg16.weights))
+    enter("clip.weights", sources.clip(settings.clip.weights))
     for key, path in (("vgg16.features", settings.vgg16.features), ("clip.features", settings.clip.features)):
-        enter(key, [OwnFile(f"{key} = {path}", path)] if path else [])
-    enter("model.gpt2", [sources.gpt2(settings.model.gpt2)])
-    enter("model.init_from", [sources.clipcap(settings.model.init_from)])
+        enter(key, sources.features(key, path))
+    enter("model.gpt2", sources.gpt2(settings.model.gpt2))
+    enter("model.init_from", sources.clipcap(settings.model.init_from))
     for name in paths.ENCODER_OF:
-        key = f"generate.ensemble.{name}"
-        enter(key, [OwnFile(f"{key}: {path}", path, "folder") for path in getattr(ensemble, name)])
+        enter_members(f"generate.ensemble.{name}", getattr(ensemble, name))
 
 
-def enter(key: str, named: list[Needed | None]) -> None:
-    """Links what a setting names, `inputs/KEY/NUMBER`. What has a checksum or a name on the hub is its text alone."""
+def watch(settings: schema.Settings) -> None:
+    """Links the user's pictures and captions, `inputs/data.root` and `inputs/data.annotations`; a text for none."""
+    found = {}
+    if settings.data.source != "scenes":
+        from captioning.data.needed import located
+
+        with chdir(home := project_folder()):  # DVC's copies of the project have no pictures
+            found = {key: path.resolve() for key, path in located(settings.data).items()}
+        if "data.root" in found and home.resolve().is_relative_to(found["data.root"]):
+            del found["data.root"]  # the project itself lies in it, and changes with each run
+    for key in ("data.root", "data.annotations"):
+        if key in found:
+            refuse_odd(found[key], key)
+            (paths.INPUTS / key).symlink_to(found[key])
+        else:
+            (paths.INPUTS / key).write_text("nothing\n")
+
+
+def enter(key: str, named: Needed | None) -> None:
+    """What a setting names, `inputs/KEY`. What has a checksum or a name on the hub is its text alone."""
+    if isinstance(named, OwnFile):
+        (paths.INPUTS / key).symlink_to(usable(named).absolute())
+    else:
+        (paths.INPUTS / key).write_text(f"{named.setting}\n" if named else "nothing\n")
+
+
+def enter_members(key: str, folders: list[str]) -> None:
+    """The folders of an ensemble, `inputs/KEY/NUMBER`. DVC follows no link to a folder inside a folder, so these are
+    folders of links; a captioner's files have fixed names, and a file more changes nothing."""
     (paths.INPUTS / key).mkdir()
-    (paths.INPUTS / key / "named.txt").write_text("".join(f"{one.setting}\n" for one in named if one) or "nothing\n")
-    for number, one in enumerate(named):
-        if isinstance(one, OwnFile):
-            link(one.get().absolute(), paths.INPUTS / key / str(number), one.setting)
+    (paths.INPUTS / key / "named.txt").write_text("".join(f"{folder}\n" for folder in folders) or "nothing\n")
+    for number, folder in enumerate(folders):
+        found = usable(OwnFile(f"{key}: {folder}", folder, "folder")).absolute()
+        for path in filter(Path.is_file, sorted(found.rglob("*"))):
+            link = paths.INPUTS / key / str(number) / path.relative_to(found)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
 
 
-def link(found: Path, at: Path, setting: str) -> None:
-    """A link to a file, or a folder of links to all files below a folder: DVC follows no link to a folder.
-
-    Raises UserError for an output of ours, which its stage would find gone.
-    """
+def usable(named: OwnFile) -> Path:
+    """Where it is. Raises UserError for an output of ours, which its stage would find gone."""
+    found = named.get()
     if any(found.resolve().is_relative_to(path.resolve()) for path in EMPTIED):
-        raise UserError(f"{setting} lies in an output of the pipeline, which is emptied: copy it elsewhere")
-    if found.is_file():
-        at.symlink_to(found)
-        return
-    at.mkdir()
-    for path in sorted(found.rglob("*")):
-        if path.is_file():
-            (at / path.relative_to(found)).parent.mkdir(parents=True, exist_ok=True)
-            (at / path.relative_to(found)).symlink_to(path)
+        raise UserError(f"{named.setting} lies in an output of the pipeline, which is emptied: copy it elsewhere")
+    refuse_odd(found, named.setting)
+    return found
+
+
+def refuse_odd(found: Path, setting: str) -> None:
+    """Raises UserError for what DVC cannot hash: a link that leads nowhere, a pipe."""
+    if odd := [path for path in found.rglob("*") if not path.is_file() and not path.is_dir()]:
+        raise UserError(f"{setting}: {odd[0]} is no file and no folder: remove it")
 
 
 if __name__ == "__main__":

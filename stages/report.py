@@ -3,7 +3,7 @@
 Reads   data/, captions/, results/ of stage evaluate, live/ (curves), params.yaml; dvc.lock and live/times/ for what
         each stage made and how long it took.
 Writes  results/report.html.
-Expect  5 s and 3 MB for the 240 test images of `scenes`, 15 s and 9 MB for the 1,000 of Flickr8k.
+Expect  15 s and 9 MB for the 1,000 test images of `scenes` or of Flickr8k.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import math
 
 from PIL import Image
 
+from captioning.evaluation.report.data import detailed
 from captioning.evaluation.tables import MORE
 from captioning.metrics.coco import TITLES
 
@@ -40,13 +41,12 @@ def image_entry(number: int) -> dict:
 
 
 def answer(caption: str, score: float) -> dict:
-    words = caption.split()
+    tokens = [word if n == 0 else f" {word}" for n, word in enumerate(caption.split())]
+    log_probs = [round(math.log(1 / (n + 1.2)), 3) for n in range(len(tokens) + 1)]
     return {
         "caption": caption,
         "scores": dict.fromkeys(TITLES, round(score, 3)),
-        "tokens": [word if n == 0 else f" {word}" for n, word in enumerate(words)],
-        "log_probs": [round(math.log(1 / (n + 1.2)), 3) for n in range(len(words) + 1)],
-        "ended": True,
+        **detailed(tokens, log_probs, ended=True),
     }
 
 
@@ -77,7 +77,7 @@ def report(count: int = 60, hostile: bool = False) -> dict:
         for image, text in zip(images, HOSTILE, strict=False):
             image |= {"id": text, "file": text, "references": [text, text]}
             for said in image["said"].values():
-                said |= {"caption": text, "tokens": [text], "log_probs": [-1.0], "ended": False, "wrong": [text]}
+                said |= {"caption": text, "wrong": [text], **detailed([text], [-1.0], ended=False)}
             image["said"]["clipcap"]["prefix_words"] = [text]
     word = HOSTILE[0] if hostile else "scenes"
     fewer = " (one reference fewer)"

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-FAULTS_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FAULTS_OF_DISKS = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM)
 CLOSED_PIPE = 128 + signal.SIGPIPE  # exit code of a program whose reader went away
 
 
@@ -24,8 +25,8 @@ class UserError(Exception):
 def opening(path: str | Path, what: str, advice: str) -> Iterator[None]:
     """For a block that opens a file from elsewhere: whatever a library raises becomes a sentence.
 
-    Only what is damaged is called so: a missing file and one that the system does not let us read are told
-    apart.
+    Only what is damaged is called so: missing and unreadable files get a sentence of their own. A full disk is left
+    to `command`.
 
     Args:
         what: the file should be, such as "a feature store".
@@ -39,6 +40,8 @@ def opening(path: str | Path, what: str, advice: str) -> Iterator[None]:
         raise UserError(f"{error.filename or path} is missing: {advice}") from None
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of libraries in Rust
+            raise
+        if isinstance(error, OSError) and error.errno in FULL:
             raise
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"{path} cannot be read ({error.strerror or error}): {advice}") from None
@@ -82,7 +85,7 @@ def _of_disk(error: BaseException | None) -> str | None:
     """The full disk or missing permission that is behind an error, however libraries put it."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FAULTS_OF_DISKS:
-            return f"{error.filename or 'writing a file'}: {error.strerror}"
+            return f"{error.filename or 'writing a file'}: {os.strerror(error.errno)}"  # HDF5's own has eight lines
         found = re.search(r"\(os error (\d+)\)", str(error))  # of safetensors, whose errors are no OSError
         if found and int(found[1]) in FAULTS_OF_DISKS:
             return f"writing a file: {os.strerror(int(found[1]))}"

@@ -8,10 +8,9 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,19 +22,48 @@ from captioning.core.work import beside, work_folder
 def replacing(path: str | Path) -> Iterator[Path]:
     """Gives the path of a temporary file, which takes the place of `path` when the block ends without an error.
 
-    It lies in the working folder, so that a kill leaves none in an output; the next writer of `path` writes it anew.
+    It lies in the working folder, so that a kill leaves none in an output; the next writer of `path` removes it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary(path) as temporary:
+        yield temporary
+        _sync(temporary)
+        _move(temporary, path)
+
+
+@contextmanager
+def _temporary(path: str | Path) -> Iterator[Path]:
+    """A place for a file or folder that this process alone writes, and that nothing is left of afterwards."""
     temporary = beside("tmp", path)
-    with open(beside("locks", path).with_suffix(".write"), "w") as lock:
+    with open(_lock_of(temporary), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        _remove(temporary)
         try:
             yield temporary
-            _sync(temporary)
-            _move(temporary, path)
         finally:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
+
+
+def _lock_of(temporary: Path) -> Path:
+    locks = temporary.parents[1] / "locks"
+    locks.mkdir(exist_ok=True)
+    return locks / f"{temporary.name}.write"
+
+
+def _remove(temporary: Path) -> None:
+    if temporary.is_dir():
+        shutil.rmtree(temporary)
+    else:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_stale_temporaries() -> None:
+    """Removes what killed writers left in the working folder. Whoever still writes holds a lock."""
+    for temporary in (work_folder() / "tmp").glob("*"):
+        with open(_lock_of(temporary), "w") as lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(temporary)
 
 
 def _sync(path: Path) -> None:
@@ -73,10 +101,9 @@ def all_at_once(*paths: str | Path) -> Iterator[Path]:
 
     A full disk or an error inside the block leaves everything as it was.
     """
-    temporary = work_folder() / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=temporary) as folder:
-        yield Path(folder)
+    with _temporary(paths[0]) as folder:
+        folder.mkdir()
+        yield folder
         for path in paths:
             for new in [Path(folder, path), *sorted(Path(folder, path).rglob("*"))]:
                 if new.is_file():
@@ -126,6 +153,16 @@ def write_lines(path: str | Path, entries: Sequence[Any]) -> None:
         file.write("[\n" + ",\n".join(lines) + "\n]\n")
 
 
+def csv_line(values: Iterable[Any]) -> str:
+    """A row of a CSV file, its end included; a cell is quoted where it needs be.
+
+    Python's own writer leaves a carriage return bare, and readers end the row there.
+    """
+    cells = ["" if value is None else str(value) for value in values]
+    quoted = ('"' + cell.replace('"', '""') + '"' if any(char in cell for char in ',"\r\n') else cell for cell in cells)
+    return ",".join(quoted) + "\n"
+
+
 def sha256_of(path: str | Path) -> str:
     """Of the file's bytes, as hexadecimal text."""
     with open(path, "rb") as file:
@@ -135,15 +172,16 @@ def sha256_of(path: str | Path) -> str:
 def fingerprint(*values: Any) -> str:
     """A short hash of JSON-able values: equal values, equal hash, whatever the order of their keys."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 @contextmanager
-def only_writer(path: str | Path) -> Iterator[None]:
+def only_writer(path: str | Path, wait: bool = True) -> Iterator[bool]:
     """Waits until no other process writes `path`, a file or a folder, and keeps others waiting meanwhile.
 
-    A POSIX lock on a file in the working folder: the system drops it when the process ends, in whatever way, and
-    processes forked from this one do not inherit it.
+    Gives True; False, at once, where another process writes it and `wait` is False. A POSIX lock on a file in the
+    working folder: the system drops it when the process ends, in whatever way, and processes forked from this one do
+    not inherit it.
     """
     with open(beside("locks", path), "a+") as file:
         tries = 0
@@ -154,6 +192,9 @@ def only_writer(path: str | Path) -> Iterator[None]:
             except OSError as error:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     raise
+            if not wait:
+                yield False
+                return
             tries += 1
             if tries == 2:  # at the first the holder may not have written its number yet
                 file.seek(0)
@@ -163,4 +204,4 @@ def only_writer(path: str | Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        yield True

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from captioning.core.errors import UserError
+from captioning.core.threads import ending_with_this
 
 # One collector thread and a heap that grows by need: METEOR starts in 5.5 s and 0.6 GB, against 9.6 s and 1.7
 # GB with Java's defaults on two cores. A Java out of memory ends at once instead of limping on.
@@ -74,7 +75,7 @@ def run(arguments: list[str], text: bytes, *, what: str, timeout: float) -> byte
     """
     command = [str(find_java()), *JAVA_OPTIONS, *arguments]
     try:
-        done = subprocess.run(command, input=text, capture_output=True, timeout=timeout)
+        done = subprocess.run(command, input=text, capture_output=True, timeout=timeout, preexec_fn=ending_with_this())
     except subprocess.TimeoutExpired as error:
         raise UserError(
             f"{what} did not end within {timeout:.0f} s and was stopped{_said(error.stderr or b'')}"
@@ -109,7 +110,9 @@ class Conversation:
         command = [str(find_java()), *JAVA_OPTIONS, *arguments]
         pipe = subprocess.PIPE
         try:
-            self._process = subprocess.Popen(command, cwd=cwd, stdin=pipe, stdout=pipe, stderr=self._stderr)
+            self._process = subprocess.Popen(
+                command, cwd=cwd, stdin=pipe, stdout=pipe, stderr=self._stderr, preexec_fn=ending_with_this()
+            )
         except OSError as error:
             self._stderr.close()
             raise UserError(f"{what} could not be started: {error}") from None

@@ -11,6 +11,8 @@ CODE, INPUTS = Path("code"), Path("inputs")
 
 DATA = Path("data")
 IMAGES, CAPTIONS = DATA / "images.csv", DATA / "captions.csv"
+SHARDS = DATA / "shards"  # of webdataset: the pictures, unpacked
+UNPACKED = SHARDS / ".unpacked"  # marks them as stage prepare's
 STATISTICS = DATA / "statistics.json"
 DRAWINGS, FACTS = DATA / "images", DATA / "facts.json"  # of scenes: the pictures, and what each of them shows
 

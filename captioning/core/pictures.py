@@ -140,3 +140,11 @@ def _grey_levels(image: Image.Image, tags: Mapping) -> np.ndarray:
             white = next((known for known in usual if white <= known), white)
     levels = (values.astype(np.float64) - low) * (255 / max(white - low, np.finfo(np.float64).tiny))
     return levels.round().clip(0, 255).astype(np.uint8)
+
+
+def as_rgb(image: Image.Image, name: str) -> Image.Image:
+    """An image that is open already, as `open_rgb` would give it, unless that shrinks it. Raises ImageFault."""
+    try:
+        return _to_rgb(image)
+    except Exception as error:  # of a file that Pillow reads only now
+        raise ImageFault(f"{name} is not a usable image: {error}", "image damaged or cut short") from None

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
@@ -27,6 +27,12 @@ NonNegative = Annotated[float, Field(ge=0)]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
+def _whole_or_auto(value: Any) -> int | str:
+    if value == "auto" or (type(value) is int and value >= 0):
+        return value
+    raise ValueError(f"expected a whole number, 0 or more, or auto; it is {_show(value)}")
+
+
 class Group(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
 
@@ -37,7 +43,7 @@ class ScenesSettings(Group):
 
 
 class DataSettings(Group):
-    source: Literal["scenes", "flickr8k", "karpathy", "folder"]
+    source: Literal["scenes", "flickr8k", "karpathy", "folder", "webdataset"]
     root: str | None
     annotations: str | None
     seed: Whole
@@ -100,17 +106,22 @@ class TrainingSettings(Group):
     precision: Precision
 
 
-class FinetuneVGG16Settings(TrainingSettings):
+class FinetuneSettings(TrainingSettings):
+    epochs: Annotated[Any, PlainValidator(_whole_or_auto)]  # captioning.data.enough makes a number of `auto`
+
+
+class FinetuneVGG16Settings(FinetuneSettings):
     labels: Positive
 
 
-class FinetuneCLIPSettings(TrainingSettings):
+class FinetuneCLIPSettings(FinetuneSettings):
     batch_size: Annotated[int, Field(ge=2)]  # a pair alone has nothing to be told from
     trains: Literal["all", "last", "projections"]
     blocks: Positive
     layer_decay: Rate
     checkpointing: bool
     chunk_size: Positive | None
+    captions: Positive
 
 
 class LSTMSettings(Group):
@@ -267,7 +278,11 @@ class Settings(Group):
 
 def load(path: str | Path = "params.yaml") -> Settings:
     """Reads and checks params.yaml. Every fault is named at once, with its key, its value and what was expected."""
-    return check(read_yaml(path), str(path))
+    values = read_yaml(path)
+    try:
+        return check(values, str(path))
+    except UserError as error:  # `dvc exp run -S` leaves its change in the file, and DVC says nothing of it
+        raise UserError(f"{error}\n`git diff {path}` shows what was changed, `git checkout {path}` undoes it") from None
 
 
 def read_yaml(path: str | Path) -> dict:
@@ -317,12 +332,14 @@ def _check_nodes(text: str) -> None:
         elif isinstance(node, SequenceNode):
             waiting += node.value
         elif isinstance(node, ScalarNode) and not node.tag.endswith(":merge"):  # `<<` is no value
+            shown = f"{_show(node.value)} on line {node.start_mark.line + 1}"
             try:
-                yaml.constructor.construct_object(node, deep=True)
+                value = yaml.constructor.construct_object(node, deep=True)
             except (ValueError, KeyError, TypeError, AttributeError):
                 kind = node.tag.rpartition(":")[2]
-                shown = f"{_show(node.value)} on line {node.start_mark.line + 1}"
                 raise ValueError(f"{shown} reads as a value of type {kind} and is none; quote or correct it") from None
+            if isinstance(value, int) and value.bit_length() > 63:
+                raise ValueError(f"{shown} is larger than any setting may be; write a smaller number")
 
 
 def check(values: dict, origin: str) -> Settings:
@@ -400,5 +417,8 @@ def _groups_and_keys() -> list[str]:
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits, which 0xfff... can be
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -9,11 +9,13 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 PR_SET_PDEATHSIG = 1  # of Linux
+PRCTL = getattr(ctypes.CDLL(None), "prctl", None)  # looked up here: between fork and exec nothing may be loaded
 SILENCE = 60  # seconds of waiting for one item after which a line on stderr names it, and again after as many
 
 
@@ -60,10 +62,17 @@ def in_order(
 
 
 def end_with(parent: int) -> None:
-    """Lets this process be killed when its parent, the process of this number, ends in whatever way.
+    """Lets this process be killed when its parent, the process of this number, ends in whatever way (on Linux).
 
-    For a pool's `initializer`: workers of a killed stage would write for ever. It needs Linux, as the stages do.
+    For a pool's `initializer`: workers of a killed stage would write for ever. Linux takes the end of the thread that
+    started this process for the parent's end.
     """
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if PRCTL:
+        PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before
         os._exit(1)
+
+
+def ending_with_this() -> Callable[[], None]:
+    """The `preexec_fn` of a program that this process starts, so that `kill -9` of this one ends both."""
+    return partial(end_with, os.getpid())

@@ -20,10 +20,14 @@ def work_folder() -> Path:
     """`.work` in the project's folder, or what the environment variable CAPTIONING_WORK names."""
     if named := os.environ.get("CAPTIONING_WORK"):
         return Path(named)
-    for folder in Path.cwd().parents:
-        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
-            return folder.parents[2] / ".work"
-    return Path(".work")
+    home = project_folder()
+    return Path(".work") if home == Path.cwd() else home / ".work"
+
+
+def project_folder() -> Path:
+    """The current folder, or the project that it is DVC's copy of."""
+    copied = (folder for folder in Path.cwd().parents if folder.parts[-3:] == (".dvc", "tmp", "exps"))
+    return next((folder.parents[2] for folder in copied), Path.cwd())
 
 
 def beside(kind: str, path: str | Path) -> Path:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from captioning.core.errors import UserError
+from captioning.core.errors import opening
 from captioning.core.files import atomic_write, fingerprint
+from captioning.core.paths import PER_IMAGE
 from captioning.metrics.coco import METRICS, Scores
 
 
@@ -53,8 +54,8 @@ def save(path: Path, scores: Mapping[str, Scores], references: Mapping[str, list
 
 
 def load(content: bytes, origin: str) -> Saved:
-    """What `save` wrote, from a file's bytes."""
-    try:
+    """What `save` wrote, from a file's bytes. UserError, which names `origin`, where they are damaged."""
+    with opening(f"{origin}: {PER_IMAGE}", "a file of scores", "run `dvc repro` there"):
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         ids = arrays.pop("ids").tolist()
@@ -71,6 +72,6 @@ def load(content: bytes, origin: str) -> Saved:
             )
             for name in names
         }
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise UserError(f"{origin}: results/per_image.npz cannot be read ({error}); run `dvc repro` there") from None
+        if any(len(values) != len(ids) for one in scores.values() for values in one.per_image.values()):
+            raise ValueError("not one row an image")
     return Saved(scores, references, made_by)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from captioning.core.files import atomic_write, read_json
+from captioning.core.files import atomic_write, csv_line, read_json
 from captioning.core.paths import checkpoint
 from captioning.data.dataset import Data
 from captioning.evaluation.variety import by_rarity, lengths, rarity
@@ -143,9 +142,8 @@ def retrieval() -> dict[str, dict[str, float]] | None:
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     with atomic_write(path) as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        file.write(csv_line(rows[0]))
+        file.writelines(csv_line(row.values()) for row in rows)
 
 
 MEASURES = {

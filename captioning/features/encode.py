@@ -2,14 +2,13 @@
 
 On a processor every core takes a few images all the way, file to features, in a thread of its own: no core waits for
 another, as they do several times in every layer that is split among them, and nothing else competes for them. A GPU
-gets large batches, decoded by threads while it computes.
+gets large batches: threads read the files while it computes, and unpack what its own JPEG engines do not.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -19,7 +18,8 @@ from captioning.core.malloc import share_memory_among_threads
 from captioning.core.pictures import ImageFault
 from captioning.core.threads import in_order
 from captioning.features.encoders import Encoder
-from captioning.features.pixels import AT_ONCE, ImageFiles, pixel_batches
+from captioning.features.jpeg import batches_on
+from captioning.features.pixels import AT_ONCE, ImageFiles, one_core_each, pixel_batches
 
 WRONG_WEIGHTS = "are these the network's right weights? If so, try `precision: fp32`"
 LARGEST = float(np.finfo(np.float16).max)
@@ -31,27 +31,50 @@ def images_at_once(encoder: Encoder, batch_size: int) -> int:
     return min(batch_size, AT_ONCE) if encoder.device.type == "cpu" else batch_size
 
 
-def encode(encoder: Encoder, files: ImageFiles, batch_size: int, workers: int) -> Iterator[tuple[np.ndarray, float]]:
-    """Features of all files, in order, `images_at_once` at a time: (B, ...) float32, and seconds that the network took.
+def steady(encoder: Encoder, size: int) -> int:
+    """A number of images at once, `size` where it will do, with which no row depends on its place among the others.
+
+    A matrix product may round the last rows of a batch in another way than the first ones (MKL does on processors with
+    AVX2 alone, in batches of 8), and an image's place depends on what was computed before. Equal images must give equal
+    rows; alone, an image has one place.
+    """
+    if encoder.device.type != "cpu":
+        return size
+    side, tried = encoder.preprocess.image_size, (size, 2 * size)
+    image = np.random.default_rng(0).integers(256, size=(1, 3, side, side), dtype=np.uint8)
+    with one_core_each() as start:
+        start()
+        for count in tried:
+            rows = encoder(torch.from_numpy(image).repeat(count, 1, 1, 1).contiguous(memory_format=torch.channels_last))
+            if torch.equal(rows, rows[:1].expand_as(rows)):
+                return count
+    return 1
+
+
+def encode(
+    encoder: Encoder, files: ImageFiles, size: int, workers: int, engines: bool = False
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Features of all files, in order, `size` at a time: (B, ...) float32, and seconds that the network took.
 
     Every pass through the network has as many images, the last one filled up with black: a network may round
     differently in a smaller one, and a feature shall not depend on what else was computed with it.
 
     Args:
-        batch_size: images at once on a GPU; on a processor, at most.
+        size: see `images_at_once`.
         workers: threads that decode for a GPU; a processor's cores decode what they encode.
+        engines: see `on_device`.
 
     Raises:
         ImageFault: at the first file that is no usable image, after the features of all before it.
     """
-    size = images_at_once(encoder, batch_size)
-    return on_cores(encoder, files, size) if encoder.device.type == "cpu" else on_device(encoder, files, size, workers)
+    if encoder.device.type == "cpu":
+        return on_cores(encoder, files, size)
+    return on_device(encoder, files, size, workers, engines)
 
 
 def on_cores(encoder: Encoder, files: ImageFiles, size: int) -> Iterator[tuple[np.ndarray, float]]:
     """As `encode`, each core by itself; results do not depend on the number of cores. Seconds are divided by it."""
-    threads, side = torch.get_num_threads(), files.preprocess.image_size
-    cores = min(threads, MOST_CORES)
+    cores, side = min(torch.get_num_threads(), MOST_CORES), files.preprocess.image_size
     share_memory_among_threads()
 
     def work(first: int) -> tuple[np.ndarray, ImageFault | None, float]:
@@ -61,20 +84,29 @@ def on_cores(encoder: Encoder, files: ImageFiles, size: int) -> Iterator[tuple[n
         features = encoder(torch.from_numpy(pixels).permute(0, 3, 1, 2))  # (B, S, S, 3) -> (B, 3, S, S)
         return features[:count].numpy(), fault, (time.perf_counter() - before) / cores
 
-    try:
-        starts, alone = range(0, len(files), size), partial(torch.set_num_threads, 1)
+    starts = range(0, len(files), size)
+    with one_core_each() as alone:
         for features, fault, seconds in in_order(work, starts, cores, 2 * cores, alone, files.paths.__getitem__):
             if len(features):
                 yield features, seconds
             if fault:
                 raise fault
-    finally:
-        torch.set_num_threads(threads)  # what new threads take over; this one still has it
 
 
-def on_device(encoder: Encoder, files: ImageFiles, size: int, workers: int) -> Iterator[tuple[np.ndarray, float]]:
-    """As `encode`: while the network works on one batch, threads decode those after it."""
-    for batch in pixel_batches(files, size, workers, pin_memory=encoder.device.type == "cuda"):
+def on_device(
+    encoder: Encoder, files: ImageFiles, size: int, workers: int, engines: bool = False
+) -> Iterator[tuple[np.ndarray, float]]:
+    """As `encode`: while the network works on one batch, those after it are decoded.
+
+    Args:
+        engines: plain JPEGs are unpacked and resized where the network is (see `captioning.features.jpeg`), and not by
+            threads.
+    """
+    if engines:
+        batches = batches_on(encoder.device, files, size, workers)
+    else:
+        batches = pixel_batches(files, size, workers, pin_memory=encoder.device.type == "cuda")
+    for batch in batches:
         count, before = len(batch), time.perf_counter()
         if count < size:
             batch = torch.cat([batch, batch.new_zeros(size - count, *batch.shape[1:])])

@@ -103,7 +103,7 @@ def load_encoder(
 
 def _code(module: str) -> str:
     rooms = Path(__file__).parents[1]
-    ours = [rooms / "features" / f"{name}.py" for name in ("images", "pixels", "encode", "encoders")]
+    ours = [rooms / "features" / f"{name}.py" for name in ("images", "pixels", "jpeg", "encode", "encoders")]
     return hash_of_files([*ours, rooms / "weights/checkpoint.py", *closure(module, rooms.parent)])
 
 

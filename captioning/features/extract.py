@@ -5,7 +5,7 @@ and takes the old one's place. So a kill at any moment loses one batch, the byte
 when, and no reader ever sees half a file. Rows are found again by their image's hash, after the stage and its output
 are gone, too: a new or changed image is computed, a removed or renamed one costs nothing. (The size
 of a batch can change a last digit and is no reason to compute all anew: bytes are equal for equal settings on one
-machine.)
+machine; `steady` sees to it that an image's place in a batch, which depends on what there was, cannot.)
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from captioning.core.errors import UserError
 from captioning.core.files import only_writer
 from captioning.core.pictures import ImageFault
 from captioning.core.progress import track
-from captioning.features.encode import encode, images_at_once, to_float16
+from captioning.features.encode import encode, images_at_once, steady, to_float16
 from captioning.features.encoders import Encoder
+from captioning.features.jpeg import decoding
 from captioning.features.pixels import ImageFiles
 from captioning.features.rows import RowStore
 from captioning.features.store import some, write_store
@@ -49,11 +50,13 @@ def extract(
 ) -> Written:
     """Brings the store at `path` up to date with a list of images, and prints what it took."""
     started, busy = time.perf_counter(), 0.0
+    rule = decoding(encoder.device)
 
     def compute(needed: list[int]) -> Iterator[np.ndarray]:
         nonlocal busy
         files = ImageFiles([paths[i] for i in needed], encoder.preprocess, [sha256s[i] for i in needed])
-        encoded, size = encode(encoder, files, batch_size, workers), images_at_once(encoder, batch_size)
+        size = steady(encoder, images_at_once(encoder, batch_size))
+        encoded = encode(encoder, files, size, workers, engines=bool(rule))
         total = -(-len(needed) // size)
         for features, seconds in track(encoded, f"{Path(path).stem}: encoding", total, f"batch of {size}"):
             busy += seconds
@@ -61,7 +64,7 @@ def extract(
 
     print(f"{path}: {encoder.attributes['encoder']} on {encoder.device}, {encoder.attributes['precision']}", flush=True)
     try:
-        written = write_features(path, ids, sha256s, encoder.attributes, encoder.code, compute)
+        written = write_features(path, ids, sha256s, encoder.attributes | rule, encoder.code, compute)
     except ImageFault as fault:
         raise UserError(
             f"{fault}. Restore or remove the file, run `dvc repro -f prepare` and then `dvc repro`; "

@@ -1,4 +1,4 @@
-"""Feature files of other people, .npz or .h5: tried out in a process of its own, then opened.
+"""Feature files of other people, .npz, .h5 or clip-retrieval's folder: tried out in a process of its own, then opened.
 
 A damaged or altered file can hang or crash HDF5, and nothing inside the process that reads it can help that. So a child
 reads the whole file first and is ended after a time.
@@ -6,6 +6,7 @@ reads the whole file first and is ended after a time.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import h5py
 import numpy as np
 
 from captioning.core.errors import UserError, command, opening
+from captioning.core.threads import ending_with_this
 
 SECONDS, BYTES_A_SECOND = 60, 5 * 10**6  # that reading a file may take: a start, and a slow disk's rate
 BLOCK_BYTES = 64 * 2**20  # read at once
@@ -24,7 +26,11 @@ MEND = "save it again as an .npz or .h5 with `ids` and `features`"
 
 @contextmanager
 def arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]]:
-    """The ids and features of a file; `features` of an .h5 are read as needed."""
+    """The ids and features of a file or folder; `features` of an .h5 are read as needed."""
+    if source.is_dir():
+        with opening(source, "a folder of features", "have clip-retrieval write it again"):
+            yield _clip_retrieval(source)
+        return
     if source.suffix.lower() not in (".npz", ".h5", ".hdf5"):
         raise UserError(f"{source}: features are imported from .npz or .h5 files")
     with opening(source, "a file of features", MEND):
@@ -49,13 +55,51 @@ def arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]
         yield names, features
 
 
+def _clip_retrieval(folder: Path) -> tuple[list[str], np.ndarray]:
+    """What `clip-retrieval inference` wrote: img_emb/img_emb_N.npy, and rows of metadata/metadata_N.parquet in step.
+
+    Ids are the pictures' paths below the folder that all of them share.
+    """
+    try:
+        from pyarrow.parquet import read_table
+    except ImportError:
+        raise UserError(f"{folder} has .parquet files, which pyarrow reads: `uv pip install pyarrow` first") from None
+    parts = sorted(folder.glob("img_emb/img_emb_*.npy"), key=lambda part: (len(part.name), part.name))
+    if not parts:
+        raise UserError(f"{folder} has no img_emb/img_emb_*.npy, as clip-retrieval writes them")
+    paths, arrays = [], []
+    for part in parts:
+        table = folder / "metadata" / f"{part.stem.replace('img_emb', 'metadata')}.parquet"
+        if not table.is_file():
+            raise UserError(f"{part} has no {table.relative_to(folder)} beside it, which names its pictures")
+        rows, columns = np.load(part, allow_pickle=False), read_table(table).to_pydict()
+        if "image_path" not in columns:
+            raise UserError(f"{table} has no column image_path; it has {', '.join(columns) or 'none'}")
+        if rows.ndim != 2 or len(rows) != len(columns["image_path"]):
+            names = len(columns["image_path"])
+            raise UserError(f"{part} has shape {rows.shape} and {table.name} {names} rows: which row is whose?")
+        arrays.append(rows)
+        paths += map(str, columns["image_path"])
+    if len({array.shape[1] for array in arrays}) > 1:
+        raise UserError(f"{folder}/img_emb has embeddings of several widths")
+    shared = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+    return [os.path.relpath(path, shared or ".") for path in paths], np.concatenate(arrays)
+
+
 def try_out(source: Path) -> None:
     """Reads all of a file in another process. UserError when that fails, crashes, or does not end in time."""
-    seconds = SECONDS + source.stat().st_size / BYTES_A_SECOND
+    files = source.rglob("*") if source.is_dir() else [source]
+    seconds = SECONDS + sum(file.stat().st_size for file in files) / BYTES_A_SECOND
     call = [sys.executable, "-m", "captioning.features.foreign", str(source.absolute())]
     try:
         done = subprocess.run(
-            call, cwd=Path(__file__).parents[2], capture_output=True, text=True, errors="replace", timeout=seconds
+            call,
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            preexec_fn=ending_with_this(),
         )
     except subprocess.TimeoutExpired:
         raise UserError(f"{source} could not be read in {seconds:.0f} s and is damaged, it seems: {MEND}") from None

@@ -76,20 +76,25 @@ def vgg16_preprocess(image_size: int = 224) -> Preprocess:
 
 def transform(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     """Resize and centre crop of an RGB image, (S, S, 3) uint8."""
-    crop = preprocess.image_size
     if preprocess.resize:
         image = _without_ends(image)
-    rows, columns = _resized(image.size, preprocess.resize) if preprocess.resize else (crop, crop)
     pixels = torch.from_numpy(np.array(image))[None].permute(0, 3, 1, 2)  # (H, W, 3) -> (1, 3, H, W)
-    if (columns, rows) != image.size:
+    return resize_and_crop(pixels, preprocess)[0].permute(1, 2, 0).numpy()  # (3, S, S) -> (S, S, 3)
+
+
+def resize_and_crop(pixels: Tensor, preprocess: Preprocess) -> Tensor:
+    """Images of one size, (B, 3, H, W) bytes or floats, to (B, 3, S, S) of that type; floats may overshoot."""
+    height, width = pixels.shape[2:]
+    crop = preprocess.image_size
+    rows, columns = _resized(height, width, preprocess.resize) if preprocess.resize else (crop, crop)
+    if (rows, columns) != (height, width):
         pixels = F.interpolate(pixels, (rows, columns), mode=preprocess.interpolation, antialias=True)
     top, left = (round((side - crop) / 2.0) for side in (rows, columns))  # rounded as torchvision does
-    return pixels[0, :, top : top + crop, left : left + crop].permute(1, 2, 0).numpy()  # (3, S, S) -> (S, S, 3)
+    return pixels[:, :, top : top + crop, left : left + crop]
 
 
-def _resized(size: tuple[int, int], short: int) -> tuple[int, int]:
-    """Rows and columns of an image of this width and height once its shorter side is `short`."""
-    width, height = size
+def _resized(height: int, width: int, short: int) -> tuple[int, int]:
+    """Rows and columns of an image once its shorter side is `short`."""
     return (int(short * height / width), short) if width <= height else (short, int(short * width / height))
 
 

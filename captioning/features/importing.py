@@ -1,4 +1,5 @@
-"""Features computed elsewhere, by any encoder: an .npz or .h5 with `ids` and `features` becomes a feature store."""
+"""Features computed elsewhere, by any encoder, become a feature store: an .npz or .h5 with `ids` and `features`, or the
+folder that `clip-retrieval inference` wrote."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from captioning.core.errors import UserError
-from captioning.core.files import sha256_of
+from captioning.core.files import fingerprint, sha256_of
 from captioning.features.encode import to_float16
 from captioning.features.encoders import Encoder
 from captioning.features.extract import Written, extract, writing
@@ -57,12 +58,12 @@ def import_features(
             finite or too large for float16.
     """
     path, source = Path(path), Path(source).expanduser()
-    if not source.is_file():
+    if not source.exists():
         raise UserError(f"no features file at {source}")
     attrs = {
         "encoder": f"imported from {source.name}",
         "layer": "unknown",
-        "weights": f"unknown; sha256 of the file: {sha256_of(source)}",
+        "weights": f"unknown; sha256 of the file: {_hash(source)}",
         "preprocessing": "unknown",
         "normalization": "l2" if normalize else "as imported",
         "precision": "as imported",
@@ -85,6 +86,13 @@ def import_features(
     shape = " x ".join(map(str, features.shape[1:]))
     print(f"{path}: {len(ids)} images, {shape} features each, from {source}; {len(names) - len(ids)} more left out")
     return Written(reused=0, computed=len(ids))
+
+
+def _hash(source: Path) -> str:
+    """Of a file's bytes, or of all files' in a folder."""
+    if source.is_file():
+        return sha256_of(source)
+    return fingerprint({str(path.relative_to(source)): sha256_of(path) for path in source.rglob("*") if path.is_file()})
 
 
 def _check(source: Path, names: list[str], features: np.ndarray | h5py.Dataset) -> None:

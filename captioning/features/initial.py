@@ -12,7 +12,7 @@ from torch import nn
 
 from captioning.core.errors import UserError
 from captioning.core.settings import CLIPSettings, VGG16Settings
-from captioning.features.encoders import open_clip
+from captioning.features.encoders import open_clip, open_vgg16
 from captioning.features.images import Preprocess, clip_preprocess, vgg16_preprocess
 from captioning.weights import checkpoint, sources
 from captioning.weights.checkpoint import config_from
@@ -27,7 +27,10 @@ def initial_vgg16(options: VGG16Settings) -> tuple[vgg16.VGG16, Preprocess]:
     if options.weights == "scratch":
         config = config_from(vgg16.VGG16Config, options, options.scratch, batch_norm=True, num_labels=1)
         return vgg16.VGG16(config), vgg16_preprocess(config.image_size)
-    weights = read_state_dict(sources.vgg16(options.weights).get())
+    path = sources.vgg16(options.weights).get()
+    if path.is_dir():  # a checkpoint of ours
+        return open_vgg16(path)[:2]
+    weights = read_state_dict(path)
     network = _fit(lambda: vgg16.from_state_dict(weights), "vgg16.weights", options.weights)
     return network, vgg16_preprocess(network.config.image_size)
 

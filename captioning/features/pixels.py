@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,19 @@ from captioning.core.threads import in_order
 from captioning.features.images import Preprocess, decode
 
 AT_ONCE = 8  # images that a thread takes: more leave some idle at the end, and take a core more memory to encode
+
+
+@contextmanager
+def one_core_each() -> Iterator[Callable[[], None]]:
+    """Gives what every thread of a pool shall run first: torch then starts no team of threads in each of them.
+
+    The calling thread keeps its own team, and so do threads begun after the end.
+    """
+    threads = torch.get_num_threads()
+    try:
+        yield partial(torch.set_num_threads, 1)
+    finally:
+        torch.set_num_threads(threads)
 
 
 class ImageFiles:
@@ -36,14 +50,15 @@ class ImageFiles:
 
     def pixels(self, row: int) -> np.ndarray:
         """One image, (S, S, 3) uint8. Raises ImageFault."""
-        path = self.paths[row]
-        if self.sha256s is None:
-            return decode(path, self.preprocess)
-        content = read_content(path)
-        if hashlib.sha256(content).hexdigest() != self.sha256s[row]:
-            message = f"{path} has changed since stage prepare read it; run `dvc repro -f prepare`"
+        return decode(self.content(row), self.preprocess, self.paths[row])
+
+    def content(self, row: int) -> bytes:
+        """A file's bytes. Raises ImageFault, also where they are not those that were to be expected."""
+        content = read_content(self.paths[row])
+        if self.sha256s is not None and hashlib.sha256(content).hexdigest() != self.sha256s[row]:
+            message = f"{self.paths[row]} has changed since stage prepare read it; run `dvc repro -f prepare`"
             raise ImageFault(message, "image file changed")
-        return decode(content, self.preprocess, path)
+        return content
 
     def read(self, rows: Iterable[int], out: np.ndarray) -> tuple[int, ImageFault | None]:
         """Decodes these rows into `out` (B, S, S, 3) until one is no usable image: how many, and that one's fault."""
@@ -91,11 +106,12 @@ def pixel_batches(
     def name(group: tuple[int, Tensor, int]) -> str:
         return files.paths[group[2] + group[0]]
 
-    for batch, done, fault in in_order(read, groups(), workers, 2 * -(-batch_size // AT_ONCE), name=name):
-        if done == len(batch) or (fault and done):
-            yield batch[:done].permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)
-        if fault:
-            raise fault
+    with one_core_each() as start:
+        for batch, done, fault in in_order(read, groups(), workers, 2 * -(-batch_size // AT_ONCE), start, name):
+            if done == len(batch) or (fault and done):
+                yield batch[:done].permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)
+            if fault:
+                raise fault
 
 
 class PixelStore:
@@ -112,13 +128,11 @@ class PixelStore:
         max_bytes: int = 8 * 2**30,
         desc: str = "decoding images",
     ) -> None:
-        self.files = ImageFiles(paths, preprocess)
+        self.files, self.workers = ImageFiles(paths, preprocess), workers
         size = preprocess.image_size
         self.nbytes = len(paths) * 3 * size * size
         self.pixels: Tensor | None = None  # (N, S, S, 3) uint8
-        self.threads: ThreadPoolExecutor | None = None
         if self.nbytes > max_bytes:
-            self.threads = ThreadPoolExecutor(max(1, workers))
             return
         self.pixels = torch.empty(len(paths), size, size, 3, dtype=torch.uint8)
         row, step = 0, 64
@@ -134,5 +148,7 @@ class PixelStore:
         """Pixels (B, 3, S, S) uint8, in channels_last memory, of the images at these positions, in this order."""
         if self.pixels is not None:
             return self.pixels[torch.as_tensor(indices)].permute(0, 3, 1, 2)
-        decoded = self.threads.map(self.files.pixels, [int(i) for i in indices])
-        return torch.from_numpy(np.stack(list(decoded))).permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)
+        rows, name = [int(i) for i in indices], self.files.paths.__getitem__
+        with one_core_each() as start:
+            decoded = list(in_order(self.files.pixels, rows, self.workers, len(rows), start, name))
+        return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)

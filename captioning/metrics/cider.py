@@ -56,6 +56,13 @@ class CiderD:
                         wanted.setdefault(gram, []).append((which, weight, weight / norm))
         return [self._score(self._grams(candidate), wanted, lengths) for candidate in candidates]
 
+    def says_nothing(self, images: Iterable[Sequence[str]]) -> bool:
+        """Whether every caption of these images, given by their references, scores 0.
+
+        So it is where the corpus has one image, or each of its images the same words: none of them is rare.
+        """
+        return not any(any(self.scores(references, references)) for references in images)
+
     def _score(self, grams: list[Counter[Gram]], wanted: dict, lengths: list[int]) -> float:
         length, total = grams[1].total(), 0.0
         fading = [math.exp(-((length - its_length) ** 2) / (2 * SIGMA**2)) for its_length in lengths]

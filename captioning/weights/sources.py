@@ -33,12 +33,12 @@ GPT2_REPOSITORIES = {  # short name: its repositories on the Hugging Face hub, t
     **{name: (f"openai-community/{name}", name) for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")},
     "distilgpt2": ("distilbert/distilgpt2", "distilgpt2"),
 }
-GPT2_FILES = ("config.json", "generation_config.json", "model.safetensors", "vocab.json", "merges.txt",
-              "tokenizer.json", "tokenizer_config.json")  # fmt: skip
+GPT2_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json",
+              "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")  # fmt: skip
 HF = "hf:"  # before a folder, or an owner/name of the hub, with a vision model of transformers
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # owner/name of the hub
-TOWER_FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "model.safetensors",
-               "model.safetensors.index.json", "model-*-of-*.safetensors")  # fmt: skip
+TOWER_FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "model*.safetensors",
+               "model.safetensors.index.json")  # fmt: skip
 PRETRAINED = {  # network: the setting that names its weights, and for some names a repository with them on the hub
     "vgg16": ("vgg16.weights", {"imagenet": "timm/vgg16.tv_in1k"}),
     "clip": ("clip.weights", {
@@ -94,6 +94,12 @@ class OwnFile(Needed):
 
     def places(self) -> list[str]:
         return [self.path]
+
+
+def features(key: str, path: str | None) -> OwnFile | None:
+    """Imported features: a file, or clip-retrieval's folder."""
+    folder = path and Path(path).expanduser().is_dir()
+    return OwnFile(f"{key} = {path}", path, "folder" if folder else "file") if path else None
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,8 @@ def is_gpt2_folder(folder: Path) -> bool:
     def has(*names: str) -> bool:
         return all((folder / name).is_file() for name in names)
 
-    weights = has("model.safetensors") or has("model.safetensors.index.json") or has("pytorch_model.bin")
+    files = ("model.safetensors", "pytorch_model.bin")
+    weights = any(has(name) or has(f"{name}.index.json") for name in files)
     return has("config.json") and weights and (has("vocab.json", "merges.txt") or has("tokenizer.json"))
 
 
@@ -224,7 +231,12 @@ def vgg16(weights: str) -> Needed | None:
     if weights == "imagenet":
         digits = VGG16_URL.rpartition("-")[2].partition(".")[0]
         return WebFile(setting, VGG16_URL, _cache("TORCH_HOME", "torch") / "hub" / "checkpoints", digits)
-    return None if weights == "scratch" else OwnFile(setting, weights)
+    return None if weights == "scratch" else _own(setting, weights)
+
+
+def _own(setting: str, path: str) -> OwnFile:
+    """A path that may be a file's or a folder's."""
+    return OwnFile(setting, path, "folder" if Path(path).expanduser().is_dir() else "file")
 
 
 def clip(weights: str) -> Needed | None:
@@ -237,8 +249,7 @@ def clip(weights: str) -> Needed | None:
         return WebFile(setting, f"{CLIP_URL}/{sha256}/{name}.pt", Path("~/.cache/clip").expanduser(), sha256)
     if weights != "scratch" and weights.lower() in {name.lower() for name in CLIP_FILES}:
         raise UserError(f"{setting}: the names are {', '.join(CLIP_FILES)}")
-    kind = "folder" if Path(weights).expanduser().is_dir() else "file"
-    return None if weights == "scratch" else OwnFile(setting, weights, kind)
+    return None if weights == "scratch" else _own(setting, weights)
 
 
 def _hf_tower(setting: str, name: str) -> Needed:
@@ -268,5 +279,4 @@ def gpt2(name: str, key: str = "model.gpt2") -> Needed | None:
 
 def clipcap(path: str | None) -> Needed | None:
     """What `model.init_from` names; None when nothing."""
-    kind = "folder" if path and Path(path).expanduser().is_dir() else "file"
-    return OwnFile(f"model.init_from = {path}", path, kind) if path else None
+    return _own(f"model.init_from = {path}", path) if path else None

@@ -16,7 +16,8 @@ from captioning.weights import torchscript
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")  # keys under which training scripts save the weights
 PREFIXES = ("module.", "model.", "clip_model.", "clip.", "_orig_mod.")  # that wrappers put before every name
-FILES = ("model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
+FILES = ("model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors",
+         "open_clip_pytorch_model.bin", "pytorch_model.bin", "pytorch_model.bin.index.json")  # fmt: skip
 AGAIN = "fetch it again, or name another file"
 
 
@@ -26,7 +27,10 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Half-precision numbers stay so. What training scripts wrap around the weights, or put before all names, is taken
     away. Raises UserError for a file that is absent, damaged or holds anything else.
     """
-    path = Path(path).expanduser()
+    return without_prefixes(_unwrapped(Path(path).expanduser()))
+
+
+def _unwrapped(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"no weights at {path}: give a file, a name, or `scratch`")
     try:
@@ -48,7 +52,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         weights = inner[0]
     if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise UserError(f"{path} is no state dict: expected tensors by name, found {_described(weights)}")
-    return without_prefixes({str(name): tensor for name, tensor in weights.items()})
+    return {str(name): tensor for name, tensor in weights.items()}
 
 
 def without_prefixes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -59,10 +63,9 @@ def without_prefixes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The config and the weights of a model's folder: ours, transformers' or open_clip's."""
+    """The config and the weights of a model's folder: ours, transformers' (in one file or in shards) or open_clip's."""
     configs = [path for name in ("open_clip_config.json", "config.json") if (path := folder / name).is_file()]
-    shards = sorted(folder.glob("model-*-of-*.safetensors"))
-    files = [path for name in FILES if (path := folder / name).is_file()][:1] or shards
+    files = [path for name in FILES if (path := folder / name).is_file()][:1]
     if not configs or not files:
         missing = "config.json" if not configs else "model.safetensors"
         raise UserError(f"{folder} has no {missing}: give the folder of a model, or a file of weights")
@@ -70,7 +73,17 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         config = json.loads(configs[0].read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("expected an object")
-    return config, {name: tensor for path in files for name, tensor in read_state_dict(path).items()}
+    shards = _shards(files[0]) if files[0].suffix == ".json" else files
+    return config, without_prefixes({name: tensor for path in shards for name, tensor in _unwrapped(path).items()})
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index names."""
+    with opening(index, "an index of a model's weights", AGAIN):
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        if strange := [name for name in names if Path(name).name != name]:
+            raise ValueError(f"{strange[0]!r} is no file of its folder")
+    return [index.parent / name for name in names]
 
 
 def _described(found: Any) -> str:

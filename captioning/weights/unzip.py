@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from captioning.core.errors import UserError
+from captioning.core.errors import UserError, opening
 from captioning.core.progress import track
 
 JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
@@ -25,27 +25,22 @@ def extract(archive: Path, folder: Path, limit: int = 20 * 10**9) -> list[Path]:
     Raises:
         UserError: not a zip archive, damaged, or an entry that leads out of `folder` or is a link.
     """
-    try:
-        with zipfile.ZipFile(archive) as source:
-            entries = [entry for entry in source.infolist() if not entry.is_dir()]
-            names = {_inside(archive, entry): entry for entry in entries if not _is_junk(entry.filename)}
-            size = sum(entry.file_size for entry in names.values())
-            if size > limit:
-                raise UserError(f"{archive} would unpack to {size / 1e9:.1f} GB, more than {limit / 1e9:.0f} GB")
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as temporary:
-                for name, entry in track(names.items(), f"unpacking {archive.name}", unit="file"):
-                    target = Path(temporary) / name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with source.open(entry) as packed, open(target, "wb") as file:
-                        shutil.copyfileobj(packed, file, 2**20)  # a wrong checksum raises at the end
-                for name in names:
-                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    (Path(temporary) / name).replace(folder / name)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
-        raise UserError(f"{archive} is no zip archive, or is damaged ({error}): remove it and fetch it again") from None
-    except OSError as error:
-        raise UserError(f"{archive} cannot be unpacked into {folder}: {error.strerror or error}") from None
+    with opening(archive, "a zip archive", "remove it and fetch it again"), zipfile.ZipFile(archive) as source:
+        entries = [entry for entry in source.infolist() if not entry.is_dir()]
+        names = {_inside(archive, entry): entry for entry in entries if not _is_junk(entry.filename)}
+        size = sum(entry.file_size for entry in names.values())
+        if size > limit:
+            raise UserError(f"{archive} would unpack to {size / 1e9:.1f} GB, more than {limit / 1e9:.0f} GB")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as temporary:
+            for name, entry in track(names.items(), f"unpacking {archive.name}", unit="file"):
+                target = Path(temporary) / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with source.open(entry) as packed, open(target, "wb") as file:
+                    shutil.copyfileobj(packed, file, 2**20)  # a wrong checksum raises at the end
+            for name in names:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (Path(temporary) / name).replace(folder / name)
     return [folder / name for name in names]
 
 

@@ -28,6 +28,8 @@ from captioning.data.sources.base import (
 )
 from captioning.data.sources.tables import read_csv, read_json_rows
 
+ENDINGS = [form for end in (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+           for form in (end, end.upper())]  # fmt: skip
 USUAL_NAMES = (
     "captions.csv",
     "captions.jsonl",
@@ -85,6 +87,12 @@ def read(data, seed: int) -> Reading:
         else:
             captions.setdefault(path, []).append(row["caption"])
             splits.setdefault(path, []).append(split_name(row.get("split", ""), f"{file}, image {name}"))
+    for path in [path for path in captions if not os.path.exists(path)]:
+        ending = next((end for end in ENDINGS if os.path.exists(f"{path}{end}")), None)
+        if ending:
+            name = path.relative_to(os.path.abspath(folder)).as_posix()
+            dropped.append(Dropped(name, f"no such file, but there is one that ends in {ending}"))
+            del captions[path], splits[path]
     ids = name_images(list(captions), folder)
     items = [Item(ids[path], path, strictest(splits[path]), texts) for path, texts in captions.items()]
     if any(item.split for item in items):

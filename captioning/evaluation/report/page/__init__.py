@@ -1,8 +1,8 @@
 """`results/report.html`: one self-contained file that says what was run, how well it did and what it looks like.
 
 `report.data.collect` reads what the stages have left, `render` puts it and the files beside this one into one HTML
-file. All
-drawing is done by the page's own script; `render` escapes the data, so that nothing in it can become markup or script.
+file. All drawing is done by the page's own script; `render` escapes the data, so that nothing in it can become markup
+or script.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).parent
-SCRIPTS = ("dom.js", "charts.js", "scores.js", "viewer.js", "gallery.js", "run.js", "main.js")  # in this order
+SCRIPTS = (
+    "dom.js",
+    "charts.js",
+    "scores.js",
+    "search.js",
+    "viewer.js",
+    "gallery.js",
+    "run.js",
+    "main.js",
+)  # in this order
 ESCAPES = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}  # valid in JSON strings, harmless in HTML
 
 

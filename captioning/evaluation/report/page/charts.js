@@ -10,8 +10,8 @@ function ticks(low, high, wanted = 4) {
 
 const tickText = (value) => String(Number(value.toPrecision(4)));
 
-/** Lines over numbers. series: [{name, label, points: [[x, y], ...]}]; names colour them. */
-function lineChart({ title, x, y, series, from, dots }) {
+/** Lines over numbers. series: [{name, label, points: [[x, y], ...]}]; names colour them, `show` writes y. */
+function lineChart({ title, x, y, series, from, dots, show = tickText }) {
   const width = 460, height = 250, left = 46, right = 14, top = 14, bottom = 40;
   const every = series.flatMap(({ points }) => points);
   const xs = every.map(([value]) => value), ys = every.map(([, value]) => value);
@@ -23,16 +23,16 @@ function lineChart({ title, x, y, series, from, dots }) {
   const atY = (value) => height - bottom - ((value - y0) / (y1 - y0)) * (height - top - bottom);
   const lines = ticks(y0, y1).map((value) => svg("g", {},
     svg("line", { class: "grid", x1: left, x2: width - right, y1: atY(value), y2: atY(value) }),
-    svg("text", { class: "tick", x: left - 7, y: atY(value) + 4, "text-anchor": "end" }, tickText(value))));
+    svg("text", { class: "tick", x: left - 7, y: atY(value) + 4, "text-anchor": "end" }, show(value))));
   const below = ticks(x0, x1, 6).map((value) =>
     svg("text", { class: "tick", x: atX(value), y: height - bottom + 17, "text-anchor": "middle" }, tickText(value)));
   const drawn = series.map(({ name, label, points, dashed }) => svg("g", { class: `series of-${name}` },
     svg("polyline", { points: points.map(([a, b]) => `${atX(a).toFixed(1)},${atY(b).toFixed(1)}`).join(" "),
       class: dashed ? "dashed" : null }),
     (dots || points.length < 3 ? points : [points[points.length - 1]]).map(([a, b]) =>
-      svg("circle", { cx: atX(a), cy: atY(b), r: 3.2 }, svg("title", {}, `${label}: ${tickText(b)} at ${tickText(a)}`)))));
+      svg("circle", { cx: atX(a), cy: atY(b), r: 3.2 }, svg("title", {}, `${label}: ${show(b)} at ${tickText(a)}`)))));
   const text = series.map(({ label, points }) =>
-    `${label} from ${tickText(points[0][1])} to ${tickText(points[points.length - 1][1])}`).join("; ");
+    `${label} from ${show(points[0][1])} to ${show(points[points.length - 1][1])}`).join("; ");
   return figure(title, svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title}: ${text}` },
     lines, below, svg("text", { class: "axis", x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, x),
     drawn), y, legend(series));

@@ -24,13 +24,25 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** A table whose first column heads its rows. `columns`: [{title, label?, hint?}], `rows`: arrays of text or elements. */
+/** A table whose first column heads its rows. `columns`: [{title, hint?}], `rows`: [{cells: text or elements, ...}] */
 function table(caption, columns, rows, attributes) {
   const head = columns.map(({ title, hint }) => el("th", { scope: "col", title: hint }, title));
   const body = rows.map(({ cells, ...rest }) => el("tr", rest, cells.map((cell, i) =>
     i === 0 ? el("th", { scope: "row" }, cell) : el("td", {}, cell))));
-  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+  const scroll = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
     el("table", attributes, el("caption", {}, caption), el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
+  WIDE.observe(scroll);
+  return el("div", { class: "framed" }, scroll, el("p", { class: "sideways" }, "This table goes on to the right: scroll it sideways."));
+}
+
+const WIDE = new ResizeObserver((seen) => {
+  for (const { target } of seen) target.parentElement.classList.toggle("wide", target.scrollWidth > target.clientWidth + 1);
+});
+
+/** The same, folded under its caption, with notes beneath it. */
+function folded(framed, ...notes) {
+  const caption = framed.querySelector("caption");
+  return el("details", { class: "folded" }, el("summary", {}, caption.textContent), framed, notes);
 }
 
 function nameOf(system) {
@@ -44,7 +56,14 @@ const METRICS = Object.keys(REPORT.metrics).reverse(); // CIDEr, by which one de
 const fixed = (value, digits = 3) => (value === undefined || value === null ? "–" : value.toFixed(digits));
 const signed = (value, digits = 3) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
 const percent = (value) => `${Math.round(100 * value)}%`;
-const between = (low, high, digits = 3) => `${fixed(low, digits)} – ${fixed(high, digits)}`;
+const between = (low, high, show = fixed) => `${show(low)} – ${show(high)}`;
+/** A score in its unit, with its 95% interval where it has one. */
+function scored(value, show = fixed) {
+  if (value === undefined || value === null) return "–";
+  return typeof value === "object" ? [show(value.value), el("small", {}, between(value.low, value.high, show))] : show(value);
+}
+
+const probability = (p) => (p < 0.001 ? "p\u00a0<\u00a00.001" : `p\u00a0=\u00a0${fixed(p)}`);
 const count = (value) => value.toLocaleString("en");
 const plural = (value, word) => `${count(value)} ${word}${value === 1 ? "" : "s"}`;
 
@@ -59,6 +78,19 @@ function duration(seconds) {
   if (seconds === undefined) return "–";
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}
+
+/** A note of a stage as a sentence, what stands in backquotes as code. */
+function sentence(note) {
+  const whole = note.charAt(0).toUpperCase() + note.slice(1) + (/[.!?]$/u.test(note) ? "" : ".");
+  return whole.split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part));
+}
+
+/** Sets the page's address without a new entry in the history. */
+function address(hash) {
+  try {
+    history.replaceState(null, "", hash);
+  } catch { /* some browsers do not let a file's page change its address */ }
 }
 
 /** A row of buttons of which one is pressed; arrow keys are not needed, Tab and Enter do. */

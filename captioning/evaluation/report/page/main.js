@@ -12,6 +12,9 @@ requestAnimationFrame(() => {
   gallery.scrollToAddress();
   document.documentElement.dataset.ready = "yes";
 });
+addEventListener("beforeprint", () => {
+  for (const part of document.querySelectorAll(".folded")) part.open = true;
+});
 addEventListener("hashchange", () => {
   gallery.readAddress();
   gallery.scrollToAddress();

@@ -12,11 +12,11 @@ function drawTraining(place) {
     const points = (values) => values.map((value, epoch) => [epoch + 1, value]);
     const losses = Object.keys(curves).filter((key) => key.endsWith("loss"));
     const name = stage.includes("lstm") || stage.includes("vgg16") ? "lstm" : "clipcap";
-    const draw = (keys, title, from) => charts.append(lineChart({ title, x: "epoch", y: "", from,
+    const draw = (keys, title, from, show) => charts.append(lineChart({ title, x: "epoch", y: "", from, show,
       series: keys.map((key) => ({ name, label: label(key), dashed: key === "train_loss", points: points(curves[key]) })) }));
     if (losses.length) draw(losses, `${CURVE_TITLES[stage]}: loss`);
     const main = ["mean_recall", "dev_map", "dev_cider"].filter((key) => key in curves);
-    if (main.length) draw(main, `${CURVE_TITLES[stage]}: ${label(main[0])}`, 0);
+    if (main.length) draw(main, `${CURVE_TITLES[stage]}: ${label(main[0])}`, 0, main[0] === "mean_recall" ? percent : undefined);
   }
   place.append(charts.childElementCount ? charts : el("p", { class: "note" }, "Nothing was trained in this run."));
   if (REPORT.retrieval.length) {
@@ -25,10 +25,10 @@ function drawTraining(place) {
       const [measure, when] = recall.split(", ");
       measures.set(measure, { ...measures.get(measure), [when]: share });
     }
-    place.append(table("CLIP's retrieval on the dev images, before and after fine-tuning",
-      [{ title: "" }, { title: "before" }, { title: "after" }],
+    place.append(folded(table("CLIP's retrieval on the dev images, before and after fine-tuning",
+      [{ title: "" }, { title: "Before" }, { title: "After" }],
       [...measures].map(([measure, { before, after }]) => ({ cells: [measure, percent(before), percent(after)] })),
-      { class: "numbers" }));
+      { class: "numbers" })));
   }
 }
 
@@ -36,9 +36,9 @@ function drawData(place) {
   const found = REPORT.statistics, words = found.caption_words;
   place.append(el("p", { class: "lead" }, `Splits: ${found.splits_from}. Captions have ${words.min} to ${words.max} words, `,
     `${words.mean} on average; those for training use ${count(found.vocabulary)} different words.`));
-  place.append(table("Images and captions", [{ title: "" }, { title: "images" }, { title: "captions" }],
+  place.append(folded(table("Images and captions", [{ title: "" }, { title: "Images" }, { title: "Captions" }],
     Object.entries(found.splits).map(([split, { images, captions }]) => ({ cells: [split, count(images), count(captions)] })),
-    { class: "numbers" }));
+    { class: "numbers" })));
   const frequent = Object.entries(found.most_frequent_words || {});
   place.append(el("h3", {}, "Most frequent words"), el("ul", { class: "words" }, frequent.map(([word, times]) =>
     el("li", {}, el("a", { href: `#gallery?words=${encodeURIComponent(word)}`, title: `${count(times)} times; show such images` }, word),
@@ -46,8 +46,7 @@ function drawData(place) {
   const dropped = found.dropped || [];
   place.append(el("h3", {}, dropped.length ? `Dropped: ${plural(dropped.length, "item")}` : "Nothing was dropped"));
   if (dropped.length) {
-    place.append(el("details", {}, el("summary", {}, "What, and why"), table("Dropped images and captions",
-      [{ title: "image" }, { title: "reason" }, { title: "caption" }],
+    place.append(folded(table("Dropped images and captions", [{ title: "Image" }, { title: "Reason" }, { title: "Caption" }],
       dropped.map(({ image, reason, caption }) => ({ cells: [image, reason, caption || ""] })))));
   }
 }
@@ -57,22 +56,21 @@ function drawRun(place) {
   const total = stages.reduce((sum, { seconds }) => sum + (seconds || 0), 0);
   place.append(el("p", { class: "lead" }, commit ? ["Code at commit ", el("code", {}, commit), ". "] : "",
     `The stages' last runs on this machine took ${duration(total)} in all. Hashes are DVC's (MD5) from dvc.lock.`));
-  place.append(table("Stages, their times and what they made", [{ title: "stage" }, { title: "time" }, { title: "ended" },
-    { title: "outputs" }],
+  place.append(folded(table("Stages, their times and what they made", [{ title: "Stage" }, { title: "Time" }, { title: "Ended" },
+    { title: "Outputs" }],
   stages.map(({ name, description, command, seconds, ended, outputs, inputs }) => ({ cells: [
     [el("code", {}, name), el("small", {}, description)],
     duration(seconds), ended || "–",
     outputs.length ? [el("ul", { class: "hashes" }, outputs.map(hashed)),
       el("details", {}, el("summary", {}, `made by ${command || name} from ${plural(inputs.length, "file")}`),
-        el("ul", { class: "hashes" }, inputs.map(hashed)))] : "not in dvc.lock yet"] })), { class: "stages" }));
-  place.append(table("The decoders that captioned; of several, the probabilities were averaged",
-    [{ title: "" }, { title: "weights" }, { title: "SHA-256" }],
+        el("ul", { class: "hashes" }, inputs.map(hashed)))] : "not in dvc.lock yet"] })), { class: "stages" })));
+  place.append(folded(table("The decoders that captioned; of several, the probabilities were averaged",
+    [{ title: "" }, { title: "Weights" }, { title: "SHA-256" }],
     Object.entries(weights).flatMap(([name, folders]) => Object.entries(folders).map(([folder, sha]) => (
-      { cells: [NAMES[name], el("code", {}, folder), el("code", { class: "hash", title: sha }, sha.slice(0, 12))] })))));
-  place.append(el("h3", {}, "Settings"), el("details", { open: true }, el("summary", {}, "params.yaml"),
-    el("pre", { tabindex: 0 }, settings)));
-  place.append(el("h3", {}, "Versions"), el("dl", { class: "versions" }, Object.entries(versions).map(([name, version]) =>
-    el("div", {}, el("dt", {}, name), el("dd", {}, version)))));
+      { cells: [NAMES[name], el("code", {}, folder), el("code", { class: "hash", title: sha }, sha.slice(0, 12))] }))))));
+  place.append(el("details", { class: "folded" }, el("summary", {}, "Settings: params.yaml"), el("pre", { tabindex: 0 }, settings)));
+  place.append(el("details", { class: "folded" }, el("summary", {}, "Versions"), el("dl", { class: "versions" },
+    Object.entries(versions).map(([name, version]) => el("div", {}, el("dt", {}, name), el("dd", {}, version))))));
 }
 
 function hashed({ path, hash, bytes }) {

@@ -1,4 +1,4 @@
-// One image: its captions token by token, where the attending LSTM looked, the prefix in words, references, all scores.
+// One image: its captions word by word, where the attending LSTM looked, the prefix in words, references, all scores.
 
 class Viewer {
   constructor(dialog, gallery) {
@@ -9,8 +9,9 @@ class Viewer {
     });
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
     dialog.addEventListener("close", () => {
-      const cards = gallery.grid.querySelectorAll(".picture");
-      if (cards[this.place]) cards[this.place].focus();
+      if (location.hash.startsWith("#image=")) gallery.remember();
+      while (this.place >= gallery.drawn) gallery.drawMore();
+      gallery.grid.querySelectorAll(".picture")[this.place].focus();
     });
   }
 
@@ -24,8 +25,13 @@ class Viewer {
   move(step) {
     const place = this.place + step;
     if (place < 0 || place >= this.gallery.shown.length) return;
-    while (place >= this.gallery.drawn) this.gallery.drawMore();
     this.open(place);
+    address(this.link());
+  }
+
+  /** The address that opens this image. */
+  link() {
+    return `#image=${encodeURIComponent(this.gallery.shown[this.place].id)}`;
   }
 
   draw() {
@@ -36,45 +42,57 @@ class Viewer {
     this.canvas = el("canvas", { "aria-hidden": "true" });
     this.looked = el("p", { class: "note looked", role: "status", "aria-live": "polite" });
     this.dialog.replaceChildren(
-      el("header", {}, el("h3", {}, image.id), el("span", { class: "note" }, `${count(this.place + 1)} of ${count(last + 1)}`),
+      el("header", {}, el("h3", {}, el("a", { href: this.link(), title: "A link to this image" }, image.id)), el("span", { class: "note" }, `${count(this.place + 1)} of ${count(last + 1)}`),
         step(-1, "Image before", "←"), step(1, "Next image", "→"),
         el("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: () => this.dialog.close() }, "✕")),
       el("div", { class: "viewer" },
         el("div", { class: "large" }, el("div", { class: "look", style: { "--ratio": image.src ? image.width / image.height : 1 } },
-          picture(image, image.references[0] || ""), this.canvas), this.looked),
+          picture(image), this.canvas), this.looked),
         el("div", {}, REPORT.models.map((name) => this.answer(image, name)),
           table("Scores of these captions", [{ title: "" }, ...REPORT.models.map((name) => ({ title: NAMES[name] }))],
             METRICS.map((metric) => ({ cells: [REPORT.metrics[metric], ...REPORT.models.map((name) => fixed(image.said[name].scores[metric]))] })),
             { class: "numbers" }),
           el("h4", {}, plural(image.references.length, "reference")),
-          el("ul", { class: "references" }, image.references.map((text) => el("li", {}, text))),
+          el("ul", { class: "references" }, image.references.map((text) => el("li", {}, marked(text, this.gallery.inReference(text))))),
           el("p", { class: "note" }, "File: ", el("code", {}, image.file)))));
     const again = active && this.dialog.querySelector(`[data-step="${active}"]:not([disabled])`);
-    if (again) again.focus();
+    if (this.dialog.open && !this.dialog.contains(document.activeElement)) (again || this.dialog.querySelector("header a")).focus();
   }
 
   answer(image, name) {
-    const said = image.said[name], { tokens, log_probs: logs, attention, prefix_words: prefix, wrong, ended } = said;
-    const look = (i) => attention && this.overlay(attention, i, tokens[i]);
-    const words = tokens && tokens.length ? tokens.map((token, i) => el("button", { type: "button", class: "token",
-      style: { "--doubt": (1 - Math.exp(logs[i])).toFixed(2) }, onmouseenter: () => look(i), onfocus: () => look(i), onclick: () => look(i),
-      onmouseleave: () => this.clear(), onblur: () => this.clear() },
-    token.trim() || "·", el("small", {}, percent(Math.exp(logs[i]))))) : [said.caption || "(nothing)"];
+    const said = image.said[name], { words, attention, prefix_words: prefix, end } = said;
     const notes = [];
-    if (tokens && ended) notes.push(`Then it ended (${percent(Math.exp(logs[logs.length - 1]))}).`);
-    if (tokens && !ended) notes.push("Cut at the longest length allowed.");
+    if (words) notes.push(end === null ? "Cut off at the longest length allowed." : `Probability of ending here: ${percent(end)}.`);
     if (attention) notes.push("Point at a word, or tab to it, to see where the network looked.");
     return el("section", { class: `answer of-${name}` },
-      el("h4", {}, el("span", { class: "key" }, NAMES[name]), tokens ? el("span", { class: "note" }, `mean token ${percent(sureness(said))}`) : null),
-      el("p", { class: "tokens" }, words), el("p", { class: "note" }, notes.join(" ")),
-      wrong && wrong.length ? el("p", { class: "wrong" }, `not so: ${wrong.join(", ")}`) : null,
-      prefix ? el("p", { class: "note prefix" }, "The prefix, each token as its nearest word: ", prefix.map((word) => el("code", {}, word || "·"))) : null);
+      el("h4", {}, el("span", { class: "key" }, NAMES[name]), words ? el("span", { class: "note" }, `mean token probability ${percent(said.mean)}`) : null),
+      el("p", { class: "tokens" }, words && words.length ? this.chips(words, attention) : said.caption || "(nothing)"),
+      el("p", { class: "note" }, notes.join(" ")),
+      mistaken(said.wrong),
+      prefix ? el("details", { class: "prefix" }, el("summary", {}, "The words nearest to the prefix tokens"),
+        el("p", {}, prefix.map((word) => el("code", {}, word.replace(/^\ufffd*$/u, "·"))))) : null);
   }
 
-  /** Light where the step that chose token i looked most, dark where least; a word says how much that differs. */
-  overlay({ rows, columns, maps }, i, token) {
+  /** A chip a word; with attention maps, buttons that show where its tokens looked. */
+  chips(words, attention) {
+    const found = this.gallery.inCaption(words.map(([text]) => text).join(""));
+    let from = 0, token = 0;
+    return words.map(([text, sure, tokens]) => {
+      const word = text.trimStart(), first = token, at = from + text.length - word.length;
+      from += text.length;
+      token += tokens;
+      const look = () => this.overlay(attention, first, tokens, word), away = () => this.clear();
+      const watch = attention ? { type: "button", onmouseenter: look, onfocus: look, onclick: look, onmouseleave: away, onblur: away } : {};
+      return el(attention ? "button" : "span", { class: "token", style: { "--doubt": (1 - sure).toFixed(2) }, ...watch },
+        el("span", {}, word ? marked(word, found, at) : "·"), el("small", {}, percent(sure)));
+    });
+  }
+
+  /** Light where the steps that chose a word's tokens looked most, dark where least; says how much that differs. */
+  overlay({ rows, columns, maps }, first, tokens, word) {
     const size = rows * columns, context = this.canvas.getContext("2d");
-    const looked = [...atob(maps).slice(i * size, (i + 1) * size)].map((char) => char.charCodeAt(0));
+    const bytes = [...atob(maps).slice(first * size, (first + tokens) * size)].map((char) => char.charCodeAt(0));
+    const looked = Array.from({ length: size }, (_, cell) => bytes.filter((_, i) => i % size === cell).reduce((sum, value) => sum + value, 0));
     const least = Math.min(...looked), most = Math.max(...looked);
     const times = (most * size) / Math.max(1, looked.reduce((sum, value) => sum + value, 0));
     this.canvas.width = columns;
@@ -85,8 +103,8 @@ class Viewer {
     }
     context.putImageData(pixels, 0, 0);
     this.canvas.classList.add("on");
-    this.looked.textContent = `“${token.trim()}”: lightest is ${times.toFixed(1)} × an even share`
-      + (times < 1.25 ? ", so it looked everywhere alike" : "");
+    this.looked.textContent = times < 1.25 ? `“${word}”: it looked at everything alike`
+      : `“${word}”: the lightest part had ${times.toFixed(1)} times an even share`;
   }
 
   clear() {

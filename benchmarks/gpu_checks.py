@@ -1,0 +1,107 @@
+"""What `benchmarks.gpu` looks at beside times: whether the numbers are right, and where a step's time goes.
+
+Rows as in `benchmarks.gpu_rows`; a check that fails has an exclamation mark in its line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from benchmarks import extraction, material, networks, published
+from benchmarks.gpu_rows import Row, Scale, clipcap, clipcap_data, decoded, eager_steps_of, files, seconds_of, steps_of
+from benchmarks.turns import synchronize
+from captioning.features.encode import encode
+from captioning.features.encoders import load_clip, load_vgg16
+from captioning.features.pixels import ImageFiles, pixel_batches
+
+SAME_STEPS = 0.999  # least cosine between what two ways to take the same steps did to the weights
+LOADED = 0.999  # least cosine between features of a GPU's own decoder and a processor's
+CPU = torch.device("cpu")
+
+
+def check_steps(scale: Scale) -> Iterator[Row]:
+    """Without dropout: loss and gradient against the authors', and steps as stages take them against eager ones."""
+    images, count = 2 if scale.tiny else 8, 60 if scale.tiny else 200
+    index = np.arange(images)
+    features, captions = networks.features(count, networks.CLIP_SIZE), material.tokens(material.gpt2_text(), count)
+    dataset = published.PaddedCaptions(captions, features, 10)
+    items = [dataset[5 * image + i] for image in index for i in range(5)]
+    batch = [torch.stack(column).to(scale.device) for column in zip(*items, strict=True)]
+    model = clipcap(scale, "mlp", 10, False).eval()
+    data = clipcap_data(scale, model, images, count)
+    found = []
+    for loss in (model.loss(*data.take(index)).mean, published.training_loss(model, batch)):
+        model.zero_grad()
+        loss.backward()
+        found.append((loss.item(), torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]).item()))
+    (loss, norm), (theirs, their_norm) = found
+    apart = max(abs(loss - theirs) / theirs, abs(norm - their_norm) / their_norm)
+    yield Row("loss and gradient's norm against the authors'", f"{apart:.0e} apart{'' if apart < 1e-3 else ' !'}",
+              "1e-3", figures={"apart": apart, "loss": loss, "norm": norm})  # fmt: skip
+
+    changes = []
+    for make in (steps_of, eager_steps_of):
+        model = clipcap(scale, "mlp", 10, False).eval()
+        before = [p.detach().clone() for p in model.parameters()]
+        step = make(model, data, scale.dtype)
+        for _ in range(3):
+            step(index)
+        changes.append(torch.cat([(p.detach() - b).flatten() for p, b in zip(model.parameters(), before, strict=True)]))
+    cosine = F.cosine_similarity(*(change.double() for change in changes), dim=0).item()  # of 10^8 numbers
+    yield Row("three steps as stages take them against eager ones",
+              f"cosine of the weights' changes {cosine:.5f}{'' if cosine >= SAME_STEPS else ' !'}",
+              f"{SAME_STEPS}", figures={"cosine": cosine})  # fmt: skip
+
+
+def check_features(scale: Scale) -> Iterator[Row]:
+    """Features by this device's own way against those of the processor's, in float32; and places in a batch."""
+    with files(scale, 6 if scale.tiny else 64) as sizes:
+        for kind, load in (("vgg16", load_vgg16), ("clip", load_clip)):
+            with extraction.checkpoint(sizes | {"kind": kind}) as folder:
+                device, processor = load(folder, device=scale.device), load(folder, precision="fp32", device=CPU)
+            listed = ImageFiles(sizes["paths"], device.preprocess)
+            theirs = np.concatenate([rows for rows, _ in encode(processor, listed, 8, 0)])
+            pixels = torch.cat(list(decoded(scale, listed, 64, sizes["workers"])))
+            mine = device(pixels).cpu()
+            cosine = F.cosine_similarity(mine.flatten(1), torch.from_numpy(theirs).flatten(1)).min().item()
+            same = device(pixels[:1].repeat(len(pixels), 1, 1, 1).contiguous(memory_format=torch.channels_last))
+            places = torch.equal(same, same[:1].expand_as(same))
+            plain = torch.cat(list(pixel_batches(listed, 64)))
+            levels = (pixels.cpu().int() - plain.int()).abs().float()
+            verdict = "" if cosine >= LOADED else " !"
+            ours = (f"cosine {cosine:.5f} or more{verdict}; pixels {levels.mean():.2f} of 255 levels apart, "
+                    f"{levels.max():.0f} at most; rows {'do not ' if places else ''}depend on their place")  # fmt: skip
+            figures = {"cosine": cosine, "levels": levels.mean().item(), "places_are_equal": places}
+            yield Row(f"features of {kind} against the processor's in float32", ours, f"{LOADED}", figures=figures)
+
+
+def profile(scale: Scale) -> Iterator[Row]:
+    """Ten steps of tuned ClipCap: the ten kernels that take longest, and the share of time in which none runs."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as watch
+
+    gpu = scale.device.type == "cuda"
+    model = clipcap(scale, "mlp", 10, False)
+    data = clipcap_data(scale, model, 8, 60)
+    step, index = steps_of(model, data, scale.dtype), np.arange(8)
+    seconds_of(lambda: step(index), 1)
+    with watch(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU]) as seen:
+        start = time.perf_counter()
+        for _ in range(scale.steps):
+            step(index)
+        synchronize()
+        wall = time.perf_counter() - start
+    name = "self_device_time_total" if gpu else "self_cpu_time_total"
+    events = sorted(seen.key_averages(), key=lambda event: -getattr(event, name))
+    busy = sum(getattr(event, name) for event in events) / 1e6
+    for event in events[:10]:
+        share = getattr(event, name) / 1e6 / wall
+        yield Row(f"  {event.key[:70]}", f"{share:.1%} of the time, {event.count // scale.steps} a step",
+                  figures={"share": share, "calls": event.count})  # fmt: skip
+    idle = max(0.0, 1 - busy / wall)
+    yield Row("the GPU idle in a ClipCap step, watched by the profiler", f"{idle:.0%}", figures={"idle": idle})

@@ -1,0 +1,363 @@
+"""The rows of `benchmarks.gpu`: what each path takes on this device, beside the authors' loop where there is one.
+
+A row is a function of a `Scale` that returns the cells of its table lines and the figures behind them. Steps come from
+`steps_of`, the one place that knows how a step is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from benchmarks import extraction, material, networks, published
+from benchmarks.networks import NEVER
+from benchmarks.table import ms
+from benchmarks.turns import synchronize
+from captioning.core.settings import TrainingSettings
+from captioning.decoders.checkpoint import Decoder
+from captioning.decoders.vocabulary import Text, word_vocabulary
+from captioning.features.jpeg import batches_on, decoding
+from captioning.features.pixels import ImageFiles, pixel_batches
+from captioning.search.base import Rules
+from captioning.search.beam import beam_search
+from captioning.training.batches import CaptionBatches
+from captioning.training.loop import Job, fit
+from captioning.training.self_critical import SelfCritical
+from captioning.training.step import recorded_step, training_step
+from models import clip
+from models.clipcap import ClipCap
+from models.contrastive import contrastive_loss, same_pairs
+from models.packing import Trees
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is measured at: full-size networks on a GPU, or tiny ones on anything.
+
+    Attributes:
+        peak: FLOP/s of dense bf16 products by the data sheet; None where not known.
+        images: files to extract features from.
+    """
+
+    tiny: bool
+    device: torch.device
+    dtype: torch.dtype
+    peak: float | None
+    images: int
+    workers: int
+
+    @property
+    def steps(self) -> int:
+        return 1 if self.tiny else 10
+
+
+@dataclass
+class Row:
+    """A line of the table; `figures` are seconds, rates and bytes under names of their own."""
+
+    path: str
+    ours: str
+    goal: str = ""
+    published: str = ""
+    figures: dict[str, Any] | None = None
+
+
+def seconds_of(work: Callable[[], Any], times: int) -> float:
+    """Mean of `times` calls, after three that warm up, or one where there is no GPU."""
+    for _ in range(3 if torch.cuda.is_available() else 1):
+        work()
+    synchronize()
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    synchronize()
+    return (time.perf_counter() - start) / times
+
+
+def memory() -> int:
+    """Peak of GPU memory since the last call, bytes."""
+    if not torch.cuda.is_available():
+        return 0
+    peak = torch.cuda.max_memory_allocated()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return peak
+
+
+# ---- training ------------------------------------------------------------------------------------------------------
+
+
+def steps_of(model: nn.Module, batches: CaptionBatches, dtype: torch.dtype) -> Callable[[np.ndarray], None]:
+    """A whole training step on the images at some positions, as stages do it: on a GPU recorded and replayed."""
+    return _steps(recorded_step if batches.device.type == "cuda" else training_step, model, batches, dtype)
+
+
+def eager_steps_of(model: nn.Module, batches: CaptionBatches, dtype: torch.dtype) -> Callable[[np.ndarray], None]:
+    """The same, operation by operation."""
+    return _steps(training_step, model, batches, dtype)
+
+
+def _steps(make: Callable, model: nn.Module, batches: CaptionBatches, dtype: torch.dtype):
+    trained, cuda = [p for p in model.parameters() if p.requires_grad], batches.device.type == "cuda"
+    optimizer = torch.optim.AdamW(trained, lr=2e-5, betas=(0.9, 0.98), fused=True, capturable=cuda)
+    accelerator = Accelerator(mixed_precision="bf16" if dtype == torch.bfloat16 else "no", cpu=not cuda)
+    step = make(model, lambda *batch: model.loss(*batch).mean, optimizer, accelerator, 1.0)
+    return lambda index: step(*batches.take(index, batches.rooms))
+
+
+def clipcap_data(scale: Scale, model: ClipCap, images: int, count: int) -> CaptionBatches:
+    captions = material.tokens(material.gpt2_text(), count)
+    features = networks.features(count, networks.CLIP_SIZE).numpy()
+    return CaptionBatches(features, captions, images, 0, scale.device, model.packing)
+
+
+def clipcap(scale: Scale, mapping: str, prefix: int, freeze: bool) -> ClipCap:
+    model = networks.clipcap(mapping, prefix, freeze, networks.GPT2_VOCABULARY, scale.tiny)
+    return model.to(scale.device).train()
+
+
+def step_tuned(scale: Scale) -> Iterator[Row]:
+    yield from _clipcap_step(scale, "mlp", 10, False, goal="6 ms")
+
+
+def step_frozen(scale: Scale) -> Iterator[Row]:
+    yield from _clipcap_step(scale, "transformer", 40, True, goal="10 ms")
+
+
+def _clipcap_step(scale: Scale, mapping: str, prefix: int, freeze: bool, goal: str) -> Iterator[Row]:
+    images, count = 2 if scale.tiny else 8, 60 if scale.tiny else 2000
+    memory()
+    theirs = _published_step(scale, mapping, prefix, freeze, images)
+    their_peak = memory()
+    model = clipcap(scale, mapping, prefix, freeze)
+    data = clipcap_data(scale, model, images, count)
+    index = np.arange(images)
+    step = steps_of(model, data, scale.dtype)
+    bare, peak = seconds_of(lambda: step(index), scale.steps), memory()
+    title = f"ClipCap step, GPT-2 {'frozen' if freeze else 'tuned'}, {mapping}, prefix {prefix}, {images} images"
+    figures = {"published": theirs, "bare": bare, "published_bytes": their_peak, "bytes": peak, "images": images}
+    yield Row(title, f"{ms(bare)}, {peak / 1e9:.1f} GB", goal, f"{ms(theirs)}, {their_peak / 1e9:.1f} GB", figures)
+    stage = stage_seconds(scale, "train_clipcap", model, data)
+    yield Row(f"the same in the stage's loop, {mapping}", f"{ms(stage)}, {stage / bare:.2f} of the bare step", "1.10",
+              figures={"stage": stage, "bare": bare})  # fmt: skip
+
+
+def _published_step(scale: Scale, mapping: str, prefix: int, freeze: bool, images: int) -> float:
+    """Seconds a step of the authors' loop in fp32, with their own loader, on as many captions."""
+    count = 60 if scale.tiny else 2000
+    captions, features = material.tokens(material.gpt2_text(), count), networks.features(count, networks.CLIP_SIZE)
+    model = published.as_published(clipcap(scale, mapping, prefix, freeze))
+    optimizer = published.optimizer_of(model)
+    loader = iter(published.training_loader(published.PaddedCaptions(captions, features, prefix), 5 * images))
+
+    def step() -> None:
+        published.training_step(model, optimizer, [column.to(scale.device) for column in next(loader)])
+
+    return seconds_of(step, scale.steps)
+
+
+def stage_seconds(scale: Scale, name: str, model: nn.Module, data: CaptionBatches) -> float:
+    """Seconds a step in the loop that stages run, in its second epoch: from the first batch asked for to the scores."""
+    marks: list[float] = []
+
+    def mark() -> None:
+        synchronize()
+        marks.append(time.perf_counter())
+
+    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        mark()
+        return data.epoch(epoch)
+
+    def evaluate() -> dict[str, float]:
+        mark()
+        return {"dev_loss": 1.0}
+
+    job = Job(name=name, model=model, loss=lambda *batch: model.loss(*batch).mean, batches=batches,
+              steps=data.steps(data.batch_size), evaluate=evaluate, monitor="dev_loss", inputs="benchmark",
+              recordable=True)  # fmt: skip
+    options = TrainingSettings(epochs=2, batch_size=data.batch_size, lr=2e-5, weight_decay=0.01, warmup=0.1,
+                               clip_norm=1.0, patience=9, precision="auto")  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        fit(job, options, seed=0)
+    return (marks[-1] - marks[-2]) / job.steps
+
+
+def step_by_images(scale: Scale) -> Iterator[Row]:
+    """The tuned step by images: share of the device's peak that products with weights make up."""
+    count = 60 if scale.tiny else 2000
+    model = clipcap(scale, "mlp", 10, False)
+    for images in (2, 4) if scale.tiny else (8, 16, 32, 64, 128, 256):
+        memory()
+        data, index = clipcap_data(scale, model, images, count), np.arange(images)
+        step = steps_of(model, data, scale.dtype)
+        seconds = seconds_of(lambda step=step, index=index: step(index), scale.steps)
+        captions = data.tokens[:images].long()
+        rate, tokens = flops_of(model, captions) / seconds, int((captions >= 0).sum()) / seconds
+        share = f"{rate / scale.peak:.0%} of peak" if scale.peak else "peak not known"
+        figures = {"images": images, "seconds": seconds, "flops": rate, "tokens": tokens, "bytes": memory()}
+        goal = "35% of peak" if images == 64 else ""
+        yield Row(f"ClipCap step, tuned, {images} images", f"{ms(seconds)}, {share}", goal, figures=figures)
+
+
+def flops_of(model: ClipCap, captions: Tensor) -> float:
+    """Of a step's matrix products with weights: 2 a weight and row forward, 2 for inputs' gradients, 2 for weights'."""
+    trees, gpt, prefix = Trees(captions.cpu().numpy(), 0), model.gpt, model.config.prefix_len
+    images, nodes = len(captions), int(trees.node_counts.sum())
+    each = 4 if model.config.freeze_gpt2 else 6
+
+    def matrices(network: nn.Module) -> int:
+        return sum(weight.numel() for weight in network.parameters() if weight.ndim > 1)
+
+    mapping = model.clip_project
+    if model.config.mapping == "mlp":
+        mapped = images * matrices(mapping)
+    else:
+        cells = images * (prefix + model.config.clip_len)
+        mapped = images * mapping.linear.weight.numel() + cells * matrices(mapping.transformer)
+    return (
+        each * matrices(gpt.transformer.h) * (images * prefix + nodes)
+        + each * gpt.lm_head.weight.numel() * (images + nodes)
+        + 6 * mapped
+    )
+
+
+def _words(scale: Scale) -> tuple[Text, list[list[str]]]:
+    captions = [[one.lower().rstrip(" .") for one in five] for five in material.captions(80 if scale.tiny else 2000)]
+    return word_vocabulary((one for five in captions for one in five), 2 if scale.tiny else 5), captions
+
+
+def step_lstm(scale: Scale) -> Iterator[Row]:
+    text, captions = _words(scale)
+    images = 4 if scale.tiny else 16
+    features = networks.features(len(captions), networks.FC7_SIZE)
+    model, index = networks.lstm(text.size, scale.tiny).to(scale.device).train(), np.arange(images)
+    encoded = [text.encode(five) for five in captions]
+    data = CaptionBatches(features.numpy(), encoded, images, 0, scale.device, model.packing)
+    step = steps_of(model, data, scale.dtype)
+    bare = seconds_of(lambda: step(index), scale.steps)
+    yield Row(f"LSTM step, {images} images", ms(bare), "3 ms", figures={"bare": bare, "images": images})
+    stage = stage_seconds(scale, "train_lstm", model, data)
+    yield Row("the same in the stage's loop, LSTM", f"{ms(stage)}, {stage / bare:.2f} of the bare step", "1.10",
+              figures={"stage": stage, "bare": bare})  # fmt: skip
+
+
+def step_self_critical(scale: Scale) -> Iterator[Row]:
+    """The loss of the second phase and its gradient; random weights end no caption, so that all are 40 tokens long."""
+    text, captions = _words(scale)
+    images = 2 if scale.tiny else 16
+    model = networks.lstm(text.size, scale.tiny).to(scale.device).train()
+    learning = SelfCritical(Decoder("lstm", model, text, {}, {}), captions, samples=5)
+    features, index = networks.features(images, networks.FC7_SIZE).to(scale.device), np.arange(images)
+
+    def step() -> None:
+        with torch.autocast(scale.device.type, torch.bfloat16, enabled=scale.dtype == torch.bfloat16):
+            loss = learning.loss(features, index)
+        loss.backward()
+        model.zero_grad(set_to_none=True)
+
+    seconds = seconds_of(step, 1 if scale.tiny else 5)
+    yield Row(f"self-critical step, LSTM, {images} images of 5 samples, without the optimiser", ms(seconds), "60 ms",
+              figures={"seconds": seconds})  # fmt: skip
+
+
+def step_clip(scale: Scale) -> Iterator[Row]:
+    """Fine-tuning on pairs in memory; the text tower has its full size, too."""
+    pairs = 4 if scale.tiny else 256
+    side, layers, width = (64, 2, 64) if scale.tiny else (224, 12, 768)
+    text_width, text_layers = (64, 1) if scale.tiny else (512, 12)
+    config = clip.CLIPConfig(512, side, layers, width, 32, 77, 49408, text_width, text_layers)
+    model = clip.build(config).to(scale.device).train()
+    images = torch.randn(pairs, 3, side, side, device=scale.device)
+    texts, shown = torch.randint(1, 49407, (pairs, 77), device=scale.device), torch.arange(pairs, device=scale.device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
+
+    def step() -> None:
+        with torch.autocast(scale.device.type, torch.bfloat16, enabled=scale.dtype == torch.bfloat16):
+            loss = contrastive_loss(
+                model.encode_image(images), model.encode_text(texts), model.logit_scale, same_pairs(shown, texts)
+            )
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    seconds = seconds_of(step, scale.steps)
+    yield Row(f"CLIP fine-tuning, {pairs} pairs a step", f"{pairs / seconds:,.0f} pairs/s", "5,000 pairs/s",
+              figures={"seconds": seconds, "pairs": pairs})  # fmt: skip
+
+
+# ---- captions ------------------------------------------------------------------------------------------------------
+
+
+def captions(scale: Scale) -> Iterator[Row]:
+    """Beam search in float32, as stage generate has it, in batches of 256 images; the authors' on two of them."""
+    images, tokens = (4, 4) if scale.tiny else (256, 20)
+    model = clipcap(scale, "mlp", 10, False).eval()
+    features = networks.features(images, networks.CLIP_SIZE).to(scale.device)
+    rules = Rules(beam_size=5, max_tokens=tokens, eos_id=NEVER)
+    seconds = seconds_of(lambda: beam_search(model, features, rules), 1 if scale.tiny else 3) / images
+    prefix = model.prefix(features[:1]).detach()
+    theirs = seconds_of(lambda: published.beam_search(model.gpt, prefix, 5, tokens, NEVER), 1 if scale.tiny else 3)
+    yield Row(f"beam search, GPT-2, width 5, {tokens} tokens", f"{ms(seconds)} an image", "", f"{ms(theirs)} an image",
+              {"seconds": seconds, "published": theirs})  # fmt: skip
+
+
+# ---- features ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def files(scale: Scale, count: int) -> Iterator[dict[str, Any]]:
+    """Photographs under names of their own: equal files are computed once, but bytes after a JPEG's end tell them."""
+    with tempfile.TemporaryDirectory() as folder:
+        sources = [Path(path).read_bytes() for path in material.photographs(count, Path(folder))]
+        paths = [Path(folder) / f"copy{i}.jpg" for i in range(count)]
+        for i, path in enumerate(paths):
+            path.write_bytes(sources[i % len(sources)] + i.to_bytes(4, "big"))
+        yield {"tiny": scale.tiny, "images": count, "paths": list(map(str, paths)), "batch": 256,
+               "workers": 1 if scale.tiny else scale.workers}  # fmt: skip
+
+
+def extract_vgg16(scale: Scale) -> Iterator[Row]:
+    yield from _extract(scale, "vgg16")
+
+
+def extract_clip(scale: Scale) -> Iterator[Row]:
+    yield from _extract(scale, "clip")
+
+
+def _extract(scale: Scale, kind: str) -> Iterator[Row]:
+    with files(scale, 6 if scale.tiny else scale.images) as sizes:
+        sizes |= {"kind": kind, "some": 1 if scale.tiny else 20}
+        preprocess, images = extraction.preprocess_of(sizes), sizes["images"]
+        listed, turns = ImageFiles(sizes["paths"], preprocess), 1 if scale.tiny else 2
+
+        def decode_all() -> None:
+            for _ in decoded(scale, listed, 256, sizes["workers"]):
+                pass
+
+        rates = {"decoding": images / seconds_of(decode_all, turns)}
+        for name, setup in (("ours", extraction.ours), ("network", extraction.network)):
+            run = setup(sizes)
+            rates[name] = images / seconds_of(lambda run=run: run(0), turns)
+        theirs = extraction.publishes(sizes)
+        rates["published"] = sizes["some"] / seconds_of(lambda: theirs(0), 1)
+    ours = (f"{rates['ours']:,.0f} images/s, {rates['ours'] / rates['decoding']:.0%} of decoding alone, "
+            f"{rates['ours'] / rates['network']:.0%} of the bare network")  # fmt: skip
+    yield Row(f"extraction, {kind}, {images} JPEGs", ours, "5,000 images/s, 80% of decoding alone",
+              f"{rates['published']:,.1f} images/s of 5 captions", rates)  # fmt: skip
+
+
+def decoded(scale: Scale, listed: ImageFiles, batch_size: int, workers: int) -> Iterator[Tensor]:
+    """Batches of pixels as the device gets them; tiny, torchvision's decoder stands in for engines."""
+    if decoding(scale.device) or scale.tiny:
+        return batches_on(scale.device, listed, batch_size, workers)
+    return pixel_batches(listed, batch_size, workers)

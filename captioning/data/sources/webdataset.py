@@ -1,0 +1,125 @@
+"""Tar shards as img2dataset writes them (the layout of webdataset): members that share a key are one sample.
+
+    00000.tar                          train/00000.tar, val/00000.tar, ...: folders named by splits decide these
+      000000012.jpg (.png, .webp)      the picture
+      000000012.txt                    its caption
+      000000012.json                   or here, as `caption` (a text or a list); the rest is not used
+
+Shards are read once, from front to end, and their pictures are unpacked to data/shards/. An id is the key, or
+SHARD/KEY where shards share keys. Without folders of splits they follow from a seeded hash of the ids, as for `folder`.
+A shard that is cut short gives what is whole in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from captioning.core.errors import UserError
+from captioning.core.paths import SHARDS, UNPACKED
+from captioning.core.pictures import MAX_BYTES
+from captioning.core.progress import track
+from captioning.data.dataset import SPLITS
+from captioning.data.sources.base import OTHER_NAMES, Dropped, Item, Reading, inside, split_name
+from captioning.data.sources.folder import draw_splits
+
+PICTURES = ("jpg", "jpeg", "png", "webp")
+END = 1024  # bytes of zeros at the end of a tar
+
+
+def locate(root: str | None) -> tuple[Path, list[Path]]:
+    """The folder at `data.root`, and the shards in it and below it."""
+    if not root:
+        raise UserError("data.source = webdataset needs data.root: the folder of the shards (00000.tar, ...)")
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"data.root = {root} is no folder (looked at {folder.absolute()})")
+    shards = sorted(folder.rglob("*.tar"))
+    if not shards:
+        raise UserError(f"no shards in data.root = {root}: looked for *.tar in {folder.absolute()} and below")
+    return folder, shards
+
+
+def read(data, seed: int) -> Reading:
+    """One item a sample that has a picture, in the order of the shards; its picture then lies in data/shards/."""
+    folder, shards = locate(data.root)
+    shutil.rmtree(SHARDS, ignore_errors=True)
+    SHARDS.mkdir(parents=True)
+    UNPACKED.touch()
+    reading = Reading([], "folders of the shards")
+    keys: list[str] = []
+    for shard in track(shards, "unpacking shards", len(shards), "shard"):
+        named = shard.relative_to(folder)
+        split = next((part for part in named.parts[:-1] if part.lower() in {*SPLITS, *OTHER_NAMES}), "")
+        name, first = named.with_suffix("").as_posix(), len(reading.items)
+        _read_shard(shard, name, split_name(split, str(named)), reading)
+        keys += [item.id.removeprefix(f"{name}/") for item in reading.items[first:]]
+    if len(set(keys)) == len(keys):
+        for item, key in zip(reading.items, keys, strict=True):
+            item.id = key
+    if not any(item.split for item in reading.items):
+        draw_splits(reading.items, seed, data.dev_share, data.test_share)
+        reading.splits_from = f"a hash of the ids, seed {seed}"
+    reading.notes = [
+        f"{len(reading.items)} pictures of {len(shards)} shards in {folder}; splits by {reading.splits_from}"
+    ]
+    return reading
+
+
+def _read_shard(shard: Path, name: str, split: str | None, reading: Reading) -> None:
+    samples: dict[str, Item] = {}
+    told: dict[str, list[str]] = {}  # captions of the JSON, for samples without a text
+    for key, ending, content in _members(shard, name, reading.dropped):
+        sample = samples.setdefault(key, Item(f"{name}/{key}", Path(), split, []))
+        if ending in PICTURES and sample.path == Path():
+            path = inside(SHARDS / name, f"{key}.{ending}")
+            if path is None:
+                reading.dropped.append(Dropped(sample.id, "path leads out of its shard"))
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            sample.path = SHARDS / path.relative_to(os.path.abspath(SHARDS))
+        elif ending in PICTURES:
+            reading.dropped.append(Dropped(sample.id, "key occurs twice in a shard: the first is kept"))
+        elif ending == "txt" and not sample.captions:
+            sample.captions.append(content.decode("utf-8-sig", "replace"))
+        elif ending == "json":
+            told.setdefault(key, _captions(content, sample.id, reading.dropped))
+    for key, sample in samples.items():
+        if not any(map(str.strip, sample.captions)):
+            sample.captions += told.get(key, [])
+        if sample.path == Path():
+            reading.dropped.append(Dropped(sample.id, "no picture in the shard"))
+        else:
+            reading.items.append(sample)
+
+
+def _members(shard: Path, name: str, dropped: list[Dropped]) -> Iterator[tuple[str, str, bytes]]:
+    """(key, ending, content) of each file of a shard; a damaged one ends where the damage is."""
+    cut = Dropped(f"{name}.tar", "shard damaged or cut short: what comes before is used")
+    try:
+        with open(shard, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            for member in archive:
+                if member.isfile() and member.size <= MAX_BYTES:
+                    folder, _, last = member.name.rpartition("/")
+                    key, _, ending = last.partition(".")
+                    yield f"{folder}/{key}" if folder else key, ending.lower(), archive.extractfile(member).read()
+            file.seek(max(0, os.fstat(file.fileno()).st_size - END))
+            if any(file.read()):  # tarfile takes a torn header for the end
+                dropped.append(cut)
+    except (tarfile.TarError, OSError, ValueError):
+        dropped.append(cut)
+
+
+def _captions(content: bytes, image: str, dropped: list[Dropped]) -> list[str]:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        dropped.append(Dropped(image, "JSON of a sample does not read", fault=False))
+        return []
+    caption = found.get("caption") if isinstance(found, dict) else None
+    return [one for one in (caption if isinstance(caption, list) else [caption]) if isinstance(one, str)]

@@ -1,0 +1,216 @@
+"""Plain JPEGs, unpacked, resized and cropped where the network is: on an NVIDIA GPU by its JPEG engines.
+
+A processor's core takes milliseconds a photograph, a GPU's network a tenth of one: threads that decode leave the GPU
+idle. Which decoder reads a file is decided by its bytes (`Plain.of`), and a feature store names the rule among its
+attributes. The engines' pixels differ from libjpeg's by some levels where colours have edges, and the resize computes
+in floats here; `benchmarks.gpu` measures what that comes to.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image
+from torch import Tensor
+
+from captioning.core.pictures import MAX_PIXELS, ImageFault
+from captioning.core.threads import in_order
+from captioning.features.images import LONGEST_RATIO, Preprocess, decode, resize_and_crop
+from captioning.features.pixels import AT_ONCE, ImageFiles, one_core_each
+
+RULE = "plain JPEGs by nvJPEG, resized in floats; others as on a processor"
+PIXELS_AT_ONCE = 2**25  # unpacked together: 100 MB as bytes, 400 MB as floats
+
+# Of a JPEG file (ITU-T T.81, table B.1): its first and last bytes, and the markers of segments.
+START, END = b"\xff\xd8", b"\xff\xd9"
+BASELINE, PROGRESSIVE, SCAN, APP1, APP2, APP14 = 0xC0, 0xC2, 0xDA, 0xE1, 0xE2, 0xEE
+OTHERS = (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))  # tables, restarts, comments, applications' own
+LUMA = (0x11, 0x21, 0x22)  # its sampling where both chromas have 0x11: 4:4:4, 4:2:2, 4:2:0
+
+
+def decoding(device: torch.device) -> dict[str, str]:
+    """The attribute of a feature store that names this rule; nothing where all files are read as on a processor."""
+    return {"decoding": RULE} if device.type == "cuda" and _has_engines() else {}
+
+
+@cache
+def _has_engines() -> bool:
+    """Whether this torchvision decodes on the GPU: some builds do not."""
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), "white").save(file, "JPEG")
+    try:
+        return bool((_unpack([Plain.of(file.getvalue())], torch.device("cuda"))[0] == 255).all())
+    except (ImportError, RuntimeError) as error:
+        print(f"JPEGs are decoded by threads, not by the GPU: {str(error).splitlines()[0]}", flush=True)
+        return False
+
+
+class Plain(NamedTuple):
+    """A JPEG that every decoder reads alike: baseline or progressive, 8 bits, YCbCr, upright, with an end."""
+
+    content: bytes
+    pixels: int
+
+    @classmethod
+    def of(cls, content: bytes) -> Plain | None:
+        """None where anything about the file is unusual, and for other formats."""
+        at, frame = len(START), None
+        while content.startswith(START) and content[at : at + 1] == b"\xff" and at + 4 <= len(content):
+            marker, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4], "big")
+            body = content[at + 4 : at + 2 + length]
+            if marker == SCAN:
+                whole = frame and content.rfind(END) > at
+                return cls(content, frame) if whole else None
+            if marker in (BASELINE, PROGRESSIVE) and not frame:
+                frame = _pixels(body)
+            elif marker not in OTHERS or length < 2 or _is_unusual(marker, body):
+                return None
+            at += 2 + length
+        return None
+
+
+def _pixels(frame: bytes) -> int:
+    """Of a frame header (T.81, B.2.2): height times width; 0 where depth, colours, sampling or size are unusual."""
+    if len(frame) != 15 or frame[0] != 8 or frame[5] != 3:
+        return 0
+    height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
+    names, samplings = frame[6::3], frame[7::3]
+    usual = names != b"RGB" and samplings[0] in LUMA and samplings[1:] == b"\x11\x11"
+    fits = max(height, width) <= LONGEST_RATIO * min(height, width) and height * width <= MAX_PIXELS
+    return height * width if usual and fits else 0
+
+
+def _is_unusual(marker: int, body: bytes) -> bool:
+    """Whether a segment may tell of an orientation other than upright, of several pictures, or of other colours."""
+    if marker == APP1 and body.startswith(b"Exif"):
+        try:
+            exif = Image.Exif()
+            exif.load(body)
+            return exif.get(ExifTags.Base.Orientation, 1) not in (0, 1)
+        except Exception:  # broken data: Pillow shall say what it makes of the file
+            return True
+    return (
+        (marker == APP1 and b"tiff:Orientation" in body)
+        or (marker == APP2 and body.startswith(b"MPF"))
+        or (marker == APP14 and body.startswith(b"Adobe") and body[11:12] != b"\x01")
+    )
+
+
+def batches_on(device: torch.device, files: ImageFiles, batch_size: int, workers: int) -> Iterator[Tensor]:
+    """As `captioning.features.pixels.pixel_batches`, with pixels that lie on the device.
+
+    Args:
+        workers: threads that read files, and unpack those that are not plain; one more feeds the device, a batch ahead.
+            0 does all of it in the caller's own.
+    """
+    stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # beside the network's
+
+    def read(rows: range) -> list[Plain | np.ndarray | ImageFault]:
+        """Each file as it is, if plain, else its pixels; a fault is the last."""
+        found: list[Plain | np.ndarray | ImageFault] = []
+        try:
+            for row in rows:
+                content = files.content(row)
+                found.append(Plain.of(content) or decode(content, files.preprocess, files.paths[row]))
+        except ImageFault as fault:
+            found.append(fault)
+        return found
+
+    def batches() -> Iterator[tuple[int, list[Plain | np.ndarray | ImageFault]]]:
+        """The first row of a batch, and what was read of it: all, or what there is before a fault, and that."""
+        firsts, batch = range(0, len(files), batch_size), []
+        ends = [min(first + batch_size, len(files)) for first in firsts]
+        parts = [
+            range(start, min(start + AT_ONCE, end))
+            for first, end in zip(firsts, ends, strict=True)
+            for start in range(first, end, AT_ONCE)
+        ]
+        found = in_order(read, parts, workers, 2 * -(-batch_size // AT_ONCE), alone, lambda rows: files.paths[rows[0]])
+        for rows, images in zip(parts, found, strict=False):
+            batch += images
+            if rows.stop in ends or isinstance(batch[-1], ImageFault):
+                yield rows.start // batch_size * batch_size, batch
+                batch = []
+
+    def load(batch: tuple[int, list[Plain | np.ndarray | ImageFault]]) -> tuple[Tensor, ImageFault | None]:
+        first, images = batch
+        fault = images.pop() if isinstance(images[-1], ImageFault) else None
+        with torch.cuda.stream(stream) if stream else nullcontext():
+            pixels = unpack(images, files.preprocess, device, files.paths[first : first + len(images)])
+            if stream:
+                stream.synchronize()
+        return pixels, fault
+
+    with one_core_each() as alone:
+        for pixels, fault in in_order(load, batches(), min(workers, 1), 1, alone, lambda batch: files.paths[batch[0]]):
+            if len(pixels):
+                yield pixels
+            if fault:
+                raise fault
+
+
+def unpack(
+    images: Sequence[Plain | np.ndarray], preprocess: Preprocess, device: torch.device, names: Sequence[str]
+) -> Tensor:
+    """Pixels (B, 3, S, S) uint8, on the device, in channels_last memory, of plain JPEGs and of pixels (S, S, 3).
+
+    Raises ImageFault, with the file's name, where neither the engine nor Pillow can make anything of a JPEG.
+    """
+    side = preprocess.image_size
+    out = torch.empty(len(images), side, side, 3, dtype=torch.uint8, device=device).permute(0, 3, 1, 2)
+    ready = [i for i, image in enumerate(images) if not isinstance(image, Plain)]
+    images = list(images)
+    for part in _parts(images):
+        unpacked = _unpack_each([images[i] for i in part], device)
+        of_size = defaultdict(list)
+        for i, image in zip(part, unpacked, strict=True):
+            if image is None:
+                images[i] = decode(images[i].content, preprocess, names[i])
+                ready.append(i)
+            else:
+                of_size[image.shape].append((i, image))
+        for pairs in of_size.values():
+            rows, same = zip(*pairs, strict=True)
+            pixels = resize_and_crop(torch.stack(same).float(), preprocess)  # (B, 3, H, W) -> (B, 3, S, S)
+            out[list(rows)] = pixels.round().clamp(0, 255).byte()
+    if ready:
+        decoded = torch.from_numpy(np.stack([images[i] for i in ready]))  # (B, S, S, 3)
+        out[ready] = decoded.to(device).permute(0, 3, 1, 2)
+    return out
+
+
+def _parts(images: Sequence[Plain | np.ndarray]) -> Iterator[list[int]]:
+    """Positions of plain files that are unpacked together."""
+    part, pixels = [], 0
+    for i, image in enumerate(images):
+        if isinstance(image, Plain):
+            if part and pixels + image.pixels > PIXELS_AT_ONCE:
+                yield part
+                part, pixels = [], 0
+            part.append(i)
+            pixels += image.pixels
+    if part:
+        yield part
+
+
+def _unpack_each(files: Sequence[Plain], device: torch.device) -> list[Tensor | None]:
+    """Images (3, H, W) uint8 on the device; None for one that the engine refuses, whatever else is with it."""
+    try:
+        return _unpack(files, device)
+    except RuntimeError:
+        if len(files) == 1:
+            return [None]
+        return [image for one in files for image in _unpack_each([one], device)]
+
+
+def _unpack(files: Sequence[Plain], device: torch.device) -> list[Tensor]:
+    from torchvision.io import decode_jpeg  # takes seconds to import
+
+    return decode_jpeg([torch.frombuffer(bytearray(one.content), dtype=torch.uint8) for one in files], "RGB", device)

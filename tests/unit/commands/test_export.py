@@ -1,0 +1,288 @@
+"""A captioner to give away: the exported folder captions as the project does, here and through the hub."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from official import gpt2_tokenizer
+from published_clipcap import published
+from safetensors import safe_open
+from small_data import ROOT
+from small_project import photos, project
+
+from app import load_captioner
+from captioning.core.errors import UserError
+from captioning.features.encoders import save_clip
+from captioning.features.images import clip_preprocess
+from commands.export import export, export_published, push
+from models import clip
+
+CONSENSUS = {"  consensus: 0.0 ": "  consensus: 8.0 "}
+
+
+@pytest.fixture(scope="module", params=["fc7", "conv5_3"])
+def house(request, tmp_path_factory) -> Path:
+    return project(tmp_path_factory.mktemp("house"), request.param)
+
+
+def params(house: Path, edits: dict[str, str]) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    for old, new in edits.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (house / "params.yaml").write_text(text)
+
+
+@pytest.mark.parametrize("edits", [{"  max_tokens: 40 ": "  max_tokens: 9 "}, CONSENSUS], ids=["beams", "consensus"])
+@pytest.mark.parametrize("kind", ["clipcap", "lstm"])
+def test_an_exported_folder_captions_as_the_project_does_to_the_last_bit(house, tmp_path, kind, edits):
+    shutil.copytree(house, tmp_path / "house")
+    params(tmp_path / "house", edits)
+    checkpoint, pictures = tmp_path / "house/checkpoints" / kind, photos(tmp_path / "pictures", 5)
+    captioner = load_captioner(checkpoint)
+    wanted, several = captioner(pictures), captioner.several(pictures[:1], 3)
+    assert (captioner.consensus is not None) == (edits is CONSENSUS)
+    export(checkpoint, tmp_path / "given")
+    shutil.rmtree(tmp_path / "house")
+    given = load_captioner(tmp_path / "given")
+    assert given(pictures) == wanted and given.several(pictures[:1], 3) == several
+    assert given.how.generate == captioner.how.generate
+    if edits is CONSENSUS:
+        assert given.consensus.shares(torch.zeros(1, *given.consensus.standardize.mean.shape)).tobytes() == (
+            captioner.consensus.shares(torch.zeros(1, *given.consensus.standardize.mean.shape)).tobytes()
+        )
+    written = {path.suffix for path in (tmp_path / "given").rglob("*") if path.is_file()}
+    assert written == {".json", ".safetensors", ".md"}
+
+
+@pytest.mark.parametrize("kind", ["clipcap", "lstm"])
+def test_half_precision_is_half_the_space(house, tmp_path, kind):
+    checkpoint, pictures = house / "checkpoints" / kind, photos(tmp_path / "pictures", 1)
+    for half in (False, True):
+        export(checkpoint, tmp_path / f"half-{half}", half)
+        for name in ("model", "encoder/model"):
+            with safe_open(tmp_path / f"half-{half}/{name}.safetensors", "pt") as file:
+                types = {file.get_slice(one).get_dtype() for one in file.keys()}  # noqa: SIM118
+                assert types <= ({"F16", "I64"} if half else {"F32", "I64"})
+                assert not any(one.startswith("transformer.") for one in file.keys()), "CLIP's text tower"  # noqa: SIM118
+    given = load_captioner(tmp_path / "half-True")
+    assert all(p.dtype == torch.float32 for p in given.decoder.model.parameters())
+    before = load_captioner(checkpoint).decoder.model.state_dict()
+    for name, weights in given.decoder.model.state_dict().items():
+        assert torch.equal(weights, before[name].half().float()) or not weights.is_floating_point(), name
+    assert len(given(pictures)) == 1
+
+
+def test_what_cannot_be_exported_is_said_and_leaves_nothing(house, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/mine.txt").touch()
+    with pytest.raises(UserError, match="full is there already: name another folder"):
+        export(house / "checkpoints/lstm", tmp_path / "full")
+    with pytest.raises(UserError, match=r"checkpoints/none/config\.json "):
+        export(tmp_path / "checkpoints/none", tmp_path / "new")
+    shutil.copytree(house / "checkpoints", tmp_path / "checkpoints")
+    shutil.rmtree(tmp_path / "checkpoints/clip")
+    with pytest.raises(UserError, match=r"checkpoints/clip/config\.json "):
+        export(tmp_path / "checkpoints/clipcap", tmp_path / "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"full", "checkpoints"}
+
+
+def test_a_tampered_folder_is_refused(house, tmp_path):
+    export(house / "checkpoints/lstm", tmp_path / "given")
+    content = (tmp_path / "given/encoder/model.safetensors").read_bytes()
+    with open(tmp_path / "given/encoder/model.safetensors", "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x01")
+    with pytest.raises(UserError, match="learned from features whose weights is"):
+        load_captioner(tmp_path / "given")
+    (tmp_path / "given/encoder/model.safetensors").write_bytes(content)
+    config = json.loads((tmp_path / "given/config.json").read_text())
+    del config["captioning"]["generate"]["no_repeat_ngram"]  # as of a version that did not know it yet
+    (tmp_path / "given/config.json").write_text(json.dumps(config))
+    assert load_captioner(tmp_path / "given").how.generate.no_repeat_ngram == 0
+    config["captioning"]["generate"]["beam_sise"] = 3
+    (tmp_path / "given/config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"given/config.json.*beam_sise"):
+        load_captioner(tmp_path / "given")
+    (tmp_path / "given/config.json").write_text("[]")
+    with pytest.raises(UserError, match=r"given/config.json"):
+        load_captioner(tmp_path / "given")
+
+
+@pytest.mark.parametrize("mapping", ["mlp", "transformer"])
+def test_a_file_of_clipcaps_authors_becomes_a_captioner(tmp_path, monkeypatch, mapping):
+    monkeypatch.chdir(ROOT)
+    gpt2_tokenizer(tmp_path / "gpt2", 300)
+    sizes = clip.CLIPConfig(16, 64, (1, 1, 1, 1), 16, None, 24, 1000, 64, 1)
+    save_clip(tmp_path / "clip", clip.build(sizes), clip_preprocess(64))
+    source = published(tmp_path / "coco_prefix-009.pt", mapping)
+    export_published(source, tmp_path / "given", str(tmp_path / "clip"), str(tmp_path / "gpt2"))
+    given = load_captioner(tmp_path / "given")
+    assert given.decoder.features["normalization"] == ("none" if mapping == "mlp" else "l2")
+    assert given.decoder.text.end == "." and len(given(photos(tmp_path, 2))) == 2
+    with pytest.raises(UserError, match="holds no weights that can be opened safely"):
+        source.write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
+        export_published(source, tmp_path / "other", str(tmp_path / "clip"), str(tmp_path / "gpt2"))
+
+
+# ---- the hub ---------------------------------------------------------------------------------------------------------
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of huggingface.co as uploading and downloading a model needs; files in memory."""
+
+    files: dict[str, bytes]  # of the one repository
+    blobs: dict[str, bytes]  # uploaded, by sha256
+    asked: list[str]
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_) -> None:
+        pass
+
+    def answer(self, content: object = b"", status: int = 200, **headers: str) -> None:
+        content = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def body(self) -> bytes:
+        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.asked.append(f"{self.command} {self.path}")
+        return content
+
+    @property
+    def home(self) -> str:
+        return f"http://{self.headers['Host']}"
+
+    def do_PUT(self) -> None:
+        content = self.body()
+        self.blobs[hashlib.sha256(content).hexdigest()] = content
+        self.answer()
+
+    def do_POST(self) -> None:
+        content, path = self.body(), self.path
+        if path == "/api/repos/create":
+            self.answer({"url": f"{self.home}/me/captioner", "name": "me/captioner", "id": "me/captioner"})
+        elif path == "/api/validate-yaml":
+            self.answer({"errors": [], "warnings": []})
+        elif path.startswith("/api/models/me/captioner/preupload/"):
+            files = [file["path"] for file in json.loads(content)["files"]]
+            mode = {True: "lfs", False: "regular"}
+            told = [{"path": p, "uploadMode": mode[p.endswith("s")], "shouldIgnore": False} for p in files]
+            self.answer({"files": told})
+        elif path == "/me/captioner.git/info/lfs/objects/batch":
+            objects = [
+                one | {"actions": {"upload": {"href": f"{self.home}/lfs/{one['oid']}"}}}
+                for one in json.loads(content)["objects"]
+            ]
+            self.answer({"transfer": "basic", "objects": objects})
+        elif path.startswith("/api/models/me/captioner/commit/"):
+            for line in map(json.loads, content.splitlines()):
+                value = line["value"]
+                if line["key"] == "file":
+                    self.files[value["path"]] = base64.b64decode(value["content"])
+                elif line["key"] == "lfsFile":
+                    self.files[value["path"]] = self.blobs[value["oid"]]
+                elif line["key"] == "deletedFile":
+                    del self.files[value["path"]]
+            self.answer({"commitUrl": f"{self.home}/me/captioner/commit/{'a' * 40}", "commitOid": "a" * 40})
+        else:
+            self.answer({"error": path}, 404)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        self.body()
+        path = self.path.partition("?")[0]
+        if path == "/":
+            self.answer()
+        elif path.startswith("/api/models/me/captioner/tree/"):
+            self.answer([{"type": "file", "path": n, "size": len(c), "oid": "0" * 40} for n, c in self.files.items()])
+        elif path.startswith("/api/models/me/captioner"):
+            names = [{"rfilename": name} for name in self.files]
+            self.answer({"id": "me/captioner", "sha": "a" * 40, "siblings": names, "private": False})
+        elif (name := path.partition(f"/resolve/{'a' * 40}/")[2]) in self.files:
+            content = self.files[name]
+            self.answer(content, X_Repo_Commit="a" * 40, ETag=f'"{hashlib.sha256(content).hexdigest()}"')
+        else:
+            self.answer({"error": path}, 404)
+
+
+@pytest.fixture
+def hub():
+    handler = type("OneHub", (Hub,), {"files": {}, "blobs": {}, "asked": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    handler.url = f"http://127.0.0.1:{server.server_port}"
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+def run(hub, folder: Path, *command: str | Path, said: str = "", offline: bool = False) -> tuple[int, str]:
+    """A Python of its own, as the hub's library reads its settings when it is imported."""
+    env = os.environ | {
+        "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": str(int(offline)), "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "hf_test",
+        "HF_HOME": str(folder / "cache"), "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", "CUDA_VISIBLE_DEVICES": "",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], cwd=folder, env=env, input=said, capture_output=True, text=True
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_captions_of_training_images_are_not_uploaded_without_a_yes(tmp_path, monkeypatch, capsys):
+    house = project(tmp_path / "house")
+    params(house, CONSENSUS)
+    export(house / "checkpoints/lstm", tmp_path / "given")
+    for answer in ("n\n", "\n", ""):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+        with pytest.raises(UserError, match="given stays here: answer y or give --yes"):
+            push(tmp_path / "given", "me/captioner", sure=False)
+        assert "consensus.json has the captions of 8 training images. Upload them? [y/N]" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"cannot be uploaded to me/captioner: HF_HUB_OFFLINE is set"):
+        push(tmp_path / "given", "me/captioner", sure=True)
+    with pytest.raises(UserError, match=r"me/captioner is no folder here .*HF_HUB_OFFLINE is set"):
+        load_captioner("me/captioner")
+    with pytest.raises(UserError, match=r"checkpoints/nothing/config\.json "):
+        load_captioner("checkpoints/nothing")
+
+
+def test_a_captioner_goes_through_the_hub(tmp_path, hub):
+    house, pictures = project(tmp_path / "house"), photos(tmp_path / "pictures", 1)
+    params(house, CONSENSUS)
+    wanted = load_captioner(house / "checkpoints/lstm")(pictures)[0].caption
+    hub.files["pytorch_model.bin"] = b"a pickle that somebody put there"
+    status, told = run(hub, house, "-m", "commands.export", "lstm", "given", "--push", "me/captioner", said="y\n")
+    assert status == 0 and "uploaded: " in told, told
+    mine = {str(path.relative_to(house / "given")): path for path in (house / "given").rglob("*") if path.is_file()}
+    mine = {name: path.read_bytes() for name, path in mine.items()}
+    assert {name: hub.files[name] for name in mine} == mine and len(mine) == 9
+    assert b'load_captioner("me/captioner")' in mine["README.md"]
+
+    away = tmp_path / "away"
+    away.mkdir()
+    for offline in (False, True):  # then from the cache
+        status, told = run(hub, away, "-m", "app", "--model", "me/captioner", pictures[0], offline=offline)
+        assert status == 0 and told.startswith(f"{pictures[0]}: {wanted}\n"), told
+    assert list((away / "cache").rglob("*.safetensors")) and not list((away / "cache").rglob("*.bin"))
+
+    params(house, {})
+    status, told = run(hub, house, "-m", "commands.export", "lstm", "second", "--push", "me/captioner")
+    assert status == 0 and "consensus.json" not in hub.files, "captions that are not shared any more"

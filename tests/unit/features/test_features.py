@@ -1,0 +1,412 @@
+"""The feature store: what goes in comes out, bytes depend on the content alone, and nothing wrong passes silently."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import pickle
+import random
+import shutil
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from captioning.core.errors import UserError
+from captioning.features.extract import Written, write_features
+from captioning.features.importing import import_features
+from captioning.features.rows import RowStore
+from captioning.features.store import FeatureStore
+
+ATTRS = {"encoder": "a test", "weights": "1234", "precision": "float32"}
+SHARED = Path(__file__).resolve().parents[3] / ".." / "shared"
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def row(key: str, shape=(6,)) -> np.ndarray:
+    """The features of an image with this hash."""
+    return np.random.default_rng(int(key[:8], 16)).normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def forget_rows() -> None:
+    shutil.rmtree(".work/rows", ignore_errors=True)
+
+
+class Images:
+    """A list of images, their features computed in batches of 4, and a record of which were."""
+
+    def __init__(self, names, shape=(6,), changed=()):
+        self.ids = [f"image {name}" for name in names]
+        self.sha256s = [sha(f"{name}{' changed' * (name in changed)}") for name in names]
+        self.shape, self.computed = shape, []
+
+    def compute(self, needed):
+        for start in range(0, len(needed), 4):
+            batch = needed[start : start + 4]
+            self.computed += [self.ids[i] for i in batch]
+            yield np.stack([row(self.sha256s[i], self.shape) for i in batch])
+
+    def write(self, path, attrs=ATTRS, code="code") -> Written:
+        return write_features(path, self.ids, self.sha256s, attrs, code, self.compute)
+
+    def expected(self):
+        return np.stack([row(key, self.shape) for key in self.sha256s]).astype(np.float16)
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 3, 5)])
+def test_what_goes_in_comes_out(tmp_path, shape):
+    images = Images(range(11), shape)
+    assert images.write(tmp_path / "f.h5") == Written(reused=0, computed=11)
+    store = FeatureStore.open(tmp_path / "f.h5", expect=ATTRS)
+    assert store.ids == images.ids and store.shape == (11, *shape) and len(store) == 11 and "image 3" in store
+    assert np.array_equal(store.load(images.ids), images.expected())
+    some = ["image 7", "image 0", "image 7", "image 10"]
+    assert np.array_equal(store.load(some), images.expected()[[7, 0, 7, 10]])
+    assert store.load(some).dtype == np.float16 and store.load([]).shape == (0, *shape)
+    assert {"encoder", "weights", "precision", "data", "format"} <= set(store.attrs)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".work", "f.h5"]
+    assert not list((tmp_path / ".work/tmp").iterdir())
+    assert np.array_equal(pickle.loads(pickle.dumps(store)).load(some), store.load(some))
+    with h5py.File(tmp_path / "f.h5") as file:  # readable by anybody's HDF5
+        assert np.array_equal(file["features"][:], images.expected())
+        assert file["ids"].asstr()[3] == "image 3"
+
+
+def test_long_and_foreign_ids_are_kept_whole(tmp_path):
+    images = Images(["a", "ü" * 300, "写真", "x" * 1000])
+    images.write(tmp_path / "f.h5")
+    assert FeatureStore.open(tmp_path / "f.h5").ids == images.ids
+
+
+def test_only_what_is_new_or_changed_is_computed_and_the_bytes_are_those_of_a_fresh_file(tmp_path):
+    path = tmp_path / "f.h5"
+    Images(range(10)).write(path)
+    cases = [
+        ("nothing", Images(range(10)), []),
+        ("new", Images([3, "new", *range(10), "last"][1:]), ["image new", "image last"]),
+        ("changed", Images(["new", *range(10), "last"], changed=[4]), ["image 4"]),
+        ("removed", Images(["new", *range(9)], changed=[4]), []),
+        ("another order", Images([*reversed(range(9)), "new"], changed=[4]), []),
+    ]
+    for name, images, computed in cases:
+        written = images.write(path)
+        assert images.computed == computed and written.computed == len(computed), name
+        fresh = tmp_path / "fresh.h5"
+        with pytest.MonkeyPatch.context() as elsewhere:
+            elsewhere.setenv("CAPTIONING_WORK", str(tmp_path / name))
+            assert images.write(fresh).reused == 0
+        assert path.read_bytes() == fresh.read_bytes(), name
+    path.unlink()  # as DVC does before a stage
+    assert images.write(path) == Written(10, 0) and path.read_bytes() == fresh.read_bytes()
+
+
+def test_a_renamed_or_doubled_image_costs_nothing(tmp_path):
+    images = Images(range(5))
+    images.write(tmp_path / "f.h5")
+    images.ids = [f"renamed {i}" for i in range(5)] + ["copy"]
+    images.sha256s.append(images.sha256s[2])
+    images.computed.clear()
+    images.write(tmp_path / "f.h5")
+    assert images.computed == []
+    assert np.array_equal(FeatureStore.open(tmp_path / "f.h5").load(["renamed 2", "copy"]), images.expected()[[2, 2]])
+
+
+def test_rows_of_other_weights_or_other_code_are_not_reused_and_come_back(tmp_path):
+    images, path = Images(range(6)), tmp_path / "f.h5"
+    images.write(path)
+    first = path.read_bytes()
+    assert images.write(path, code="other code").computed == 6
+    assert path.read_bytes() == first, "the file does not say what code made it"
+    assert images.write(path, {**ATTRS, "weights": "5678"}).computed == 6
+    assert images.write(path) == Written(6, 0) and path.read_bytes() == first
+    images.write(path, {**ATTRS, "weights": "5678"})
+    with pytest.raises(UserError, match=r"made with weights = '5678', and '1234' is expected"):
+        FeatureStore.open(tmp_path / "f.h5", expect={"encoder": "a test", "weights": "1234"})
+    with pytest.raises(UserError, match="normalization = None"):
+        FeatureStore.open(tmp_path / "f.h5", expect={"normalization": "l2"})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite_name_their_image(tmp_path, value):
+    images = Images(range(10))
+
+    def compute(needed):
+        for batch in images.compute(needed):
+            if "image 6" in images.computed[-4:]:
+                batch[2, 3] = value
+            yield batch
+
+    with pytest.raises(UserError, match=r"image 6 are not finite .*precision: fp32"):
+        write_features(tmp_path / "f.h5", images.ids, images.sha256s, ATTRS, "code", compute)
+    images.computed.clear()
+    images.write(tmp_path / "f.h5")
+    assert images.computed == images.ids[4:]  # the first batch was kept
+
+
+def test_features_too_large_for_float16_are_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"image 1 reach 7e\+04, and float16 holds no more than 65504"):
+        write_features(
+            tmp_path / "f.h5",
+            ["image 0", "image 1"],
+            [sha("0"), sha("1")],
+            ATTRS,
+            "code",
+            lambda _: [np.array([[1.0], [7e4]])],
+        )
+
+
+def test_ids_must_exist_and_be_unique(tmp_path):
+    with pytest.raises(UserError, match="no images"):
+        Images([]).write(tmp_path / "f.h5")
+    with pytest.raises(UserError, match=r"1 image ids occur more than once, such as image 2"):
+        Images([1, 2, 3, 2]).write(tmp_path / "f.h5")
+
+
+def test_unusable_files_are_one_sentence(tmp_path):
+    images, path = Images(range(200)), tmp_path / "f.h5"
+    with pytest.raises(UserError, match=r"f\.h5 is missing: run `dvc repro`"):
+        FeatureStore.open(path)
+    images.write(path)
+    whole = path.read_bytes()
+    for length in (0, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"f\.h5"):
+            FeatureStore.open(path)
+    path.write_text("no HDF5")
+    with pytest.raises(UserError, match="not a feature store"):
+        FeatureStore.open(path)
+    with h5py.File(path, "w") as file:
+        file["features"] = np.zeros((3, 4))
+    with pytest.raises(UserError, match="no feature store of this version"):
+        FeatureStore.open(path)
+    assert images.write(path).reused == 200 and path.read_bytes() == whole  # made anew
+    with pytest.raises(UserError, match=r"no features of 2 of 3 images, such as x, y"):
+        FeatureStore.open(path).load(["image 1", "x", "y"])
+
+
+def test_a_shard_torn_anywhere_is_recovered(tmp_path):
+    Images(range(30)).write(tmp_path / "fresh.h5")
+    forget_rows()
+    images, path = Images(range(30)), tmp_path / "f.h5"
+    rows = RowStore(ATTRS, "code")
+    with rows.writing():
+        rows.append(images.sha256s[:20], images.expected()[:20])
+    [shard] = rows.folder.glob("*.rows")
+    whole = shard.read_bytes()
+    rng = random.Random(0)
+    for attempt in range(40):
+        content = bytearray(whole[: rng.randrange(len(whole) + 1)])
+        if attempt % 2 and content:
+            content[rng.randrange(len(content))] ^= 0xFF
+        forget_rows()
+        shard.parent.mkdir(parents=True)
+        shard.write_bytes(content)
+        images.computed.clear()
+        images.write(path)
+        assert path.read_bytes() == (tmp_path / "fresh.h5").read_bytes()
+        assert 10 <= len(images.computed) <= 30
+        path.unlink()
+    forget_rows()
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(whole)
+    images.computed.clear()
+    images.write(path)
+    assert images.computed == images.ids[20:]
+
+
+def test_the_manifest_counts_shards_and_a_damaged_one_is_computed_anew(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("captioning.features.rows.SHARD_BYTES", 700)  # of 80 bytes a row, in batches of 4: 12 rows
+    images, path = Images(range(30)), tmp_path / "f.h5"
+    images.write(path)
+    whole, folder = path.read_bytes(), RowStore(ATTRS, "code").folder
+    entries = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    assert [entry["rows"] for entry in entries] == [12, 12, 6]
+    for entry in entries:
+        assert hashlib.sha256((folder / entry["shard"]).read_bytes()).hexdigest() == entry["sha256"]
+    made_by = json.loads((folder / "identity.json").read_text())
+    assert made_by == {"attributes": ATTRS, "code": "code"}
+    damaged = folder / entries[1]["shard"]
+    content = bytearray(damaged.read_bytes())
+    content[200] ^= 1
+    damaged.write_bytes(content)
+    images.computed.clear()
+    images.write(path)
+    assert images.computed == images.ids[12:24] and path.read_bytes() == whole
+    assert f"{entries[1]['shard']} is damaged: its 12 rows are computed anew" in capsys.readouterr().out
+    with open(folder / "manifest.jsonl", "a") as file:
+        file.write('{"shard": "torn')
+    assert images.write(path) == Written(30, 0)
+    (folder / "manifest.jsonl").write_text("no JSON\n")
+    assert images.write(path) == Written(30, 0)
+
+
+class Slow(Images):
+    """Takes 2 ms a batch, and says when it begins."""
+
+    def compute(self, needed):
+        self.begun.set()
+        for batch in super().compute(needed):
+            time.sleep(0.002)
+            yield batch
+
+
+def in_another_process(images: Slow, path: Path):
+    """`images.write(path)` in a forked process, just started; `images.begun` is set once it computes."""
+    context = multiprocessing.get_context("fork")
+    images.begun = context.Event()
+    process = context.Process(target=images.write, args=(path,))
+    process.start()
+    return process
+
+
+def test_kills_at_random_moments_leave_the_same_bytes(tmp_path):
+    Images(range(400), (64,)).write(tmp_path / "fresh.h5")
+    forget_rows()
+    rng, path, started = random.Random(1), tmp_path / "f.h5", 0
+    while not path.exists():
+        process = in_another_process(Slow(range(400), (64,)), path)
+        time.sleep(rng.uniform(0.0, 0.1))
+        process.kill()
+        process.join()
+        started += 1
+    assert started > 2
+    images = Images(range(400), (64,))
+    assert images.write(path).reused == 400
+    assert path.read_bytes() == (tmp_path / "fresh.h5").read_bytes()
+
+
+def test_a_second_writer_waits_and_reuses(tmp_path, capsys):
+    path, slow, images = tmp_path / "f.h5", Slow(range(800)), Images(range(800))
+    process = in_another_process(slow, path)
+    assert slow.begun.wait(60)
+    assert images.write(path) == Written(reused=800, computed=0)
+    assert f"waiting: process {process.pid} is writing {path}" in capsys.readouterr().out
+    process.join()
+    assert process.exitcode == 0
+
+
+# Imported features
+
+
+IDS = [f"{i}_photo" for i in range(9)]
+SHA256S = [sha(image_id) for image_id in IDS]
+
+
+def features_file(path: Path, ids, features) -> Path:
+    if path.suffix == ".npz":
+        np.savez(path, ids=np.array(ids), features=features)
+    else:
+        with h5py.File(path, "w") as file:
+            file["ids"] = [str(image_id) for image_id in ids]
+            file["features"] = features
+    return path
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+@pytest.mark.parametrize("suffix", ["", ".jpg", ".JPEG"])
+def test_import_matches_ids_and_leaves_out_the_rest(tmp_path, kind, suffix, capsys):
+    features = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+    names = [f"{i}_photo{suffix}" for i in range(12)]
+    source = features_file(tmp_path / f"theirs.{kind}", names[::-1], features[::-1])
+    assert import_features(tmp_path / "f.h5", source, IDS, SHA256S) == Written(reused=0, computed=9)
+    store = FeatureStore.open(tmp_path / "f.h5")
+    assert np.array_equal(store.load(IDS), features[:9].astype(np.float16))
+    assert store.attrs["encoder"] == f"imported from theirs.{kind}"
+    assert "3 more left out" in capsys.readouterr().out
+    import_features(tmp_path / "f.h5", source, IDS, SHA256S, normalize=True)
+    assert np.allclose(np.linalg.norm(FeatureStore.open(tmp_path / "f.h5").load(IDS), axis=1), 1, atol=2e-3)
+
+
+def test_import_of_grids_numbers_as_ids_and_image_names_as_ids(tmp_path):
+    grid = np.random.default_rng(0).normal(size=(3, 2, 2, 4)).astype(np.float16)
+    source = features_file(tmp_path / "a.npz", [42, 7, 9], grid)
+    import_features(tmp_path / "f.h5", source, ["9", "42"], SHA256S[:2])
+    assert np.array_equal(FeatureStore.open(tmp_path / "f.h5").load(["42", "9"]), grid[[0, 2]])
+    import_features(tmp_path / "f.h5", source, ["9.png", "42.png"], SHA256S[:2])
+    assert FeatureStore.open(tmp_path / "f.h5").ids == ["9.png", "42.png"]
+
+
+def test_images_whose_names_differ_in_their_suffix_alone(tmp_path):
+    ids = ["twin.jpg", "twin.png", "single"]
+    features = np.arange(8, dtype=np.float32).reshape(4, 2)
+    source = features_file(tmp_path / "a.npz", ["twin.png", "other.jpg", "single.jpg", "twin.jpg"], features)
+    import_features(tmp_path / "f.h5", source, ids, SHA256S[:3])
+    assert np.array_equal(FeatureStore.open(tmp_path / "f.h5").load(ids), features[[3, 0, 2]])
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+def test_large_features_are_normalised_without_an_overflow(tmp_path, kind):
+    features = np.ones((9, 4), np.float32)
+    features[3] = [3e30, 4e30, 0, 0]
+    source = features_file(tmp_path / f"large.{kind}", IDS, features)
+    import_features(tmp_path / "f.h5", source, IDS, SHA256S, normalize=True)
+    np.testing.assert_allclose(FeatureStore.open(tmp_path / "f.h5").load(IDS[3:4]), [[0.6, 0.8, 0, 0]], rtol=1e-3)
+
+
+def test_import_names_what_is_wrong(tmp_path):
+    good = np.ones((9, 4), np.float32)
+    bad, more = good.copy(), np.ones((10, 4), np.float32)
+    bad[3, 1] = np.nan
+    cases = [
+        (features_file(tmp_path / "missing.npz", IDS[:6], good[:6]), "no features of 3 of 9 images, such as 6_photo"),
+        (features_file(tmp_path / "nan.npz", IDS, bad), "3_photo are not finite"),
+        (features_file(tmp_path / "large.h5", IDS, good * 1e6), "0_photo reach 1e\\+06"),
+        (features_file(tmp_path / "shape.npz", IDS, good[:, 0]), "expected \\(N, D\\)"),
+        (features_file(tmp_path / "count.h5", IDS, good[:5]), "expected \\(N, D\\)"),
+        (features_file(tmp_path / "integers.npz", IDS, good.astype(int)), "expected floats"),
+        (features_file(tmp_path / "twice.npz", [*IDS[:8], IDS[0]], good), "'0_photo' occurs twice"),
+        (features_file(tmp_path / "which.npz", ["0_photo.png", *(f"{i}.jpg" for i in IDS)], more), "which one is it"),
+        (features_file(tmp_path / "none.h5", IDS, good[:, :0]), "expected \\(N, D\\)"),
+        (tmp_path / "group.h5", "`features` is a group"),
+        (tmp_path / "empty.npz", "cannot be read"),
+        (tmp_path / "none.npz", "no features file at"),
+        (tmp_path / "theirs.csv", "from .npz or .h5"),
+        (tmp_path / "text.npz", "cannot be read"),
+        (tmp_path / "text.h5", "cannot be read"),
+        (tmp_path / "pickled.npz", "cannot be read: it holds Python objects, which are not opened; save ids as"),
+        (tmp_path / "names.npz", "must hold `ids` and `features`"),
+    ]
+    for name in ("theirs.csv", "text.npz", "text.h5"):
+        (tmp_path / name).write_text("no features")
+    np.savez(tmp_path / "pickled.npz", ids=np.array(IDS, dtype=object), features=good)
+    (tmp_path / "empty.npz").touch()
+    with h5py.File(tmp_path / "group.h5", "w") as file:
+        file["ids"] = IDS
+        file.create_group("features")
+    np.savez(tmp_path / "names.npz", id=np.array(IDS), features=good)
+    for source, fault in cases:
+        with pytest.raises(UserError, match=fault):
+            import_features(tmp_path / "f.h5", source, IDS, SHA256S)
+        assert not (tmp_path / "f.h5").exists()
+
+
+def test_pickles_in_a_features_file_are_never_opened(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    np.savez(tmp_path / "trap.npz", ids=np.array([Trap()], dtype=object), features=np.ones((1, 2)))
+    with pytest.raises(UserError):
+        import_features(tmp_path / "f.h5", tmp_path / "trap.npz", IDS[:1], SHA256S[:1])
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_flickr8k_features_come_through(tmp_path):
+    source = SHARED / "flickr8k" / "efficientnet_lite0.npz"
+    if not source.is_file():
+        pytest.skip("the Flickr8k features beside the project are absent")
+    with np.load(source) as file:
+        names, features = [str(name) for name in file["ids"]], file["features"]
+    ids = [name.removesuffix(".jpg") for name in names[100:3100]]
+    import_features(tmp_path / "f.h5", source, ids, [sha(image_id) for image_id in ids])
+    assert np.array_equal(FeatureStore.open(tmp_path / "f.h5").load(ids), features[100:3100])

@@ -1,0 +1,140 @@
+"""Fine-tuning CLIP: chunks give the gradients of the whole batch, frozen is frozen, and depth sets the rate."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from captioning.core import settings
+from captioning.core.errors import UserError
+from captioning.training.clip import check_chunks, depths, embed, parameter_groups, recompute_blocks
+from models import clip
+from models.contrastive import contrastive_loss
+
+VALUES = settings.read_yaml(Path(__file__).parents[3] / "params.yaml")
+VIT = clip.CLIPConfig(32, 64, 3, 64, 32, 12, 100, 64, 2)
+RESNET = clip.CLIPConfig(32, 64, (1, 2, 1, 1), 16, None, 12, 100, 64, 2)
+
+
+def options(**changes) -> settings.FinetuneCLIPSettings:
+    values = copy.deepcopy(VALUES)
+    values["finetune_clip"] |= changes
+    return settings.check(values, "params.yaml").finetune_clip
+
+
+def network(config: clip.CLIPConfig = VIT) -> clip.CLIP:
+    torch.manual_seed(0)
+    return clip.build(config)
+
+
+def inputs(pairs: int = 7) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    texts = torch.randint(1, 99, (pairs, 12), generator=generator)
+    return torch.randn(pairs, 3, 64, 64, generator=generator), texts
+
+
+def gradients(model: clip.CLIP, chunk_size: int | None) -> tuple[Tensor, dict[str, Tensor]]:
+    images, texts = inputs()
+    image_embeddings = embed(model.encode_image, images, chunk_size)
+    loss = contrastive_loss(image_embeddings, embed(model.encode_text, texts, chunk_size), model.logit_scale)
+    loss.backward()
+    return loss.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 7, 100])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_chunks_give_loss_and_gradients_of_the_whole_batch(chunk_size, recompute):
+    expected_loss, expected = gradients(network(), None)
+    model = network()
+    if recompute:
+        recompute_blocks(model)
+    loss, found = gradients(model, chunk_size)
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-6, atol=1e-6)
+    assert found.keys() == expected.keys() == dict(model.named_parameters()).keys()
+    for name, gradient in expected.items():
+        assert (found[name] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-7, (
+            name
+        )  # sums are rounded in another order
+
+
+def test_a_chunk_is_encoded_twice_and_no_more_than_one_chunk_at_a_time():
+    sizes = []
+
+    def encode(part: Tensor) -> Tensor:
+        sizes.append((len(part), torch.is_grad_enabled()))
+        return weight * part
+
+    weight = torch.ones(3, requires_grad=True)
+    embed(encode, torch.ones(7, 3), 3).sum().backward()
+    assert [size for size, _ in sizes] == [3, 3, 1, 1, 3, 3]  # once each forward, then again from the last one on
+    assert torch.equal(weight.grad, torch.full((3,), 7.0))
+    sizes.clear()
+    with torch.no_grad():
+        embed(encode, torch.ones(7, 3), 3)
+    assert sizes == [(7, False)]
+
+
+def test_chunks_work_under_autocast():
+    model = network()
+    with torch.autocast("cpu", torch.bfloat16):
+        _, whole = gradients(network(), None)
+        _, chunked = gradients(model, 3)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(chunked[name], gradient, rtol=0.05, atol=0.02, msg=name)
+
+
+def test_batch_normalisation_and_chunks_are_refused():
+    check_chunks(network(VIT), options(chunk_size=4))
+    check_chunks(network(RESNET), options(chunk_size=None))
+    with pytest.raises(UserError, match="chunk_size needs a CLIP whose image tower is a transformer"):
+        check_chunks(network(RESNET), options(chunk_size=4))
+
+
+def test_depth_counts_from_the_output():
+    found = depths(network(VIT))
+    expected = {
+        "visual.proj": 0, "text_projection": 0, "logit_scale": 0, "visual.ln_post.weight": 1, "ln_final.bias": 1,
+        "visual.transformer.resblocks.2.ln_1.weight": 1, "visual.transformer.resblocks.0.ln_1.weight": 3,
+        "transformer.resblocks.1.mlp.c_fc.weight": 1, "transformer.resblocks.0.mlp.c_fc.weight": 2,
+        "visual.conv1.weight": 4, "visual.class_embedding": 4, "token_embedding.weight": 3, "positional_embedding": 3,
+    }  # fmt: skip
+    assert {name: found[name] for name in expected} == expected
+    found = depths(network(RESNET))
+    assert found["visual.attnpool.c_proj.weight"] == 0 and found["visual.attnpool.q_proj.weight"] == 1
+    blocks = [found[f"visual.layer{i}.{j}.conv1.weight"] for i, j in [(4, 0), (3, 0), (2, 1), (2, 0), (1, 0)]]
+    assert blocks == [1, 2, 3, 4, 5] and found["visual.conv1.weight"] == 6
+
+
+@pytest.mark.parametrize("config", [VIT, RESNET], ids=["vit", "resnet"])
+@pytest.mark.parametrize(
+    ("changes", "most"), [({"trains": "projections"}, 0), ({"trains": "last", "blocks": 1}, 1), ({"trains": "all"}, 99)]
+)
+def test_what_trains_is_what_changes(config, changes, most):
+    model = network(config)
+    groups = parameter_groups(model, options(layer_decay=0.5, **changes))
+    where, before = depths(model), {name: t.clone() for name, t in model.state_dict().items()}
+    listed = {id(p): group["scale"] for group in groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        assert (id(parameter) in listed) == parameter.requires_grad == (where[name] <= most), name
+        if parameter.requires_grad:
+            assert listed[id(parameter)] == 0.5 ** where[name]
+    model.train()
+    images, texts = inputs()
+    optimizer = torch.optim.SGD([p for group in groups for p in group["params"]], lr=1.0)
+    for _ in range(2):
+        optimizer.zero_grad()
+        contrastive_loss(model.encode_image(images), model.encode_text(texts), model.logit_scale).backward()
+        optimizer.step()
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert {"visual.proj", "visual.attnpool.c_proj.weight"} & changed and "text_projection" in changed
+    for name in changed:
+        owner = name.rpartition(".")[0]
+        buffers = "running" in name or "num_batches" in name
+        assert where[f"{owner}.weight" if buffers else name] <= most, f"{name} is frozen"
+
+
+def test_one_rate_for_all_without_decay():
+    groups = parameter_groups(network(), options(layer_decay=1.0, trains="all"))
+    assert {group["scale"] for group in groups} == {1.0}

@@ -1,0 +1,88 @@
+"""CLIP's retrieval scores: what is level shares a rank, and embeddings that say nothing find nothing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from captioning.core.errors import UserError
+from captioning.data.dataset import Data
+from captioning.training.clip import retrieval
+from captioning.training.finetune import two_or_more
+from models.contrastive import contrastive_loss, mean_direction, same_pairs
+from stages.finetune_clip import draw
+
+OWNER = torch.arange(40).repeat_interleave(5)  # 40 images of five captions
+
+
+def embeddings() -> tuple[torch.Tensor, torch.Tensor]:
+    images = torch.randn(40, 16, generator=torch.Generator().manual_seed(0))
+    return images, images[OWNER] + 0.1 * torch.randn(200, 16, generator=torch.Generator().manual_seed(1))
+
+
+def test_good_embeddings_find_each_other():
+    assert retrieval(*embeddings(), OWNER)["mean_recall"] > 0.99
+
+
+def test_recalls_are_those_of_a_plain_count():
+    images, texts = torch.randn(2, 40, 16, generator=torch.Generator().manual_seed(2))[0], embeddings()[1]
+    cosines = torch.cosine_similarity(images[:, None], texts[None], dim=2)  # (N, M)
+    found = retrieval(images, texts, OWNER)
+    by_image = [OWNER[row.argsort(descending=True)[:5]] for row in cosines]
+    assert found["image_to_text_r5"] == pytest.approx(sum(i in top for i, top in enumerate(by_image)) / 40)
+    by_text = [column.argsort(descending=True)[:10] for column in cosines.T]
+    wanted = sum(int(OWNER[j]) in top.tolist() for j, top in enumerate(by_text)) / 200
+    assert found["text_to_image_r10"] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("value", [1.0, float("nan")])
+def test_embeddings_that_are_all_alike_or_nan_find_nothing(value):
+    found = retrieval(torch.full((40, 16), value), torch.full((200, 16), value), OWNER)
+    assert found["mean_recall"] == 0
+
+
+def test_a_caption_that_two_images_share_is_found_by_both():
+    images, texts = embeddings()
+    texts[5] = texts[0]  # the second image's first caption
+    images[0] = images[1] = texts[0]
+    assert retrieval(images, texts, OWNER)["image_to_text_r1"] == 1
+
+
+def test_one_picture_under_two_names_is_one_picture_to_the_loss_and_to_retrieval():
+    pictures = torch.arange(32).repeat_interleave(2)
+    images = torch.eye(32)[pictures]  # perfect, and equal where the pictures are
+    words = torch.arange(64)[:, None]
+    assert contrastive_loss(images, images, torch.tensor(9.0)) > 0.69
+    assert contrastive_loss(images, images, torch.tensor(9.0), same_pairs(pictures, words)) < 1e-4
+    assert retrieval(images, images, torch.arange(64), pictures)["mean_recall"] == 1
+    texts, owner = images.repeat_interleave(2, dim=0), torch.arange(64).repeat_interleave(2)
+    assert retrieval(images, texts, owner)["image_to_text_r1"] == 0
+    assert retrieval(images, texts, owner, pictures)["mean_recall"] == 1
+
+
+def test_a_text_belongs_to_every_image_of_its_picture_and_of_its_words():
+    pictures, words = torch.tensor([0, 0, 1, 2]), torch.tensor([[5], [6], [6], [7]])
+    assert same_pairs(pictures, words).int().tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 1]]
+
+
+def test_a_text_of_several_captions_is_the_mean_of_their_directions():
+    one, other = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 5.0])
+    assert torch.equal(mean_direction(torch.stack([one, other])[None]), torch.tensor([[0.5, 0.5]]))
+    assert torch.equal(mean_direction(one[None, None]), one[None])  # of one nothing changes
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_captions_are_drawn_without_repetition_as_long_as_there_are(count):
+    captions, rng = torch.arange(3)[:, None].repeat(1, 4), np.random.default_rng(0)
+    drawn = [draw(captions, count, rng) for _ in range(40)]
+    assert {tuple(one.shape) for one in drawn} == {(count, 4)}
+    assert all(len(one[:, 0].unique()) == min(count, 3) for one in drawn)
+    assert torch.cat(drawn)[:, 0].unique().tolist() == [0, 1, 2]  # each has its turn
+
+
+@pytest.mark.parametrize("stage", ["finetune_vgg16", "finetune_clip"])
+def test_a_single_training_image_is_refused_in_a_sentence(stage):
+    rows = [("a", "a.jpg", "train", "0"), ("b", "b.jpg", "dev", "1")]
+    data = Data(pd.DataFrame(rows, columns=["id", "path", "split", "sha256"]), pd.DataFrame())
+    with pytest.raises(UserError, match=f"{stage}: the training split has 1 image.*set {stage}.epochs to 0"):
+        two_or_more(data, stage)

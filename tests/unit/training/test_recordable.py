@@ -1,0 +1,195 @@
+"""Steps that a GPU can record: no shape and no branch depends on data, nothing waits, and little is launched."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from processor import needs_bf16
+from small_data import REAL_FLICKR8K
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from benchmarks.material import scenes_captions
+from captioning.data.sources import flickr8k
+from captioning.decoders.vocabulary import train_bpe, word_vocabulary
+from captioning.training.batches import CaptionBatches
+from captioning.training.graphs import CastWeights
+from captioning.training.step import set_rate, training_step
+from models.clipcap import ClipCap, ClipCapConfig
+from models.losses import CHUNK
+from models.lstm import LSTMConfig, LSTMDecoder
+
+FEATURES = 16
+DECODERS = pytest.mark.parametrize("kind", ["clipcap", "frozen", "lstm", "grid"])
+CPU = torch.device("cpu")
+
+
+def decoder(kind: str, dropout: float = 0.0, layers: int = 2, vocabulary: int = 1000, merge: bool = True) -> nn.Module:
+    torch.manual_seed(0)
+    if kind in ("lstm", "grid"):
+        sizes = dict(embed_dim=32, hidden_size=32, attention_dim=16, dropout=dropout, image_dropout=dropout)
+        return LSTMDecoder(LSTMConfig(vocabulary, FEATURES, grid=kind == "grid", merge=merge, **sizes)).train()
+    gpt = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=vocabulary, n_embd=48, n_layer=layers, n_head=4, n_positions=128,
+            resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout, bos_token_id=0, eos_token_id=0,
+        )
+    )  # fmt: skip
+    mapping = "transformer" if kind == "frozen" else "mlp"
+    config = ClipCapConfig(FEATURES, mapping, 10, clip_len=4, mapping_layers=2, freeze_gpt2=kind == "frozen")
+    return ClipCap(config, gpt).train()
+
+
+def encoded(captions: list[list[str]], kind: str) -> list[list[list[int]]]:
+    every = [caption for of_image in captions for caption in of_image]
+    text = word_vocabulary(every, 1) if kind in ("lstm", "grid") else train_bpe(every[:2000], 1000)
+    flat = iter(text.encode(every))
+    return [[next(flat) for _ in of_image] for of_image in captions]
+
+
+def batches(model: nn.Module, kind: str, images: int, size: int, few_sizes: bool) -> CaptionBatches:
+    captions = encoded(scenes_captions(images), kind)
+    captions = [[[token % 1000 for token in caption] for caption in of_image] for of_image in captions]
+    shape = (images, 2, 3, FEATURES) if kind == "grid" else (images, FEATURES)
+    features = np.random.default_rng(0).standard_normal(shape).astype(np.float16)
+    return CaptionBatches(features, captions, size, 0, CPU, model.packing, few_sizes)
+
+
+def gradients(model: nn.Module, features: torch.Tensor, captions) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    model.zero_grad()
+    loss = model.loss(features, captions, 0.1).mean
+    loss.backward()
+    return loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@DECODERS
+def test_a_batch_packed_when_encoded_is_one_packed_from_padded_captions(kind):
+    """To the last bit, in the order of an epoch."""
+    model = decoder(kind)
+    packed, plain = batches(model, kind, 24, 8, False), batches(model, kind, 24, 8, False)
+    plain.packing = None
+    for (features, captions), (same, padded) in zip(packed.epoch(3), plain.epoch(3), strict=True):
+        assert torch.equal(features, same)
+        (loss, ours), (expected, theirs) = gradients(model, features, captions), gradients(model, features, padded)
+        assert loss == expected
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@DECODERS
+def test_filling_a_batch_up_changes_neither_loss_nor_gradients(kind):
+    model = decoder(kind)
+    filled = batches(model, kind, 60, 8, True)
+    exact = batches(model, kind, 60, 8, False)
+    shapes = set()
+    for (features, captions), (_, own) in list(zip(filled.epoch(1), exact.epoch(1), strict=True))[:4]:
+        shapes.add(str(tree_map(lambda x: x.shape, captions[:-2])))
+        (loss, ours), (expected, theirs) = gradients(model, features, captions), gradients(model, features, own)
+        torch.testing.assert_close(loss, expected)
+        for name in theirs:
+            torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-5, msg=name)
+    assert len(shapes) < 4, "no batch was filled up"
+
+
+@DECODERS
+def test_loss_is_one_graph(kind):
+    model = decoder(kind)
+    features, captions = next(batches(model, kind, 16, 8, True).epoch(0))
+    expected = model.loss(features, captions, 0.1).total
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(allow_rnn=True):
+        compiled = torch.compile(lambda f, c: model.loss(f, c, 0.1), fullgraph=True, backend="eager")
+        found = compiled(features, captions).total
+    torch.testing.assert_close(found, expected)
+    found.backward()
+
+
+@DECODERS
+def test_loss_and_gradients_need_no_data(kind):
+    """Fake tensors have shapes alone: whatever depends on values, or waits for them, raises an error."""
+    model = decoder(kind)
+    features, captions = next(batches(model, kind, 16, 8, True).epoch(0))
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = tree_map(lambda x: mode.from_tensor(x) if isinstance(x, torch.Tensor) else x, (features, captions))
+        model.loss(*fake, 0.1).mean.backward()
+
+
+def steps(model: nn.Module, cast: bool = True):
+    accelerator = Accelerator(mixed_precision="bf16", cpu=True)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, fused=True)
+    weights = CastWeights(model, torch.bfloat16) if cast else None
+    step = training_step(model, lambda f, c: model.loss(f, c).mean, optimizer, accelerator, 1.0, weights)
+    return step, optimizer
+
+
+class Count(TorchDispatchMode):
+    """Operations that were dispatched, views left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if not function.is_view and not str(function).startswith("profiler"):
+            self.counts[str(function)] += 1
+        return function(*args, **(kwargs or {}))
+
+
+@needs_bf16
+@pytest.mark.parametrize(("kind", "images", "most"), [("clipcap", 8, 700), ("lstm", 16, 150)])
+def test_a_step_launches_few_operations(kind, images, most, monkeypatch):
+    """The whole step as on a GPU: weights cast once, forward, backward, clipping, AdamW; GPT-2's twelve layers."""
+    monkeypatch.setitem(CHUNK, "cpu", CHUNK["cuda"])
+    model = decoder(kind, layers=12, merge=False)
+    step, _ = steps(model)
+    batch = next(batches(model, kind, images, images, True).epoch(0))
+    step(*batch)
+    with Count() as count:
+        step(*batch)
+    assert sum(count.counts.values()) <= most, count.counts.most_common(40)
+
+
+@needs_bf16
+@DECODERS
+def test_weights_cast_once_a_step_train_as_those_that_autocast_casts(kind):
+    ours, theirs = decoder(kind), decoder(kind)
+    (once, first), (each, second) = steps(ours), steps(theirs, cast=False)
+    for batch in list(batches(ours, kind, 32, 8, True).epoch(0))[:3]:
+        for optimizer in (first, second):
+            set_rate(optimizer.param_groups[0], 1e-3)
+        (loss, norm), (expected, length) = once(*batch), each(*batch)
+        assert loss.item() == pytest.approx(expected.item(), rel=2e-3)
+        assert norm.item() == pytest.approx(length.item(), rel=3e-2)
+    frozen = [name for name, weight in ours.named_parameters() if not weight.requires_grad]
+    for name, weight in ours.named_parameters():
+        assert weight.dtype == torch.float32 and weight.grad is None
+        assert name in frozen or not torch.equal(weight, decoder(kind).get_parameter(name)), f"{name} did not move"
+
+
+def flickr8k_captions() -> list[list[str]]:
+    reading = flickr8k.read(SimpleNamespace(root=str(REAL_FLICKR8K), annotations=None), seed=0)
+    return [item.captions for item in reading.items if item.split == "train"]
+
+
+@pytest.mark.skipif(not REAL_FLICKR8K.is_dir(), reason="needs Flickr8k's captions beside the project")
+@pytest.mark.parametrize(("kind", "images", "most"), [("clipcap", 8, 8), ("lstm", 16, 8)])
+def test_an_epoch_of_flickr8k_comes_in_few_shapes(kind, images, most):
+    captions = encoded(flickr8k_captions(), kind)
+    table = CaptionBatches(
+        np.zeros((len(captions), 1), np.float16), captions, images, 0, CPU, decoder(kind).packing, few_sizes=True
+    )
+    work, used, needed, had = table.packing.work, set(), 0, 0
+    for index in table.order(5, images):
+        size = table.packing.size(index)
+        room = table.rooms.of(size)
+        used.add(room)
+        needed, had = needed + work(size), had + work(room)
+    print(f"{kind}: {len(used)} shapes, {1 - needed / had:.1%} padding")
+    assert 1 < len(used) <= most and 1 - needed / had < 0.15 and len(captions) == 6000
