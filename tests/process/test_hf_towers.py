@@ -13,7 +13,7 @@ import torch
 import transformers
 from PIL import Image
 from processor import needs_bf16
-from project_copy import change, copy_project, run
+from project_copy import ROOT, change, copy_project, run
 
 from captioning.core import settings as schema
 from captioning.core.errors import UserError
@@ -226,7 +226,7 @@ def test_folders_that_hold_no_whole_tower_are_refused(tmp_path):
     ],
 )
 def test_settings_that_do_not_go_together_are_one_sentence(change, said):
-    values = schema.read_yaml(Path(__file__).parent.parent / "params.yaml")
+    values = schema.read_yaml(ROOT / "params.yaml")
     for group, keys in change.items():
         values[group] |= keys
     with pytest.raises(UserError, match=said):
@@ -272,7 +272,7 @@ def project(tmp_path_factory) -> Path:
 
 
 def test_a_pipeline_captions_from_patches_of_a_tower_in_a_folder(project):
-    linked = project / "inputs/clip.weights/0/model.safetensors"
+    linked = project / "inputs/clip.weights/model.safetensors"
     assert linked.resolve() == (project.parent / "siglip/model.safetensors").resolve()
     store = FeatureStore.open(project / "features/clip.h5")
     assert store.shape[1:] == (16, 64) and store.attrs["layer"] == "patches"
