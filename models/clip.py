@@ -111,6 +111,14 @@ def build_image_tower(config: CLIPConfig) -> ModifiedResNet | VisionTransformer:
     return _with_activation(tower, config.activation)
 
 
+def patches(tower: VisionTransformer, images: Tensor) -> Tensor:
+    """The last block's tokens of the patches, before the final norm: images (B, 3, S, S) to (B, P, vision_width)."""
+    found = tower.conv1(images).flatten(2).transpose(1, 2)  # (B, P, W)
+    first = tower.class_embedding.to(found.dtype).expand(len(found), 1, -1)
+    tokens = torch.cat([first, found], dim=1) + tower.positional_embedding.to(found.dtype)
+    return tower.transformer(tower.ln_pre(tokens).transpose(0, 1)).transpose(0, 1)[:, 1:]  # blocks take (L, B, W)
+
+
 def config_of(weights: dict[str, Tensor]) -> CLIPConfig:
     """Returns the sizes of the CLIP that a state dict belongs to. Raises ValueError if it is not a CLIP's."""
 

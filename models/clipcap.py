@@ -26,7 +26,7 @@ class ClipCapConfig:
     feature_size: int  # width of the image embedding
     mapping: str = "mlp"  # mlp | transformer
     prefix_len: int = 10  # prefix tokens that represent the image
-    clip_len: int = 10  # transformer: tokens made from the embedding
+    clip_len: int = 10  # transformer: tokens made from the embedding; 0: features are tokens already, (B, L, D)
     mapping_layers: int = 8  # transformer: layers
     mapping_heads: int = 8  # transformer: attention heads
     freeze_gpt2: bool = False  # True: only the mapping network is trained
@@ -75,7 +75,7 @@ class ClipCap(nn.Module):
         return self.gpt.config.n_positions - self.config.prefix_len + 1
 
     def prefix(self, features: Tensor) -> Tensor:
-        """Image embeddings (B, D) in any floating type -> prefix embeddings (B, P, E)."""
+        """Image embeddings (B, D), or (B, L, D), in any floating type -> prefix embeddings (B, P, E)."""
         features = self.standardize(features)
         return self.clip_project(features).view(len(features), self.config.prefix_len, -1)  # (B, P, E)
 
@@ -142,22 +142,24 @@ class MLP(nn.Module):
 
 
 class TransformerMapper(nn.Module):
-    """Makes `clip_len` tokens of the embedding and appends the learned constant, whose outputs it returns."""
+    """Makes `clip_len` tokens of the embedding and appends the learned constant, whose outputs it returns.
+
+    With a `clip_len` of 0 the features are tokens already, such as those of patches; each is projected on its own.
+    """
 
     def __init__(self, size: int, width: int, prefix_len: int, clip_len: int, layers: int, heads: int) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"the mapping's {heads} heads do not divide GPT-2's width of {width}")
-        self.clip_len = clip_len
-        self.linear = nn.Linear(size, clip_len * width)
+        self.linear = nn.Linear(size, (clip_len or 1) * width)
         self.prefix_const = nn.Parameter(torch.randn(prefix_len, width))
         self.transformer = Transformer(width, layers, heads)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, D) -> (B, P, E)"""
-        tokens = self.linear(x).view(len(x), self.clip_len, -1)  # (B, L, E)
+        """(B, D), or (B, L, D) of tokens -> (B, P, E)"""
+        tokens = self.linear(x).view(len(x), -1, self.prefix_const.shape[1])  # (B, L, E)
         constant = self.prefix_const.expand(len(x), -1, -1).to(tokens.dtype)  # (B, P, E)
-        return self.transformer(torch.cat([tokens, constant], dim=1))[:, self.clip_len :]  # (B, P, E)
+        return self.transformer(torch.cat([tokens, constant], dim=1))[:, tokens.shape[1] :]  # (B, P, E)
 
 
 class Transformer(nn.Module):

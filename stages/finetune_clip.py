@@ -5,7 +5,7 @@ Writes  checkpoints/clip/ (config.json with the retrieval scores before and afte
         live/finetune_clip/ (curves).
 Expect  on `scenes`, from scratch, three minutes on 2 cores with bf16 units, more without, and a mean recall
         of 0.7 among the 1,000 dev images. 0 epochs pass the weights through unchanged, as does a
-        `clip.features` file.
+        `clip.features` file. An `hf:` tower takes 0 epochs only.
 
 Each epoch draws `captions` of each image's captions. The mean of their embeddings is the image's text, which
 says more than one caption. An image's other captions are never its negatives. Different images with equal
@@ -30,12 +30,13 @@ from captioning.core.paths import CAPTIONS, IMAGES, checkpoint, curves
 from captioning.data.dataset import Data, load_data
 from captioning.data.enough import settle
 from captioning.features.clip_text import tokenize
-from captioning.features.encoders import save_clip
-from captioning.features.initial import initial_clip
+from captioning.features.encoders import save_clip, save_hf
+from captioning.features.initial import initial_clip, initial_hf
 from captioning.training.card import write_card
 from captioning.training.clip import check_chunks, embed, parameter_groups, recompute_blocks, retrieval
 from captioning.training.finetune import pixels_of, shift, shuffled, steps, two_or_more
 from captioning.training.loop import Job, fit
+from captioning.weights.sources import HF
 from models.contrastive import contrastive_loss, mean_direction, same_pairs
 from stages import stage
 
@@ -47,14 +48,17 @@ def main() -> None:
         print(f"finetune_clip.epochs: {choice['epochs']} ({choice['epochs_from']})", flush=True)
     options, folder = settings.finetune_clip, checkpoint("clip")
     seed_everything(settings.seed)
-    model, preprocess = initial_clip(settings.clip)
     curves("finetune_clip").mkdir(parents=True, exist_ok=True)  # DVC expects it even if nothing trains
+    if settings.clip.weights.startswith(HF):
+        write_tower(settings)
+        return
+    model, preprocess = initial_clip(settings.clip)
 
     def write(**extra: object) -> None:
         save_clip(folder, model.cpu(), preprocess, **extra, **choice)
         write_card(
             folder, "CLIP", "CLIP (Radford et al. 2021): images and captions in one space.",
-            {"seed": settings.seed, "clip": settings.clip.model_dump()}
+            {"seed": settings.seed, "clip": settings.clip.model_dump(exclude={"layer"})}
             | {"finetune_clip": options.model_dump()},
             extra.get("retrieval", {}).get("after", {}), ["clip"], task="zero-shot-image-classification",
         )  # fmt: skip
@@ -64,6 +68,17 @@ def main() -> None:
         train(settings, model, preprocess, write)
     else:
         write()
+
+
+def write_tower(settings: schema.Settings) -> None:
+    """Passes an image tower of transformers through unchanged: without a text tower it cannot be fine-tuned."""
+    folder, (tower, preprocess) = checkpoint("clip"), initial_hf(settings.clip)
+    save_hf(folder, tower, preprocess)
+    write_card(
+        folder, "Image encoder", f"The image tower of {settings.clip.weights.removeprefix(HF)}, by transformers.",
+        {"clip": {"weights": settings.clip.weights}}, {}, ["transformers"], task="image-feature-extraction",
+    )  # fmt: skip
+    print(f"wrote {folder}: weights passed through unchanged")
 
 
 def train(settings: schema.Settings, model, preprocess, write: Callable[..., None]) -> None:
@@ -120,7 +135,7 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
         monitor="mean_recall",
         higher_is_better=True,
         groups=groups,
-        inputs=fingerprint(settings.clip.model_dump(), sha256_of(IMAGES), sha256_of(CAPTIONS)),
+        inputs=fingerprint(settings.clip.model_dump(exclude={"layer"}), sha256_of(IMAGES), sha256_of(CAPTIONS)),
     )
 
     def write_best(history: list[dict[str, float]]) -> None:

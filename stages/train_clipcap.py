@@ -25,7 +25,7 @@ def main() -> None:
     settings = schema.load()
     options = settings.model
     data, store = load_data(), FeatureStore.open(features_of("clip"))
-    if len(store.shape) != 2:
+    if len(store.shape) != (3 if store.attrs.get("layer") == "patches" else 2):
         raise UserError(
             f"features/clip.h5 holds {store.shape[1:]} an image; ClipCap needs one vector: see clip.features"
         )

@@ -79,6 +79,7 @@ class CLIPScratchSettings(Group):
 
 class CLIPSettings(Group):
     weights: str
+    layer: Literal["embedding", "patches"]
     activation: Literal["quick_gelu", "gelu"]
     features: str | None
     scratch: CLIPScratchSettings
@@ -254,6 +255,24 @@ class Settings(Group):
             raise ValueError(
                 f"generate.max_tokens = {self.generate.max_tokens}: expected model.max_caption_tokens or less "
                 f"({self.model.max_caption_tokens}), the longest caption that GPT-2 is trained on"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _layer_and_towers_fit(self):
+        weights, imported = self.clip.weights, self.clip.features
+        if weights.startswith("hf:") and self.finetune_clip.epochs and not imported:
+            raise ValueError(
+                f"clip.weights = {weights}: towers of transformers are used as they are; set finetune_clip.epochs to 0"
+            )
+        if self.clip.layer == "patches" and self.model.mapping == "mlp":
+            raise ValueError(
+                "clip.layer = patches gives many tokens an image, and the mlp takes one vector: set model.mapping to "
+                "transformer"
+            )
+        if self.clip.layer == "patches" and not imported and (weights == "scratch" or weights.startswith("RN")):
+            raise ValueError(
+                f"clip.layer = patches: clip.weights = {weights} is a ResNet, which has no patches; name a ViT"
             )
         return self
 

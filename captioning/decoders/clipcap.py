@@ -45,7 +45,8 @@ def fresh_clipcap(
         feature_size, features: as in `initial_clipcap`.
     """
     text, gpt = language_model(options, captions)
-    config = config_from(ClipCapConfig, options, feature_size=feature_size)
+    tokens = {"clip_len": 0} if features.get("layer") == "patches" else {}
+    config = config_from(ClipCapConfig, options, feature_size=feature_size, **tokens)
     sizes = config.to_dict() | {"gpt2": gpt.config.to_diff_dict()}
     return Decoder("clipcap", ClipCap(config, gpt), text, sizes, features)
 
@@ -71,6 +72,11 @@ def initial_clipcap(settings: Settings, feature_size: int, features: dict[str, s
         raise UserError(
             f"model.init_from = {path} takes embeddings of {wanted} numbers, features/clip.h5 has {feature_size}: set "
             f"clip.weights to the CLIP that it was trained with ({wanted}: {CLIP_WITH.get(wanted, 'none of OpenAI')})"
+        )
+    if (decoder.model.config.clip_len == 0) != (features.get("layer") == "patches"):
+        raise UserError(
+            f"model.init_from = {path} takes {'one vector' if decoder.model.config.clip_len else 'patches'} an image, "
+            "features/clip.h5 has the other: change clip.layer"
         )
     decoder.features = features
     c, layers = decoder.model.config, decoder.model.gpt.config.n_layer

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,14 @@ class Tower:
         layers: {name: what makes features of normalised images (B, 3, S, S)}; the first is the usual one.
         title: its kind and sizes in a line, the attribute `encoder` of its features.
         module: of `models`; a change of its code makes features anew.
+        library: beside torch and Pillow, that decides the numbers.
     """
 
     network: nn.Module
     layers: dict[str, Callable[[Tensor], Tensor]]
     title: str
     module: str
+    library: tuple[str, ...] = ()
 
 
 def load_encoder(
@@ -93,7 +96,7 @@ def load_encoder(
         "normalization": "l2" if normalize else "none",
         "precision": str(dtype).removeprefix("torch."),
         "device": device.type,
-        "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "pillow")),
+        "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "pillow", *tower.library)),
     }
     return Encoder(tower.layers[layer], preprocess, attributes, device, dtype, _code(tower.module), normalize)
 
@@ -131,11 +134,22 @@ def clip_tower(saved: Checkpoint) -> Tower:
     layers = "-".join(map(str, sizes.vision_layers)) if sizes.is_resnet else sizes.vision_layers
     kind = "resnet" if sizes.is_resnet else f"vit/{sizes.vision_patch_size}"
     title = f"clip {kind} {layers} layers, width {sizes.vision_width}, {sizes.embed_dim} dimensions"
-    return Tower(tower, {"image embedding": tower}, title, "models.clip")
+    of_layers = {"image embedding": tower} | ({} if sizes.is_resnet else {"patches": partial(clip.patches, tower)})
+    return Tower(tower, of_layers, title, "models.clip")
+
+
+def hf_tower(saved: Checkpoint) -> Tower:
+    """An image tower of transformers, which takes seconds to import."""
+    from models import hf
+
+    network = saved.network(hf.build)
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    title = f"transformers {network.config.model_type}, {weights:,} weights"
+    return Tower(network, hf.layers(network), title, "models.hf", ("transformers",))
 
 
 # For each kind of checkpoint what opens it. A network of another library would be one more line here.
-TOWERS: dict[str, Callable[[Checkpoint], Tower]] = {"vgg16": vgg16_tower, "clip": clip_tower}
+TOWERS: dict[str, Callable[[Checkpoint], Tower]] = {"vgg16": vgg16_tower, "clip": clip_tower, "hf": hf_tower}
 
 
 def cast_products(network: nn.Module, dtype: torch.dtype) -> None:
@@ -168,6 +182,13 @@ def save_clip(folder: str | Path, model: clip.CLIP, preprocess: Preprocess, **ex
     """Writes a checkpoint folder with both towers; `extra` goes into its config.json."""
     sizes = replace(clip.config_of(model.state_dict()), activation=clip.activation_of(model))
     checkpoint.save(folder, "clip", model, asdict(sizes), preprocess=preprocess.to_dict(), **extra)
+
+
+def save_hf(folder: str | Path, tower: nn.Module, preprocess: Preprocess, **extra: object) -> None:
+    """Writes a checkpoint folder with an image tower of transformers; `extra` goes into its config.json."""
+    from models import hf
+
+    checkpoint.save(folder, "hf", tower, hf.sizes_of(tower), preprocess=preprocess.to_dict(), **extra)
 
 
 def open_clip(folder: str | Path) -> tuple[clip.CLIP, Preprocess, dict[str, Any]]:

@@ -28,11 +28,14 @@ DRAFT = 3  # times the resized side: least size of a reduced JPEG; pixels differ
 
 @dataclass(frozen=True)
 class Preprocess:
-    """An encoder's preprocessing: shorter side to `resize`, centre crop, (x / 255 - mean) / std."""
+    """An encoder's preprocessing: shorter side to `resize`, centre crop, (x / 255 - mean) / std.
+
+    Without `resize` the whole image becomes the square, whatever its shape.
+    """
 
     name: str
     image_size: int  # pixels of a side of the crop, S
-    resize: int  # pixels of the shorter side before the crop
+    resize: int | None  # pixels of the shorter side before the crop; None: both sides become S, and nothing is cropped
     interpolation: str  # bilinear | bicubic, both with anti-aliasing
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -47,8 +50,9 @@ class Preprocess:
     def describe(self) -> str:
         """All of it in one line, for the attributes of a feature store."""
         mean, std = (" ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
-        resize = f"resize {self.resize} {self.interpolation} by torch, JPEG draft {DRAFT}"
-        return f"{resize}, crop {self.image_size}, mean {mean}, std {std}"
+        size, crop = (self.resize, f"crop {self.image_size}") if self.resize else (self.image_size, "whole")
+        resize = f"resize {size} {self.interpolation} by torch, JPEG draft {DRAFT}"
+        return f"{resize}, {crop}, mean {mean}, std {std}"
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """Converts bytes (B, 3, S, S) to the network's input: float32, channels_last, on the same device."""
@@ -73,7 +77,8 @@ def vgg16_preprocess(image_size: int = 224) -> Preprocess:
 
 def transform(image: Image.Image, preprocess: Preprocess) -> np.ndarray:
     """Resizes and crops an RGB image: (S, S, 3) uint8."""
-    image = _without_ends(image)
+    if preprocess.resize:
+        image = _without_ends(image)
     pixels = torch.from_numpy(np.array(image))[None].permute(0, 3, 1, 2)  # (H, W, 3) -> (1, 3, H, W)
     return resize_and_crop(pixels, preprocess)[0].permute(1, 2, 0).numpy()  # (3, S, S) -> (S, S, 3)
 
@@ -84,12 +89,17 @@ def resize_and_crop(pixels: Tensor, preprocess: Preprocess) -> Tensor:
     Floats may overshoot.
     """
     height, width = pixels.shape[2:]
-    short, crop = preprocess.resize, preprocess.image_size
-    rows, columns = (int(short * height / width), short) if width <= height else (short, int(short * width / height))
+    crop = preprocess.image_size
+    rows, columns = _resized(height, width, preprocess.resize) if preprocess.resize else (crop, crop)
     if (rows, columns) != (height, width):
         pixels = F.interpolate(pixels, (rows, columns), mode=preprocess.interpolation, antialias=True)
     top, left = (round((side - crop) / 2.0) for side in (rows, columns))  # rounded as in torchvision
     return pixels[:, :, top : top + crop, left : left + crop]
+
+
+def _resized(height: int, width: int, short: int) -> tuple[int, int]:
+    """Rows and columns of an image once its shorter side is `short`."""
+    return (int(short * height / width), short) if width <= height else (short, int(short * width / height))
 
 
 def _without_ends(image: Image.Image) -> Image.Image:
@@ -102,4 +112,4 @@ def _without_ends(image: Image.Image) -> Image.Image:
 
 def decode(source: str | Path | bytes, preprocess: Preprocess, name: str = "") -> np.ndarray:
     """Reads a file, or its bytes, as a network's input (S, S, 3) uint8. Raises ImageFault."""
-    return transform(open_rgb(source, name, DRAFT * preprocess.resize), preprocess)
+    return transform(open_rgb(source, name, DRAFT * (preprocess.resize or preprocess.image_size)), preprocess)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
 from captioning.core.errors import UserError
 from captioning.core.settings import CLIPSettings, VGG16Settings
 from captioning.features.encoders import open_clip, open_vgg16
@@ -42,6 +44,13 @@ def initial_clip(options: CLIPSettings) -> tuple[clip.CLIP, Preprocess]:
     path = sources.clip(options.weights).get()
     model = _fit(lambda: _read_clip(path, options), "clip.weights", options.weights)
     return model, clip_preprocess(model.visual.input_resolution)
+
+
+def initial_hf(options: CLIPSettings) -> tuple[nn.Module, Preprocess]:
+    """The image tower of transformers that `clip.weights` names, and its processor's preprocessing."""
+    from captioning.features.hf import read_tower  # imports transformers
+
+    return read_tower(sources.clip(options.weights).get())
 
 
 def _read_clip(path: Path, options: CLIPSettings) -> clip.CLIP:

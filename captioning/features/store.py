@@ -2,7 +2,7 @@
 
     ids         (N,)                    fixed-length UTF-8, as long as the longest id
     sha256      (N,)                    of each image file's bytes
-    features    (N, D) or (N, H, W, C)  float16, contiguous
+    features    (N, D), (N, H, W, C) of a grid or (N, P, W) of patches  float16, contiguous
     attributes                          encoder, layer, weights, preprocessing, normalization, precision, ...,
                                         `data`: one hash of all ids and images
 

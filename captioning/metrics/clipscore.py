@@ -21,8 +21,9 @@ from captioning.core.device import pick_device
 from captioning.core.files import sha256_of
 from captioning.core.progress import track
 from captioning.features.clip_text import tokenize
-from captioning.features.encoders import open_clip
+from captioning.features.encoders import TOWERS, open_clip
 from captioning.features.store import FeatureStore
+from captioning.weights import checkpoint
 
 WEIGHT = 2.5
 PROMPT = "A photo depicts "
@@ -81,6 +82,8 @@ def fault(folder: Path, store: FeatureStore) -> str | None:
         return (
             f"the features are not those of the CLIP in {folder} but {store.attrs.get('encoder', 'of unknown origin')}"
         )
+    if checkpoint.read(folder, TOWERS).kind != "clip":
+        return f"the encoder in {folder} has no text tower"
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,10 @@ GPT2_REPOSITORIES = {  # short name: its repositories on the Hugging Face hub, t
 }
 GPT2_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json",
               "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")  # fmt: skip
+HF = "hf:"  # before a folder, or an owner/name of the hub, with a vision model of transformers
+REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # owner/name of the hub
+TOWER_FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "model*.safetensors",
+               "model.safetensors.index.json")  # fmt: skip
 PRETRAINED = {  # network: the setting that names its weights, and hub repositories for some of those names
     "vgg16": ("vgg16.weights", {"imagenet": "timm/vgg16.tv_in1k"}),
     "clip": ("clip.weights", {
@@ -127,16 +132,26 @@ class WebFile(Needed):
 
 @dataclass(frozen=True)
 class HubFolder(Needed):
-    """A model with its tokenizer from a repository of the Hugging Face hub, in that library's cache."""
+    """A model in a repository of the Hugging Face hub, in that library's cache.
 
-    repositories: tuple[str, ...]  # names of the same model
+    Attributes:
+        repositories: names of the same model.
+        files: patterns of the files to download.
+        complete: whether a folder has enough of them.
+        wanted: the same in words.
+    """
+
+    repositories: tuple[str, ...]
+    files: tuple[str, ...]
+    complete: Callable[[Path], bool]
+    wanted: str
 
     def find(self) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
         for repository in self.repositories:
             config = try_to_load_from_cache(repository, "config.json")
-            if isinstance(config, str) and is_gpt2_folder(Path(config).parent):
+            if isinstance(config, str) and self.complete(Path(config).parent):
                 return Path(config).parent
         return None
 
@@ -149,15 +164,15 @@ class HubFolder(Needed):
             if constants.HF_HUB_OFFLINE:
                 raise OSError("HF_HUB_OFFLINE is set")
             reach(constants.ENDPOINT)  # the hub's own code would retry for minutes
-            folder = Path(snapshot_download(self.repositories[0], allow_patterns=list(GPT2_FILES)))
-            if not is_gpt2_folder(folder):
-                raise OSError("the repository has no GPT-2's config.json, model.safetensors and vocabulary")
+            folder = Path(snapshot_download(self.repositories[0], allow_patterns=list(self.files)))
+            if not self.complete(folder):
+                raise OSError(f"the repository lacks one of {self.wanted}")
         except Exception as error:  # of the hub, of httpx, of the system
             fault = " ".join(str(error).split())[:300] or type(error).__name__
             raise UserError(
-                f"{self.setting}: {self.repositories[0]} (config.json, model.safetensors, vocab.json, merges.txt) is "
-                f"not in {constants.HF_HUB_CACHE} and cannot be downloaded: {fault}; put these files into a folder "
-                f"and set {self.setting.partition(' = ')[0]} to its path"
+                f"{self.setting}: {self.repositories[0]} ({self.wanted}) is not in {constants.HF_HUB_CACHE} and "
+                f"cannot be downloaded: {fault}; put these files into a folder and set "
+                f"{self.setting.partition(' = ')[0]} to its path"
             ) from None
         return folder
 
@@ -176,6 +191,14 @@ def is_gpt2_folder(folder: Path) -> bool:
     files = ("model.safetensors", "pytorch_model.bin")
     weights = any(has(name) or has(f"{name}.index.json") for name in files)
     return has("config.json") and weights and (has("vocab.json", "merges.txt") or has("tokenizer.json"))
+
+
+def is_tower_folder(folder: Path) -> bool:
+    """Whether a model with an image processor lies there, in the files of the Hugging Face hub."""
+    names = {path.name for path in folder.glob("*")}
+    processors = {"preprocessor_config.json", "processor_config.json"}
+    weights = {"model.safetensors", "model.safetensors.index.json"}
+    return "config.json" in names and bool(names & processors) and bool(names & weights)
 
 
 def reach(url: str) -> None:
@@ -219,6 +242,8 @@ def _own(setting: str, path: str) -> OwnFile:
 def clip(weights: str) -> Needed | None:
     """What `clip.weights` names; None for fresh weights."""
     setting = f"clip.weights = {weights}"
+    if weights.startswith(HF):
+        return _hf_tower(setting, weights.removeprefix(HF))
     if weights in CLIP_FILES:
         sha256, name = CLIP_FILES[weights], weights.replace("/", "-").replace("@", "-")
         return WebFile(setting, f"{CLIP_URL}/{sha256}/{name}.pt", Path("~/.cache/clip").expanduser(), sha256)
@@ -227,15 +252,25 @@ def clip(weights: str) -> Needed | None:
     return None if weights == "scratch" else _own(setting, weights)
 
 
+def _hf_tower(setting: str, name: str) -> Needed:
+    """A folder, or a repository of the hub."""
+    if not Path(name).expanduser().is_dir() and REPOSITORY.fullmatch(name):
+        wanted = "config.json, preprocessor_config.json, model.safetensors"
+        return HubFolder(setting, (name,), TOWER_FILES, is_tower_folder, wanted)
+    if not Path(name).expanduser().is_dir():
+        raise UserError(f"{setting}: {name or 'nothing'} is neither a folder nor an owner/name of the Hugging Face hub")
+    return OwnFile(setting, name, "folder")
+
+
 def gpt2(name: str, key: str = "model.gpt2") -> Needed | None:
     """What `model.gpt2` names; None for fresh weights."""
-    setting = f"{key} = {name}"
+    setting, wanted = f"{key} = {name}", "config.json, model.safetensors, vocab.json, merges.txt"
     if name == "scratch":
         return None
     if name in GPT2_REPOSITORIES and not Path(name).is_dir():
-        return HubFolder(setting, GPT2_REPOSITORIES[name])
-    if not Path(name).expanduser().is_dir() and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
-        return HubFolder(setting, (name,))
+        return HubFolder(setting, GPT2_REPOSITORIES[name], GPT2_FILES, is_gpt2_folder, wanted)
+    if not Path(name).expanduser().is_dir() and REPOSITORY.fullmatch(name):
+        return HubFolder(setting, (name,), GPT2_FILES, is_gpt2_folder, wanted)
     if not name or not Path(name).expanduser().is_dir():
         known = ", ".join(GPT2_REPOSITORIES)
         raise UserError(f"{setting}: neither a folder nor one of {known} nor an owner/name of the Hugging Face hub")

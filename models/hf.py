@@ -1,0 +1,77 @@
+"""Vision towers of transformers as that library builds them: a picture's embedding, or the tokens of its patches.
+
+An embedding is what the library itself makes of a picture: the projection into the space of captions (CLIP), the
+pooled output (SigLIP, DINOv2, DINOv3 and whatever else has one), or the class token behind the last norm (ViT, whose
+pooler most checkpoints lack).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, CLIPVisionModelWithProjection, PretrainedConfig, ViTModel
+from transformers.initialization import no_init_weights
+
+PATCHES_LAST = ("clip_vision_model", "siglip_vision_model", "dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
+UNSETTLED = ("siglip2", "siglip2_vision_model")  # patches as many as a picture's shape asks for; no square of pixels
+
+
+def vision_config(config: PretrainedConfig) -> PretrainedConfig:
+    """The image tower's config in that of a model with two towers; else the config. ValueError of those not taken."""
+    if config.model_type in UNSETTLED:
+        raise ValueError(f"a {config.model_type} takes pictures of any shape (NaFlex); take one of fixed resolution")
+    tower = getattr(config, "vision_config", config)
+    if config.model_type == "clip":
+        tower.projection_dim = config.projection_dim
+    return tower
+
+
+def made_by(config: PretrainedConfig) -> tuple[Any, dict[str, Any]]:
+    """The class that builds and loads such a tower, and what it is given beside the config."""
+    if config.model_type == "clip_vision_model":
+        return CLIPVisionModelWithProjection, {}
+    return (ViTModel, {"add_pooling_layer": False}) if config.model_type == "vit" else (AutoModel, {})
+
+
+def sizes_of(network: nn.Module) -> dict[str, Any]:
+    """What `build` makes such a network from: its config, without what says where and by what it was made."""
+    made = ("transformers_version", "_name_or_path", "architectures", "dtype", "id2label", "label2id")
+    return {key: value for key, value in network.config.to_dict().items() if key not in made}
+
+
+def build(sizes: dict[str, Any]) -> nn.Module:
+    """A tower whose weights are about to be loaded. ValueError of sizes that transformers knows no network for.
+
+    Within `models.empty.no_weights` alone, torch would draw truncated normals again and again.
+    """
+    config = AutoConfig.for_model(**sizes)
+    tower, options = made_by(config)
+    with no_init_weights():
+        return AutoModel.from_config(config) if tower is AutoModel else tower(config, **options)
+
+
+def layers(network: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
+    """What makes `embedding` (B, D) and, of vision transformers, `patches` (B, P, W), of images (B, 3, S, S)."""
+    kind = network.config.model_type
+
+    def run(images: Tensor):
+        with torch.autocast(images.device.type, images.dtype, enabled=images.dtype != torch.float32):
+            return network(pixel_values=images)
+
+    def embedding(images: Tensor) -> Tensor:
+        output = run(images)
+        if kind == "vit":
+            return output.last_hidden_state[:, 0]
+        found = output.image_embeds if kind == "clip_vision_model" else getattr(output, "pooler_output", None)
+        if found is None:
+            raise ValueError(f"a {kind} gives no pooled output")
+        return found.flatten(1)
+
+    def patches(images: Tensor) -> Tensor:
+        count = (images.shape[2] // network.config.patch_size) * (images.shape[3] // network.config.patch_size)
+        return run(images).last_hidden_state[:, -count:]  # behind the class token and the registers
+
+    return {"embedding": embedding} | ({"patches": patches} if kind in PATCHES_LAST else {})
