@@ -16,8 +16,8 @@ import pytest
 import small_project
 
 from app import load_captioner
+from app.export import export
 from app.origin import learned_from, samples
-from commands.export import export
 
 SERVER = """
 import asyncio, sys

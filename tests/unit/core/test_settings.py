@@ -108,11 +108,11 @@ def nested_aliases(join: str) -> str:
 )
 def test_what_yaml_cannot_make_a_value_of_is_one_sentence_at_once(tmp_path, text, said):
     (tmp_path / "params.yaml").write_text(text)
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(UserError, match=said) as caught:
         settings.load(tmp_path / "params.yaml")
     assert str(caught.value).startswith(f"{tmp_path}/params.yaml ") and len(str(caught.value)) < 1000
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_a_folder_in_the_place_of_the_settings_is_an_error(tmp_path):

@@ -23,10 +23,10 @@ from small_data import ROOT
 from small_project import photos, project
 
 from app import load_captioner
+from app.export import export, export_published, push
 from captioning.core.errors import UserError
 from captioning.features.encoders import save_clip
 from captioning.features.images import clip_preprocess
-from commands.export import export, export_published, push
 from models import clip
 
 CONSENSUS = {"  consensus: 0.0 ": "  consensus: 8.0 "}
