@@ -67,7 +67,7 @@ def repository(tmp_path_factory):
     (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    check_update = false\n")
     (folder / "dvc.yaml").write_text(STAGE)
     (folder / "params.yaml").write_text("skill: 0.5\n")
-    (folder / "write.py").write_text(WRITE.format(paths=[str(ROOT), str(ROOT / "tests")]))
+    (folder / "write.py").write_text(WRITE.format(paths=[str(ROOT), str(Path(__file__).parent)]))
     (folder / ".gitignore").write_text("/results\n")
     run(folder, "dvc", "repro", "--quiet")
     run(folder, "git", "add", "--all")

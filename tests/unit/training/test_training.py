@@ -123,7 +123,7 @@ torch.save(one.model.state_dict(), "weights.pt")
 def test_kill_9_at_any_moment(tmp_path):
     def run(folder: str, slow: float) -> subprocess.Popen:
         (tmp_path / folder).mkdir(exist_ok=True)
-        script = SCRIPT.format(tests=str(ROOT / "tests"), root=str(ROOT), slow=slow)
+        script = SCRIPT.format(tests=str(Path(__file__).parent), root=str(ROOT), slow=slow)
         return subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path / folder, stdout=subprocess.DEVNULL)
 
     assert run("whole", 0).wait() == 0
@@ -436,7 +436,7 @@ while not any(lock.read_text() for lock in Path(".work/locks").glob("toy-*")):
 
 def test_a_second_run_waits_for_the_first(tmp_path, capfd):
     (tmp_path / "both").mkdir()
-    first = SCRIPT.format(tests=str(ROOT / "tests"), root=str(ROOT), slow=0.05)
+    first = SCRIPT.format(tests=str(Path(__file__).parent), root=str(ROOT), slow=0.05)
     second = first.replace("\nfit(", f"\n{SECOND}fit(")
     assert second != first
     runs = [subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path / "both") for script in (first, second)]
