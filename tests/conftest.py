@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test never waits for the network
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"  # one worker per core, and the processes that its tests start
@@ -11,3 +13,13 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tests use the processor's numbers, al
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import captioning  # noqa: F401
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A real browser, for all tests of a file."""
+    from browser import Browser
+
+    found = Browser(tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import report_data
-from browser import Browser, chromium
+from browser import chromium
 from PIL import Image
 
 from captioning.evaluation.report.page import render
@@ -29,13 +29,6 @@ def pages(tmp_path_factory):
     }.items():
         (folder / f"{name}.html").write_text(render(data), encoding="utf-8")
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    found = Browser(tmp_path_factory.mktemp("profile"))
-    yield found
-    found.close()
 
 
 @pytest.fixture

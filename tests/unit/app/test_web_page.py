@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from browser import Browser, chromium
+from browser import chromium
 from test_web import ROOT, Server, project  # noqa: F401
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium: `apt install chromium`")
@@ -24,13 +24,6 @@ def served(project):  # noqa: F811
     server = Server(project)
     yield server
     server.end()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    found = Browser(tmp_path_factory.mktemp("profile"))
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from example_captions import CANDIDATES, REFERENCES
@@ -139,22 +140,23 @@ def test_the_program_says_why_a_score_means_nothing(tmp_path, candidates, refere
     assert (json.loads(done.stdout)["cider"] == 0) == bool(why)
 
 
-def test_a_carriage_return_shifts_no_row(tmp_path):
-    references = write(tmp_path / "references.json", {"1": ["a dog"], "2": ["a cat"]})
-    entries = [{"image_id": "1", "caption": "a\rdog"}, {"image_id": "2", "caption": 'a "cat",\r\nhere'}]
-    done = program(
-        references, write(tmp_path / "candidates.json", entries), "--per-image", str(tmp_path / "images.csv")
-    )
+def score_images(tmp_path: Path, references: dict, entries: list[dict]) -> Path:
+    """The file of scores of each image that the program writes."""
+    given = write(tmp_path / "references.json", references), write(tmp_path / "candidates.json", entries)
+    done = program(*given, "--per-image", str(tmp_path / "images.csv"))
     assert done.returncode == 0, done.stderr
-    with open(tmp_path / "images.csv", newline="", encoding="utf-8") as file:
+    return tmp_path / "images.csv"
+
+
+def test_a_carriage_return_shifts_no_row(tmp_path):
+    references = {"1": ["a dog"], "2": ["a cat"]}
+    entries = [{"image_id": "1", "caption": "a\rdog"}, {"image_id": "2", "caption": 'a "cat",\r\nhere'}]
+    with open(score_images(tmp_path, references, entries), newline="", encoding="utf-8") as file:
         assert [row["caption"] for row in csv.DictReader(file)] == ["a\rdog", 'a "cat",\r\nhere']
 
 
 def test_half_a_surrogate_pair_is_written_as_json_writes_it(tmp_path):
-    references = write(tmp_path / "references.json", {"1": ["a dog \ud83d"], "2": ["a cat"]})
+    references = {"1": ["a dog \ud83d"], "2": ["a cat"]}
     entries = [{"image_id": "1", "caption": "a dog \ud83d"}, {"image_id": "2", "caption": "a"}]
-    done = program(
-        references, write(tmp_path / "candidates.json", entries), "--per-image", str(tmp_path / "images.csv")
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "images.csv").read_text(encoding="utf-8").splitlines()[1].startswith("1,a dog \\ud83d,")
+    table = score_images(tmp_path, references, entries)
+    assert table.read_text(encoding="utf-8").splitlines()[1].startswith("1,a dog \\ud83d,")

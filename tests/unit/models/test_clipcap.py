@@ -6,7 +6,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from loss_checks import check_caption_weights
+from loss_checks import check_caption_weights, random_captions
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from models.clipcap import ClipCap, ClipCapConfig
@@ -28,14 +28,9 @@ def small_model(mapping: str, seed: int = 0, freeze_gpt2: bool = False, gpt: GPT
 
 
 def some_captions(seed: int, images: int = 4, captions: int = 3, longest: int = 7) -> torch.Tensor:
-    """Captions (B, C, T) of 0 (absent) to `longest` tokens, the last of them `END`."""
-    generator = torch.Generator().manual_seed(seed)
-    result = torch.full((images, captions, longest), PAD)
-    for row in result.view(-1, longest):
-        length = int(torch.randint(longest + 1, (), generator=generator))
-        row[:length] = torch.randint(2, VOCABULARY, (length,), generator=generator)
-        row[max(length - 1, 0) : length] = END
-    result[0, 0] = torch.arange(2, 2 + longest)  # at least one of maximal length
+    """As `random_captions`, at least one of them of `longest` tokens."""
+    result = random_captions(seed, VOCABULARY, END, (images, captions, longest))
+    result[0, 0] = torch.arange(2, 2 + longest)
     return result
 
 

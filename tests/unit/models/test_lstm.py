@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from loss_checks import check_caption_weights
+from loss_checks import check_caption_weights, random_captions
 from processor import needs_bf16
 
 from models.losses import PAD
@@ -28,14 +28,7 @@ def some_features(grid: bool, images: int = 4) -> torch.Tensor:
 
 
 def some_captions(images: int = 4, captions: int = 5, longest: int = 9, seed: int = 0) -> torch.Tensor:
-    """Captions (B, C, T) of 0 (absent) to `longest` tokens, the last of them `END`."""
-    generator = torch.Generator().manual_seed(seed)
-    result = torch.full((images, captions, longest), PAD)
-    for row in result.view(-1, longest):
-        length = int(torch.randint(longest + 1, (), generator=generator))
-        row[:length] = torch.randint(2, VOCABULARY, (length,), generator=generator)
-        row[max(length - 1, 0) : length] = END
-    return result
+    return random_captions(seed, VOCABULARY, END, (images, captions, longest))
 
 
 def loss_word_by_word(model: LSTMDecoder, features: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
