@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from benchmarks import extraction, material, networks, published
 from benchmarks.networks import NEVER
 from benchmarks.table import ms
 from benchmarks.turns import synchronize
+from captioning.core.device import autocast
 from captioning.core.settings import TrainingSettings
 from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import Text, word_vocabulary
@@ -110,8 +110,7 @@ def eager_steps_of(model: nn.Module, batches: CaptionBatches, dtype: torch.dtype
 def _steps(make: Callable, model: nn.Module, batches: CaptionBatches, dtype: torch.dtype):
     trained, cuda = [p for p in model.parameters() if p.requires_grad], batches.device.type == "cuda"
     optimizer = torch.optim.AdamW(trained, lr=2e-5, betas=(0.9, 0.98), fused=True, capturable=cuda)
-    accelerator = Accelerator(mixed_precision="bf16" if dtype == torch.bfloat16 else "no", cpu=not cuda)
-    step = make(model, lambda *batch: model.loss(*batch).mean, optimizer, accelerator, 1.0)
+    step = make(model, lambda *batch: model.loss(*batch).mean, optimizer, dtype, 1.0)
     return lambda index: step(*batches.take(index, batches.rooms))
 
 
@@ -260,7 +259,7 @@ def step_self_critical(scale: Scale) -> Iterator[Row]:
     features, index = networks.features(images, networks.FC7_SIZE).to(scale.device), np.arange(images)
 
     def step() -> None:
-        with torch.autocast(scale.device.type, torch.bfloat16, enabled=scale.dtype == torch.bfloat16):
+        with autocast(scale.device, scale.dtype):
             loss = learning.loss(features, index)
         loss.backward()
         model.zero_grad(set_to_none=True)
@@ -282,7 +281,7 @@ def step_clip(scale: Scale) -> Iterator[Row]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
 
     def step() -> None:
-        with torch.autocast(scale.device.type, torch.bfloat16, enabled=scale.dtype == torch.bfloat16):
+        with autocast(scale.device, scale.dtype):
             loss = contrastive_loss(
                 model.encode_image(images), model.encode_text(texts), model.logit_scale, same_pairs(shown, texts)
             )

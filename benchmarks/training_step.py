@@ -16,7 +16,7 @@ import torch
 from benchmarks import material, networks, published
 from benchmarks.table import Line, factor, ms
 from benchmarks.turns import Run, Timed, in_turn, synchronize
-from captioning.core.device import has_fast_bf16, pick_device
+from captioning.core.device import autocast, has_fast_bf16, pick_device
 from captioning.core.malloc import keep_freed_memory
 from captioning.training.batches import CaptionBatches
 from models.clipcap import ClipCap
@@ -123,7 +123,7 @@ def ours(sizes: dict[str, Any], dtype: torch.dtype) -> Run:
     step = step_of(model, dtype)
 
     model.eval()
-    with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+    with autocast(device, dtype):
         loss = model.loss(*batches.take(_images(sizes, 0))).mean
     loss.backward()
     checked = {"loss": loss.item(), "gradient": _norm(model)}
@@ -158,7 +158,7 @@ def step_of(model: torch.nn.Module, dtype: torch.dtype) -> Callable[..., None]:
     optimizer = torch.optim.AdamW(trained, lr=2e-5, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
 
     def step(features: torch.Tensor, captions: torch.Tensor, halfway: Callable[[], None] = lambda: None) -> None:
-        with torch.autocast(features.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with autocast(features.device, dtype):
             loss = model.loss(features, captions).mean
         loss.backward()
         halfway()

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from captioning.core import settings as schema
-from captioning.core.device import pick_device, pick_dtype, seed_everything
+from captioning.core.device import autocast, pick_device, pick_dtype, seed_everything
 from captioning.core.files import fingerprint, sha256_of
 from captioning.core.paths import CAPTIONS, IMAGES, checkpoint, curves
 from captioning.data.dataset import Data, load_data
@@ -122,7 +122,7 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
 
     dtype = pick_dtype(options.precision, device)
     model.to(device).eval()
-    with torch.no_grad(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):  # as in training
+    with torch.no_grad(), autocast(device, dtype):  # as in training
         before = evaluate()
     print("before: " + "  ".join(f"{name} {value:.3f}" for name, value in before.items()))
     job = Job(

@@ -60,6 +60,11 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """A context in which networks compute in `dtype` where that is safe; float32 switches it off."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
 def seed_everything(*numbers: int) -> None:
     """Seeds Python, NumPy and torch from a few numbers, such as the run's seed and the epoch."""
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -2,8 +2,8 @@
 
 It has AdamW with warm-up and cosine decay, gradient clipping, mixed precision, early stopping on a dev score,
 an average of the weights, live curves and sample captions. After a kill, training resumes from a state on
-disk. On a CPU the resumed run reaches exactly the weights of an uninterrupted run; a GPU may add in another
-order. accelerate handles the device and autocast.
+disk. On a CPU the resumed run reaches exactly the weights of an uninterrupted run; a GPU may add numbers in
+another order.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from dvclive import Live
 from torch import Tensor, nn
 
 from captioning.core.code import describe as describe_code
-from captioning.core.device import describe, pick_device, pick_dtype, seed_everything
+from captioning.core.device import autocast, describe, pick_device, pick_dtype, seed_everything
 from captioning.core.errors import UserError
 from captioning.core.files import fingerprint, only_writer
 from captioning.core.paths import live as live_of
@@ -137,12 +136,9 @@ def _fit(
     job: Job, options: TrainingSettings, seed: int, state: State, live: Live
 ) -> tuple[list[dict[str, float]], dict[str, float] | None]:
     device, dtype = pick_device(), pick_dtype(options.precision, pick_device())
-    accelerator = Accelerator(mixed_precision="bf16" if dtype == torch.bfloat16 else "no", cpu=device.type == "cpu")
     model = job.model.to(device)
-    optimizer = accelerator.prepare(
-        torch.optim.AdamW(
-            _groups(job, options), lr=options.lr, betas=(0.9, 0.98), fused=True, capturable=device.type == "cuda"
-        )
+    optimizer = torch.optim.AdamW(
+        _groups(job, options), lr=options.lr, betas=(0.9, 0.98), fused=True, capturable=device.type == "cuda"
     )
     average = _Average(model, job.ema)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -154,11 +150,11 @@ def _fit(
     for scores in history:  # a resumed run draws the whole curve
         _log(live, scores)
     if job.keep_start and best is None and options.epochs:
-        best = Best.of(model, 0, _evaluate(job, model, accelerator))
+        best = Best.of(model, 0, _evaluate(job, device, dtype))
         print(f"{job.name}: begins with {_shown(best.scores)}")
     stale = first - best.epochs if best else 0
     make_step = recorded_step if job.recordable and device.type == "cuda" else training_step
-    step = make_step(model, job.loss, optimizer, accelerator, options.clip_norm)
+    step = make_step(model, job.loss, optimizer, dtype, options.clip_norm)
     for epoch in range(first, options.epochs):
         if stale >= options.patience:
             print(f"stopped early: no better {job.monitor} in {stale} epochs")
@@ -168,7 +164,7 @@ def _fit(
         train_loss = _epoch(job, step, optimizer, average, options, epoch)
         seconds = time.monotonic() - start
         with average.in_place():
-            scores = {job.curve: train_loss} | _evaluate(job, model, accelerator)
+            scores = {job.curve: train_loss} | _evaluate(job, device, dtype)
             score = scores[job.monitor]
             if not math.isfinite(score):
                 raise UserError(f"{job.name}: {job.monitor} of dev is {score} after epoch {epoch + 1}; {_remedy(job)}")
@@ -247,9 +243,9 @@ def _remedy(job: Job) -> str:
 
 
 @torch.no_grad()
-def _evaluate(job: Job, model: nn.Module, accelerator: Accelerator) -> dict[str, float]:
-    model.eval()
-    with accelerator.autocast():
+def _evaluate(job: Job, device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    job.model.eval()
+    with autocast(device, dtype):
         return {name: float(value) for name, value in job.evaluate().items()}
 
 

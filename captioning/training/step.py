@@ -7,9 +7,9 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
+from captioning.core.device import autocast
 from captioning.training.graphs import CastWeights, Recorded
 
 Step = Callable[..., tuple[Tensor, Tensor]]  # batch -> its loss and gradient norm, both still on the device
@@ -19,7 +19,7 @@ def training_step(
     model: nn.Module,
     loss: Callable[..., Tensor],
     optimizer: torch.optim.Optimizer,
-    accelerator: Accelerator,
+    dtype: torch.dtype,
     clip_norm: float,
     weights: CastWeights | None = None,
 ) -> Step:
@@ -27,17 +27,19 @@ def training_step(
 
     Args:
         loss: batch -> mean loss.
+        dtype: of autocast.
         weights: the model's weights, cast once a step. None: autocast casts each weight when it is used.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    device = trained[0].device
 
     def step(*batch: Any) -> tuple[Tensor, Tensor]:
-        with accelerator.autocast(), weights.in_place() if weights else nullcontext():
+        with autocast(device, dtype), weights.in_place() if weights else nullcontext():
             found = loss(*batch)
-        accelerator.backward(found)
+        found.backward()
         if weights:
             weights.hand_over_gradients()
-        norm = accelerator.clip_grad_norm_(trained, clip_norm)
+        norm = nn.utils.clip_grad_norm_(trained, clip_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return found.detach(), norm
@@ -49,7 +51,7 @@ def recorded_step(
     model: nn.Module,
     loss: Callable[..., Tensor],
     optimizer: torch.optim.Optimizer,
-    accelerator: Accelerator,
+    dtype: torch.dtype,
     clip_norm: float,
 ) -> Step:
     """`training_step` on a GPU, as CUDA graphs.
@@ -57,9 +59,9 @@ def recorded_step(
     Learning rates become tensors, which a graph reads at each replay. AdamW must be capturable.
     """
     for group in optimizer.param_groups:
-        group["lr"] = torch.tensor(float(group["lr"]), device=accelerator.device)
-    weights = CastWeights(model, torch.bfloat16) if accelerator.mixed_precision == "bf16" else None
-    return Recorded(training_step(model, loss, optimizer, accelerator, clip_norm, weights))
+        group["lr"] = torch.tensor(float(group["lr"]), device=next(model.parameters()).device)
+    weights = CastWeights(model, dtype) if dtype != torch.float32 else None
+    return Recorded(training_step(model, loss, optimizer, dtype, clip_norm, weights))
 
 
 def set_rate(group: dict[str, Any], rate: float) -> None:

