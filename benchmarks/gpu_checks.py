@@ -33,12 +33,11 @@ def check_steps(scale: Scale) -> Iterator[Row]:
     items = [dataset[5 * image + i] for image in index for i in range(5)]
     batch = [torch.stack(column).to(scale.device) for column in zip(*items, strict=True)]
     model = clipcap(scale, "mlp", 10, False).eval()
-    data = clipcap_data(scale, model, images, count)
-    found = []
-    for loss in (model.loss(*data.take(index)).mean, published.training_loss(model, batch)):
-        model.zero_grad()
+    twin, data, found = networks.in_library(model), clipcap_data(scale, model, images, count), []
+    losses = (model.loss(*data.take(index)).mean, published.training_loss(twin, batch))
+    for network, loss in zip((model, twin), losses, strict=True):
         loss.backward()
-        found.append((loss.item(), torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]).item()))
+        found.append((loss.item(), torch.nn.utils.get_total_norm([p.grad for p in network.parameters()]).item()))
     (loss, norm), (theirs, their_norm) = found
     apart = max(abs(loss - theirs) / theirs, abs(norm - their_norm) / their_norm)
     yield Row("loss and gradient's norm against the authors'", f"{apart:.0e} apart{'' if apart < 1e-3 else ' !'}",

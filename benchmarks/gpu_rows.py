@@ -304,8 +304,8 @@ def captions(scale: Scale) -> Iterator[Row]:
     features = networks.features(images, networks.CLIP_SIZE).to(scale.device)
     rules = Rules(beam_size=5, max_tokens=tokens, eos_id=NEVER)
     seconds = seconds_of(lambda: beam_search(model, features, rules), 1 if scale.tiny else 3) / images
-    prefix = model.prefix(features[:1]).detach()
-    theirs = seconds_of(lambda: published.beam_search(model.gpt, prefix, 5, tokens, NEVER), 1 if scale.tiny else 3)
+    gpt, prefix = networks.library_gpt2(model.gpt), model.prefix(features[:1]).detach()
+    theirs = seconds_of(lambda: published.beam_search(gpt, prefix, 5, tokens, NEVER), 1 if scale.tiny else 3)
     yield Row(f"beam search, GPT-2, width 5, {tokens} tokens", f"{ms(seconds)} an image", "", f"{ms(theirs)} an image",
               {"seconds": seconds, "published": theirs})  # fmt: skip
 

@@ -23,11 +23,11 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
-from transformers import GPT2LMHeadModel
 
+from benchmarks.networks import library_gpt2
 from models.clipcap import Attention, ClipCap
 from models.lstm import LSTMDecoder
 
@@ -61,7 +61,11 @@ def training_loader(dataset: PaddedCaptions, batch_size: int) -> DataLoader:
 
 
 def as_published(model: ClipCap) -> ClipCap:
-    """The same weights in the authors' arithmetic; a frozen GPT-2's gradients are computed, as in their code."""
+    """Changes a ClipCap to the authors' arithmetic and transformers' GPT-2, and returns it.
+
+    A frozen GPT-2's gradients are computed, as in their code.
+    """
+    model.gpt = library_gpt2(model.gpt)
     model.gpt.requires_grad_(True)
     for module in list(model.clip_project.modules()):
         if isinstance(module, Attention):
@@ -115,9 +119,9 @@ def optimizer_of(model: ClipCap) -> torch.optim.Optimizer:
 
 @torch.no_grad()
 def beam_search(
-    gpt: GPT2LMHeadModel, prefix: Tensor, beam_size: int, max_tokens: int, stop_id: int
+    gpt: nn.Module, prefix: Tensor, beam_size: int, max_tokens: int, stop_id: int
 ) -> tuple[list[int], float]:
-    """The best caption of one image's prefix (1, P, E), and its mean log-probability a token.
+    """The best caption of one image's prefix (1, P, E) by transformers' GPT-2, and its mean log-probability a token.
 
     Beams are ranked by the mean, finished and unfinished ones together; the search ends when all are
     finished.

@@ -51,14 +51,15 @@ def _measure(title: str, theirs: Setup, ours: Setup, sizes: dict[str, Any], roun
 
 def publishes_gpt2(sizes: dict[str, Any]) -> Run:
     model, features = _clipcap(sizes)
+    gpt = networks.library_gpt2(model.gpt)
 
     @torch.no_grad()
     def run(turn: int) -> dict[str, Any]:
         prefixes = (model.prefix(one[None]) for one in features[: sizes["some"]])
-        found = [published.beam_search(model.gpt, p, BEAMS, sizes["tokens"], NEVER)[0] for p in prefixes]
+        found = [published.beam_search(gpt, p, BEAMS, sizes["tokens"], NEVER)[0] for p in prefixes]
         return {"captions": found}
 
-    published.beam_search(model.gpt, model.prefix(features[:1]), BEAMS, 2, NEVER)
+    published.beam_search(gpt, model.prefix(features[:1]), BEAMS, 2, NEVER)
     return run
 
 

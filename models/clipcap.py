@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from models import gpt2
+from models.gpt2 import GPT2, GPT2Config
 from models.losses import Loss, linear_cross_entropy
 from models.packing import PackedTrees, Trees, packed_by
 from models.standardize import Standardize
@@ -21,7 +21,7 @@ from models.standardize import Standardize
 
 @dataclass(frozen=True)
 class ClipCapConfig:
-    """Every size except GPT-2's own configuration, which is stored with the GPT-2."""
+    """Every size except GPT-2's own, which are in its `GPT2Config`."""
 
     feature_size: int  # width of the image embedding
     mapping: str = "mlp"  # mlp | transformer
@@ -45,7 +45,7 @@ class ClipCap(nn.Module):
         gpt: used without a copy. With `config.freeze_gpt2` it gets no gradients and its dropout stays off.
     """
 
-    def __init__(self, config: ClipCapConfig, gpt: GPT2LMHeadModel) -> None:
+    def __init__(self, config: ClipCapConfig, gpt: GPT2) -> None:
         super().__init__()
         if config.mapping not in ("mlp", "transformer"):
             raise ValueError(f"mapping must be mlp or transformer, not {config.mapping}")
@@ -81,7 +81,7 @@ class ClipCap(nn.Module):
 
     def packing(self, captions: np.ndarray, on_gpu: bool = False) -> Trees:
         """Packs captions (n, C, T), padded with -100, into the batches that `loss` takes."""
-        gpt2.check_length(self.gpt, self.config.prefix_len, captions.shape[2] - 1)
+        self.gpt.check_length(self.config.prefix_len, captions.shape[2] - 1)
         return Trees(captions, self.config.prefix_len)
 
     def loss(
@@ -122,11 +122,11 @@ class ClipCap(nn.Module):
 def from_sizes(sizes: dict[str, Any]) -> ClipCap:
     """Builds a network with fresh weights.
 
-    The sizes are `ClipCapConfig.to_dict()` and, under `gpt2`, every setting that differs from GPT-2's
-    defaults.
+    The sizes are `ClipCapConfig.to_dict()` and, under `gpt2`, `GPT2Config.to_dict()` or what transformers
+    writes. GPT-2's defaults stand for what is missing there.
     """
     sizes = dict(sizes)
-    gpt = GPT2LMHeadModel(GPT2Config(**sizes.pop("gpt2")))
+    gpt = GPT2(GPT2Config.from_dict(sizes.pop("gpt2")))
     return ClipCap(ClipCapConfig(**sizes), gpt)
 
 

@@ -1,8 +1,8 @@
-"""GPT-2's blocks with our own attention: packed captions for training, cached beams for decoding.
+"""GPT-2 (Radford et al. 2019) with packed captions for training and cached beams for decoding.
 
-The weights are those of transformers' `GPT2LMHeadModel`, and its modules are used one by one. Only the
-attention is ours. Training and decoding both share one prefix among several texts, which the library's
-forward can do only with copies of the prefix:
+Weights have the names and shapes of transformers' `GPT2LMHeadModel`, so pretrained ones load unchanged. The
+network does not decide what a token sees: `attend`, an argument, does. Training and decoding both share one
+prefix among several texts, which the library's forward can do only with copies of the prefix:
 
 - `packed_hidden` (training): one row per image, first its prefix, then the tree of its captions
   (`models.packing`). Everything except the attention runs on the real tokens alone, as one (N, E) matrix.
@@ -11,65 +11,193 @@ forward can do only with copies of the prefix:
   Reordering beams therefore moves only a small table of ancestors, and no keys or values.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from math import sqrt
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from transformers import GPT2LMHeadModel
+from torch import Tensor, nn
 
 from models.packing import PackedTrees, seen
 
-Attend = Callable[[int, Tensor], Tensor]  # (layer, queries|keys|values (N, 3E)) -> (N, E)
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "silu": F.silu,
+    "tanh": torch.tanh,
+}
 
 
-def run_blocks(gpt: GPT2LMHeadModel, embeddings: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-    """Runs all blocks: embeddings (N, E) in any order, positions (N,) -> (N, E), before the final norm.
+@dataclass(frozen=True)
+class GPT2Config:
+    """The settings of transformers' `GPT2Config` that the network depends on, with its names and defaults."""
 
-    `attend` decides what a token sees.
+    vocab_size: int = 50257  # V
+    n_positions: int = 1024  # the longest text, prefix included
+    n_embd: int = 768  # width E
+    n_layer: int = 12
+    n_head: int = 12
+    n_inner: int | None = None  # width of the MLPs; None: 4 E
+    activation_function: str = "gelu_new"  # of the MLPs: see ACTIVATIONS
+    resid_pdrop: float = 0.1  # dropout of what a block adds
+    embd_pdrop: float = 0.1  # of the embeddings
+    attn_pdrop: float = 0.1  # of the attention's shares
+    layer_norm_epsilon: float = 1e-5
+    initializer_range: float = 0.02  # standard deviation of fresh weights
+    scale_attn_weights: bool = True  # divide scores by the root of a head's width
+    scale_attn_by_inverse_layer_idx: bool = False  # and by the layer's number
+    tie_word_embeddings: bool = True  # one matrix for tokens' embeddings and logits
+
+    def __post_init__(self) -> None:
+        if self.activation_function not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise ValueError(f"GPT-2's activation_function is {self.activation_function}; known are {known}")
+        if self.n_embd % self.n_head:
+            raise ValueError(f"GPT-2's {self.n_head} heads do not divide its width of {self.n_embd}")
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> "GPT2Config":
+        """Takes what it knows from a config.json of transformers. ValueError of other networks."""
+        if (kind := config.get("model_type", "gpt2")) != "gpt2":
+            raise ValueError(f"config.json describes a {kind}, no GPT-2")
+        if config.get("add_cross_attention"):
+            raise ValueError("config.json describes a GPT-2 with cross-attention, which no text-only GPT-2 has")
+        return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class GPT2(nn.Module):
+    """The blocks and, as `logits`, the output layer."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = Transformer(config)
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        draw_weights(config, self.lm_head)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.transformer.wte.weight
+
+    def forward(self, embeddings: Tensor, positions: Tensor, attend: "Attend") -> Tensor:
+        """Runs all blocks: embeddings (N, E) in any order, positions (N,) -> (N, E), before the final norm."""
+        x = self.transformer.drop(embeddings + self.transformer.wpe(positions))  # (N, E)
+        for block in self.transformer.h:
+            x = block(x, attend)
+        return x
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The blocks' output (M, E) -> logits (M, V)."""
+        return self.lm_head(self.transformer.ln_f(x))
+
+    def check_length(self, prefix: int, tokens: int) -> None:
+        if prefix + tokens > self.config.n_positions:
+            raise ValueError(
+                f"a prefix of {prefix} and {tokens} tokens of text need {prefix + tokens} positions; this GPT-2 has "
+                f"{self.config.n_positions}: use a shorter prefix or shorter captions"
+            )
+
+
+class Transformer(nn.Module):
+    """The weights of everything but the output layer."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.wte = nn.Embedding(config.vocab_size, config.n_embd)  # tokens
+        self.wpe = nn.Embedding(config.n_positions, config.n_embd)  # positions
+        self.drop = nn.Dropout(config.embd_pdrop)
+        self.h = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd, config.layer_norm_epsilon)
+        self.apply(partial(draw_weights, config))
+
+
+class Block(nn.Module):
+    def __init__(self, config: GPT2Config, layer: int) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.n_embd, config.layer_norm_epsilon)
+        self.attn = Attention(config, layer)
+        self.ln_2 = nn.LayerNorm(config.n_embd, config.layer_norm_epsilon)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, attend: "Attend") -> Tensor:
+        x = x + self.attn(self.ln_1(x), attend)
+        return x + self.mlp(self.ln_2(x))
+
+
+class Attention(nn.Module):
+    """Everything of a layer's attention but which tokens see each other."""
+
+    def __init__(self, config: GPT2Config, layer: int) -> None:
+        super().__init__()
+        self.layer, self.heads = layer, config.n_head
+        self.scale = (config.n_embd // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
+        if config.scale_attn_by_inverse_layer_idx:
+            self.scale /= layer + 1
+        self.c_attn = Conv1D(config.n_embd, 3 * config.n_embd)
+        self.c_proj = Conv1D(config.n_embd, config.n_embd)
+        self.attn_dropout = nn.Dropout(config.attn_pdrop)
+        self.resid_dropout = nn.Dropout(config.resid_pdrop)
+
+    def forward(self, x: Tensor, attend: "Attend") -> Tensor:
+        return self.resid_dropout(self.c_proj(attend(self, self.c_attn(x))))  # (N, 3E) -> (N, E)
+
+    def split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, S, 3E) -> queries, keys and values, each (B, H, S, E/H)."""
+        batch, length, _ = qkv.shape
+        return qkv.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+Attend = Callable[[Attention, Tensor], Tensor]  # (a layer's attention, queries|keys|values (N, 3E)) -> (N, E)
+
+
+class MLP(nn.Module):
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        inner = config.n_inner or 4 * config.n_embd
+        self.c_fc = Conv1D(config.n_embd, inner)
+        self.c_proj = Conv1D(inner, config.n_embd)
+        self.act = ACTIVATIONS[config.activation_function]
+        self.dropout = nn.Dropout(config.resid_pdrop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.c_proj(self.act(self.c_fc(x))))
+
+
+class Conv1D(nn.Module):
+    """A linear layer whose weight is stored as (in, out), as OpenAI did."""
+
+    def __init__(self, size: int, out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(size, out).normal_(std=0.02))
+        self.bias = nn.Parameter(torch.zeros(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in) -> (N, out)"""
+        return torch.addmm(self.bias, x, self.weight)
+
+
+def draw_weights(config: GPT2Config, module: nn.Module) -> None:
+    """Draws a module's own weights: normal, those that write into the residual sum smaller with depth.
+
+    The generator is asked in the order in which transformers asks it, discarded draws included, so that a
+    seed gives the same weights as there.
     """
-    activation = gpt.config.activation_function
-    x = gpt.transformer.drop(embeddings + gpt.transformer.wpe(positions))  # (N, E)
-    for layer, block in enumerate(gpt.transformer.h):
-        seen = attend(layer, block.attn.c_attn(block.ln_1(x)))  # (N, 3E) -> (N, E)
-        x = x + block.attn.resid_dropout(block.attn.c_proj(seen))
-        inner = block.mlp.c_fc(block.ln_2(x))  # (N, 4E)
-        # The library computes GPT-2's GELU in seven operations; torch does it in one.
-        inner = F.gelu(inner, approximate="tanh") if activation == "gelu_new" else block.mlp.act(inner)
-        x = x + block.mlp.dropout(block.mlp.c_proj(inner))
-    return x
-
-
-def logits_of(gpt: GPT2LMHeadModel, x: Tensor) -> Tensor:
-    """Vocabulary logits (M, V) of the blocks' output (M, E)."""
-    return gpt.lm_head(gpt.transformer.ln_f(x))
-
-
-def split_heads(gpt: GPT2LMHeadModel, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, S, 3E) -> queries, keys and values, each (B, H, S, E/H)."""
-    batch, length, _ = qkv.shape
-    return qkv.view(batch, length, 3, gpt.config.n_head, -1).permute(2, 0, 3, 1, 4).unbind(0)
-
-
-def scale_of(gpt: GPT2LMHeadModel, layer: int) -> float:
-    """The factor of a layer's attention scores."""
-    config = gpt.config
-    scale = (config.n_embd // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
-    return scale / (layer + 1) if config.scale_attn_by_inverse_layer_idx else scale
-
-
-def check_length(gpt: GPT2LMHeadModel, prefix: int, tokens: int) -> None:
-    if prefix + tokens > gpt.config.n_positions:
-        raise ValueError(
-            f"a prefix of {prefix} and {tokens} tokens of text need {prefix + tokens} positions; this GPT-2 has "
-            f"{gpt.config.n_positions}: use a shorter prefix or shorter captions"
-        )
+    if isinstance(module, nn.Embedding | nn.Linear | Conv1D):
+        nn.init.normal_(module.weight, std=config.initializer_range)
+    elif isinstance(module, Attention | MLP):
+        nn.init.normal_(module.c_proj.weight, std=config.initializer_range / sqrt(2 * config.n_layer))
 
 
 # ---- training ------------------------------------------------------------------------------------------------------
 
 
-def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, packed: PackedTrees) -> Tensor:
+def packed_hidden(gpt: GPT2, prefix: Tensor, packed: PackedTrees) -> Tensor:
     """The blocks' output at every position that predicts a target: (W, E), the rows in `packed.outputs`.
 
     The result equals a run of each caption in its own row after a copy of its image's prefix, but needs far
@@ -88,17 +216,17 @@ def packed_hidden(gpt: GPT2LMHeadModel, prefix: Tensor, packed: PackedTrees) -> 
     mask = torch.zeros(visible.shape, dtype=prefix.dtype, device=prefix.device).masked_fill(~visible, float("-inf"))
     read = packed.cells % (images * cells)  # (R,)
 
-    def attend(layer: int, qkv: Tensor) -> Tensor:
+    def attend(attention: Attention, qkv: Tensor) -> Tensor:
         padded = qkv.new_zeros(images * cells + 1, 3 * width)
         padded[packed.cells] = qkv  # `index_copy` would keep its source for the backward pass
-        q, k, v = split_heads(gpt, padded[:-1].view(images, cells, 3 * width))  # (B, H, S, d)
-        dropout = gpt.transformer.h[layer].attn.attn_dropout
+        q, k, v = attention.split(padded[:-1].view(images, cells, 3 * width))  # (B, H, S, d)
+        dropout = attention.attn_dropout
         out = F.scaled_dot_product_attention(
-            q, k, v, mask, dropout_p=dropout.p if dropout.training else 0.0, scale=scale_of(gpt, layer)
+            q, k, v, mask, dropout_p=dropout.p if dropout.training else 0.0, scale=attention.scale
         )
         return out.transpose(1, 2).reshape(images * cells, width).index_select(0, read)
 
-    return run_blocks(gpt, embeddings, packed.positions, attend).index_select(0, packed.outputs)
+    return gpt(embeddings, packed.positions, attend).index_select(0, packed.outputs)
 
 
 # ---- decoding ------------------------------------------------------------------------------------------------------
@@ -170,36 +298,36 @@ class Beams:
         return self.keys[layer][:, :, :stop], self.values[layer][:, :, :stop]
 
 
-def begin(gpt: GPT2LMHeadModel, prefix: Tensor) -> tuple[Tensor, Beams]:
+def begin(gpt: GPT2, prefix: Tensor) -> tuple[Tensor, Beams]:
     """Runs prefixes (B, P, E). Returns the first token's logits (B, V) and a state with one row per image."""
     images, length, width = prefix.shape
-    check_length(gpt, length, 0)
+    gpt.check_length(length, 0)
     stored_keys, stored_values = [], []
 
-    def attend(layer: int, qkv: Tensor) -> Tensor:
-        q, k, v = split_heads(gpt, qkv.view(images, length, 3 * width))  # (B, H, P, d)
+    def attend(attention: Attention, qkv: Tensor) -> Tensor:
+        q, k, v = attention.split(qkv.view(images, length, 3 * width))  # (B, H, P, d)
         stored_keys.append(k)
         stored_values.append(v)
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale_of(gpt, layer))
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=attention.scale)
         return out.transpose(1, 2).reshape(-1, width)  # (B*P, E)
 
     positions = torch.arange(length, device=prefix.device).repeat(images)
-    x = run_blocks(gpt, prefix.reshape(-1, width), positions, attend).view(images, length, width)
-    return logits_of(gpt, x[:, -1]), Beams(stored_keys, stored_values)
+    x = gpt(prefix.reshape(-1, width), positions, attend).view(images, length, width)
+    return gpt.logits(x[:, -1]), Beams(stored_keys, stored_values)
 
 
-def step(gpt: GPT2LMHeadModel, tokens: Tensor, state: Beams) -> tuple[Tensor, Beams]:
+def step(gpt: GPT2, tokens: Tensor, state: Beams) -> tuple[Tensor, Beams]:
     """Feeds one token to each row: tokens (B*K,) -> logits (B*K, V). Changes `state` and returns it."""
     mask = state.advance()
     images, beams, steps = state.ancestors.shape
-    check_length(gpt, state.prefix, steps)
+    gpt.check_length(state.prefix, steps)
     width = gpt.config.n_embd
 
-    def attend(layer: int, qkv: Tensor) -> Tensor:
-        q, k, v = split_heads(gpt, qkv.view(images, beams, 3 * width))  # (B, H, K, d)
-        keys, values = state.store(layer, k, v)
-        out = F.scaled_dot_product_attention(q, keys, values, mask, scale=scale_of(gpt, layer))
+    def attend(attention: Attention, qkv: Tensor) -> Tensor:
+        q, k, v = attention.split(qkv.view(images, beams, 3 * width))  # (B, H, K, d)
+        keys, values = state.store(attention.layer, k, v)
+        out = F.scaled_dot_product_attention(q, keys, values, mask, scale=attention.scale)
         return out.transpose(1, 2).reshape(-1, width)  # (B*K, E)
 
     positions = torch.full_like(tokens, state.prefix + steps - 1)
-    return logits_of(gpt, run_blocks(gpt, gpt.transformer.wte(tokens), positions, attend)), state
+    return gpt.logits(gpt(gpt.transformer.wte(tokens), positions, attend)), state

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
+from benchmarks.networks import library_gpt2
 from captioning.search.base import Hypothesis
 from models.clipcap import ClipCap, ClipCapConfig
+from models.gpt2 import GPT2, GPT2Config
 from models.lstm import LSTMConfig, LSTMDecoder
 
 VOCABULARY, FEATURES, PREFIX, END, PADDING = 24, 8, 3, 1, 0
@@ -15,9 +16,8 @@ def random_clipcap(seed: int, vocabulary: int = VOCABULARY, mapping: str = "mlp"
     """A ClipCap with weights so large that captions differ, and an end-of-text token so likely that some end
     early."""
     torch.manual_seed(seed)
-    ids = dict(bos_token_id=END, eos_token_id=END, pad_token_id=PADDING)
     sizes = dict(vocab_size=vocabulary, n_embd=16, n_layer=2, n_head=2, n_positions=32, initializer_range=0.4)
-    gpt = GPT2LMHeadModel(GPT2Config(**sizes, **ids))
+    gpt = GPT2(GPT2Config(**sizes))
     end = gpt.lm_head.weight[END].detach()
     gpt.transformer.ln_f.bias.data = 2 * end / end.square().sum()  # adds 2 to the token's logit
     config = ClipCapConfig(FEATURES, mapping, PREFIX, clip_len=2, mapping_layers=1, mapping_heads=2)
@@ -46,7 +46,8 @@ def generated(model: ClipCap, features: torch.Tensor, beams: int, max_tokens: in
     """The answers of the library: per beam of each image, the tokens up to and including end-of-text, and
     scores."""
     prefix = model.prefix(features)
-    answer = model.gpt.generate(
+    library = library_gpt2(model.gpt, bos_token_id=END, eos_token_id=END, pad_token_id=PADDING)
+    answer = library.generate(
         inputs_embeds=prefix,
         attention_mask=torch.ones(prefix.shape[:2], dtype=torch.int64),
         num_beams=beams,

@@ -13,6 +13,7 @@ from captioning.decoders.vocabulary import train_bpe, word_vocabulary
 from captioning.features.store import FeatureStore, write_store
 from captioning.training.decoder import DecoderData, train_decoder
 from models.clipcap import ClipCap, ClipCapConfig
+from models.gpt2 import GPT2, GPT2Config
 from models.lstm import LSTMConfig, LSTMDecoder
 
 ROOT = Path(__file__).parent.parent
@@ -57,12 +58,10 @@ def train(kind: str, folder: Path, chosen: settings.TrainDecoderSettings) -> Non
         config = LSTMConfig(text.size, SIZE, embed_dim=16, hidden_size=16, dropout=0.1)
         decoder = Decoder("lstm", LSTMDecoder(config), text, config.to_dict(), {})
     else:
-        from transformers import GPT2Config, GPT2LMHeadModel
-
         text = train_bpe(flat, 290)
-        gpt = GPT2LMHeadModel(GPT2Config(vocab_size=text.size, n_embd=16, n_layer=1, n_head=2, n_positions=48))
+        gpt = GPT2(GPT2Config(vocab_size=text.size, n_embd=16, n_layer=1, n_head=2, n_positions=48))
         config = ClipCapConfig(SIZE, prefix_len=2)
-        sizes = config.to_dict() | {"gpt2": gpt.config.to_diff_dict()}
+        sizes = config.to_dict() | {"gpt2": gpt.config.to_dict()}
         decoder = Decoder("clipcap", ClipCap(config, gpt), text, sizes, {})
     everything = settings.load(ROOT / "params.yaml").model_copy(update={f"train_{kind}": chosen})
     train_decoder(

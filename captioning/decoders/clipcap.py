@@ -15,8 +15,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel
-from transformers.utils import logging
 
 from captioning.core.errors import UserError, opening
 from captioning.core.settings import ClipCapSettings, Settings
@@ -24,11 +22,14 @@ from captioning.decoders.checkpoint import Decoder, read_decoder
 from captioning.decoders.vocabulary import Text, pretrained_bpe, train_bpe
 from captioning.weights import sources
 from captioning.weights.checkpoint import config_from
-from captioning.weights.state_dict import read_state_dict
+from captioning.weights.state_dict import read_folder, read_state_dict
 from models.clipcap import ClipCap, ClipCapConfig, from_sizes
+from models.empty import no_weights
+from models.gpt2 import GPT2, GPT2Config
 
 HEAD = 64  # channels of an attention head in every published GPT-2
 OLD_BUFFERS = re.compile(r"gpt\.transformer\.h\.\d+\.attn\.(bias|masked_bias)")  # masks that old transformers stored
+WHOLE = ("transformer.", "lm_head.")  # prefixes of a GPT-2 with its output layer; the hub's gpt2 has none
 REPLACE = "copy the model's files anew, or name another in model.gpt2"
 CLIP_WITH = {512: "ViT-B/32, ViT-B/16, RN101", 640: "RN50x4", 768: "ViT-L/14, RN50x16", 1024: "RN50, RN50x64"}
 
@@ -47,7 +48,7 @@ def fresh_clipcap(
     text, gpt = language_model(options, captions)
     tokens = {"clip_len": 0} if features.get("layer") == "patches" else {}
     config = config_from(ClipCapConfig, options, feature_size=feature_size, **tokens)
-    sizes = config.to_dict() | {"gpt2": gpt.config.to_diff_dict()}
+    sizes = config.to_dict() | {"gpt2": gpt.config.to_dict()}
     return Decoder("clipcap", ClipCap(config, gpt), text, sizes, features)
 
 
@@ -124,7 +125,7 @@ def _published(path: Path, settings: Settings) -> Decoder:
     text = open_tokenizer(source.get())
     try:
         chosen = {"freeze_gpt2": settings.model.freeze_gpt2, "image_dropout": settings.model.image_dropout}
-        sizes = sizes_of(weights, text.eos_id) | chosen
+        sizes = sizes_of(weights) | chosen
         model = from_sizes(sizes)
         weights.setdefault("gpt.lm_head.weight", weights["gpt.transformer.wte.weight"])  # one tensor, two names
         model.load_state_dict(weights)
@@ -143,7 +144,7 @@ def _published(path: Path, settings: Settings) -> Decoder:
     return Decoder("clipcap", model, text, sizes, {})
 
 
-def sizes_of(weights: dict[str, Tensor], eos_id: int) -> dict:
+def sizes_of(weights: dict[str, Tensor]) -> dict:
     """Infers the sizes for `models.clipcap.from_sizes` from a published state dict.
 
     Raises:
@@ -160,8 +161,6 @@ def sizes_of(weights: dict[str, Tensor], eos_id: int) -> dict:
         n_embd=width,
         n_layer=count("gpt.transformer.h."),
         n_head=max(1, width // HEAD),
-        bos_token_id=eos_id,
-        eos_token_id=eos_id,
     )
     if "clip_project.prefix_const" in weights:
         unfolded, size = weights["clip_project.linear.weight"].shape
@@ -174,10 +173,10 @@ def sizes_of(weights: dict[str, Tensor], eos_id: int) -> dict:
     else:
         size = weights["clip_project.model.0.weight"].shape[1]
         mapping = {"mapping": "mlp", "prefix_len": weights["clip_project.model.2.weight"].shape[0] // width}
-    return ClipCapConfig(feature_size=size, **mapping).to_dict() | {"gpt2": gpt2.to_diff_dict()}
+    return ClipCapConfig(feature_size=size, **mapping).to_dict() | {"gpt2": gpt2.to_dict()}
 
 
-def language_model(options: ClipCapSettings, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
+def language_model(options: ClipCapSettings, captions: list[str]) -> tuple[Text, GPT2]:
     """Returns the tokenizer and GPT-2 that `model.gpt2` names, in fp32 on the CPU.
 
     Args:
@@ -189,7 +188,7 @@ def language_model(options: ClipCapSettings, captions: list[str]) -> tuple[Text,
     return open_tokenizer(folder), open_model(folder)
 
 
-def from_scratch(options: ClipCapSettings, captions: list[str]) -> tuple[Text, GPT2LMHeadModel]:
+def from_scratch(options: ClipCapSettings, captions: list[str]) -> tuple[Text, GPT2]:
     s, text = options.scratch, train_bpe(captions, options.scratch.vocab_size)
     config = GPT2Config(
         vocab_size=text.size,
@@ -200,10 +199,8 @@ def from_scratch(options: ClipCapSettings, captions: list[str]) -> tuple[Text, G
         embd_pdrop=s.dropout,
         attn_pdrop=s.dropout,
         resid_pdrop=s.dropout,
-        bos_token_id=text.eos_id,
-        eos_token_id=text.eos_id,
     )
-    return text, GPT2LMHeadModel(config)
+    return text, GPT2(config)
 
 
 def open_tokenizer(folder: Path) -> Text:
@@ -215,21 +212,26 @@ def open_tokenizer(folder: Path) -> Text:
         return pretrained_bpe(str(folder))
 
 
-def open_model(folder: Path) -> GPT2LMHeadModel:
-    """Loads a folder's GPT-2. All weights must be there: transformers would draw missing ones at random."""
-    logging.disable_progress_bar()  # it takes only a moment
+def open_model(folder: Path) -> GPT2:
+    """Loads a GPT-2 from a folder in transformers' form, in fp32. All weights must be there: none is drawn."""
     with opening(folder, "a GPT-2 that can be read", REPLACE):
-        config = GPT2Config.from_pretrained(folder, local_files_only=True)
-        if config.model_type != "gpt2" or not hasattr(config, "n_embd"):
-            raise ValueError(f"config.json describes a {config.model_type}, no GPT-2")
-        model, found = GPT2LMHeadModel.from_pretrained(
-            folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
-        )
-    if missing := sorted(found["missing_keys"]):
-        raise UserError(f"{folder}: {len(missing)} of GPT-2's weights are missing, such as {missing[0]}")
-    if more := sorted(name for name in found["unexpected_keys"] if not OLD_BUFFERS.fullmatch(f"gpt.{name}")):
-        raise UserError(
-            f"{folder}: {len(more)} weights have no place in the network that config.json describes, such as "
-            f"{more[0]}: config.json and weights are of different models; {REPLACE}"
-        )
+        values, found = read_folder(folder)
+        config = GPT2Config.from_dict(values)
+        weights = {name if name.startswith(WHOLE) else f"transformer.{name}": found[name].float() for name in found}
+        weights = {name: weight for name, weight in weights.items() if not OLD_BUFFERS.fullmatch(f"gpt.{name}")}
+        tokens = weights.get("transformer.wte.weight")
+        tied = config.tie_word_embeddings and tokens is not None
+        if tied and not torch.equal(weights.setdefault("lm_head.weight", tokens), tokens):
+            raise ValueError("config.json ties lm_head.weight to wte.weight, and they differ")
+        with no_weights():
+            model = GPT2(config)
+        expected = model.state_dict().keys()
+        if missing := sorted(expected - weights.keys()):
+            raise UserError(f"{folder}: {len(missing)} of GPT-2's weights are missing, such as {missing[0]}")
+        if more := sorted(weights.keys() - expected):
+            raise UserError(
+                f"{folder}: {len(more)} weights have no place in the network that config.json describes, such as "
+                f"{more[0]}: config.json and weights are of different models; {REPLACE}"
+            )
+        model.load_state_dict(weights)
     return model

@@ -52,12 +52,13 @@ def test_padded_rows_give_our_loss_and_gradients():
 
 def test_searches_image_by_image_find_our_captions():
     gpt, lstm = tiny("mlp"), networks.lstm(VOCABULARY, tiny=True).eval()
+    library = networks.library_gpt2(gpt.gpt)
     pooled, fc7 = networks.features(3, networks.CLIP_SIZE), networks.features(3, networks.FC7_SIZE)
     for model, features in ((gpt, pooled), (lstm, fc7)):
         found = beam_search(model, features, Rules(beam_size=3, max_tokens=6, eos_id=NEVER))
         for image, hypotheses in zip(features, found, strict=True):
             if model is gpt:
-                tokens, score = published.beam_search(gpt.gpt, gpt.prefix(image[None]).detach(), 3, 6, NEVER)
+                tokens, score = published.beam_search(library, gpt.prefix(image[None]).detach(), 3, 6, NEVER)
             else:
                 tokens, score = published.lstm_beam_search(lstm, image[None], 3, 6, NEVER)
                 score /= len(tokens)

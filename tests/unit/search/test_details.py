@@ -6,7 +6,6 @@ import base64
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import train_bpe, word_vocabulary
@@ -14,6 +13,7 @@ from captioning.search.base import Rules
 from captioning.search.beam import beam_search
 from captioning.search.explain import details, pieces
 from models.clipcap import ClipCap, ClipCapConfig
+from models.gpt2 import GPT2, GPT2Config
 from models.lstm import LSTMConfig, LSTMDecoder
 
 CAPTIONS = ["a dog runs on the beach", "two dogs run", "a café by the sea", "one dog and a cat"]
@@ -27,7 +27,7 @@ def lstm(grid: bool) -> Decoder:
 
 def clipcap() -> Decoder:
     text = train_bpe(CAPTIONS, 300)
-    gpt = GPT2LMHeadModel(GPT2Config(vocab_size=text.size, n_positions=40, n_embd=16, n_layer=1, n_head=2))
+    gpt = GPT2(GPT2Config(vocab_size=text.size, n_positions=40, n_embd=16, n_layer=1, n_head=2))
     config = ClipCapConfig(feature_size=8, prefix_len=3)
     return Decoder("clipcap", ClipCap(config, gpt).eval(), text, config.to_dict(), {})
 

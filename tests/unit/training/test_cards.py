@@ -8,7 +8,6 @@ import torch
 from huggingface_hub import metadata_load
 from ruamel.yaml import YAML
 from safetensors import safe_open
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from captioning.core.errors import UserError
 from captioning.decoders import kinds
@@ -17,6 +16,7 @@ from captioning.decoders.vocabulary import word_vocabulary
 from captioning.features.store import FeatureStore, write_store
 from captioning.training.card import write_card
 from models.clipcap import ClipCap, ClipCapConfig
+from models.gpt2 import GPT2, GPT2Config
 
 ROOT = Path(__file__).parents[3]
 ATTRIBUTES = {
@@ -27,9 +27,9 @@ ATTRIBUTES = {
 
 def clipcap() -> Decoder:
     text = word_vocabulary(["a dog runs on grass"], 1)
-    gpt = GPT2LMHeadModel(GPT2Config(vocab_size=text.size, n_embd=32, n_layer=1, n_head=2, n_positions=16))
+    gpt = GPT2(GPT2Config(vocab_size=text.size, n_embd=32, n_layer=1, n_head=2, n_positions=16))
     config = ClipCapConfig(8, "mlp", 2)
-    sizes = config.to_dict() | {"gpt2": gpt.config.to_diff_dict()}
+    sizes = config.to_dict() | {"gpt2": gpt.config.to_dict()}
     return Decoder("clipcap", ClipCap(config, gpt), text, sizes, feature_identity(ATTRIBUTES))
 
 

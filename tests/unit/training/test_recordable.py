@@ -15,7 +15,6 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks.material import scenes_captions
 from captioning.data.sources import flickr8k
@@ -24,6 +23,7 @@ from captioning.training.batches import CaptionBatches
 from captioning.training.graphs import CastWeights
 from captioning.training.step import set_rate, training_step
 from models.clipcap import ClipCap, ClipCapConfig
+from models.gpt2 import GPT2, GPT2Config
 from models.losses import CHUNK
 from models.lstm import LSTMConfig, LSTMDecoder
 
@@ -37,10 +37,10 @@ def decoder(kind: str, dropout: float = 0.0, layers: int = 2, vocabulary: int = 
     if kind in ("lstm", "grid"):
         sizes = dict(embed_dim=32, hidden_size=32, attention_dim=16, dropout=dropout, image_dropout=dropout)
         return LSTMDecoder(LSTMConfig(vocabulary, FEATURES, grid=kind == "grid", merge=merge, **sizes)).train()
-    gpt = GPT2LMHeadModel(
+    gpt = GPT2(
         GPT2Config(
             vocab_size=vocabulary, n_embd=48, n_layer=layers, n_head=4, n_positions=128,
-            resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout, bos_token_id=0, eos_token_id=0,
+            resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout,
         )
     )  # fmt: skip
     mapping = "transformer" if kind == "frozen" else "mlp"
