@@ -1,6 +1,6 @@
 """Start-up cost: seconds of CPU time until a stage or a command has imported what it needs.
 
-python -m benchmarks.starts                 # every stage and command, beside `import torch`
+python -m benchmarks.starts                 # every stage and command, beside `import torch`, and the stages' sum
 python -m benchmarks.starts stages.report   # some of them
 """
 
@@ -35,8 +35,14 @@ def main() -> None:
         for kind in ("stages", "commands")
         for path in sorted(ROOT.glob(f"{kind}/[!_]*.py"))
     ]
-    for module in ["torch", *(parser.parse_args().module or [*names, "app.__main__"])]:
-        print(f"{module:<28}{seconds(module):6.2f} s", flush=True)
+    chosen = parser.parse_args().module
+    found = {}
+    for module in ["torch", *(chosen or [*names, "app.__main__"])]:
+        found[module] = seconds(module)
+        print(f"{module:<28}{found[module]:6.2f} s", flush=True)
+    if not chosen:
+        stages = sum(found[name] for name in names if name.startswith("stages.")) + found["stages.generate"]
+        print(f"{'all stages (generate twice)':<28}{stages:6.2f} s")
 
 
 if __name__ == "__main__":

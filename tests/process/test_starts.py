@@ -26,7 +26,6 @@ def imported(module: str) -> set[str]:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_starts_with_no_more_than_it_needs(stage):
     allowed = {"torch", "h5py", "pandas"} if stage in NETWORKS else set()
-    allowed |= {"transformers", "torchvision"} if stage == "train_clipcap" else set()  # its GPT-2 is transformers'
     assert imported(f"stages.{stage}") <= allowed
 
 
