@@ -9,9 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from captioning.decoders.checkpoint import Decoder, read_decoder
+from models.clipcap import from_sizes
 from models.lstm import LSTMConfig, LSTMDecoder
 
 
@@ -27,11 +26,5 @@ def lstm_from_sizes(sizes: dict[str, Any]) -> LSTMDecoder:
     return LSTMDecoder(LSTMConfig(**sizes))
 
 
-def clipcap_from_sizes(sizes: dict[str, Any]) -> nn.Module:
-    from models.clipcap import from_sizes  # imports transformers, which takes seconds that an LSTM does not need
-
-    return from_sizes(sizes)
-
-
 # For each kind, the function that builds its network from its sizes
-BUILDERS = {"lstm": lstm_from_sizes, "clipcap": clipcap_from_sizes}
+BUILDERS = {"lstm": lstm_from_sizes, "clipcap": from_sizes}

@@ -164,7 +164,7 @@ EDITS = {
     "captioning/core/paths.py": [('{"lstm": "vgg16", ', '{"lstm": "vgg16", "bigram": "vgg16", ')],
     "captioning/decoders/kinds.py": [
         ("from models.lstm ", "from models import bigram\nfrom models.lstm "),
-        ('"clipcap": clipcap_from_sizes', '"clipcap": clipcap_from_sizes, "bigram": bigram.from_sizes'),
+        ('"clipcap": from_sizes', '"clipcap": from_sizes, "bigram": bigram.from_sizes'),
     ],
     "captioning/training/card.py": [("WHAT = {\n", 'WHAT = {\n    "bigram": "The next word by the last one",\n')],
     "captioning/evaluation/report/data.py": [
