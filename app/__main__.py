@@ -53,6 +53,8 @@ def parsed() -> argparse.Namespace:
         parser.error("--port must be from 0 to 65535")
     if asked.web == bool(asked.pictures):
         parser.error("name pictures, or --web")
+    if asked.web and (asked.out or asked.captions != 1):
+        parser.error("--out and --captions do not go with --web: the page has both")
     if asked.out and not asked.out.lower().endswith(ENDINGS):
         parser.error(f"--out must end in {' or '.join(ENDINGS)}")
     return asked

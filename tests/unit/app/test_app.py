@@ -171,6 +171,8 @@ def test_help_names_defaults_and_examples_without_waiting_for_torch(tmp_path):
         (["--web", "a"], "name pictures, or --web"),
         (["--model", "a", "--captioner", "lstm", "a.jpg"], "--captioner: not allowed with argument --model"),
         ([], "name pictures, or --web"),
+        (["--web", "--out", "a.csv"], "--out and --captions do not go with --web"),
+        (["--web", "--captions", "3"], "--out and --captions do not go with --web"),
     ],
 )
 def test_what_cannot_be_captioned_is_refused_at_once(tmp_path, words, told):
