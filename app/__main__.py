@@ -17,7 +17,6 @@ from app.results import ENDINGS, Results
 from captioning.core.errors import UserError, command
 from captioning.core.paths import checkpoint
 from captioning.core.progress import track
-from captioning.data.enough import found_doubts
 
 HERE = f"python -m {__package__}"
 EXAMPLES = f"""examples:
@@ -54,6 +53,8 @@ def parsed() -> argparse.Namespace:
         parser.error("--port must be from 0 to 65535")
     if asked.web == bool(asked.pictures):
         parser.error("name pictures, or --web")
+    if asked.web and (asked.out or asked.captions != 1):
+        parser.error("--out and --captions do not go with --web: the page has both")
     if asked.out and not asked.out.lower().endswith(ENDINGS):
         parser.error(f"--out must end in {' or '.join(ENDINGS)}")
     return asked
@@ -80,8 +81,6 @@ def caption_files(asked: argparse.Namespace) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="surrogateescape")  # file names need not be UTF-8
     pictures = Pictures(asked.pictures, without=asked.out)
-    for doubt in found_doubts():
-        print(f"warning: {doubt}", file=sys.stderr)
     for fault in pictures.faults:
         print(f"error: {fault}", file=sys.stderr)
     if not pictures.paths:
@@ -122,11 +121,14 @@ def _caption(
 ) -> None:
     """Captions each model's pictures. Files that are not pictures go into `skipped`, with the reason."""
     from app.captioner import Readable
-    from app.origin import learned_from
+    from app.origin import doubts, learned_from
 
     captioners = {kind: load_captioner(models[kind]) for kind in left}  # all, before any captions
-    if learned := learned_from(next(iter(captioners.values())).folder):
+    folder = next(iter(captioners.values())).folder  # the others, if any, learned from the same data
+    if learned := learned_from(folder):
         print(f"learned from {learned}", file=sys.stderr)
+    for doubt in doubts(folder):
+        print(f"warning: {doubt}", file=sys.stderr)
     for kind, captioner in captioners.items():
         paths = [path for path in left[kind] if path not in skipped]
         files = Readable(paths, captioner.encoder.preprocess)

@@ -22,10 +22,12 @@ from PIL import Image
 from torch import Tensor
 
 from app import folder as folders
+from captioning.core import paths
 from captioning.core.device import seed_everything
 from captioning.core.errors import UserError
 from captioning.core.pictures import ImageFault, as_rgb
 from captioning.decoders.checkpoint import Decoder, feature_identity
+from captioning.decoders.ensemble import with_others
 from captioning.decoders.kinds import load
 from captioning.decoders.vocabulary import Text
 from captioning.features.encode import encode, images_at_once
@@ -124,6 +126,7 @@ class Captioner:
     Attributes:
         folder: the captioner's folder.
         decoder, encoder: the networks; `decoder.kind` is clipcap or lstm.
+        model: the decoder's network, joined with those of the project's `generate.ensemble`.
         how: seed, `generate` and `extract`.
 
     Raises:
@@ -135,8 +138,15 @@ class Captioner:
         self.decoder = load(folder)
         self.how = folders.How.of(folder, self.decoder.kind)
         self.encoder = _encoder(folder, self.decoder, self.how.extract.precision)
-        self.decoder.model.to(self.encoder.device)
+        self.model = with_others(self.decoder, self._others()).to(self.encoder.device)
         self.consensus = folders.consensus(folder, self.decoder, self.how.generate.consensus)
+
+    def _others(self) -> list[Path]:
+        """The folders of `generate.ensemble`, if this is the decoder that the pipeline joins with them."""
+        project, kind = folders.project_of(self.folder), self.decoder.kind
+        if self.folder.resolve() != (project / paths.checkpoint(kind)).resolve():
+            return []
+        return [project / other for other in getattr(self.how.generate.ensemble, kind)]
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Caption]:
         """The best caption of each picture, in order. Raises ImageFault at the first unusable picture."""
@@ -159,7 +169,7 @@ class Captioner:
             yield from self._captions(features.to(self.encoder.device), count)
 
     def _captions(self, features: Tensor, count: int) -> list[list[Caption]]:
-        model, text, options = self.decoder.model, self.decoder.text, self.how.generate
+        model, text, options = self.model, self.decoder.text, self.how.generate
         if count == 1:
             found = [[best] for best in best_captions(model, features, options, text, self.consensus)]
         else:

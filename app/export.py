@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from torch import Tensor
 from app.captioner import Captioner
 from app.folder import CAPTIONS, ENCODER, HOW, TABLE, encoder_of, table
 from app.hub import online
-from app.origin import LEARNED, learned_from
+from app.origin import DOUBTS, LEARNED, doubts, learned_from
 from captioning.core import paths
 from captioning.core import settings as schema
 from captioning.core.errors import UserError, in_a_line
@@ -75,7 +76,8 @@ def export(source: Path, folder: Path, half: bool = False, name: str = "") -> No
             print(f"note: it captions alone, without {', '.join(others)} of generate.ensemble")
         alone = how.generate.model_copy(update={"ensemble": schema.EnsembleSettings(lstm=[], clipcap=[])})
         how = how.model_copy(update={"generate": alone})
-        write_json(written / CONFIG, config | {HOW: how.model_dump(), LEARNED: learned_from(source)})
+        origin = {LEARNED: learned_from(source), DOUBTS: doubts(source)}
+        write_json(written / CONFIG, config | {HOW: how.model_dump()} | origin)
         images = 0
         if captioner.consensus:
             features, captions = table(source, decoder)
@@ -85,6 +87,8 @@ def export(source: Path, folder: Path, half: bool = False, name: str = "") -> No
         use = USE.format(name=name or folder.name, encoder=ENCODER, config=CONFIG, precision="half" if half else "full")
         shared = SHARED.format(file=CAPTIONS, count=images) if images else ""
         (written / "README.md").write_text(card(source, captioner) + use + shared, encoding="utf-8")
+        for weights in written.rglob("*.safetensors"):  # safetensors writes files that only their owner can read
+            shutil.copymode(written / "README.md", weights)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"wrote {folder}: {size / 1e6:,.1f} MB, the {decoder.kind} captioner with its encoder")
 

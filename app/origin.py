@@ -1,4 +1,4 @@
-"""One line about a captioner's training data, and a few test pictures of its project to try."""
+"""What a captioner learned from: a line, doubts whether that is enough, and a few test pictures to try."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 from app.folder import ENCODER, project_of
 from captioning.core.paths import IMAGES, STATISTICS
+from captioning.data.enough import found_doubts
 
-LEARNED = "learned_from"  # key in an exported captioner's config.json
+LEARNED, DOUBTS = "learned_from", "doubts"  # keys in an exported captioner's config.json
 SAMPLES = 8
 
 
@@ -24,6 +25,13 @@ def learned_from(folder: Path) -> str | None:
     if found["source"] == "scenes":
         return f"scenes: {images} drawings, {words}; for photographs see the project's README, “Flickr8k”"
     return f"{found['source']}: {images} pictures, {words}"
+
+
+def doubts(folder: Path) -> list[str]:
+    """A sentence for each reason why a captioner's captions or scores mean little (`captioning.data.enough`)."""
+    if (folder / ENCODER).is_dir():
+        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get(DOUBTS, [])
+    return found_doubts(project_of(folder) / STATISTICS)
 
 
 def samples(folder: Path) -> list[Path]:

@@ -27,7 +27,7 @@ class Pictures:
         self.paths: list[str] = []
         self.named: set[str] = set()
         self.faults: list[str] = []
-        self._seen = {os.path.abspath(without)} if without else set()
+        self._seen = {_place(without)} if without else set()
         for name in names:
             for one in _lines() if name == "-" else [name]:
                 self._add(one)
@@ -40,7 +40,7 @@ class Pictures:
         elif os.path.lexists(name) or not glob.has_magic(name):
             self._keep([name])
             self.named.add(name)
-        elif found := sorted(glob.glob(name, recursive=True)):
+        elif found := sorted(glob.glob(name, recursive=True), key=_by_link):
             for one in found:
                 self._keep(self._inside(one) if os.path.isdir(one) else [one])
         else:
@@ -58,9 +58,20 @@ class Pictures:
 
     def _keep(self, paths: Iterable[str]) -> None:
         for path in paths:
-            if (place := os.path.abspath(path)) not in self._seen:
+            if (place := _place(path)) not in self._seen:
                 self._seen.add(place)
                 self.paths.append(path)
+
+
+def _place(path: str) -> str:
+    """A file's absolute path without links to folders: `**` of a glob follows them, in circles too."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def _by_link(path: str) -> tuple[bool, str]:
+    """Sorts by name, what a link to a folder leads to last."""
+    return _place(path) != os.path.abspath(path), path
 
 
 def _lines() -> Iterator[str]:

@@ -4,7 +4,7 @@
     {"captions": [{"model": "clipcap", "caption": "a man rides a horse", "score": -0.4, "mean": 0.7, "lowest": 0.3,
                    "words": [["a", 0.9], [" man", 0.8], ...]}, ...]}
     or, with status 4xx, {"error": "... is not a usable image"}
-    GET /about, /samples/N          the captioners' names, what they learned from, and test pictures to try
+    GET /about, /samples/N          the captioners' names, what they learned from, doubts, and test pictures to try
 
 The server listens only on this machine's own address, keeps no picture, and refuses other web sites' pages
 (`_stranger`). Each connection serves one request, which must arrive within UPLOAD_SECONDS. Requests that are
@@ -25,7 +25,7 @@ from aiohttp.http import HttpProcessingError
 
 from app import KINDS, load_captioner
 from app.captioner import Captioner
-from app.origin import learned_from, samples
+from app.origin import doubts, learned_from, samples
 from app.wanted import Wanted
 from captioning.core.errors import UserError
 from captioning.core.pictures import ImageFault
@@ -84,6 +84,7 @@ def application(captioners: dict[str, Captioner]) -> web.Application:
             {
                 "captioners": {name: KINDS.get(name, name) for name in captioners},
                 "learned": learned_from(folder),
+                "doubts": doubts(folder),
                 "samples": [path.name for path in pictures],
                 "temperature": next(iter(captioners.values())).how.generate.diverse.temperature,
             }

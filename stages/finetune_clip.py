@@ -5,7 +5,8 @@ Writes  checkpoints/clip/ (config.json with the retrieval scores before and afte
         live/finetune_clip/ (curves).
 Expect  on `scenes`, from scratch, three minutes on 2 cores with bf16 units, more without, and a mean recall
         of 0.7 among the 1,000 dev images. 0 epochs pass the weights through unchanged, as does a
-        `clip.features` file. An `hf:` tower takes 0 epochs only.
+        `clip.features` file. An `hf:` or `open_clip:` tower takes
+        0 epochs only.
 
 Each epoch draws `captions` of each image's captions. The mean of their embeddings is the image's text, which
 says more than one caption. An image's other captions are never its negatives. Different images with equal
@@ -30,13 +31,13 @@ from captioning.core.paths import CAPTIONS, IMAGES, checkpoint, curves
 from captioning.data.dataset import Data, load_data
 from captioning.data.enough import settle
 from captioning.features.clip_text import tokenize
-from captioning.features.encoders import save_clip, save_hf
-from captioning.features.initial import initial_clip, initial_hf
+from captioning.features.encoders import save_clip, save_hf, save_openclip
+from captioning.features.initial import initial_clip, initial_hf, initial_openclip
 from captioning.training.card import write_card
 from captioning.training.clip import check_chunks, embed, parameter_groups, recompute_blocks, retrieval
 from captioning.training.finetune import pixels_of, shift, shuffled, steps, two_or_more
 from captioning.training.loop import Job, fit
-from captioning.weights.sources import HF
+from captioning.weights.sources import HF, OPEN_CLIP
 from models.contrastive import contrastive_loss, mean_direction, same_pairs
 from stages import stage
 
@@ -49,7 +50,7 @@ def main() -> None:
     options, folder = settings.finetune_clip, checkpoint("clip")
     seed_everything(settings.seed)
     curves("finetune_clip").mkdir(parents=True, exist_ok=True)  # DVC expects it even if nothing trains
-    if settings.clip.weights.startswith(HF):
+    if settings.clip.weights.startswith((HF, OPEN_CLIP)):
         write_tower(settings)
         return
     model, preprocess = initial_clip(settings.clip)
@@ -71,12 +72,17 @@ def main() -> None:
 
 
 def write_tower(settings: schema.Settings) -> None:
-    """Passes an image tower of transformers through unchanged: without a text tower it cannot be fine-tuned."""
-    folder, (tower, preprocess) = checkpoint("clip"), initial_hf(settings.clip)
-    save_hf(folder, tower, preprocess)
+    """Passes a library's image tower through unchanged: without a text tower it cannot be fine-tuned."""
+    folder, weights = checkpoint("clip"), settings.clip.weights
+    if weights.startswith(HF):
+        library = "transformers"
+        save_hf(folder, *initial_hf(settings.clip))
+    else:
+        library = "open_clip"
+        save_openclip(folder, *initial_openclip(settings.clip))
     write_card(
-        folder, "Image encoder", f"The image tower of {settings.clip.weights.removeprefix(HF)}, by transformers.",
-        {"clip": {"weights": settings.clip.weights}}, {}, ["transformers"], task="image-feature-extraction",
+        folder, "Image encoder", f"The image tower of {weights.partition(':')[2]}, by {library}.",
+        {"clip": {"weights": weights}}, {}, [library], task="image-feature-extraction",
     )  # fmt: skip
     print(f"wrote {folder}: weights passed through unchanged")
 

@@ -95,7 +95,8 @@ function copier(text) {
 
 /** The query of a request. */
 function settings() {
-  const query = new URLSearchParams({ captions: byId("count").value, method: byId("method").value });
+  const query = new URLSearchParams({ captions: byId("count").value });
+  if (byId("method").value) query.set("method", byId("method").value);
   if (byId("captioner").value) query.set("captioner", byId("captioner").value);
   if (byId("method").value === "nucleus") {
     query.set("temperature", byId("temperature").value);
@@ -221,12 +222,14 @@ async function offer(samples) {
   }));
 }
 
-asked("about").then(async ({ captioners, learned, samples, temperature }) => {
+asked("about").then(async ({ captioners, learned, doubts, samples, temperature }) => {
   names = captioners;
   for (const [kind, title] of Object.entries(captioners)) byId("captioner").add(new Option(title, kind));
   byId("by").hidden = Object.keys(captioners).length < 2;
   byId("learned").hidden = !learned;
   byId("learned").textContent = `The captioners learned from ${learned}.`;
+  byId("doubts").hidden = !doubts.length;
+  byId("doubts").append(...doubts.map((doubt) => el("li", {}, `Warning: ${doubt}.`)));
   byId("temperature").value = temperature;
   watch();
   await offer(samples);

@@ -261,9 +261,9 @@ class Settings(Group):
     @model_validator(mode="after")
     def _layer_and_towers_fit(self):
         weights, imported = self.clip.weights, self.clip.features
-        if weights.startswith("hf:") and self.finetune_clip.epochs and not imported:
+        if weights.startswith(("hf:", "open_clip:")) and self.finetune_clip.epochs and not imported:
             raise ValueError(
-                f"clip.weights = {weights}: towers of transformers are used as they are; set finetune_clip.epochs to 0"
+                f"clip.weights = {weights}: such towers are used as they are; set finetune_clip.epochs to 0"
             )
         if self.clip.layer == "patches" and self.model.mapping == "mlp":
             raise ValueError(

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.core.paths import STATISTICS
@@ -87,10 +88,10 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
     return found
 
 
-def found_doubts() -> list[str]:
+def found_doubts(statistics: Path = STATISTICS) -> list[str]:
     """The doubts that stage prepare recorded about the captioners' training data."""
     try:
-        return json.loads(STATISTICS.read_text(encoding="utf-8")).get("doubts", [])
+        return json.loads(statistics.read_text(encoding="utf-8")).get("doubts", [])
     except (OSError, ValueError):
         return []
 

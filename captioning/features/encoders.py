@@ -24,6 +24,7 @@ from captioning.core.files import sha256_of
 from captioning.features.images import Preprocess
 from captioning.weights import checkpoint
 from captioning.weights.checkpoint import Checkpoint
+from captioning.weights.open_clip import check_installed
 from models import clip, vgg16
 
 
@@ -148,8 +149,25 @@ def hf_tower(saved: Checkpoint) -> Tower:
     return Tower(network, hf.layers(network), title, "models.hf", ("transformers",))
 
 
+def openclip_tower(saved: Checkpoint) -> Tower:
+    """An image tower of open_clip, which is optional."""
+    check_installed(f"{saved.folder}, an image tower of open_clip,")
+    from models import openclip
+
+    network = saved.network(openclip.build)
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    name = saved.sizes["vision_cfg"].get("timm_model_name") or type(network).__name__
+    title = f"open_clip {name}, {weights:,} weights"
+    return Tower(network, openclip.layers(network), title, "models.openclip", ("open_clip_torch", "timm"))
+
+
 # For each kind of checkpoint what opens it. A network of another library would be one more line here.
-TOWERS: dict[str, Callable[[Checkpoint], Tower]] = {"vgg16": vgg16_tower, "clip": clip_tower, "hf": hf_tower}
+TOWERS: dict[str, Callable[[Checkpoint], Tower]] = {
+    "vgg16": vgg16_tower,
+    "clip": clip_tower,
+    "hf": hf_tower,
+    "open_clip": openclip_tower,
+}
 
 
 def cast_products(network: nn.Module, dtype: torch.dtype) -> None:
@@ -158,8 +176,8 @@ def cast_products(network: nn.Module, dtype: torch.dtype) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.to(dtype)
         elif isinstance(module, nn.MultiheadAttention):
-            module.in_proj_weight.data = module.in_proj_weight.data.to(dtype)
-            module.in_proj_bias.data = module.in_proj_bias.data.to(dtype)
+            for parameter in module.parameters(recurse=False):  # of the projections to queries, keys and values
+                parameter.data = parameter.data.to(dtype)
         elif isinstance(module, clip.VisionTransformer):
             module.proj.data = module.proj.data.to(dtype)
 
@@ -189,6 +207,11 @@ def save_hf(folder: str | Path, tower: nn.Module, preprocess: Preprocess, **extr
     from models import hf
 
     checkpoint.save(folder, "hf", tower, hf.sizes_of(tower), preprocess=preprocess.to_dict(), **extra)
+
+
+def save_openclip(folder: str | Path, tower: nn.Module, sizes: dict[str, Any], preprocess: Preprocess) -> None:
+    """Writes a checkpoint folder with an image tower of open_clip."""
+    checkpoint.save(folder, "open_clip", tower, sizes, preprocess=preprocess.to_dict())
 
 
 def open_clip(folder: str | Path) -> tuple[clip.CLIP, Preprocess, dict[str, Any]]:

@@ -7,6 +7,7 @@ to load anything by name, so none looks for a network that is not there, and not
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -51,6 +52,14 @@ def initial_hf(options: CLIPSettings) -> tuple[nn.Module, Preprocess]:
     from captioning.features.hf import read_tower  # imports transformers
 
     return read_tower(sources.clip(options.weights).get())
+
+
+def initial_openclip(options: CLIPSettings) -> tuple[nn.Module, dict[str, Any], Preprocess]:
+    """The image tower of open_clip that `clip.weights` names, its sizes, and its preprocessing."""
+    file = sources.clip(options.weights).get()
+    from captioning.features.openclip import read_tower  # imports open_clip, which is there now
+
+    return read_tower(options.weights.removeprefix(sources.OPEN_CLIP), file)
 
 
 def _read_clip(path: Path, options: CLIPSettings) -> clip.CLIP:

@@ -36,6 +36,7 @@ GPT2_REPOSITORIES = {  # short name: its repositories on the Hugging Face hub, t
 GPT2_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json",
               "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")  # fmt: skip
 HF = "hf:"  # before a folder, or an owner/name of the hub, with a vision model of transformers
+OPEN_CLIP = "open_clip:"  # before NAME/PRETRAINED of that library
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # owner/name of the hub
 TOWER_FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "model*.safetensors",
                "model.safetensors.index.json")  # fmt: skip
@@ -244,6 +245,10 @@ def clip(weights: str) -> Needed | None:
     setting = f"clip.weights = {weights}"
     if weights.startswith(HF):
         return _hf_tower(setting, weights.removeprefix(HF))
+    if weights.startswith(OPEN_CLIP):
+        from captioning.weights import open_clip
+
+        return open_clip.needed(setting, weights.removeprefix(OPEN_CLIP))
     if weights in CLIP_FILES:
         sha256, name = CLIP_FILES[weights], weights.replace("/", "-").replace("@", "-")
         return WebFile(setting, f"{CLIP_URL}/{sha256}/{name}.pt", Path("~/.cache/clip").expanduser(), sha256)

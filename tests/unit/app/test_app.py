@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from small_project import SETTINGS, photos, project
 
@@ -22,9 +23,13 @@ from app.pictures import Pictures
 from app.results import Results
 from captioning.core.errors import UserError
 from captioning.core.pictures import ImageFault
+from captioning.decoders.checkpoint import save_decoder
+from captioning.decoders.ensemble import Ensemble
+from captioning.decoders.kinds import load
 from captioning.decoders.vocabulary import word_vocabulary
 from captioning.features.images import clip_preprocess
 from captioning.search.base import Hypothesis
+from captioning.search.consensus import best_captions
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +99,45 @@ def test_captions_are_searched_for_as_the_projects_params_say_or_by_their_defaul
     assert all(len(one.tokens) <= 3 for one in other(photos(tmp_path, 2)))
 
 
+def test_warnings_are_those_of_the_captioners_own_project(house, tmp_path):
+    for name in ("few", "many"):
+        shutil.copytree(house, tmp_path / name)
+        about = {"source": name, "splits": {"train": {"images": 9}}, "vocabulary": 9, "doubts": [f"{name} pictures"]}
+        (tmp_path / name / "data/statistics.json").write_text(json.dumps(about))
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    given = [sys.executable, "-m", "app", "--model", tmp_path / "few/checkpoints/lstm", tmp_path / "few/pictures/0.png"]
+    done = subprocess.run(given, cwd=tmp_path / "many", env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr.splitlines()[-1] == "warning: few pictures", done.stderr
+
+
+@pytest.mark.parametrize("kind", ["lstm", "clipcap"])
+def test_an_ensemble_captions_as_in_the_pipeline(house, tmp_path, kind):
+    shutil.copytree(house, tmp_path / "house")
+    checkpoints, pictures = tmp_path / "house/checkpoints", photos(tmp_path / "pictures", 8)
+    alone = load_captioner(checkpoints / kind)
+    torch.manual_seed(1)
+    other = load(checkpoints / kind)
+    for weights in other.model.parameters():
+        weights.data += 0.3 * torch.randn_like(weights)
+    save_decoder(checkpoints / f"{kind}-1", other)
+    text = (Path(__file__).parents[3] / "params.yaml").read_text()
+    empty = f"    {kind}: []"
+    assert text.count(empty) == 1
+    (tmp_path / "house/params.yaml").write_text(text.replace(empty, f"    {kind}: [checkpoints/{kind}-1]"))
+    joined = load_captioner(checkpoints / kind)  # from another working folder
+    features = torch.randn(8, *np.atleast_1d(joined.decoder.model.standardize.mean.shape))
+    both, read = Ensemble([alone.model, other.model]).eval(), alone.decoder.text.decode
+    wanted = best_captions(both, features, SETTINGS.generate, alone.decoder.text, None)
+    assert [found.caption for [found] in joined._captions(features, 1)] == [read(one.tokens) for one in wanted]
+    member = load_captioner(checkpoints / f"{kind}-1")
+    found = [[one.caption for one in captioner(pictures)] for captioner in (joined, alone, member)]
+    assert found[0] != found[1] != found[2], "a member by itself captions alone"
+    assert member.model is member.decoder.model
+    shutil.rmtree(checkpoints / f"{kind}-1")
+    with pytest.raises(UserError, match=rf"generate\.ensemble: .*checkpoints/{kind}-1 is no checkpoint folder"):
+        load_captioner(checkpoints / kind)
+
+
 def ended(folder, *words: str, content: str = "") -> tuple[int, str]:
     """The exit status and the output of `python -m app`, run where torch cannot be imported."""
     (folder / "torch.py").write_text("raise SystemExit('torch was imported')\n")
@@ -127,6 +171,8 @@ def test_help_names_defaults_and_examples_without_waiting_for_torch(tmp_path):
         (["--web", "a"], "name pictures, or --web"),
         (["--model", "a", "--captioner", "lstm", "a.jpg"], "--captioner: not allowed with argument --model"),
         ([], "name pictures, or --web"),
+        (["--web", "--out", "a.csv"], "--out and --captions do not go with --web"),
+        (["--web", "--captions", "3"], "--out and --captions do not go with --web"),
     ],
 )
 def test_what_cannot_be_captioned_is_refused_at_once(tmp_path, words, told):
@@ -151,6 +197,18 @@ def test_files_folders_globs_and_lists_give_each_picture_once(tmp_path, monkeypa
     assert found.paths == listed
     assert found.named == {"[1].jpg", "é.jpg", "b/1.jpg", "./x1.png", "absent.jpg"}
     assert len(found.faults) == 1 and "http://a/b is a URL" in found.faults[0]
+
+
+def test_a_picture_behind_links_to_folders_counts_once(tmp_path, monkeypatch):
+    for name in ("b/1.jpg", "b/c/2.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b/a").symlink_to(tmp_path / "b")  # a circle
+    (tmp_path / "0").symlink_to(tmp_path / "b/c")
+    (tmp_path / "3.jpg").symlink_to(tmp_path / "b/1.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert Pictures(["**/*.jpg"]).paths == ["3.jpg", "b/1.jpg", "b/c/2.jpg"]
+    assert Pictures(["0/2.jpg", "b"]).paths == ["0/2.jpg", "b/1.jpg"], "as the user wrote it"
 
 
 def rows_of(file: str, count: int = 2) -> list[dict]:

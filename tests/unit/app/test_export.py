@@ -63,8 +63,10 @@ def test_an_exported_folder_captions_as_the_project_does_to_the_last_bit(house, 
         assert given.consensus.shares(torch.zeros(1, *given.consensus.standardize.mean.shape)).tobytes() == (
             captioner.consensus.shares(torch.zeros(1, *given.consensus.standardize.mean.shape)).tobytes()
         )
-    written = {path.suffix for path in (tmp_path / "given").rglob("*") if path.is_file()}
-    assert written == {".json", ".safetensors", ".md"}
+    written = [path for path in (tmp_path / "given").rglob("*") if path.is_file()]
+    assert {path.suffix for path in written} == {".json", ".safetensors", ".md"}
+    (tmp_path / "usual").touch()
+    assert {path.stat().st_mode for path in written} == {(tmp_path / "usual").stat().st_mode}, "for others to read"
 
 
 @pytest.mark.parametrize("kind", ["clipcap", "lstm"])

@@ -17,7 +17,7 @@ import small_project
 
 from app import load_captioner
 from app.export import export
-from app.origin import learned_from, samples
+from app.origin import doubts, learned_from, samples
 
 SERVER = """
 import asyncio, sys
@@ -33,6 +33,7 @@ except KeyboardInterrupt:
 ROOT = Path(__file__).parents[3]
 PICTURE = b"P6 2 2 255\n" + bytes(12)
 TYPE = {"Content-Type": "application/octet-stream"}
+DOUBT = "6 training images teach a decoder little"
 
 
 class Server:
@@ -94,7 +95,7 @@ def project(tmp_path_factory):
     images = pd.read_csv(folder / "data/images.csv", dtype=str)
     images.loc[6:, "split"] = "test"
     images.to_csv(folder / "data/images.csv", index=False)
-    statistics = {"source": "scenes", "splits": {"train": {"images": 6}}, "vocabulary": 21}
+    statistics = {"source": "scenes", "splits": {"train": {"images": 6}}, "vocabulary": 21, "doubts": [DOUBT]}
     (folder / "data/statistics.json").write_text(json.dumps(statistics))
     return folder
 
@@ -144,6 +145,17 @@ def test_rows_are_the_captioners_own_with_the_probability_of_each_word(server):
     assert [chance for _, chance in words] == [round(one.probability, 4) for one in tokens if one.text]
 
 
+def test_without_a_method_captions_are_those_of_the_command_line(server):
+    picture = server.project / "pictures/3.png"
+    for kind in ("clipcap", "lstm"):
+        captioner = load_captioner(server.project / "checkpoints" / kind)
+        assert captioner.how.generate.diverse.method == "nucleus"
+        [wanted] = captioner.several([picture], 4)
+        assert [row["caption"] for row in rows(server, f"?captioner={kind}&captions=4")] == [
+            caption.caption for caption in wanted
+        ]
+
+
 def test_captions_are_drawn_as_asked(server):
     def texts(query: str) -> list[str]:
         return [row["caption"] for row in rows(server, f"?captioner=lstm&{query}")]
@@ -174,6 +186,7 @@ def test_samples_are_test_pictures_and_nothing_else(server, project):
     about = json.loads(server.asked("/about", {}, "GET", b"")[1])
     assert about["captioners"] == {"clipcap": "ClipCap", "lstm": "LSTM"}
     assert about["learned"] == "scenes: 6 drawings, 21 words; for photographs see the project's README, “Flickr8k”"
+    assert about["doubts"] == [DOUBT]
     assert about["samples"] == ["6.png", "7.png"] and about["temperature"] == 0.5
     status, headers, content = server.got("/samples/1")
     assert (status, headers["Content-Type"], content) == (200, "image/png", (project / "pictures/7.png").read_bytes())
@@ -184,14 +197,14 @@ def test_samples_are_test_pictures_and_nothing_else(server, project):
 
 def test_a_captioner_without_data_beside_it_has_no_samples(tmp_path, project):
     folder = tmp_path / "checkpoints/lstm"
-    assert learned_from(folder) is None and samples(folder) == []
+    assert learned_from(folder) is None and samples(folder) == [] == doubts(folder)
     (tmp_path / "data").mkdir()
     statistics = {"source": "folder", "splits": {"train": {"images": 6000}}, "vocabulary": 2500}
     (tmp_path / "data/statistics.json").write_text(json.dumps(statistics))
     assert learned_from(folder) == "folder: 6,000 pictures, 2,500 words"
     export(project / "checkpoints/lstm", tmp_path / "given")
     assert learned_from(tmp_path / "given").startswith("scenes: 6 drawings, 21 words")
-    assert samples(tmp_path / "given") == []
+    assert samples(tmp_path / "given") == [] and doubts(tmp_path / "given") == [DOUBT]
 
 
 @pytest.mark.parametrize(

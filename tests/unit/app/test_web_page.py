@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from browser import chromium
-from test_web import ROOT, Server, project  # noqa: F401
+from test_web import DOUBT, ROOT, Server, project  # noqa: F401
+
+from app import load_captioner
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium: `apt install chromium`")
 SHOTS = os.environ.get("REPORT_SCREENSHOTS")  # a folder to keep the screenshots in
@@ -80,6 +82,7 @@ def test_pictures_come_by_choice_drop_paste_and_sample_the_newest_last(page, pro
     assert page.value("document.getElementById('learned').textContent").startswith(
         "The captioners learned from scenes: 6 drawings, 21 words; for photographs see"
     )
+    assert page.value("document.getElementById('doubts').innerText") == f"Warning: {DOUBT}."
     assert page.value("document.querySelector('figure img').alt").startswith(f"0.png: {found[0][0]}")
 
 
@@ -87,6 +90,10 @@ def test_settings_caption_the_same_pictures_anew(page, project):  # noqa: F811
     page.choose("#pictures", project / "pictures/0.png", project / "pictures/1.png")
     first = captioned(page, 2)
     choose(page, "count", "3")
+    found = captioned(page, 2)
+    [wanted] = load_captioner(project / "checkpoints/lstm").several([project / "pictures/0.png"], 3)
+    assert found[0][3:] == [caption.caption for caption in wanted], "as the command line does"
+    choose(page, "method", "beams")
     found = captioned(page, 2)
     assert [len(texts) for texts in found] == [6, 6] and found[0][3] == first[0][1], "the LSTM's best comes first"
     choose(page, "captioner", "lstm")

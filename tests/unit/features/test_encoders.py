@@ -1,5 +1,7 @@
 """The encoders' outputs equal the libraries'; a checkpoint folder returns what was saved."""
 
+import sys
+
 import clip.model as openai
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch.nn.functional as F
 from processor import needs_bf16
 
 from captioning.core.errors import UserError
+from captioning.core.files import write_json
 from captioning.features.encode import images_at_once, steady
 from captioning.features.encoders import (
     load_clip,
@@ -19,6 +22,7 @@ from captioning.features.encoders import (
 )
 from captioning.features.images import clip_preprocess, vgg16_preprocess
 from captioning.features.pixels import one_core_each
+from captioning.weights import sources
 from models import clip, vgg16
 from models.empty import no_weights
 
@@ -29,6 +33,14 @@ CPU = torch.device("cpu")
 
 def pixels(count: int, size: int) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_without_open_clip_it_is_said_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    write_json(tmp_path / "config.json", {"kind": "open_clip", "sizes": {}, "preprocess": clip_preprocess().to_dict()})
+    for use in (lambda: sources.clip("open_clip:ViT-B-32/openai"), lambda: load_encoder(tmp_path, {})):
+        with pytest.raises(UserError, match=r"not installed: `uv pip install open_clip_torch` .requirements-open-clip"):
+            use()
 
 
 @torch.no_grad()
