@@ -118,7 +118,9 @@ def save(folder: str | Path, kind: str, network: nn.Module, sizes: dict[str, Any
     folder, again = Path(folder), copies(network)
     weights = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items() if name not in again}
     with atomic_write(folder / WEIGHTS, "wb") as file:
+        mode = Path(file.name).stat().st_mode
         save_file(weights, file.name, metadata={"format": "pt"})
+        Path(file.name).chmod(mode)  # the library's files are for their owner alone
     write_json(folder / CONFIG, {"kind": kind, "sizes": sizes, **about})
 
 

@@ -105,6 +105,7 @@ def test_a_decoder_s_folder_gives_back_what_was_saved(tmp_path, make):
     assert equal(again.model, decoder.model) and not again.model.training
     assert (again.kind, again.sizes, again.features) == (decoder.kind, decoder.sizes, decoder.features)
     assert again.text.tokenizer.to_str() == decoder.text.tokenizer.to_str()
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1, "others may read all of it, or none"
 
 
 def test_a_tensor_under_two_names_is_stored_once_and_stays_one(tmp_path):
