@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import runpy
 import subprocess
 import sys
 import tempfile
+from multiprocessing import forkserver
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -17,6 +19,8 @@ PROCESSES.set_forkserver_preload(["forked_imports"])
 
 def start(folder: Path, function, *arguments, out: Path | None = None, err: Path | None = None):
     """Calls a function in a folder, in a process of its own, which may append what it prints to files."""
+    with contextlib.chdir(Path(__file__).parent):  # where the server of Python 3.11 finds `forked_imports`
+        forkserver.ensure_running()
     process = PROCESSES.Process(target=_call, args=(folder, out, err, function, arguments))
     process.start()
     return process

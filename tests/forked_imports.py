@@ -1,6 +1,11 @@
 # ruff: noqa: F401
 """What the process of `forked` imports before any program starts."""
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import captioning  # first: it sets OpenMP's waiting policy
 import commands.compare
 import commands.score
