@@ -25,12 +25,12 @@ experiments: $(READY)  ## what each experiment changed and what that did to CIDE
 fetch: $(READY)  ## get the weights and data that params.yaml names, and list what is there
 	python -m commands.fetch
 
-# Each file runs on one core, as its tests share costly set-up. The long files, in tests/pipeline, start first.
+# Each file runs on one core, as its tests share costly set-up. tests/pipeline, the longest, starts first.
 test: $(READY)  ## all tests
-	python -m pytest -n logical --maxprocesses 8 --dist loadfile
+	python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 check: lint  ## style, and the tests of single modules
-	python -m pytest -n logical --maxprocesses 8 --dist loadfile tests/unit
+	python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder tests/unit
 
 bench: $(READY)  ## speed and memory beside the published loops: make bench [ROUNDS=3] [ONLY=step-tuned]
 	python -m benchmarks --rounds $(or $(ROUNDS),3) $(if $(ONLY),--only $(ONLY))

@@ -13,6 +13,13 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tests use the processor's numbers, al
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import captioning  # noqa: F401
+from captioning.core.device import seed_everything
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """A test draws the same random numbers whichever tests ran before it."""
+    seed_everything(0)
 
 
 @pytest.fixture(scope="module")

@@ -62,14 +62,13 @@ def hash_of_files(paths: Iterable[Path]) -> str:
 
 
 def files_of(module: str, root: Path = Path()) -> Iterator[Path]:
-    """The files that `import module` runs or may read: modules, packages above them, files in their folders."""
-    parts = module.split(".")
-    for folder in (root.joinpath(*parts[:i]) for i in range(1, len(parts) + 1)):
-        if (folder / "__init__.py").is_file():
-            yield folder / "__init__.py"
-            yield from (p for p in sorted(folder.rglob("*")) if p.is_file() and not _is_code(p, folder))
-        elif folder.with_suffix(".py").is_file():
-            yield folder.with_suffix(".py")
+    """A module's file, or a package's `__init__.py` and the other files in its folder."""
+    folder = root.joinpath(*module.split("."))
+    if (folder / "__init__.py").is_file():
+        yield folder / "__init__.py"
+        yield from (path for path in folder.rglob("*") if path.is_file() and not _is_code(path, folder))
+    elif folder.with_suffix(".py").is_file():
+        yield folder.with_suffix(".py")
 
 
 def _is_code(path: Path, package: Path) -> bool:
@@ -77,12 +76,6 @@ def _is_code(path: Path, package: Path) -> bool:
     between = [path.parent, *path.parent.parents]
     inner = between[: between.index(package)]
     return path.suffix in (".py", ".pyc") or any((folder / "__init__.py").is_file() for folder in inner)
-
-
-def imports(path: Path, root: Path = Path()) -> set[Path]:
-    """The project's own files that a file imports, at its top or inside a function."""
-    names = imported(path.read_text(encoding="utf-8")) if path.suffix == ".py" else []
-    return {file for name in names for file in files_of(name, root)}
 
 
 @cache
@@ -98,14 +91,21 @@ def imported(source: str) -> list[str]:
 
 
 def closure(module: str, root: Path = Path()) -> list[Path]:
-    """All of the project's files that `python -m module` may run, sorted."""
-    seen: set[Path] = set()
-    queue = list(files_of(module, root))
+    """All of the project's files that `python -m module` may run or read, sorted.
+
+    It follows imports at the top of a file and inside functions, and imports the packages above a module too.
+    """
+    files: set[Path] = set()
+    names, queue = set(), [module]  # of modules, packages and what is imported from them
     while queue:
-        if (path := queue.pop()) not in seen:
-            seen.add(path)
-            queue += imports(path, root)
-    return sorted(seen)
+        if (name := queue.pop()) in names:
+            continue
+        names.add(name)
+        queue += [name.rpartition(".")[0]] if "." in name else []
+        found = set(files_of(name, root)) - files
+        files |= found
+        queue += [one for path in found if path.suffix == ".py" for one in imported(path.read_text(encoding="utf-8"))]
+    return sorted(files)
 
 
 def describe(module: str, root: Path = Path()) -> str:

@@ -37,7 +37,8 @@ def test_the_readme_walk_does_what_it_says(folder):
     todo = iter(commands)
 
     def typed() -> str:
-        done = subprocess.run(["bash", "-c", next(todo)], cwd=folder, env=environment, capture_output=True, text=True)
+        command = next(todo).replace("=5,15,30", "=5,30")  # one experiment fewer
+        done = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
@@ -81,7 +82,7 @@ def test_the_readme_walk_does_what_it_says(folder):
     [heads] = [line.split() for line in shown if "Experiment" in line]
     assert heads == ["Experiment", "clipcap.cider", "model.prefix_len"]
     values = [line.split()[-1] for line in shown if re.search(r"[0-9a-f]{7} \[|─", line)]
-    assert {"5", "15", "20", "30"} <= set(values)
+    assert {"5", "20", "30"} <= set(values)
     assert "index.html" in typed()
     page = (folder / "dvc_plots/index.html").read_text()
     assert "https://cdn" not in page and "function vegaEmbed" in page

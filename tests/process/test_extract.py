@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import importlib
 import io
-import multiprocessing
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from forked import start
 from PIL import Image, ImageDraw
 from ruamel.yaml import YAML
 
@@ -30,14 +30,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BATCH = 8
 CLIP = clip.CLIPConfig(64, 64, (1, 1, 1, 1), 16, None, 16, 300, 64, 1)
 
-# Processes are forked from one that has loaded torch and done nothing with it: new ones would take seconds.
-SPAWN = multiprocessing.get_context("forkserver")
-SPAWN.set_forkserver_preload(["stages.extract_vgg16"])
 
-
-def run_in(folder: Path, stage: str) -> None:
+def run_stage(stage: str) -> None:
     torch.set_num_threads(1)
-    os.chdir(folder)
     importlib.import_module(f"stages.{stage}").main()
 
 
@@ -106,8 +101,7 @@ class Project:
         def written() -> int:
             return sum(path.stat().st_size for path in self.folder.glob(".work/rows/*/*.rows"))
 
-        process = SPAWN.Process(target=run_in, args=(self.folder, stage))
-        process.start()
+        process = start(self.folder, run_stage, stage)
         while process.is_alive() and written() < size:
             time.sleep(0.002)
         process.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from forked import python_m
 from PIL import Image
 from processor import needs_bf16
-from project_copy import ROOT, change, copy_project, run
+from project_copy import ROOT, change, copy_project
 
 from captioning.core import settings as schema
 from captioning.core.errors import UserError
@@ -267,7 +267,8 @@ def project(tmp_path_factory) -> Path:
         model={"mapping": "transformer", "mapping_layers": 1},
     )
     for stage in ("inputs", "prepare", "finetune_clip", "extract_clip", "train_clipcap", "generate clipcap"):
-        run(folder, sys.executable, "-m", *f"stages.{stage}".split())
+        done = python_m(folder, *f"stages.{stage}".split())
+        assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -281,7 +282,7 @@ def test_a_pipeline_captions_from_patches_of_a_tower_in_a_folder(project):
     assert sizes["clip_len"] == 0 and sizes["feature_size"] == 64
     assert len(json.loads((project / "captions/clipcap.json").read_text())) == 6
     picture(project)
-    assert "picture.png" in run(project, sys.executable, "-m", "app", "--captioner", "clipcap", "picture.png")
+    assert "picture.png" in python_m(project, "app", "--captioner", "clipcap", "picture.png").stdout
 
 
 def test_there_is_no_clipscore_without_a_text_tower(project):

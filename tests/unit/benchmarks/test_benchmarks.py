@@ -2,10 +2,8 @@
 comparable."""
 
 import json
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +13,6 @@ from benchmarks import gpu, gpu_rows, networks, published
 from benchmarks.gpu_rows import flops_of
 from benchmarks.material import captions, photographs
 from benchmarks.networks import NEVER
-from benchmarks.turns import in_turn
 from captioning.features.images import clip_preprocess, decode, vgg16_preprocess
 from captioning.search.base import Rules
 from captioning.search.beam import beam_search
@@ -87,40 +84,9 @@ def test_a_step_s_operations_are_those_that_torch_counts(mapping, freeze):
     assert 0.9 < flops_of(model, captions) / products < 1.02
 
 
-def _doubling(sizes):
-    return lambda turn: {"doubled": turn * sizes["factor"]}
-
-
-def _failing(sizes):
-    raise RuntimeError("no such thing")
-
-
-def test_sides_run_in_turn_in_processes_of_their_own():
-    found = in_turn({"a": _doubling, "b": _doubling}, {"factor": 2}, rounds=2)
-    assert [result["doubled"] for result in found["b"].results] == [0, 2]
-    assert len(found["a"].seconds) == 2 and found["a"].peak > 0
-    try:
-        in_turn({"c": _failing}, {}, rounds=1)
-    except RuntimeError as error:
-        assert "no such thing" in str(error)
-    else:
-        raise AssertionError("the failure got lost")
-
-
 def test_captions_repeat_when_there_are_not_enough():
     found = captions(8000)
     assert len(found) == 8000 and all(len(of_image) == 5 for of_image in found)
-
-
-def test_the_gpu_s_script_runs_to_its_end_on_a_processor(tmp_path):
-    command = [sys.executable, "-m", "benchmarks.gpu", "--tiny", "--json", str(tmp_path / "gpu.json")]
-    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "gpu.json").read_text())
-    assert found["failed"] == {} and list(found["rows"]) == list(gpu.ROWS) and all(found["rows"].values())
-    assert set(found["projected"]) == {"Flickr8k", "COCO"} and done.stdout.rstrip().endswith(gpu.markdown(found))
-    checks = [*found["rows"]["check-steps"], *found["rows"]["check-features"]]
-    assert len(checks) == 4 and not [check["ours"] for check in checks if "!" in check["ours"]]
 
 
 def test_a_row_that_fails_or_lasts_is_told_and_stops_no_other(monkeypatch, tmp_path, capsys):

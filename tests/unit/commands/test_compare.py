@@ -1,4 +1,4 @@
-"""`python -m commands.compare` between revisions and experiments of a real DVC repository."""
+"""`python -m commands.compare` between runs, experiments and settings of a real DVC repository."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import python_m
+from made_up_scores import scores, write
 
-from captioning.evaluation.bootstrap import Comparison
-from captioning.evaluation.saved import save
-from captioning.metrics.coco import METRICS, Scores
-from commands.compare import differing, verdict
+from captioning.evaluation import saved
+from captioning.evaluation.bootstrap import Comparison, compare_settings
+from captioning.evaluation.saved import Saved
+from captioning.metrics.coco import METRICS
+from commands.compare import differing, of_machines, settings_lines, verdict
+from commands.summary import foreign
 
 ROOT = Path(__file__).parents[3]
-IMAGES = 60
 # A pipeline of one stage that writes scores for params.yaml's skill, as stage evaluate does, but at once.
 STAGE = "stages: {evaluate: {cmd: python write.py, deps: [write.py], params: [skill], outs: [results/per_image.npz]}}"
 WRITE = """
@@ -25,36 +28,9 @@ import sys
 sys.path[:0] = {paths!r}
 from pathlib import Path
 from ruamel.yaml import YAML
-from test_compare import write
+from made_up_scores import write
 write(Path("results/per_image.npz"), YAML(typ="safe").load(open("params.yaml"))["skill"])
 """
-
-
-def scores(skill: float) -> Scores:
-    """Made-up scores of IMAGES images. Higher `skill` gives better scores; an image has the same difficulty
-    in each set."""
-    hard = np.random.default_rng(0).uniform(0.2, 1, IMAGES)
-    noise = np.random.default_rng(int(skill * 1000)).normal(0, 0.1, IMAGES)
-    cider = np.clip(skill * hard + noise, 0, None)
-    right = np.clip(np.round(8 * cider), 1, 10).astype(np.int64)
-    matched = [np.maximum(right - n, 0) for n in range(4)]
-    lengths = [np.full(IMAGES, length) for length in (10, 9, 8, 7, 10, 10)]
-    bleu = np.stack([*matched, *lengths], axis=1)  # (N, 10)
-    meteor = np.zeros((IMAGES, 23))
-    meteor[:, [0, 1]] = 10
-    meteor[:, 4] = meteor[:, 5] = right
-    meteor[:, 20], meteor[:, 21], meteor[:, 22] = 2, 10, 10
-    return Scores(
-        ids=[f"im{n}" for n in range(IMAGES)],
-        corpus=dict.fromkeys(METRICS, float(cider.mean())),
-        per_image=dict.fromkeys(METRICS, cider),
-        bleu_statistics=bleu,
-        meteor_statistics=meteor,
-    )
-
-
-def write(path: Path, skill: float, reference: str = "a dog") -> None:
-    save(path, {"clipcap": scores(skill), "lstm": scores(0.5)}, {f"im{n}": [reference] for n in range(IMAGES)})
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +43,7 @@ def repository(tmp_path_factory):
     (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    check_update = false\n")
     (folder / "dvc.yaml").write_text(STAGE)
     (folder / "params.yaml").write_text("skill: 0.5\n")
-    (folder / "write.py").write_text(WRITE.format(paths=[str(ROOT), str(Path(__file__).parent)]))
+    (folder / "write.py").write_text(WRITE.format(paths=[str(ROOT), str(ROOT / "tests")]))
     (folder / ".gitignore").write_text("/results\n")
     run(folder, "dvc", "repro", "--quiet")
     run(folder, "git", "add", "--all")
@@ -89,9 +65,7 @@ def run(folder: Path, *command: str) -> str:
 
 
 def compare(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "commands.compare", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    return python_m(folder, "commands.compare", *arguments)
 
 
 def test_an_experiment_that_is_better_and_one_that_is_noise(repository):
@@ -124,6 +98,63 @@ def test_the_workspace_is_the_other_by_default_and_json_is_complete(repository):
     assert json.loads(compare(repository, "HEAD", "main", "--json").stdout)["clipcap"]["cider"]["difference"] == 0
 
 
+def test_the_interval_covers_seeds_and_images():
+    """Settings that differ only by the luck of their seeds differ by more than the interval in about 5 of 100
+    trials."""
+    generator, missed, trials = np.random.default_rng(0), 0, 120
+    for _ in range(trials):
+        luck = generator.normal(0.6, 0.08, 6)  # luck of seeds, far wider than that of images
+        runs = [scores(round(float(skill), 4)) for skill in luck]
+        found = compare_settings(runs[:3], runs[3:], 200, seed=1)["cider"]
+        missed += not found.low <= 0 <= found.high
+    assert missed / trials < 0.11
+
+
+def test_a_better_setting_is_found_and_runs_of_no_luck_leave_the_images():
+    good, poor = [scores(0.9), scores(0.91), scores(0.89)], [scores(0.5), scores(0.51), scores(0.49)]
+    found = compare_settings(good, poor, 500, seed=0)["cider"]
+    assert found.low > 0.1 and found.difference == pytest.approx(found.a - found.b)
+    told = settings_lines("clipcap", compare_settings(good, poor, 500, seed=0))
+    assert told[-1].startswith("clipcap: the setting of b is better by 0.2")
+    same = compare_settings(poor, poor, 500, seed=0)["cider"]
+    assert same.difference == 0 and same.low < 0 < same.high
+    with pytest.raises(ValueError, match="two runs"):
+        compare_settings(good[:1], poor, 100, seed=0)
+
+
+def test_sets_of_runs_are_compared_and_refused(repository):
+    done = compare(repository, "main", "better", "--", "noise", "workspace")
+    assert done.returncode == 1 and "main and better stand on one side and differ in skill" in done.stderr
+    done = compare(repository, "main", "better", "noise")
+    assert done.returncode == 1 and "put `--` between" in done.stderr
+    done = compare(repository, "main", "--", "better")
+    assert done.returncode == 1 and "two runs or more on each side" in done.stderr
+    done = compare(repository, "main", "workspace", "--", "better", "noise")
+    assert done.returncode == 1 and "nothing, the seed included" in done.stderr
+
+
+def test_runs_of_another_machine_are_marked():
+    one = Saved({}, "", "x86_64 AVX2 without bf16 units, torch 2")
+    other = Saved({}, "", "x86_64 AVX512 with bf16 units, torch 2")
+    assert of_machines([one, one], ["a", "b"]) == []
+    told = " ".join(of_machines([one, other], ["a", "b"]))
+    assert told.startswith("warning: these are runs of different machines") and "b: x86_64 AVX512 with" in told
+
+
+def test_scores_of_another_machine_in_head(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    assert foreign() == []
+    monkeypatch.setattr("commands.summary.machine", lambda: "another kind")
+    assert foreign()[0].startswith("warning: the scores in HEAD")
+    monkeypatch.setattr(saved, "machine", lambda: "another kind")
+    path = repository / "results/per_image.npz"
+    path.unlink()
+    write(path, 0.9)
+    done = compare(repository, "HEAD")
+    assert done.returncode == 0 and "warning: these are runs of different machines" in done.stdout
+    run(repository, "dvc", "checkout", "--force", "--quiet")
+
+
 def test_faults_are_told_in_a_line(repository, tmp_path):
     done = compare(repository, "main", "nonsense")
     assert done.returncode == 1 and "'nonsense' is no revision or experiment known here" in done.stderr
@@ -136,3 +167,15 @@ def test_faults_are_told_in_a_line(repository, tmp_path):
     write(results, 0.5, reference="a cat")
     done = compare(repository, "main")
     assert done.returncode == 1 and "different references" in done.stderr
+    run(repository, "dvc", "checkout", "--force", "--quiet")
+
+
+def test_a_head_whose_outputs_are_not_here_is_told_in_a_sentence(repository):
+    lock = repository / "dvc.lock"
+    before = lock.read_text()
+    [digest] = [line.split()[-1] for line in before.splitlines() if line.strip().startswith("md5: ")][-1:]
+    lock.write_text(before.replace(digest, "0" * 32))
+    run(repository, "git", "commit", "--quiet", "--message", "another machine's", "dvc.lock")
+    done = compare(repository, "HEAD")
+    assert done.returncode == 1 and "are not of a run made here" in done.stderr
+    assert "git commit -m baseline metrics.json dvc.lock params.yaml" in done.stderr

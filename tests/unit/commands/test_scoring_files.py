@@ -4,14 +4,16 @@ form."""
 import csv
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from example_captions import CANDIDATES, REFERENCES
+from forked import python_m
 
 from captioning.core.errors import UserError
 from captioning.data.caption_files import read_candidates, read_references
+from captioning.metrics.coco import doubts, score
+from captioning.metrics.meteor import Meteor
 
 COCO = {
     "images": [{"id": 7}, {"id": 2}, {"id": 5}],
@@ -29,8 +31,7 @@ def write(path, value) -> str:
 
 
 def program(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "commands.score", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return python_m(Path.cwd(), "commands.score", *arguments)
 
 
 def test_both_shapes_of_references(tmp_path):
@@ -124,39 +125,41 @@ def test_the_program_ends_in_one_line_for_a_users_error(tmp_path):
     assert done.stderr == expected
 
 
+@pytest.fixture(scope="module")
+def meteor():
+    with Meteor() as running:
+        yield running
+
+
 @pytest.mark.parametrize(
     ("candidates", "references", "why"),
     [
-        ({"1": "a dog runs"}, {"1": ["a dog runs"]}, "warning: CIDEr of a single image is 0 whatever its caption says"),
-        ({"1": "一只狗", "2": "一只猫"}, {"1": ["狗在跑"], "2": ["猫在跑"]}, "warning: no caption shares a word"),
-        ({"1": "a dog", "2": "a cat"}, {"1": ["a bird"], "2": ["a man"]}, "warning: CIDEr is 0 since the words that"),
-        ({"1": "a dog", "2": "a cat"}, {"1": ["a dog"], "2": ["a man"]}, ""),
+        ({"1": "a dog runs"}, {"1": ["a dog runs"]}, "CIDEr of a single image is 0 whatever its caption says"),
+        ({"1": "一只狗", "2": "一只猫"}, {"1": ["狗在跑"], "2": ["猫在跑"]}, "no caption shares a word"),
+        ({"1": "a dog", "2": "a cat"}, {"1": ["a bird"], "2": ["a man"]}, "CIDEr is 0 since the words that"),
+        ({"1": "a dog", "2": "a cat"}, {"1": ["a dog"], "2": ["a man"]}, None),
     ],
 )
-def test_the_program_says_why_a_score_means_nothing(tmp_path, candidates, references, why):
-    entries = [{"image_id": i, "caption": text} for i, text in candidates.items()]
-    done = program(write(tmp_path / "references.json", references), write(tmp_path / "candidates.json", entries))
-    assert done.returncode == 0 and done.stderr.startswith(why) and bool(done.stderr) == bool(why)
-    assert (json.loads(done.stdout)["cider"] == 0) == bool(why)
+def test_why_a_score_means_nothing(meteor, candidates, references, why):
+    scores = score(references, candidates, meteor)
+    assert (scores.corpus["cider"] == 0) == bool(why)
+    assert [told[: len(why or "")] for told in doubts(scores)][:1] == ([why] if why else [])
 
 
-def score_images(tmp_path: Path, references: dict, entries: list[dict]) -> Path:
-    """The file of scores of each image that the program writes."""
+def test_the_program_says_why_a_score_means_nothing(tmp_path):
+    candidates = write(tmp_path / "candidates.json", [{"image_id": 1, "caption": "a dog runs"}])
+    done = program(write(tmp_path / "references.json", {"1": ["a dog runs"]}), candidates)
+    assert done.returncode == 0 and done.stderr.startswith("warning: CIDEr of a single image is 0")
+    assert json.loads(done.stdout)["cider"] == 0
+
+
+def test_odd_characters_shift_no_row_and_half_a_surrogate_pair_is_written_as_json_writes_it(tmp_path):
+    references = {"1": ["a dog"], "2": ["a cat"], "3": ["a dog \ud83d"]}
+    captions = {"1": "a\rdog", "2": 'a "cat",\r\nhere', "3": "a dog \ud83d"}
+    entries = [{"image_id": i, "caption": caption} for i, caption in captions.items()]
     given = write(tmp_path / "references.json", references), write(tmp_path / "candidates.json", entries)
     done = program(*given, "--per-image", str(tmp_path / "images.csv"))
     assert done.returncode == 0, done.stderr
-    return tmp_path / "images.csv"
-
-
-def test_a_carriage_return_shifts_no_row(tmp_path):
-    references = {"1": ["a dog"], "2": ["a cat"]}
-    entries = [{"image_id": "1", "caption": "a\rdog"}, {"image_id": "2", "caption": 'a "cat",\r\nhere'}]
-    with open(score_images(tmp_path, references, entries), newline="", encoding="utf-8") as file:
-        assert [row["caption"] for row in csv.DictReader(file)] == ["a\rdog", 'a "cat",\r\nhere']
-
-
-def test_half_a_surrogate_pair_is_written_as_json_writes_it(tmp_path):
-    references = {"1": ["a dog \ud83d"], "2": ["a cat"]}
-    entries = [{"image_id": "1", "caption": "a dog \ud83d"}, {"image_id": "2", "caption": "a"}]
-    table = score_images(tmp_path, references, entries)
-    assert table.read_text(encoding="utf-8").splitlines()[1].startswith("1,a dog \\ud83d,")
+    with open(tmp_path / "images.csv", newline="", encoding="utf-8") as file:
+        written = [row["caption"] for row in csv.DictReader(file)]
+    assert written == [captions["1"], captions["2"], "a dog \\ud83d"]

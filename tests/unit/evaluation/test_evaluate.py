@@ -2,14 +2,13 @@
 
 import csv
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import python_m
 
 from captioning.core.errors import UserError
 from captioning.evaluation import baselines
@@ -77,9 +76,7 @@ def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
 
 
 def run(folder: Path, stage: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", f"stages.{stage}"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+    return python_m(folder, f"stages.{stage}")
 
 
 @pytest.fixture(scope="module")

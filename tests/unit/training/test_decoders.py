@@ -1,16 +1,15 @@
 """Training a decoder on features: two phases with their scores; a kill in either costs one epoch."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from forked import start
 from safetensors.torch import load_file
-from small_decoders import ROOT, options, scenes, train
+from small_decoders import options, scenes, train
 
 from captioning.core.paths import checkpoint
 from captioning.decoders.kinds import load
@@ -38,36 +37,33 @@ def test_two_phases_and_what_is_written_of_them(tmp_path, kind, capsys):
     assert not list(tmp_path.glob(".work/states/*"))
 
 
-SCRIPT = """
-import sys; sys.path.insert(0, {tests!r}); sys.path.insert(0, {root!r})
-from pathlib import Path
-from small_decoders import options, train
-train("lstm", Path.cwd(), options(ema=0.5))
-"""
+def run() -> None:
+    train("lstm", Path.cwd(), options(ema=0.5))
 
 
 def test_kill_9_in_either_phase(tmp_path):
-    def start(folder: str) -> subprocess.Popen:
-        (tmp_path / folder).mkdir(exist_ok=True)
-        script = SCRIPT.format(tests=str(ROOT / "tests"), root=str(ROOT))
-        return subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path / folder, stdout=subprocess.PIPE)
-
-    whole = start("whole")
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed.mkdir()
+    whole.mkdir()
+    undisturbed = start(whole, run)
     for name in ("resume.pt", "resume_2.pt"):
-        victim = start("killed")
+        printed = tmp_path / f"{name}.txt"
+        victim = start(killed, run, out=printed)
         deadline = time.monotonic() + 300
-        while not (state := [*tmp_path.glob(f"killed/.work/states/*/{name}")]) and time.monotonic() < deadline:
+        while not (state := [*killed.glob(f".work/states/*/{name}")]) and time.monotonic() < deadline:
             time.sleep(0.001)
-        os.kill(victim.pid, signal.SIGKILL)
-        printed = victim.communicate()[0].decode()
-        assert victim.returncode == -signal.SIGKILL and state
-    assert "epoch 1/4" not in printed, "an epoch was trained again"
-    last = start("killed")
-    printed = last.communicate()[0].decode()
-    assert last.returncode == 0 and whole.communicate() and whole.returncode == 0
+        victim.kill()
+        victim.join()
+        assert victim.exitcode == -signal.SIGKILL and state
+    assert "epoch 1/4" not in printed.read_text(), "an epoch was trained again"
+    last = start(killed, run, out=tmp_path / "last.txt")
+    last.join()
+    undisturbed.join()
+    assert last.exitcode == undisturbed.exitcode == 0
+    printed = (tmp_path / "last.txt").read_text()
     assert printed.count("resumed from") == 2
     assert "/4  train_loss" not in printed, "cross-entropy was trained again"
-    weights = [load_file(tmp_path / name / checkpoint("lstm") / "model.safetensors") for name in ("whole", "killed")]
+    weights = [load_file(folder / checkpoint("lstm") / "model.safetensors") for folder in (whole, killed)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 

@@ -4,8 +4,6 @@ best epoch."""
 import dataclasses
 import os
 import signal
-import subprocess
-import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -14,14 +12,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from forked import start
 from torch import nn
 
 from captioning.core.errors import UserError
+from captioning.core.files import only_writer
 from captioning.core.settings import TrainingSettings
 from captioning.training.loop import Job, fit, fit_in_phases, learning_rate
 from captioning.training.states import LEFT
 
-ROOT = Path(__file__).parents[3]
 STEPS = 6
 
 
@@ -109,34 +108,30 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, after):
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(again), strict=True))
 
 
-SCRIPT = """
-import sys; sys.path.insert(0, {tests!r}); sys.path.insert(0, {root!r})
-from pathlib import Path
-import captioning, torch
-from test_training import fit, job, options
-one = job(slow={slow})
-fit(one, options(), 0)
-torch.save(one.model.state_dict(), "weights.pt")
-"""
+def run(slow: float) -> None:
+    one = job(slow=slow)
+    fit(one, options(), 0)
+    torch.save(one.model.state_dict(), "weights.pt")
 
 
 def test_kill_9_at_any_moment(tmp_path):
-    def run(folder: str, slow: float) -> subprocess.Popen:
-        (tmp_path / folder).mkdir(exist_ok=True)
-        script = SCRIPT.format(tests=str(Path(__file__).parent), root=str(ROOT), slow=slow)
-        return subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path / folder, stdout=subprocess.DEVNULL)
-
-    assert run("whole", 0).wait() == 0
-    victim = run("killed", 0.1)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed.mkdir()
+    whole.mkdir()
+    victim, undisturbed = start(killed, run, 0.1), start(whole, run, 0.0)
     deadline = time.monotonic() + 120
-    while not states(tmp_path / "killed") and time.monotonic() < deadline:
+    while not states(killed) and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.8)  # within a later epoch
-    os.kill(victim.pid, signal.SIGKILL)
-    assert victim.wait() == -signal.SIGKILL and states(tmp_path / "killed") == ["resume.pt"]
-    assert run("killed", 0).wait() == 0
-    whole, killed = (torch.load(tmp_path / name / "weights.pt", weights_only=True) for name in ("whole", "killed"))
-    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    victim.kill()
+    victim.join()
+    assert victim.exitcode == -signal.SIGKILL and states(killed) == ["resume.pt"]
+    again = start(killed, run, 0.0)
+    again.join()
+    undisturbed.join()
+    assert again.exitcode == undisturbed.exitcode == 0
+    weights = [torch.load(folder / "weights.pt", weights_only=True) for folder in (whole, killed)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 @pytest.mark.parametrize("change", [{"inputs": "other"}, {"options": options(lr=0.01)}, {"seed": 1}])
@@ -223,14 +218,10 @@ def test_a_damaged_state_is_started_over(tmp_path, capsys, damage):
     assert all(torch.equal(a, b) for a, b in zip(weights(again), weights(whole), strict=True))
 
 
-HOLDER = """
-import sys, time
-sys.path.insert(0, sys.argv[1])
-from captioning.core.files import only_writer
-with only_writer(sys.argv[2]):
-    print("held", flush=True)
-    time.sleep(60)
-"""
+def hold(folder: Path) -> None:
+    with only_writer(folder):
+        print("held", flush=True)
+        time.sleep(60)
 
 
 def test_few_states_of_runs_that_were_left_are_kept(tmp_path):
@@ -243,10 +234,12 @@ def test_few_states_of_runs_that_were_left_are_kept(tmp_path):
         if seed == 0:
             [oldest] = (tmp_path / ".work/states").iterdir()
             os.utime(oldest, (0, 0))
-            busy = subprocess.Popen([sys.executable, "-c", HOLDER, str(ROOT), str(oldest)], stdout=subprocess.PIPE)
-            assert busy.stdout.readline() == b"held\n"
+            busy, held = start(tmp_path, hold, oldest, out=tmp_path / "held.txt"), tmp_path / "held.txt"
+            while busy.is_alive() and not (held.exists() and held.read_text()):
+                time.sleep(0.01)
+            assert busy.is_alive()
     busy.kill()
-    busy.wait()
+    busy.join()
     found = list((tmp_path / ".work/states").iterdir())
     assert len(found) == LEFT + 2 and oldest in found  # its own state, the left ones, and the one in use
     fit(job(99), options(), 0)
@@ -427,20 +420,18 @@ def test_zero_epochs_change_nothing(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(before, weights(one), strict=True))
 
 
-SECOND = """
-import time
-while not any(lock.read_text() for lock in Path(".work/locks").glob("toy-*")):
-    time.sleep(0.01)
-"""
+def run_second() -> None:
+    while not any(lock.read_text() for lock in Path(".work/locks").glob("toy-*")):
+        time.sleep(0.01)
+    run(0.05)
 
 
-def test_a_second_run_waits_for_the_first(tmp_path, capfd):
-    (tmp_path / "both").mkdir()
-    first = SCRIPT.format(tests=str(Path(__file__).parent), root=str(ROOT), slow=0.05)
-    second = first.replace("\nfit(", f"\n{SECOND}fit(")
-    assert second != first
-    runs = [subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path / "both") for script in (first, second)]
-    assert [run.wait() for run in runs] == [0, 0]
-    printed = capfd.readouterr().out
-    assert printed.count("waiting: process") == 1
-    assert f"process {runs[0].pid} is writing live/toy" in printed
+def test_a_second_run_waits_for_the_first(tmp_path):
+    folder, printed = tmp_path / "both", tmp_path / "second.txt"
+    folder.mkdir()
+    first, second = start(folder, run, 0.05), start(folder, run_second, out=printed)
+    first.join()
+    second.join()
+    assert first.exitcode == second.exitcode == 0
+    assert printed.read_text().count("waiting: process") == 1
+    assert f"process {first.pid} is writing live/toy" in printed.read_text()

@@ -18,7 +18,7 @@ from captioning.data.sources import flickr8k
 from captioning.metrics.meteor import WHOLE_TABLE, Meteor
 from captioning.metrics.paraphrases import write_table
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 # Places in the statistics of an image: four stages have their matches there, paraphrases last. Each stage
 # counts content words of candidate and reference, then function words of both.
 FUNCTION_WORDS, PARAPHRASES = slice(7, 20, 4), slice(16, 20)
