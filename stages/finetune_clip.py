@@ -35,7 +35,7 @@ from captioning.features.encoders import save_clip, save_hf, save_openclip
 from captioning.features.initial import initial_clip, initial_hf, initial_openclip
 from captioning.training.card import write_card
 from captioning.training.clip import check_chunks, embed, parameter_groups, recompute_blocks, retrieval
-from captioning.training.finetune import pixels_of, shift, shuffled, steps, two_or_more
+from captioning.training.finetune import augment, mirrorable, pixels_of, shuffled, steps, two_or_more
 from captioning.training.loop import Job, fit
 from captioning.weights.sources import HF, OPEN_CLIP
 from models.contrastive import contrastive_loss, mean_direction, same_pairs
@@ -97,6 +97,7 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
     pictures = {split: pictures_of(data, split) for split in captions}
     owner = torch.tensor([image for image, of_image in enumerate(tokens["dev"]) for _ in of_image], device=device)
     most = preprocess.image_size // 12
+    mirror = mirrorable(list(data.tokens("train").values())) & options.mirror
     check_chunks(model, options)
     groups = parameter_groups(model, options)
     if options.checkpointing:
@@ -106,7 +107,8 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
         rng = np.random.default_rng([settings.seed, epoch, 1])
         chosen = torch.stack([draw(of_image, options.captions, rng) for of_image in tokens["train"]])  # (N, K, L)
         for index in shuffled(len(chosen), options.batch_size, settings.seed, epoch):
-            yield shift(pixels["train"].batch(index).to(device), most), chosen[index], pictures["train"][index]
+            images = augment(pixels["train"].batch(index).to(device), most, mirror[index])
+            yield images, chosen[index], pictures["train"][index]
 
     def encode_pixels(images: Tensor) -> Tensor:
         return model.encode_image(preprocess.normalize(images))

@@ -25,7 +25,16 @@ from captioning.data.enough import settle
 from captioning.features.encoders import save_vgg16
 from captioning.features.initial import initial_vgg16
 from captioning.training.card import write_card
-from captioning.training.finetune import average_precision, label_matrix, pixels_of, shift, shuffled, steps, two_or_more
+from captioning.training.finetune import (
+    augment,
+    average_precision,
+    label_matrix,
+    mirrorable,
+    pixels_of,
+    shuffled,
+    steps,
+    two_or_more,
+)
 from captioning.training.loop import Job, fit
 from stages import stage
 
@@ -67,10 +76,11 @@ def train(settings: schema.Settings, network, preprocess, write: Callable[..., N
     labels = {split: label_matrix(tokens[split], words) for split in tokens}
     pixels = {split: pixels_of(data, split, preprocess, settings.machine.threads) for split in tokens}
     most = preprocess.image_size // 12
+    mirror = mirrorable(tokens["train"]) & options.mirror
 
     def batches(epoch: int):
         for index in shuffled(len(labels["train"]), options.batch_size, settings.seed, epoch):
-            yield shift(pixels["train"].batch(index).to(device), most), labels["train"][index]
+            yield augment(pixels["train"].batch(index).to(device), most, mirror[index]), labels["train"][index]
 
     def loss(images: Tensor, wanted: Tensor) -> Tensor:
         logits = network(preprocess.normalize(images))

@@ -109,6 +109,7 @@ class TrainingSettings(Group):
 
 class FinetuneSettings(TrainingSettings):
     epochs: Annotated[Any, PlainValidator(_whole_or_auto)]  # captioning.data.enough replaces `auto` by a number
+    mirror: bool
 
 
 class FinetuneVGG16Settings(FinetuneSettings):

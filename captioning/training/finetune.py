@@ -14,6 +14,8 @@ from captioning.data.dataset import Data
 from captioning.features.images import Preprocess
 from captioning.features.pixels import PixelStore
 
+SIDES = frozenset(("left", "right"))
+
 
 def two_or_more(data: Data, stage: str) -> None:
     """Raises UserError if the training split has one image: batch normalisation and contrast need two."""
@@ -43,6 +45,17 @@ def shuffled(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.
 def steps(count: int, batch_size: int) -> int:
     """The number of batches that `shuffled` yields."""
     return sum(1 for start in range(0, count, batch_size) if count - start > 1)
+
+
+def mirrorable(captions: list[list[str]]) -> Tensor:
+    """(N,) bool: images whose captions say neither left nor right, so that they are true of the mirrored image."""
+    return torch.tensor([not any(SIDES & set(caption.split()) for caption in of_image) for of_image in captions])
+
+
+def augment(pixels: Tensor, most: int, mirror: Tensor) -> Tensor:
+    """Shifts images (B, 3, S, S) by up to `most` pixels, and mirrors half of those that `mirror` (B,) allows."""
+    chosen = (mirror & (torch.rand(len(pixels)) < 0.5)).to(pixels.device)
+    return shift(torch.where(chosen[:, None, None, None], pixels.flip(-1), pixels), most)
 
 
 def shift(pixels: Tensor, most: int) -> Tensor:

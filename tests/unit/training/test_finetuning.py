@@ -8,7 +8,7 @@ import torch
 from captioning.core.errors import UserError
 from captioning.data.dataset import Data
 from captioning.training.clip import retrieval
-from captioning.training.finetune import two_or_more
+from captioning.training.finetune import augment, mirrorable, two_or_more
 from models.contrastive import contrastive_loss, mean_direction, same_pairs
 from stages.finetune_clip import draw
 
@@ -86,3 +86,16 @@ def test_a_single_training_image_is_refused_in_a_sentence(stage):
     data = Data(pd.DataFrame(rows, columns=["id", "path", "split", "sha256"]), pd.DataFrame())
     with pytest.raises(UserError, match=f"{stage}: the training split has 1 image.*set {stage}.epochs to 0"):
         two_or_more(data, stage)
+
+
+def test_images_are_mirrored_where_captions_stay_true():
+    captions = [["a dog beside a tree"], ["a dog", "a dog to the left of a tree"], ["the right one runs"], ["leftover"]]
+    allowed = mirrorable(captions)
+    assert allowed.tolist() == [True, False, False, True]
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (4, 3, 12, 12), dtype=torch.uint8)
+    seen = [augment(images, 0, allowed) for _ in range(20)]
+    for row, changes in enumerate(allowed):
+        mirrored = [torch.equal(batch[row], images[row].flip(-1)) for batch in seen]
+        same = [torch.equal(batch[row], images[row]) for batch in seen]
+        assert all(a != b for a, b in zip(mirrored, same, strict=True)) and any(mirrored) == bool(changes) and any(same)
