@@ -235,7 +235,7 @@ def connected(address: str) -> Iterator[tuple[Any, int, dict[str, float], int]]:
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"machine.ray = {address!r}: no Ray cluster can be reached there ({in_a_line(error)}); `ray start --head` "
-            "starts one, and `local` uses this machine alone"
+            "starts one, one with a token also wants RAY_AUTH_MODE=token, and `local` uses this machine alone"
         ) from None
     try:
         has = ray.cluster_resources()
