@@ -53,7 +53,7 @@ class Cluster:
         """Returns what Python prints, or what it says when it fails."""
         process = self.start(*arguments, folder=folder)
         out, error = process.communicate(timeout=PATIENCE)
-        return error if process.returncode else out
+        return error.strip() if process.returncode else out
 
     def workers(self, what: str) -> list[psutil.Process]:
         """The actors, named by what they do: `ray::Worker.encode` while they encode."""
@@ -114,16 +114,17 @@ def test_two_workers_give_the_bytes_of_one_process_and_what_exists_is_skipped(tm
 
 
 def test_ten_kills_of_workers_and_drivers_leave_the_same_bytes(tmp_path, cluster):
-    count = int(os.environ.get("KILLED_IMAGES", 400))
+    count = 1500
     alone, project = (Project(tmp_path / name, count) for name in ("alone", "killed"))
     alone.run("extract_vgg16")
     on(project, cluster.address)
-    rng, driver = random.Random(0), None
+    rng, driver, hits = random.Random(0), None, 0
     for kill in ["worker", "worker", "driver"] * 3 + ["worker"]:
         if driver is None:
             driver = cluster.start(*STAGE, folder=project.folder, stderr=None)
         wait(lambda: cluster.workers("ray::Worker.encode") or driver.poll() is not None)  # noqa: B023
         time.sleep(rng.uniform(0, 0.3))
+        hits += driver.poll() is None
         if kill == "driver":
             driver.kill()
             driver.wait()
@@ -131,7 +132,7 @@ def test_ten_kills_of_workers_and_drivers_leave_the_same_bytes(tmp_path, cluster
         else:
             for worker in cluster.workers("ray::Worker")[: rng.randint(1, 2)]:
                 worker.kill()
-    assert driver.wait(PATIENCE) == 0
+    assert driver.wait(PATIENCE) == 0 and hits >= 8
     assert project.store("vgg16").read_bytes() == alone.store("vgg16").read_bytes()
     on(project, None)
     assert f"{count} reused, 0 computed" in cluster.run(*STAGE, folder=project.folder)
@@ -166,4 +167,4 @@ command(extract_on_cluster)("f.h5", lambda: os._exit(1), ["a"], ["a.jpg"], ["0" 
 """
     error = cluster.run("-c", script, folder=project.folder)
     assert error.startswith("error: a worker of the Ray cluster died before its first image: "), error
-    assert "Traceback" not in error and error.count("\n") == 1
+    assert "Traceback" not in error and "\n" not in error
