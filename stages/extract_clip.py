@@ -32,7 +32,7 @@ def main() -> None:
         settings.clip.features,
         lambda: load_encoder(checkpoint("clip"), made, options.precision),
         options.batch_size,
-        settings.machine.threads,
+        settings.machine,
         normalize=options.normalize,
     )
 

@@ -28,7 +28,7 @@ def main() -> None:
         settings.vgg16.features,
         lambda: load_vgg16(checkpoint("vgg16"), settings.vgg16.layer, options.precision),
         options.batch_size,
-        settings.machine.threads,
+        settings.machine,
     )
 
 

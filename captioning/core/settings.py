@@ -226,6 +226,7 @@ class MachineSettings(Group):
     """Settings that change a run's speed but not its results; no stage depends on them."""
 
     workers: Whole
+    ray: str | None
 
     @property
     def threads(self) -> int:

@@ -39,6 +39,14 @@ class Written:
     computed: int
 
 
+@dataclass
+class Work:
+    """What an extraction came to: its rows, and the seconds that networks worked, on average over the processes."""
+
+    written: Written | None = None
+    busy: float = 0.0
+
+
 def extract(
     path: str | Path,
     encoder: Encoder,
@@ -49,33 +57,43 @@ def extract(
     workers: int,
 ) -> Written:
     """Updates the store at `path` for a list of images and prints the time it took."""
-    started, busy = time.perf_counter(), 0.0
     rule = decoding(encoder.device)
 
     def compute(needed: list[int]) -> Iterator[np.ndarray]:
-        nonlocal busy
         files = ImageFiles([paths[i] for i in needed], encoder.preprocess, [sha256s[i] for i in needed])
         size = steady(encoder, images_at_once(encoder, batch_size))
         encoded = encode(encoder, files, size, workers, engines=bool(rule))
         total = -(-len(needed) // size)
         for features, seconds in track(encoded, f"{Path(path).stem}: encoding", total, f"batch of {size}"):
-            busy += seconds
+            work.busy += seconds
             yield features
 
-    print(f"{path}: {encoder.attributes['encoder']} on {encoder.device}, {encoder.attributes['precision']}", flush=True)
+    with reporting(path, encoder.attributes) as work:
+        work.written = write_features(path, ids, sha256s, encoder.attributes | rule, encoder.code, compute)
+    return work.written
+
+
+@contextmanager
+def reporting(path: str | Path, attrs: dict[str, str], where: str = "") -> Iterator[Work]:
+    """Prints what makes the features, and at the end how many there are and how long it took.
+
+    An unusable image ends the block with a UserError that says what to do.
+    """
+    started, work = time.perf_counter(), Work()
+    print(f"{path}: {attrs['encoder']} on {attrs['device']}{where}, {attrs['precision']}", flush=True)
     try:
-        written = write_features(path, ids, sha256s, encoder.attributes | rule, encoder.code, compute)
+        yield work
     except ImageFault as fault:
         raise UserError(
             f"{fault}. Restore or remove the file, run `dvc repro -f prepare` and then `dvc repro`; "
             "the features computed so far are kept"
         ) from None
-    seconds = time.perf_counter() - started
-    line = f"{path}: {len(ids)} images, {written.reused} reused, {written.computed} computed in {seconds:.1f} s"
+    seconds, written = time.perf_counter() - started, work.written
+    images = written.reused + written.computed
+    line = f"{path}: {images} images, {written.reused} reused, {written.computed} computed in {seconds:.1f} s"
     if written.computed:
-        line += f" ({written.computed / seconds:.1f} images/s, {busy / seconds:.0%} of the time in the network)"
+        line += f" ({written.computed / seconds:.1f} images/s, {work.busy / seconds:.0%} of the time in the network)"
     print(line)
-    return written
 
 
 def write_features(
@@ -101,18 +119,35 @@ def write_features(
     Raises:
         UserError: features that are not finite or too large for float16, a full disk, or a duplicate id.
     """
-    path = Path(path)
-    rows = RowStore(attrs, code)
-    with writing(path, ids), rows.writing():
-        first = {sha: position for position, sha in reversed(list(enumerate(sha256s)))}  # equal images share a row
-        needed = sorted(position for sha, position in first.items() if sha not in rows)
+
+    def fill(rows: RowStore, needed: list[int]) -> None:
         done = 0
-        for batch in compute(needed) if needed else ():
+        for batch in compute(needed):
             positions = needed[done : done + len(batch)]
             rows.append([sha256s[i] for i in positions], to_float16(batch, [ids[i] for i in positions]))
             done += len(batch)
         if done != len(needed):
             raise ValueError(f"compute gave {done} rows for {len(needed)} images")
+
+    return fill_and_write(path, ids, sha256s, attrs, code, fill)
+
+
+def fill_and_write(
+    path: str | Path,
+    ids: Sequence[str],
+    sha256s: Sequence[str],
+    attrs: dict[str, str],
+    code: str,
+    fill: Callable[[RowStore, list[int]], None],
+) -> Written:
+    """Like `write_features`, with a function that adds the rows at the positions given to the row store itself."""
+    path = Path(path)
+    rows = RowStore(attrs, code)
+    with writing(path, ids), rows.writing():
+        first = {sha: position for position, sha in reversed(list(enumerate(sha256s)))}  # equal images share a row
+        needed = sorted(position for sha, position in first.items() if sha not in rows)
+        if needed:
+            fill(rows, needed)
         write_store(path, ids, sha256s, attrs, rows.shape, lambda block: rows.read([sha256s[i] for i in block]))
     return Written(reused=len(ids) - len(needed), computed=len(needed))
 

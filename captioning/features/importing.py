@@ -14,6 +14,8 @@ import pandas as pd
 
 from captioning.core.errors import UserError
 from captioning.core.files import fingerprint, sha256_of
+from captioning.core.settings import MachineSettings
+from captioning.features.cluster import extract_on_cluster
 from captioning.features.encode import to_float16
 from captioning.features.encoders import Encoder
 from captioning.features.extract import Written, extract, writing
@@ -29,10 +31,12 @@ def extract_or_import(
     source: str | Path | None,
     load_encoder: Callable[[], Encoder],
     batch_size: int,
-    workers: int,
+    machine: MachineSettings,
     normalize: bool = False,
 ) -> Written:
     """Updates the store at `path` for data/images.csv, from the file `source`, if any, or by an encoder.
+
+    The encoder runs in this process, or with `machine.ray` on a cluster.
 
     Args:
         images: the table, with columns id, path and sha256.
@@ -42,7 +46,10 @@ def extract_or_import(
     ids, paths, sha256s = (images[column].tolist() for column in ("id", "path", "sha256"))
     if source:
         return import_features(path, source, ids, sha256s, normalize)
-    return extract(path, load_encoder(), ids, paths, sha256s, batch_size, workers)
+    if machine.ray:
+        lists = ids, paths, sha256s
+        return extract_on_cluster(path, load_encoder, *lists, batch_size, machine.workers, machine.ray)
+    return extract(path, load_encoder(), ids, paths, sha256s, batch_size, machine.threads)
 
 
 def import_features(

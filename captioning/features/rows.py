@@ -6,9 +6,12 @@
 
 The store is in the working folder and outlives the stages, so a return to earlier settings finds their rows.
 Files are only appended to, so a kill loses no row that was written. The current shard is not in the manifest
-yet. Each of its records has a checksum, and the next writer keeps all records before the first torn one. Each
-process writes to its own shard under its own name, so several processes could write at once if each locked
-only its shard. Today one lock covers the whole folder.
+yet. Each of its records has a checksum, and the next writer keeps all records before the first torn one.
+
+One process at a time, which holds the folder's lock, writes the manifest. It may let other processes, on
+other machines too, write shards (`write_shard`): whole ones, under a temporary name until they are complete,
+which it then checks and lists (`adopt`). A shard that is missing, or that differs from its line in the manifest,
+is never read: its rows count as not computed.
 """
 
 from __future__ import annotations
@@ -17,16 +20,29 @@ import json
 import os
 import secrets
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from captioning.core.files import fingerprint, only_writer, sha256_of, write_json
+from captioning.core.errors import UserError
+from captioning.core.files import atomic_write, fingerprint, only_writer, sha256_of, write_json
 from captioning.core.work import work_folder
 
 SHARD_BYTES = 256 * 2**20  # a larger shard is closed
+
+
+class Entry(NamedTuple):
+    """A line of the manifest: a closed shard's file name, its number of rows, the sha256 of its bytes."""
+
+    shard: str
+    rows: int
+    sha256: str
+
+    def line(self) -> str:
+        return json.dumps(self._asdict()) + "\n"
 
 
 class RowStore:
@@ -63,13 +79,27 @@ class RowStore:
 
     def append(self, sha256s: Sequence[str], features: np.ndarray) -> None:
         """Adds rows (B, ...) float16. Once it returns, they survive a kill of this process."""
-        if self.shape and self.shape != features.shape[1:]:
-            raise ValueError(f"rows of shape {self.shape}, and now {features.shape[1:]}")
+        self._check(features.shape[1:])
         if self._open is None:
             self._open = _Shard.new(self.folder / f"{secrets.token_hex(8)}.rows", features.shape[1:])
         self._enter(self._open, self._open.append(sha256s, features))
         if self._open.size() > SHARD_BYTES:
             self._close()
+
+    def adopt(self, entry: Entry) -> None:
+        """Lists a shard that another process wrote into this store's folder.
+
+        Raises UserError if the shard is not there or not as the entry says.
+        """
+        shard, fault = self._open_listed(entry)
+        if shard is None:
+            raise UserError(
+                f"{self.folder / entry.shard} {fault}, although a worker has just written it: put the project's folder "
+                "(or the one that CAPTIONING_WORK names) on a file system that all machines of the cluster share"
+            )
+        self._check(shard.shape)
+        self._list(entry)
+        self._enter(shard, shard.sha256s())
 
     def read(self, sha256s: Sequence[str]) -> np.ndarray:
         """Reads the rows (B, ...) of these images, in this order."""
@@ -84,37 +114,54 @@ class RowStore:
         return out
 
     def _read_folder(self) -> None:
-        closed = self._read_manifest()
-        for path in sorted(self.folder.glob("*.rows")):
-            if path.name not in closed:
-                shard = _Shard.recover(path)
-                if shard:
-                    self._add_to_manifest(shard)
+        for unfinished in self.folder.glob("*.tmp"):
+            unfinished.unlink(missing_ok=True)
+        entries, closed = self._read_manifest(), {}
+        for entry in entries:
+            shard, fault = self._open_listed(entry)
+            if shard:
+                closed[entry.shard] = shard, entry
             else:
-                shard = _Shard.of(path) if sha256_of(path) == closed[path.name]["sha256"] else None
-                if shard is None:
-                    print(f"{path} is damaged: its {closed[path.name]['rows']} rows are computed anew")
+                print(f"{self.folder / entry.shard} {fault}: its {entry.rows} rows are computed anew")
+                (self.folder / entry.shard).unlink(missing_ok=True)
+        if len(closed) < len(entries):
+            with atomic_write(self.manifest) as file:
+                file.writelines(entry.line() for _, entry in closed.values())
+        for path in sorted(self.folder.glob("*.rows")):
+            shard = closed[path.name][0] if path.name in closed else _Shard.recover(path)
             if shard is None:
                 path.unlink()
-            else:
-                self._enter(shard, [record.decode() for record in shard.records()["sha256"].tolist()])
+                continue
+            if path.name not in closed:
+                self._list(shard.entry())
+            self._enter(shard, shard.sha256s())
 
-    def _read_manifest(self) -> dict[str, dict]:
-        """Returns {name of a shard: its entry}, after it removes a line that a kill tore."""
+    def _open_listed(self, entry: Entry) -> tuple[_Shard | None, str]:
+        """Opens a closed shard if it is as the manifest says; otherwise returns what is wrong."""
+        path = self.folder / entry.shard
+        if not path.is_file():
+            return None, "is missing"
+        shard = _Shard.of(path)
+        if shard is None or sha256_of(path) != entry.sha256:
+            return None, "is damaged"
+        return (shard, "") if shard.count == entry.rows else (None, f"has {shard.count} rows, not {entry.rows}")
+
+    def _read_manifest(self) -> list[Entry]:
+        """Returns the entries, after it removes a line that a kill tore."""
         content = self.manifest.read_bytes() if self.manifest.exists() else b""
         whole = content.rpartition(b"\n")[0] + b"\n" if b"\n" in content else b""
         if whole != content:
             os.truncate(self.manifest, len(whole))
         try:
-            return {entry["shard"]: entry for entry in map(json.loads, whole.splitlines())}
-        except (ValueError, KeyError, TypeError):  # damaged: each shard still knows its complete records
+            entries = [Entry(**entry) for entry in map(json.loads, whole.splitlines())]
+        except (ValueError, TypeError):  # damaged: each shard still knows its complete records
             self.manifest.unlink()
-            return {}
+            return []
+        return list({entry.shard: entry for entry in entries}.values())
 
-    def _add_to_manifest(self, shard: _Shard) -> None:
-        entry = {"shard": shard.path.name, "rows": shard.count, "sha256": sha256_of(shard.path)}
+    def _list(self, entry: Entry) -> None:
         with open(self.manifest, "a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(entry.line())
             file.flush()
             os.fsync(file.fileno())
 
@@ -123,10 +170,42 @@ class RowStore:
         first = shard.count - len(sha256s)
         self._where.update((sha256, (shard, first + i)) for i, sha256 in enumerate(sha256s))
 
+    def _check(self, shape: tuple[int, ...]) -> None:
+        if self.shape and self.shape != shape:
+            raise ValueError(f"rows of shape {self.shape}, and now {shape}")
+
     def _close(self) -> None:
         if self._open:
-            self._add_to_manifest(self._open)
+            self._list(self._open.entry())
             self._open = None
+
+
+def write_shard(folder: Path, sha256s: Sequence[str], batches: Iterable[np.ndarray]) -> Entry | None:
+    """Writes one closed shard into a row store's folder, which another process lists with `RowStore.adopt`.
+
+    Its name follows from `sha256s`, so a process that does the same work again replaces it.
+
+    Args:
+        batches: of rows (B, ...) float16, in the order of `sha256s`; they may end early.
+
+    Returns the shard's entry, or None if there were no rows.
+    """
+    path = folder / f"{fingerprint(list(sha256s))}.rows"
+    temporary = path.with_name(f"{path.stem}-{secrets.token_hex(8)}.tmp")
+    shard = None
+    try:
+        for batch in batches:
+            shard = shard or _Shard.new(temporary, batch.shape[1:])
+            shard.append(sha256s[shard.count : shard.count + len(batch)], batch)
+        if shard is None:
+            return None
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        entry = shard.entry()._replace(shard=path.name)
+        os.replace(temporary, path)
+        return entry
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class _Shard:
@@ -179,6 +258,12 @@ class _Shard:
             file.write(records.tobytes())
         self.count += len(records)
         return sha256s
+
+    def entry(self) -> Entry:
+        return Entry(self.path.name, self.count, sha256_of(self.path))
+
+    def sha256s(self) -> list[str]:
+        return [sha256.decode() for sha256 in self.records()["sha256"].tolist()]
 
     def records(self) -> np.ndarray:
         if not self.count:

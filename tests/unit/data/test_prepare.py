@@ -30,7 +30,8 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "project")
 
     def configure(workers: int = 2, **changes) -> None:
-        values = read_yaml(ROOT / "params.yaml") | {"machine": {"workers": workers}}
+        values = read_yaml(ROOT / "params.yaml")
+        values["machine"] |= {"workers": workers}
         values["data"] |= {"root": None, "annotations": None} | changes
         YAML().dump(values, Path("params.yaml"))
 
