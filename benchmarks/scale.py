@@ -31,7 +31,9 @@ from models.packing import AT_ONCE, Trees
 
 BATCH, VOCABULARY, PREFIX = 64, 1000, 10
 MORE = ("benchmarks.scale_ray", "benchmarks.scale_ddp")  # each has `rows(tiny) -> lines to print`
-HEAD = "| images | input | open and read | pack | an epoch's batches | memory |\n| --- | --- | --- | --- | --- | --- |"
+HEAD = """\
+| images | input | open and read | pack | an epoch's batches | processor time of these | memory |
+| --- | --- | --- | --- | --- | --- | --- |"""
 
 
 @command
@@ -60,7 +62,8 @@ def input_rows(images: int, width: int) -> Iterator[str]:
         found = in_turn({"memory": memory, "disk": disk}, {"path": str(path)}, rounds=1)
     for name, side in found.items():
         rates = " | ".join(f"{images / seconds:,.0f} rows/s" for seconds in side.results[0]["parts"])
-        yield f"| {images:,} | {name} | {rates} | {side.results[0]['gained'] / 2**20:,.0f} MB |"
+        busy, gained = side.results[0]["busy"] / images * 1e6, side.results[0]["gained"] / 2**20
+        yield f"| {images:,} | {name} | {rates} | {busy:.1f} us a row | {gained:,.0f} MB |"
 
 
 def memory(sizes: dict[str, Any]) -> Run:
@@ -95,10 +98,12 @@ def _timed(sizes: dict[str, Any], make: Callable[[FeatureStore, Callable[[], Non
         batches = make(FeatureStore.open(path), lap)
         lap()
         drop_cache(path)
+        busy = time.process_time()
         for _ in batches.epoch(turn):
             pass
         lap()
-        return {"parts": np.diff(times).tolist(), "gained": resident("VmHWM") - before}
+        busy = time.process_time() - busy
+        return {"parts": np.diff(times).tolist(), "busy": busy, "gained": resident("VmHWM") - before}
 
     return run
 
@@ -106,9 +111,8 @@ def _timed(sizes: dict[str, Any], make: Callable[[FeatureStore, Callable[[], Non
 def streamed(path: Path, window: int = WINDOW_BYTES, block: int = BLOCK_BYTES) -> StreamedBatches:
     """Batches from disk of all images of a store, with made-up captions."""
     store = FeatureStore.open(path)
-    rows = store.rows(store.ids)
-    device = torch.device("cpu")
-    return StreamedBatches(store, rows, captions_of(len(rows)), BATCH, 0, device, trees, window=window, block=block)
+    captions, rows = captions_of(len(store)), store.rows(store.ids)
+    return StreamedBatches(store, rows, captions, BATCH, 0, torch.device("cpu"), trees, window=window, block=block)
 
 
 def trees(captions: np.ndarray, _: bool) -> Trees:
