@@ -4,8 +4,8 @@
 
 Each figure is from a process of its own. `disk` reads with the system's cache of the file dropped before each epoch,
 so it is the disk's speed; memory is what the process gained, at its peak. One caption an image, as pictures of the
-web have. Then come the overheads of a cluster and of several processes, where their modules are there. In 4 minutes
-on two cores, and up to 3 GB of memory and of disk.
+web have. Then come the overheads of a cluster and of several processes, where their modules are there. A million
+images take minutes, and up to 3 GB of memory and of disk.
 """
 
 import argparse
