@@ -117,7 +117,7 @@ def _peak() -> int:
 
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    return _status("VmHWM") or _usage()
+    return resident("VmHWM") or _usage()
 
 
 def _now() -> int:
@@ -125,12 +125,12 @@ def _now() -> int:
 
     if torch.cuda.is_available():
         return torch.cuda.memory_allocated()
-    return _status("VmRSS")
+    return resident()
 
 
-def _status(name: str) -> int:
-    """A figure of /proc/self/status in bytes; 0 on systems without. (`ru_maxrss` counts the parent's memory at the fork
-    too, so it comes second.)
+def resident(name: str = "VmRSS") -> int:
+    """The resident set, or its peak VmHWM, by /proc/self/status in bytes; 0 on systems without. (`ru_maxrss` counts the
+    parent's memory at the fork too, so it comes second.)
     """
     try:
         with open("/proc/self/status") as file:

@@ -14,9 +14,12 @@ Both are made from captions (n, C, T), int, padded as in `models.losses`. `size(
 the images at `index` need, as a row of integers. `pack(index, ...)` returns their batch. With a larger size,
 `room`, the batch is padded to it; loss and gradients do not change. Batches with the same number of images
 and the same room have equal shapes.
+
+`columns()` and `with_columns(...)` take the captions of single images out of one packing and into another.
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -27,6 +30,7 @@ from torch.utils._pytree import tree_map
 from models.losses import PAD, ROUND
 
 Batch = TypeVar("Batch")
+Column = tuple[np.ndarray, np.ndarray]  # int32 (M, K), the records of all images in turn; (n,) the number of each
 ALL = np.iinfo(np.int32).max  # as a node's `last`: larger than any place
 AT_ONCE = 10_000  # images whose trees are built together
 
@@ -81,11 +85,26 @@ class Trees:
     def __init__(self, captions: np.ndarray, prefix: int) -> None:
         self.prefix = prefix
         grown = [_grow(captions[start : start + AT_ONCE]) for start in range(0, len(captions), AT_ONCE)]
-        arrays = (np.concatenate(parts, axis=-1) for parts in zip(*grown, strict=True))
-        nodes, self.node_counts, targets, self.target_counts = arrays
+        self._hold(*(np.concatenate(parts, axis=-1) for parts in zip(*grown, strict=True)))
+
+    def _hold(self, nodes: np.ndarray, node_counts: np.ndarray, targets: np.ndarray, target_counts: np.ndarray) -> None:
         self.tokens, self.steps, self.first, self.last = nodes
         self.rows, self.targets, self.caption = targets
+        self.node_counts, self.target_counts = node_counts, target_counts
         self.node_starts, self.target_starts = (_starts(x) for x in (self.node_counts, self.target_counts))
+
+    def columns(self) -> list[Column]:
+        """Everything that `with_columns` needs."""
+        nodes = np.stack([self.tokens, self.steps, self.first, self.last], axis=1)
+        targets = np.stack([self.rows, self.targets, self.caption], axis=1)
+        return [(nodes, self.node_counts), (targets, self.target_counts)]
+
+    def with_columns(self, columns: list[Column]) -> "Trees":
+        """The same packing of other images: those whose columns these are."""
+        (nodes, node_counts), (targets, target_counts) = columns
+        trees = copy(self)
+        trees._hold(np.ascontiguousarray(nodes.T), node_counts, np.ascontiguousarray(targets.T), target_counts)
+        return trees
 
     def size(self, index: np.ndarray) -> tuple[int, int, int]:
         """Returns the number of nodes, of cells per image, and of targets."""
@@ -220,6 +239,22 @@ class Runs:
         count = int(np.flatnonzero((captions[..., 0] >= 0).any(0)).max(initial=0)) + 1
         self.captions, self.groups = captions[:, :count], groups
         self.lengths = (self.captions >= 0).sum(2)  # (n, C)
+
+    def columns(self) -> list[Column]:
+        """Everything that `with_columns` needs."""
+        images, count = self.lengths.shape
+        tokens = self.captions[self.captions >= 0].astype(np.int32)[:, None]
+        lengths = self.lengths.astype(np.int32).reshape(-1, 1)
+        return [(tokens, self.lengths.sum(1)), (lengths, np.full(images, count))]
+
+    def with_columns(self, columns: list[Column]) -> "Runs":
+        """The same packing of other images: those whose columns these are."""
+        (tokens, _), (lengths, counts) = columns
+        of_image = np.zeros((len(counts), counts.max(initial=0)), np.int64)  # (n, C)
+        of_image[np.arange(of_image.shape[1]) < counts[:, None]] = lengths[:, 0]
+        captions = np.full((*of_image.shape, of_image.max(initial=1)), PAD, np.int32)
+        captions[np.arange(captions.shape[2]) < of_image[..., None]] = tokens[:, 0]
+        return Runs(captions, self.groups)
 
     def size(self, index: np.ndarray) -> tuple[int, ...]:
         """Returns captions per image, the captions and inputs of all images, then the steps of each group."""

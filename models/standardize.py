@@ -1,5 +1,7 @@
 """Image features for the decoders: standardised to mean 0 and variance 1, with dropout in training."""
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -30,11 +32,19 @@ class Standardize(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     @torch.no_grad()
-    def fit(self, features: Tensor) -> "Standardize":
-        """Sets mean and standard deviation from training features (N, D) or (N, H, W, D), any float type."""
-        rows = features.flatten(0, -2)  # (M, D)
-        mean = sum(part.double().sum(0) for part in rows.split(ROWS)) / len(rows)
-        std = (sum((part.double() - mean).square().sum(0) for part in rows.split(ROWS)) / len(rows)).sqrt()
+    def fit(self, features: Tensor | Iterable[Tensor]) -> "Standardize":
+        """Sets mean and standard deviation from training features (N, D) or (N, H, W, D), any float type.
+
+        Features that do not fit in memory come in parts, over which `fit` iterates twice.
+        """
+
+        def parts() -> Iterator[Tensor]:
+            for several in [features] if isinstance(features, Tensor) else features:
+                yield from several.flatten(0, -2).split(ROWS)  # (ROWS, D) each
+
+        rows = sum(len(part) for part in parts())
+        mean = sum(part.double().sum(0) for part in parts()) / rows
+        std = (sum((part.double() - mean).square().sum(0) for part in parts()) / rows).sqrt()
         std = std.clamp(min=LEAST * std.mean())
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std > 0, std, 1.0))

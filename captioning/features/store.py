@@ -28,8 +28,8 @@ BLOCK_BYTES = 64 * 2**20  # of rows that are copied at once
 class FeatureStore:
     """An open feature file. Rows are read when requested, so a store may be passed to other processes."""
 
-    def __init__(self, path: Path, ids: list[str], sha256s: np.ndarray, attrs: dict[str, str], shape, offset) -> None:
-        self.path, self.ids, self.sha256s, self.attrs = path, ids, sha256s, attrs
+    def __init__(self, path: Path, ids: list[str], attrs: dict[str, str], shape, offset) -> None:
+        self.path, self.ids, self.attrs = path, ids, attrs
         self.shape: tuple[int, ...] = shape  # (N, D) or (N, H, W, C)
         self._offset = offset
         self._row = {image_id: row for row, image_id in enumerate(ids)}
@@ -52,7 +52,7 @@ class FeatureStore:
                 attrs = {name: str(value) for name, value in file.attrs.items()}
                 if attrs.get("format") != FORMAT:
                     raise UserError(f"{path} is an HDF5 file but no feature store of this version: {damaged}")
-                features, sha256s = file["features"], file["sha256"][:]
+                features, sha256s = file["features"], file["sha256"]
                 ids = [image_id.decode() for image_id in file["ids"][:].tolist()]
                 shape, offset = features.shape, features.id.get_offset()
                 if features.dtype != np.float16 or offset is None or not len(ids) == len(sha256s) == len(features):
@@ -65,7 +65,7 @@ class FeatureStore:
                     f"{path} was made with {name} = {attrs.get(name)!r}, and {wanted!r} is expected: features and "
                     "decoder belong to different encoders; run `dvc repro` to make both anew"
                 )
-        return cls(path, ids, sha256s, attrs, shape, offset)
+        return cls(path, ids, attrs, shape, offset)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -75,20 +75,28 @@ class FeatureStore:
 
     def load(self, ids: Sequence[str]) -> np.ndarray:
         """Features of these images, in this order, float16 (len(ids), D) or (len(ids), H, W, C)."""
+        return self.read(self.rows(ids))
+
+    def rows(self, ids: Sequence[str]) -> np.ndarray:
+        """The positions of these images' rows, for `read`. Raises UserError if the store lacks one."""
         missing = [image_id for image_id in ids if image_id not in self._row]
         if missing:
             raise UserError(
                 f"{self.path} has no features of {len(missing)} of {len(ids)} images, such as {some(missing)}: "
                 "run `dvc repro`"
             )
-        rows = np.fromiter((self._row[image_id] for image_id in ids), np.int64, len(ids))
-        return self.read(rows)
+        return np.fromiter((self._row[image_id] for image_id in ids), np.int64, len(ids))
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Returns the rows at these positions, in this order; reads them in the file's order."""
+        """Returns the rows at these positions, in this order; reads them in the file's order.
+
+        The file is mapped for a block at a time, so besides the result little memory is in use.
+        """
         order = np.argsort(rows, kind="stable")
         out = np.empty((len(rows), *self.shape[1:]), np.float16)
-        out[order] = np.memmap(self.path, np.float16, "r", self._offset, self.shape)[rows[order]]
+        for start in range(0, len(rows), step := _rows_at_once(self.shape[1:])):
+            block = order[start : start + step]
+            out[block] = np.memmap(self.path, np.float16, "r", self._offset, self.shape)[rows[block]]
         return out
 
 
@@ -109,10 +117,14 @@ def write_store(
         file["ids"] = names.astype(h5py.string_dtype("utf-8", names.dtype.itemsize))
         file.create_dataset("sha256", data=np.array([sha.encode() for sha in sha256s], "S64"))
         features = file.create_dataset("features", (len(ids), *shape), np.float16)
-        step = max(1, BLOCK_BYTES // (2 * int(np.prod(shape))))
+        step = _rows_at_once(shape)
         for start in range(0, len(ids), step):
             block = range(start, min(start + step, len(ids)))
             features[block.start : block.stop] = rows(block)
+
+
+def _rows_at_once(shape: tuple[int, ...]) -> int:
+    return max(1, BLOCK_BYTES // (2 * int(np.prod(shape))))
 
 
 def some(ids: Sequence[str]) -> str:

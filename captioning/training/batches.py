@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from models.losses import PAD
-from models.packing import on_device
+from models.packing import Column, on_device
 
 CHUNK = 16  # batches that are sorted by length together
 SEEN = 3  # epochs whose batches determine the sizes
@@ -49,14 +49,10 @@ class CaptionBatches:
         few_sizes: bool | None = None,
     ) -> None:
         assert len(features) == len(captions)
-        rows = max(len(of_image) for of_image in captions)
-        longest = max(len(caption) for of_image in captions for caption in of_image)
-        tokens = np.full((len(captions), rows, longest), PAD, np.int32)
-        for i, of_image in enumerate(captions):
-            for j, caption in enumerate(of_image):
-                tokens[i, j, : len(caption)] = caption
+        tokens = padded(captions)
         self.features, self.tokens = torch.from_numpy(features), torch.from_numpy(tokens)
         self.lengths = (tokens != PAD).sum(axis=2)  # (N, C)
+        self.count, self.totals = len(captions), self.lengths.sum(axis=1)  # (N,) tokens of each image
         self.batch_size, self.seed, self.device = batch_size, seed, device
         few_sizes = device.type == "cuda" if few_sizes is None else few_sizes
         self.packing = packing and packing(tokens, few_sizes)
@@ -73,7 +69,7 @@ class CaptionBatches:
 
     def steps(self, batch_size: int) -> int:
         """The number of batches in an epoch for any batch size."""
-        return -(-len(self.features) // batch_size)
+        return -(-self.count // batch_size)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Any]]:
         """Yields all images once, in an order that depends only on the seed and the epoch's number."""
@@ -83,18 +79,20 @@ class CaptionBatches:
     def order(self, number: int, batch_size: int) -> Iterator[np.ndarray]:
         """Yields the image positions of each batch of an epoch, for any batch size."""
         rng = np.random.default_rng([self.seed, number])
-        order = rng.permutation(len(self.features))
-        totals = self.lengths.sum(axis=1)
+        yield from self._batches(rng.permutation(self.count), rng, batch_size)
+
+    def _batches(self, order: np.ndarray, rng: np.random.Generator, batch_size: int) -> Iterator[np.ndarray]:
+        """Cuts shuffled images into batches of about the same number of tokens, and shuffles the batches."""
         size = batch_size * CHUNK
         chunks = [order[i : i + size] for i in range(0, len(order), size)]
-        order = np.concatenate([chunk[np.argsort(totals[chunk], kind="stable")] for chunk in chunks])
+        order = np.concatenate([chunk[np.argsort(self.totals[chunk], kind="stable")] for chunk in chunks])
         for start in rng.permutation(np.arange(0, len(order), batch_size)):
             yield order[start : start + batch_size]
 
     def in_order(self) -> Iterator[tuple[Tensor, Any]]:
         """Yields all images once, in the given order: for scores, not for training."""
-        for start in range(0, len(self.features), self.batch_size):
-            yield self.take(np.arange(start, min(start + self.batch_size, len(self.features))))
+        for start in range(0, self.count, self.batch_size):
+            yield self.take(np.arange(start, min(start + self.batch_size, self.count)))
 
     def take(self, index: np.ndarray, rooms: Rooms | None = None) -> tuple[Tensor, Any]:
         """Features (B, ...) float32 and captions of the images at `index`, (B, C, T) int64 or packed.
@@ -123,6 +121,8 @@ class Packing(Protocol):
     def size(self, index: np.ndarray) -> Sequence[int]: ...
     def largest(self, images: int) -> Sequence[int]: ...
     def work(self, size: Sequence[int]) -> int: ...
+    def columns(self) -> list[Column]: ...
+    def with_columns(self, columns: list[Column]) -> Packing: ...
     def pack(
         self, index: np.ndarray, weights: np.ndarray | None = None, room: Sequence[int] | None = None
     ) -> NamedTuple: ...
@@ -148,9 +148,21 @@ class Rooms:
                 break
         self.rooms = [*sorted(rooms, key=work), tuple(largest)]
 
-    def of(self, size: Sequence[int]) -> tuple[int, ...]:
-        """Returns the smallest of these sizes in which `size` fits."""
-        return next(room for room in self.rooms if all(a <= b for a, b in zip(size, room, strict=True)))
+    def of(self, size: Sequence[int]) -> tuple[int, ...] | None:
+        """Returns the smallest of these sizes in which `size` fits; None if it fits in none."""
+        fitting = (room for room in self.rooms if all(a <= b for a, b in zip(size, room, strict=True)))
+        return next(fitting, None)
+
+
+def padded(captions: list[list[list[int]]]) -> np.ndarray:
+    """Token ids of the captions of n images as (n, C, T) int32, padded with -100."""
+    rows = max(len(of_image) for of_image in captions)
+    longest = max(len(caption) for of_image in captions for caption in of_image)
+    tokens = np.full((len(captions), rows, longest), PAD, np.int32)
+    for i, of_image in enumerate(captions):
+        for j, caption in enumerate(of_image):
+            tokens[i, j, : len(caption)] = caption
+    return tokens
 
 
 def _size(tensor: Tensor) -> int:

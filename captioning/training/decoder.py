@@ -21,6 +21,8 @@ from captioning.training.batches import CaptionBatches
 from captioning.training.card import describe_captioner, write_card
 from captioning.training.loop import Job, fit_in_phases
 from captioning.training.self_critical import GreedyCider, SelfCritical
+from captioning.training.streams import StreamedBatches, fits_in_memory
+from models.packing import AT_ONCE
 
 EVALUATED = 64  # dev images in a batch
 SHOWN, SHOWN_TOKENS = 3, 24  # dev images whose captions are printed each epoch, and their longest length
@@ -49,9 +51,13 @@ class DecoderData:
         return list(self.data.tokens(split).values())
 
     def batches(self, split: str, decoder: Decoder, batch_size: int, seed: int) -> CaptionBatches:
-        features, captions = self.store.load(self.data.split(split)), self.captions[split]
-        encoded, packing = _encode(captions, decoder, self.max_tokens), getattr(decoder.model, "packing", None)
-        return CaptionBatches(features, encoded, batch_size, seed, pick_device(), packing)
+        ids, captions, packing = self.data.split(split), self.captions[split], getattr(decoder.model, "packing", None)
+        if not packing or fits_in_memory(self.store, captions):
+            encoded = _encode(captions, decoder, self.max_tokens)
+            return CaptionBatches(self.store.load(ids), encoded, batch_size, seed, pick_device(), packing)
+        parts = (captions[start : start + AT_ONCE] for start in range(0, len(captions), AT_ONCE))
+        encoded = (_encode(part, decoder, self.max_tokens) for part in parts)
+        return StreamedBatches(self.store, self.store.rows(ids), encoded, batch_size, seed, pick_device(), packing)
 
 
 def train_decoder(

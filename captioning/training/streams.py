@@ -1,0 +1,218 @@
+"""Batches of a split that does not fit in memory: features stay in their store, packed captions in a file.
+
+An epoch goes through the images window by window. A window is made of blocks of consecutive images, which are
+drawn anew in each epoch, and its images are shuffled and sorted as those of a whole epoch in memory are. One
+thread reads the next window while batches of the present one are made, so three windows at most are in memory.
+The order depends only on the seed and the epoch's number. Of each image 28 bytes stay in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captioning.core.errors import UserError
+from captioning.core.threads import in_order
+from captioning.core.work import work_folder
+from captioning.features.store import FeatureStore
+from captioning.training.batches import CHUNK, SEEN, CaptionBatches, Packing, Rooms, padded
+from models.losses import PAD
+from models.packing import Column, on_device
+from models.standardize import ROWS
+
+IN_MEMORY = 8 * 2**30  # bytes; a larger split is read from disk. Not a share of memory: it decides an epoch's order
+WINDOW_BYTES, BLOCK_BYTES = 128 * 2**20, 2**20  # of features: images that are shuffled together, and read together
+OF_CAPTION, OF_CHARACTER = 200, 10  # bytes of a caption in memory: its lists, arrays and packing
+
+
+class StreamedBatches(CaptionBatches):
+    """As `CaptionBatches`, for any number of images.
+
+    Args:
+        store: the feature store.
+        rows: (N,) the rows of the images in the store.
+        captions: the token ids of the captions of all images, in parts of any number of images.
+        window, block: bytes of features that are shuffled together, and that are read together.
+        The others are those of `CaptionBatches`; a packing is needed.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        rows: np.ndarray,
+        captions: Iterable[list[list[list[int]]]],
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        packing: Callable[[np.ndarray, bool], Packing],
+        few_sizes: bool | None = None,
+        window: int = WINDOW_BYTES,
+        block: int = BLOCK_BYTES,
+    ) -> None:
+        self.store, self.positions, self.count = store, rows, len(rows)
+        self.batch_size, self.seed, self.device = batch_size, seed, device
+        of_image = 2 * int(np.prod(store.shape[1:]))
+        self.images_in_window, self.images_in_block = max(1, window // of_image), max(1, block // of_image)
+        few_sizes = device.type == "cuda" if few_sizes is None else few_sizes
+        self.totals, self.packing, self.columns = _write(captions, packing, few_sizes)
+        self.window: _Window | None = None
+        self.rooms = self._rooms() if few_sizes else None
+
+    @property
+    def features(self) -> Iterable[Tensor]:
+        """The features of all images in parts, float16; may be iterated over again."""
+        step = self.images_in_window // ROWS * ROWS or self.images_in_window  # then sums round as in memory
+        return _Parts(self.store, self.positions, step)
+
+    def order(self, number: int, batch_size: int) -> Iterator[np.ndarray]:
+        """Yields the image positions of each batch of an epoch, for any batch size; reads ahead for `take`."""
+
+        def read(planned: tuple[np.ndarray, list[np.ndarray]]) -> tuple[_Window, list[np.ndarray]]:
+            return self._read(planned[0]), planned[1]
+
+        plan = self._plan(number, batch_size)
+        for window, batches in in_order(read, plan, threads=1, ahead=1, name=lambda _: str(self.store.path)):
+            self.window = window
+            del window  # no third one while the next is read
+            yield from batches
+        self.window = None
+
+    def in_order(self) -> Iterator[tuple[Tensor, Any]]:
+        """Yields all images once, in the given order: for scores, not for training."""
+        step = max(1, self.images_in_window // self.batch_size) * self.batch_size
+        for start in range(0, self.count, step):
+            self.window = self._read(np.arange(start, min(start + step, self.count)))
+            for index in np.split(self.window.images, range(self.batch_size, len(self.window.images), self.batch_size)):
+                yield self.take(index)
+        self.window = None
+
+    def take(self, index: np.ndarray, rooms: Rooms | None = None) -> tuple[Tensor, Any]:
+        """As that of `CaptionBatches`. It is fast for images of the batch that `order` yielded last."""
+        window = self.window
+        if window is None or (places := window.places(index)) is None:
+            window = self._read(np.unique(index))
+            places = window.places(index)
+        features = window.features[torch.from_numpy(places)].to(self.device, non_blocking=True).float()
+        room = rooms.of(window.packing.size(places)) if rooms and len(index) == self.batch_size else None
+        return features, on_device(window.packing.pack(places, room=room), self.device)
+
+    def _plan(self, number: int, batch_size: int) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+        """Yields the images of each window of an epoch, sorted, and its batches."""
+        rng = np.random.default_rng([self.seed, number])
+        for images in self._windows(rng, batch_size * CHUNK):
+            yield images, list(self._batches(rng.permutation(images), rng, batch_size))
+
+    def _windows(self, rng: np.random.Generator, multiple: int) -> Iterator[np.ndarray]:
+        """Cuts the blocks, in a new order, into windows of a multiple of so many images."""
+        count, most = self.count, max(1, self.images_in_window // multiple) * multiple
+        starts = np.arange(0, count, self.images_in_block)
+        parts, room = [], most
+        for start in rng.permutation(starts) if count > most else starts:
+            stop = min(start + self.images_in_block, count)
+            while start < stop:
+                end = min(stop, start + room)
+                parts.append(np.arange(start, end))
+                start, room = end, room - (end - start)
+                if not room:
+                    yield np.sort(np.concatenate(parts))
+                    parts, room = [], most
+        if parts:
+            yield np.sort(np.concatenate(parts))
+
+    def _read(self, images: np.ndarray, features: bool = True) -> _Window:
+        packing = self.packing.with_columns([column.read(images) for column in self.columns])
+        rows = self.positions[images] if features else self.positions[:0]
+        return _Window(images, torch.from_numpy(self.store.read(rows)), packing)
+
+    def _rooms(self) -> Rooms | None:
+        """Chooses the sizes from the first window of the first epochs. A batch of another size is not padded."""
+        sizes, largest = [], []
+        for epoch in range(SEEN):
+            images, batches = next(self._plan(epoch, self.batch_size))
+            window = self._read(images, features=False)
+            sizes += [window.packing.size(window.places(index)) for index in batches if len(index) == self.batch_size]
+            largest.append(window.packing.largest(self.batch_size))
+        return Rooms(sizes, np.max(largest, axis=0).tolist(), self.packing.work) if sizes else None
+
+
+class _Window(NamedTuple):
+    images: np.ndarray  # (n,) sorted
+    features: Tensor  # (n, ...) float16
+    packing: Packing
+
+    def places(self, index: np.ndarray) -> np.ndarray | None:
+        """The places of these images in the window; None if one is not in it."""
+        found = np.searchsorted(self.images, index).clip(max=len(self.images) - 1)
+        return found if np.array_equal(self.images[found], index) else None
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The features of these rows; a part is read when it is asked for."""
+
+    store: FeatureStore
+    rows: np.ndarray
+    step: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for start in range(0, len(self.rows), self.step):
+            yield torch.from_numpy(self.store.read(self.rows[start : start + self.step]))
+
+
+class _Column:
+    """Records of images on disk, in a file that vanishes with the process."""
+
+    def __init__(self) -> None:
+        (folder := work_folder() / "tmp").mkdir(parents=True, exist_ok=True)
+        self.file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+        self.width, self.ends = 1, np.zeros(1, np.int64)  # (N + 1,) of the records of each image
+
+    def append(self, records: np.ndarray, counts: np.ndarray) -> None:
+        self.width = records.shape[1]
+        np.ascontiguousarray(records, np.int32).tofile(self.file)
+        self.ends = np.concatenate([self.ends, self.ends[-1] + counts.cumsum()])
+
+    def read(self, images: np.ndarray) -> Column:
+        """The records of these images, which are sorted; neighbours are read together."""
+        cuts = np.flatnonzero(np.diff(images) != 1) + 1
+        starts, stops = self.ends[images[np.r_[0, cuts]]], self.ends[images[np.r_[cuts, len(images)] - 1] + 1]
+        counts = self.ends[images + 1] - self.ends[images]
+        out, done = np.empty((counts.sum(), self.width), np.int32), 0
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+            self._read_into(out[done : done + stop - start], start)
+            done += stop - start
+        return out, counts
+
+    def _read_into(self, out: np.ndarray, start: int) -> None:
+        rest, offset = memoryview(out).cast("B") if out.size else memoryview(b""), start * self.width * 4
+        while rest:
+            if not (read := os.preadv(self.file.fileno(), [rest], offset)):
+                raise UserError(f"packed captions in {work_folder()}/tmp are cut short: start the stage again")
+            rest, offset = rest[read:], offset + read
+
+
+def fits_in_memory(store: FeatureStore, captions: list[list[str]]) -> bool:
+    """Whether the features of so many images, and their captions, take no more than IN_MEMORY."""
+    texts = sum(OF_CAPTION + OF_CHARACTER * len(caption) for of_image in captions for caption in of_image)
+    return len(captions) * 2 * int(np.prod(store.shape[1:])) + texts <= IN_MEMORY
+
+
+def _write(
+    captions: Iterable[list[list[list[int]]]], packing: Callable[[np.ndarray, bool], Packing], few_sizes: bool
+) -> tuple[np.ndarray, Packing, list[_Column]]:
+    """Packs captions part by part. Returns tokens per image (N,), a packing of few images, and the columns."""
+    totals, columns, packed = [], [_Column(), _Column()], None
+    for part in captions:
+        tokens = padded(part)
+        totals.append((tokens != PAD).sum((1, 2), dtype=np.int32))
+        packed = packing(tokens, few_sizes)
+        for column, (records, counts) in zip(columns, packed.columns(), strict=True):
+            column.append(records, counts)
+    return np.concatenate(totals), packed, columns
