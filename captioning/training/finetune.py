@@ -13,6 +13,7 @@ from captioning.core.errors import UserError
 from captioning.data.dataset import Data
 from captioning.features.images import Preprocess
 from captioning.features.pixels import PixelStore
+from captioning.training.distributed import equal_draws, share
 
 
 def two_or_more(data: Data, stage: str) -> None:
@@ -45,13 +46,28 @@ def steps(count: int, batch_size: int) -> int:
     return sum(1 for start in range(0, count, batch_size) if count - start > 1)
 
 
-def shift(pixels: Tensor, most: int) -> Tensor:
-    """Moves each image (B, 3, S, S) by up to `most` pixels in both directions, with mirrored edges."""
+def moved(
+    pixels: PixelStore, batch_size: int, seed: int, epoch: int, device: torch.device
+) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """Yields the batches of `shuffled`: pixels of this process's share, and the positions of the whole batch.
+
+    Each image is moved by up to a twelfth of its size in both directions. What is drawn for it does not
+    depend on the number of processes.
+    """
+    draws = equal_draws(seed, epoch)
+    for index in shuffled(len(pixels), batch_size, seed, epoch):
+        images = pixels.batch(share(index)).to(device)
+        most = images.shape[-1] // 12
+        at = torch.randint(0, 2 * most + 1, (len(index), 2), generator=draws)
+        yield shift(images, share(at), most), index
+
+
+def shift(pixels: Tensor, at: Tensor, most: int) -> Tensor:
+    """Moves each image (B, 3, S, S) to its place (B, 2), from 0 to twice `most`, with mirrored edges."""
     size = pixels.shape[-1]
     padded = F.pad(pixels.float(), (most,) * 4, mode="reflect").to(pixels.dtype)  # (B, 3, S+2m, S+2m)
-    at = torch.randint(0, 2 * most + 1, (len(pixels), 2)).tolist()
-    moved = [image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, at, strict=True)]
-    return torch.stack(moved).contiguous(memory_format=torch.channels_last)  # (B, 3, S, S)
+    cut = [image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, at.tolist(), strict=True)]
+    return torch.stack(cut).contiguous(memory_format=torch.channels_last)  # (B, 3, S, S)
 
 
 def label_matrix(captions: list[list[str]], words: list[str]) -> Tensor:

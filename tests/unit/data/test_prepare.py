@@ -30,7 +30,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "project")
 
     def configure(workers: int = 2, **changes) -> None:
-        values = read_yaml(ROOT / "params.yaml") | {"machine": {"workers": workers}}
+        values = read_yaml(ROOT / "params.yaml") | {"machine": {"workers": workers, "processes": 1}}
         values["data"] |= {"root": None, "annotations": None} | changes
         YAML().dump(values, Path("params.yaml"))
 
