@@ -3,8 +3,8 @@ processes as `machine.processes` of the current folder's params.yaml says."""
 
 from __future__ import annotations
 
-import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,14 +14,15 @@ from small_project import CAPTIONS, SETTINGS, photos
 
 from captioning.core import settings
 from captioning.core.errors import command
+from captioning.core.paths import checkpoint
 from captioning.features.encoders import save_clip, save_vgg16
 from captioning.features.images import clip_preprocess, vgg16_preprocess
+from captioning.training.distributed import rank
 from captioning.training.processes import in_processes
 from models import clip, vgg16
 from stages import finetune_clip, finetune_vgg16
 
-SPLITS = ["train"] * 11 + ["dev"] * 3  # in batches of 4: the last one has 3
-TOWERS = {"vit": (3, 64, 32), "resnet": ((1, 1, 1, 1), 16, None)}  # layers, width, patch size
+SPLITS = ["train"] * 23 + ["dev"] * 5  # in batches of 8: the last one has 7
 
 
 def write_params(folder: Path, processes: int) -> None:
@@ -30,59 +31,65 @@ def write_params(folder: Path, processes: int) -> None:
     (folder / "params.yaml").write_text(f"{values!r}\n".replace("None", "null"))
 
 
-def write_data() -> None:
-    ids, pictures = [f"image{i}" for i in range(len(SPLITS))], photos(Path("pictures"), len(SPLITS))
+def write_data(folder: Path) -> None:
+    ids, pictures = [f"image{i}" for i in range(len(SPLITS))], photos(folder / "pictures", len(SPLITS))
     hashes = [str(max(i, 1)) for i in range(len(ids))]  # the first two are one picture under two names
-    Path("data").mkdir()
+    (folder / "data").mkdir()
     images = pd.DataFrame({"id": ids, "path": pictures, "split": SPLITS, "sha256": hashes})
-    images.to_csv("data/images.csv", index=False)
+    images.to_csv(folder / "data/images.csv", index=False)
     pairs = [(name, CAPTIONS[(5 * i + j) % 24]) for i, name in enumerate(ids) for j in range(2)]
     captions = pd.DataFrame(pairs, columns=["image_id", "caption"])
-    captions.assign(tokens=captions["caption"]).to_csv("data/captions.csv", index=False)
+    captions.assign(tokens=captions["caption"]).to_csv(folder / "data/captions.csv", index=False)
 
 
 def encoder_settings(stage: str, **changes) -> settings.Settings:
-    small = {"epochs": 2, "batch_size": 4, "lr": 1e-3, "precision": "fp32"} | changes
+    small = {"epochs": 2, "batch_size": 8, "lr": 1e-3, "precision": "fp32"} | changes
     group = getattr(SETTINGS, stage).model_copy(update=small)
     machine = SETTINGS.machine.model_copy(update={"workers": 1})
     return SETTINGS.model_copy(update={stage: group, "machine": machine})
 
 
-def train_vgg16() -> None:
+def train_vgg16(folder: str, batch_norm: bool, **changes) -> None:
     torch.manual_seed(0)
-    network = vgg16.VGG16(vgg16.VGG16Config(32, 0.0625, batch_norm=True, num_labels=1, dropout=0.0))
-    preprocess, folder = vgg16_preprocess(32), Path("checkpoints/vgg16")
-    finetune_vgg16.train(
-        encoder_settings("finetune_vgg16", labels=8), network, preprocess,
-        lambda **extra: save_vgg16(folder, network, preprocess, **extra),
-    )  # fmt: skip
+    network = vgg16.VGG16(vgg16.VGG16Config(32, 0.0625, batch_norm=batch_norm, num_labels=1, dropout=0.0))
+    chosen, preprocess = encoder_settings("finetune_vgg16", labels=8, **changes), vgg16_preprocess(32)
+    write = partial(save_vgg16, Path("checkpoints", folder), network, preprocess)
+    finetune_vgg16.train(chosen, network, preprocess, write)
 
 
-def train_clip(tower: str, chunk_size: int | None = None) -> None:
-    layers, width, patch = TOWERS[tower]
+def train_clip(folder: str, vit: bool, **changes) -> None:
+    tower = (2, 64, 32) if vit else ((1, 1, 1, 1), 16, None)  # layers, width, patch size
     torch.manual_seed(0)
-    model, preprocess = clip.build(clip.CLIPConfig(32, 64, layers, width, patch, 24, 49408, 64, 1)), clip_preprocess(64)
-    chosen = encoder_settings("finetune_clip", chunk_size=chunk_size, captions=2)
-    folder = Path(f"checkpoints/{tower}{chunk_size or ''}")
-    finetune_clip.train(chosen, model, preprocess, lambda **extra: save_clip(folder, model, preprocess, **extra))
+    model, preprocess = clip.build(clip.CLIPConfig(32, 64, *tower, 24, 49408, 64, 1)), clip_preprocess(64)
+    write = partial(save_clip, Path("checkpoints", folder), model, preprocess)
+    finetune_clip.train(encoder_settings("finetune_clip", captions=2, **changes), model, preprocess, write)
 
 
-def train_decoder(kind: str, batch_size: int, critic_epochs: int = 0, frozen: bool = False) -> None:
-    critic = {"epochs": critic_epochs, "batch_size": 5, "lr": 0.001, "samples": 3}
-    own = Path(f"features_of_{os.environ.get('RANK', 0)}")
+def train_decoder(
+    folder: str, kind: str, batch_size: int, epochs: int = 2, critic: int = 0, frozen: bool = False
+) -> None:
+    """The decoder's checkpoint is moved to `folder`."""
+    phase = {"epochs": critic, "batch_size": 5, "lr": 0.03, "samples": 3}
+    own = Path(f"features_of_{rank()}")
     own.mkdir(exist_ok=True)
-    chosen = options(epochs=2, batch_size=batch_size, lr=0.001, self_critical=critic)
+    chosen = options(epochs=epochs, batch_size=batch_size, lr=0.01, self_critical=phase)
     train(kind, own, chosen, frozen=frozen, dropout=False)
+    if rank() == 0:
+        checkpoint(kind).rename(checkpoint(kind).with_name(folder))
 
 
+ONE_STEP = {"epochs": 1, "batch_size": 23}
 NETWORKS = {
-    "lstm": lambda: train_decoder("lstm", 23, critic_epochs=2),  # the last batch of cross-entropy has one image
-    "clipcap": lambda: train_decoder("clipcap", 5, critic_epochs=1),
-    "frozen": lambda: train_decoder("clipcap", 7, frozen=True),
-    "vgg16": train_vgg16,
-    "vit": lambda: train_clip("vit"),
-    "vit1": lambda: train_clip("vit", chunk_size=1),
-    "resnet": lambda: train_clip("resnet"),
+    "lstm": lambda: train_decoder("lstm", "lstm", 23),  # the last batch has one image, fewer than two processes
+    "lstm_long": lambda: train_decoder("lstm_long", "lstm", 6, epochs=12),
+    "critic": lambda: train_decoder("critic", "lstm", 6, epochs=4, critic=2),
+    "tuned": lambda: train_decoder("tuned", "clipcap", 5),
+    "frozen": lambda: train_decoder("frozen", "clipcap", 7, frozen=True),
+    "vgg16": lambda: train_vgg16("vgg16", batch_norm=False),
+    "vgg16_bn": lambda: train_vgg16("vgg16_bn", batch_norm=True, **ONE_STEP),
+    "vit": lambda: train_clip("vit", vit=True),
+    "vit_chunks": lambda: train_clip("vit_chunks", vit=True, chunk_size=3),
+    "resnet": lambda: train_clip("resnet", vit=False, **ONE_STEP),
 }
 
 

@@ -222,7 +222,7 @@ class EvaluateSettings(Group):
 
 
 class MachineSettings(Group):
-    """Settings that change a run's speed and, but for rounding and dropout, not its results. No stage depends on them."""
+    """Settings that change a run's speed but not its results, apart from rounding. No stage depends on them."""
 
     workers: Whole
     processes: Positive

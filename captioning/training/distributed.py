@@ -153,7 +153,7 @@ def _batch_norm(module: nn.BatchNorm2d, alone: Callable[[Tensor], Tensor], x: Te
     if not module.training:
         return alone(x)
     with torch.autocast(x.device.type, enabled=False):
-        wide = x.float()
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         size = added(torch.tensor(x.numel() // x.shape[1], device=x.device))
         mean = _Sum.apply(wide.sum((0, 2, 3))) / size  # (C,)
         centred = wide - mean[:, None, None]
