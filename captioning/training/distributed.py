@@ -94,7 +94,7 @@ def part(mean: Tensor, over: Tensor | int) -> Tensor:
     if count() == 1:
         return mean
     over = torch.as_tensor(over, device=mean.device)
-    return mean * (over / added(over).clamp(min=1))
+    return mean * over / added(over).clamp(min=1)
 
 
 def added(value: Tensor) -> Tensor:
