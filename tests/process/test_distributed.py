@@ -50,7 +50,7 @@ def folders(tmp_path_factory) -> tuple[Path, Path]:
         write_params(folder, processes)
         write_data(folder)
         out = finish(start(folder, *NETWORKS))
-        assert out.count("dev_map") == 3  # one line an epoch, from the first process
+        assert out.count("  dev_map ") == 3  # one line an epoch, from the first process
     return found
 
 
