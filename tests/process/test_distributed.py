@@ -69,7 +69,8 @@ def test_two_processes_train_to_the_weights_of_one(folders, name):
     assert one.keys() == two.keys()
     for key, tensor in one.items():
         left_out = no_gradient(key, tensor.shape)
-        one[key][left_out] = two[key][left_out] = 0
+        if left_out.stop:
+            one[key][left_out] = two[key][left_out] = 0
         torch.testing.assert_close(two[key], tensor, rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
 
 
