@@ -35,14 +35,17 @@ from captioning.features.encoders import save_clip, save_hf, save_openclip
 from captioning.features.initial import initial_clip, initial_hf, initial_openclip
 from captioning.training.card import write_card
 from captioning.training.clip import check_chunks, embed, parameter_groups, recompute_blocks, retrieval
-from captioning.training.finetune import augment, mirrorable, pixels_of, shuffled, steps, two_or_more
+from captioning.training.distributed import on_first, part, share, whole
+from captioning.training.finetune import augmented, mirrorable, pixels_of, steps, two_or_more
 from captioning.training.loop import Job, fit
+from captioning.training.processes import in_processes
 from captioning.weights.sources import HF, OPEN_CLIP
 from models.contrastive import contrastive_loss, mean_direction, same_pairs
 from stages import stage
 
 
 @stage
+@in_processes
 def main() -> None:
     settings, choice = settle(schema.load(), "clip", len(load_data().split("train")))
     if choice:
@@ -51,7 +54,7 @@ def main() -> None:
     seed_everything(settings.seed)
     curves("finetune_clip").mkdir(parents=True, exist_ok=True)  # DVC expects it even if nothing trains
     if settings.clip.weights.startswith((HF, OPEN_CLIP)):
-        write_tower(settings)
+        on_first(lambda: write_tower(settings))
         return
     model, preprocess = initial_clip(settings.clip)
 
@@ -68,7 +71,7 @@ def main() -> None:
     if options.epochs and not settings.clip.features:
         train(settings, model, preprocess, write)
     else:
-        write()
+        on_first(write)
 
 
 def write_tower(settings: schema.Settings) -> None:
@@ -96,7 +99,6 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
     pixels = {split: pixels_of(data, split, preprocess, settings.machine.threads) for split in captions}
     pictures = {split: pictures_of(data, split) for split in captions}
     owner = torch.tensor([image for image, of_image in enumerate(tokens["dev"]) for _ in of_image], device=device)
-    most = preprocess.image_size // 12
     mirror = mirrorable(list(data.tokens("train").values())) & options.mirror
     check_chunks(model, options)
     groups = parameter_groups(model, options)
@@ -106,20 +108,21 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
     def batches(epoch: int):
         rng = np.random.default_rng([settings.seed, epoch, 1])
         chosen = torch.stack([draw(of_image, options.captions, rng) for of_image in tokens["train"]])  # (N, K, L)
-        for index in shuffled(len(chosen), options.batch_size, settings.seed, epoch):
-            images = augment(pixels["train"].batch(index).to(device), most, mirror[index])
+        for images, index in augmented(pixels["train"], mirror, options.batch_size, settings.seed, epoch, device):
             yield images, chosen[index], pictures["train"][index]
 
     def encode_pixels(images: Tensor) -> Tensor:
         return model.encode_image(preprocess.normalize(images))
 
     def loss(images: Tensor, texts: Tensor, shown: Tensor) -> Tensor:
-        texts = texts.to(device)
+        texts = texts.to(device)  # (B, K, L) of the whole batch; `images` are this process's share
+        own = share(texts)
         image_embeddings = embed(encode_pixels, images, options.chunk_size)
-        text_embeddings = embed(model.encode_text, texts.flatten(0, 1), options.chunk_size)  # (B * K, D)
-        text_embeddings = mean_direction(text_embeddings.unflatten(0, texts.shape[:2]))  # (B, D)
+        text_embeddings = embed(model.encode_text, own.flatten(0, 1), options.chunk_size)
+        text_embeddings = mean_direction(text_embeddings.unflatten(0, own.shape[:2]))
+        image_embeddings, text_embeddings = (whole(one, len(texts)) for one in (image_embeddings, text_embeddings))
         same = same_pairs(shown.to(device), texts.flatten(1))
-        return contrastive_loss(image_embeddings, text_embeddings, model.logit_scale, same)
+        return part(contrastive_loss(image_embeddings, text_embeddings, model.logit_scale, same), 1)  # (B, D) each
 
     def evaluate() -> dict[str, float]:
         size = options.chunk_size or options.batch_size
@@ -131,7 +134,7 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
     dtype = pick_dtype(options.precision, device)
     model.to(device).eval()
     with torch.no_grad(), autocast(device, dtype):  # as in training
-        before = evaluate()
+        before = on_first(evaluate)
     print("before: " + "  ".join(f"{name} {value:.3f}" for name, value in before.items()))
     job = Job(
         name="finetune_clip",

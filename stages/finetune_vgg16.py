@@ -25,21 +25,23 @@ from captioning.data.enough import settle
 from captioning.features.encoders import save_vgg16
 from captioning.features.initial import initial_vgg16
 from captioning.training.card import write_card
+from captioning.training.distributed import on_first, part, share
 from captioning.training.finetune import (
-    augment,
+    augmented,
     average_precision,
     label_matrix,
     mirrorable,
     pixels_of,
-    shuffled,
     steps,
     two_or_more,
 )
 from captioning.training.loop import Job, fit
+from captioning.training.processes import in_processes
 from stages import stage
 
 
 @stage
+@in_processes
 def main() -> None:
     settings, choice = settle(schema.load(), "vgg16", len(load_data().split("train")))
     if choice:
@@ -62,7 +64,7 @@ def main() -> None:
     if options.epochs and not settings.vgg16.features:
         train(settings, network, preprocess, write)
     else:
-        write()
+        on_first(write)
 
 
 def train(settings: schema.Settings, network, preprocess, write: Callable[..., None]) -> None:
@@ -75,16 +77,15 @@ def train(settings: schema.Settings, network, preprocess, write: Callable[..., N
     network.to(memory_format=torch.channels_last)
     labels = {split: label_matrix(tokens[split], words) for split in tokens}
     pixels = {split: pixels_of(data, split, preprocess, settings.machine.threads) for split in tokens}
-    most = preprocess.image_size // 12
     mirror = mirrorable(tokens["train"]) & options.mirror
 
     def batches(epoch: int):
-        for index in shuffled(len(labels["train"]), options.batch_size, settings.seed, epoch):
-            yield augment(pixels["train"].batch(index).to(device), most, mirror[index]), labels["train"][index]
+        for images, index in augmented(pixels["train"], mirror, options.batch_size, settings.seed, epoch, device):
+            yield images, labels["train"][share(index)]
 
     def loss(images: Tensor, wanted: Tensor) -> Tensor:
         logits = network(preprocess.normalize(images))
-        return F.binary_cross_entropy_with_logits(logits.float(), wanted.to(device))
+        return part(F.binary_cross_entropy_with_logits(logits.float(), wanted.to(device)), wanted.numel())
 
     def evaluate() -> dict[str, float]:
         size = options.batch_size

@@ -17,10 +17,12 @@ from captioning.decoders.checkpoint import Decoder, feature_identity
 from captioning.decoders.clipcap import fresh_clipcap, initial_clipcap
 from captioning.features.store import FeatureStore
 from captioning.training.decoder import DecoderData, train_decoder
+from captioning.training.processes import in_processes
 from stages import stage
 
 
 @stage
+@in_processes
 def main() -> None:
     settings = schema.load()
     options = settings.model

@@ -16,12 +16,14 @@ from captioning.decoders.checkpoint import Decoder, feature_identity
 from captioning.decoders.vocabulary import word_vocabulary
 from captioning.features.store import FeatureStore
 from captioning.training.decoder import DecoderData, train_decoder
+from captioning.training.processes import in_processes
 from captioning.weights.checkpoint import config_from
 from models.lstm import LSTMConfig, LSTMDecoder
 from stages import stage
 
 
 @stage
+@in_processes
 def main() -> None:
     settings = schema.load()
     data, store = load_data(), FeatureStore.open(features("vgg16"))

@@ -47,7 +47,9 @@ def scenes(folder: Path) -> tuple[Data, FeatureStore]:
     return Data(images, captions), FeatureStore.open(folder / "features.h5")
 
 
-def train(kind: str, folder: Path, chosen: settings.TrainDecoderSettings) -> None:
+def train(
+    kind: str, folder: Path, chosen: settings.TrainDecoderSettings, frozen: bool = False, dropout: bool = True
+) -> None:
     data, store = scenes(folder)
     tables = data.tokens if kind == "lstm" else data.references
     captions = {split: list(tables(split).values()) for split in ("train", "dev")}
@@ -60,9 +62,12 @@ def train(kind: str, folder: Path, chosen: settings.TrainDecoderSettings) -> Non
     else:
         text = train_bpe(flat, 290)
         gpt = GPT2(GPT2Config(vocab_size=text.size, n_embd=16, n_layer=1, n_head=2, n_positions=48))
-        config = ClipCapConfig(SIZE, prefix_len=2)
+        config = ClipCapConfig(SIZE, prefix_len=2, freeze_gpt2=frozen)
         sizes = config.to_dict() | {"gpt2": gpt.config.to_dict()}
         decoder = Decoder("clipcap", ClipCap(config, gpt), text, sizes, {})
+    for module in decoder.model.modules():
+        if isinstance(module, torch.nn.Dropout) and not dropout:
+            module.p = 0.0
     everything = settings.load(ROOT / "params.yaml").model_copy(update={f"train_{kind}": chosen})
     train_decoder(
         f"train_{kind}", decoder, DecoderData(data, store, captions, 40), everything, standardize=kind == "lstm"

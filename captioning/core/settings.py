@@ -223,9 +223,10 @@ class EvaluateSettings(Group):
 
 
 class MachineSettings(Group):
-    """Settings that change a run's speed but not its results; no stage depends on them."""
+    """Settings that change a run's speed but not its results, apart from rounding. No stage depends on them."""
 
     workers: Whole
+    processes: Positive
     ray: str | None
 
     @property

@@ -22,6 +22,7 @@ def sample(
     top_p: float = 1.0,
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
+    chances: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
     """Draws `count` captions of each image, token by token, independently of each other.
 
@@ -35,6 +36,8 @@ def sample(
             (nucleus sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751); 1 for all tokens.
         temperature: divides the logits first; below 1 favours probable tokens.
         generator: of random numbers, on the model's device; an equal state gives equal captions.
+        chances: (B, count, T) in [0, 1), random numbers to use instead, one a token, with `top_p` 1 and T of
+            `rules.max_tokens` or more. An image's captions then do not depend on the other images.
 
     Returns:
         `count` hypotheses an image in the order of drawing. Their `log_probs` are the model's own, unaffected
@@ -46,13 +49,15 @@ def sample(
         )
     rules, eos_id = rules.within(model), rules.eos_id
     paths = torch.zeros(len(features), count, 0, dtype=torch.int64, device=features.device)  # (n, count, length)
+    chances = None if chances is None else chances.to(features.device)
     gains, over = paths.float(), paths.any(dim=2)  # (n, count, length), (n, count): the end has been drawn
     with evaluating(model):
         batch = Batch(model, features, count)
         for length, logits in batch.steps():
             if length == 1:
                 logits = logits.repeat_interleave(count, dim=0)
-            token, gain = _draw(logits, rules.banned_ids, top_p, temperature, generator)  # (n * count,) each
+            chance = None if chances is None else chances[batch.images, :, length - 1].view(-1, 1)  # (n * count, 1)
+            token, gain = _draw(logits, rules.banned_ids, top_p, temperature, generator, chance)  # (n * count,) each
             token = token.view(over.shape).masked_fill(over, eos_id)  # what follows an end is not looked at
             paths = torch.cat([paths, token[..., None]], dim=2)
             gains = torch.cat([gains, gain.view(over.shape)[..., None]], dim=2)
@@ -66,7 +71,12 @@ def sample(
 
 
 def _draw(
-    logits: Tensor, banned_ids: Collection[int], top_p: float, temperature: float, generator: torch.Generator | None
+    logits: Tensor,
+    banned_ids: Collection[int],
+    top_p: float,
+    temperature: float,
+    generator: torch.Generator | None,
+    chance: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """One token a row of logits (N, V), and its log-probability in the model: (N,) each."""
     logits = logits.float()
@@ -75,7 +85,7 @@ def _draw(
     if banned_ids:
         allowed = logits.index_fill(1, torch.tensor(sorted(banned_ids), device=logits.device), DEAD)
     probabilities = (allowed / temperature).softmax(dim=1)
-    token = _one_of_each(probabilities, generator)  # (N,)
+    token = _one_of_each(probabilities, generator, chance)  # (N,)
     if top_p < 1:  # draws from outside the nucleus are drawn again, which is faster than sorting the vocabulary
         rows = torch.arange(len(token), device=token.device)
         while len(rows := rows[_outside(probabilities[rows], token[rows], top_p)]):
@@ -83,10 +93,11 @@ def _draw(
     return token, logits.gather(1, token[:, None])[:, 0] - normalizer
 
 
-def _one_of_each(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
+def _one_of_each(probabilities: Tensor, generator: torch.Generator | None, chance: Tensor | None = None) -> Tensor:
     """Draws a column of each row, (N, V) -> (N,), by inversion: one random number a row; multinomial takes V."""
     reached = probabilities.cumsum(dim=1)
-    chance = torch.rand(len(reached), 1, generator=generator, device=reached.device)
+    if chance is None:
+        chance = torch.rand(len(reached), 1, generator=generator, device=reached.device)
     wanted = (1 - chance) * reached[:, -1:]  # above 0, so that no banned first token is taken
     return torch.searchsorted(reached, wanted)[:, 0].clamp(max=reached.shape[1] - 1)  # a NaN stays; training reports it
 

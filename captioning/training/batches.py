@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captioning.training.distributed import share
 from models.losses import PAD
 from models.packing import Column, on_device
 
@@ -72,9 +73,12 @@ class CaptionBatches:
         return -(-self.count // batch_size)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Any]]:
-        """Yields all images once, in an order that depends only on the seed and the epoch's number."""
+        """Yields all images once, in an order that depends only on the seed and the epoch's number.
+
+        With several processes, each takes its share of every batch.
+        """
         for index in self.order(number, self.batch_size):
-            yield self.take(index, self.rooms)
+            yield self.take(share(index), self.rooms)
 
     def order(self, number: int, batch_size: int) -> Iterator[np.ndarray]:
         """Yields the image positions of each batch of an epoch, for any batch size."""

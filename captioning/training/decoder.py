@@ -19,6 +19,7 @@ from captioning.features.store import FeatureStore
 from captioning.search.base import Rules, greedy
 from captioning.training.batches import CaptionBatches
 from captioning.training.card import describe_captioner, write_card
+from captioning.training.distributed import part, share
 from captioning.training.loop import Job, fit_in_phases
 from captioning.training.self_critical import GreedyCider, SelfCritical
 from captioning.training.streams import StreamedBatches, fits_in_memory
@@ -84,7 +85,8 @@ def train_decoder(
     judge = Judge(decoder, learned, longest)
 
     def loss(features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        return model.loss(features, tokens, options.label_smoothing).mean
+        found = model.loss(features, tokens, options.label_smoothing)
+        return part(found.mean, found.tokens)
 
     shapes = {name: list(weight.shape) for name, weight in model.state_dict().items()}
     captions = (learned.captions, text.tokenizer.to_str(), learned.max_tokens)
@@ -107,7 +109,7 @@ def train_decoder(
     phases = [(cross_entropy, schedule)]
     if options.self_critical.epochs:
         critic = SelfCritical(decoder, learned.references("train"), options.self_critical.samples, longest)
-        phases.append(self_critical_phase(cross_entropy, schedule, options.self_critical, critic, images))
+        phases.append(self_critical_phase(cross_entropy, schedule, options.self_critical, critic, images, seed))
 
     def write(_: list[dict[str, float]], scores: dict[str, float] | None) -> None:
         dev = {score: (scores or {}).get(score) for score in ("dev_loss", "dev_cider")}
@@ -148,15 +150,16 @@ def self_critical_phase(
     options: SelfCriticalSettings,
     critic: SelfCritical,
     images: CaptionBatches,
+    seed: int,
 ) -> tuple[Job, TrainingSettings]:
     """The second phase, after cross-entropy: self-critical training, judged on dev by CIDEr.
 
     The phase's starting weights are restored if no epoch beats them.
     """
 
-    def batches(epoch: int) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
-        for index in images.order(epoch, options.batch_size):
-            yield images.take(index)[0], index
+    def batches(epoch: int) -> Iterator[tuple[torch.Tensor, np.ndarray, torch.Tensor]]:
+        for index in map(share, images.order(epoch, options.batch_size)):
+            yield images.take(index)[0], index, critic.chances(seed, epoch, index)
 
     job = replace(
         before,

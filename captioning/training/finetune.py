@@ -13,6 +13,7 @@ from captioning.core.errors import UserError
 from captioning.data.dataset import Data
 from captioning.features.images import Preprocess
 from captioning.features.pixels import PixelStore
+from captioning.training.distributed import equal_draws, share
 
 SIDES = frozenset(("left", "right"))
 
@@ -52,19 +53,34 @@ def mirrorable(captions: list[list[str]]) -> Tensor:
     return torch.tensor([not any(SIDES & set(caption.split()) for caption in of_image) for of_image in captions])
 
 
-def augment(pixels: Tensor, most: int, mirror: Tensor) -> Tensor:
-    """Shifts images (B, 3, S, S) by up to `most` pixels, and mirrors half of those that `mirror` (B,) allows."""
-    chosen = (mirror & (torch.rand(len(pixels)) < 0.5)).to(pixels.device)
-    return shift(torch.where(chosen[:, None, None, None], pixels.flip(-1), pixels), most)
+def augmented(
+    pixels: PixelStore, mirror: Tensor, batch_size: int, seed: int, epoch: int, device: torch.device
+) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """Yields the batches of `shuffled`: pixels of this process's share, and the positions of the whole batch.
+
+    Each image is shifted by up to a twelfth of its size in both directions. Half of those that `mirror` (N,)
+    allows are mirrored. What is drawn for an image does not depend on the number of processes.
+    """
+    draws = equal_draws(seed, epoch)
+    for index in shuffled(len(pixels), batch_size, seed, epoch):
+        images = pixels.batch(share(index)).to(device)
+        most = images.shape[-1] // 12
+        at = torch.randint(0, 2 * most + 1, (len(index), 2), generator=draws)
+        mirrored = mirror[index] & (torch.rand(len(index), generator=draws) < 0.5)
+        yield shift(flip(images, share(mirrored)), share(at), most), index
 
 
-def shift(pixels: Tensor, most: int) -> Tensor:
-    """Moves each image (B, 3, S, S) by up to `most` pixels in both directions, with mirrored edges."""
+def flip(pixels: Tensor, mirrored: Tensor) -> Tensor:
+    """Mirrors the images (B, 3, S, S) that `mirrored` (B,) marks."""
+    return torch.where(mirrored.to(pixels.device)[:, None, None, None], pixels.flip(-1), pixels)
+
+
+def shift(pixels: Tensor, at: Tensor, most: int) -> Tensor:
+    """Moves each image (B, 3, S, S) to its place (B, 2), from 0 to twice `most`, with mirrored edges."""
     size = pixels.shape[-1]
     padded = F.pad(pixels.float(), (most,) * 4, mode="reflect").to(pixels.dtype)  # (B, 3, S+2m, S+2m)
-    at = torch.randint(0, 2 * most + 1, (len(pixels), 2)).tolist()
-    moved = [image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, at, strict=True)]
-    return torch.stack(moved).contiguous(memory_format=torch.channels_last)  # (B, 3, S, S)
+    cut = [image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, at.tolist(), strict=True)]
+    return torch.stack(cut).contiguous(memory_format=torch.channels_last)  # (B, 3, S, S)
 
 
 def label_matrix(captions: list[list[str]], words: list[str]) -> Tensor:

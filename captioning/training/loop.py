@@ -4,6 +4,9 @@ It has AdamW with warm-up and cosine decay, gradient clipping, mixed precision, 
 an average of the weights, live curves and sample captions. After a kill, training resumes from a state on
 disk. On a CPU the resumed run reaches exactly the weights of an uninterrupted run; a GPU may add numbers in
 another order.
+
+Several processes can train together (`captioning.training.distributed`). The first one alone evaluates and
+writes; all know its scores, and so decide alike what is best and when to stop.
 """
 
 from __future__ import annotations
@@ -22,13 +25,15 @@ from dvclive import Live
 from torch import Tensor, nn
 
 from captioning.core.code import describe as describe_code
-from captioning.core.device import autocast, describe, pick_device, pick_dtype, seed_everything
+from captioning.core.device import autocast, describe, pick_device, pick_dtype
 from captioning.core.errors import UserError
 from captioning.core.files import fingerprint, only_writer
 from captioning.core.paths import live as live_of
 from captioning.core.progress import track
 from captioning.core.settings import TrainingSettings
 from captioning.core.work import work_folder
+from captioning.training import distributed
+from captioning.training.distributed import on_first
 from captioning.training.states import Best, State, forget_old_states
 from captioning.training.step import recorded_step, set_rate, training_step
 
@@ -42,8 +47,10 @@ class Job:
     Attributes:
         name: of the group of settings; error messages name it.
         model: the network. Weights that require gradients are trained; the best ones on dev are kept.
-        loss: batch -> mean loss, a scalar that requires gradients; called in training mode.
-        batches: epoch number -> the batches of that epoch, which depend only on the number and the seed.
+        loss: batch -> mean loss, a scalar that requires gradients; called in training mode. With several
+            processes, this one's part of it (`distributed.part`).
+        batches: epoch number -> the batches of that epoch, which depend only on the number and the seed; with
+            several processes, this one's share of each (`distributed.share`).
         steps: batches in an epoch.
         evaluate: () -> scores on dev; called in eval mode without gradients.
         monitor: the score that selects the best epoch; `higher_is_better` is its direction.
@@ -56,7 +63,7 @@ class Job:
             and kept instead of the weights. 0: no average.
         keep_start: restore the starting weights if no epoch beats them on dev.
         recordable: `loss` runs the same operations for equal batch shapes and never makes the host wait, so a
-            GPU can record and replay steps.
+            GPU can record and replay steps. Several processes never do.
     """
 
     name: str
@@ -102,23 +109,29 @@ def fit_in_phases(
     killed run repeats none of them. Returns, and passes to `write`, the scores of all epochs and those of the
     kept weights (None if there was no epoch).
     """
+    distributed.share_start(phases[0][0].model)
+    distributed.share_batch_norm(phases[0][0].model)
     history, kept, bound_to = [], None, _beginning(phases[0][0])
-    live_folder, folder = live_of(phases[0][0].name), None
+    live_folder, folder, live = live_of(phases[0][0].name), None, None
     with ExitStack() as stack:
-        stack.enter_context(only_writer(live_folder))
-        live = Live(str(live_folder), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False)
-        stack.enter_context(live)
+        if first := distributed.rank() == 0:
+            stack.enter_context(only_writer(live_folder))
+            live = Live(str(live_folder), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False)
+            stack.enter_context(live)
         for number, (job, options) in enumerate(phases, 1):
             bound_to += f"{job.inputs} {options!r} {seed} "  # also binds to the earlier phases
             if folder is None:
                 folder = work_folder() / "states" / f"{job.name}-{fingerprint(bound_to)}"
-                stack.enter_context(only_writer(folder))
-                forget_old_states(folder)
+                if first:
+                    stack.enter_context(only_writer(folder))
+                    forget_old_states(folder)
+            distributed.check_equal(bound_to, "has other data, settings or code: give all machines the same project")
             state = State(folder / ("resume.pt" if number == 1 else f"resume_{number}.pt"), bound_to)
             epochs, kept_scores = _fit(job, options, seed, state, live)
             history, kept = history + epochs, kept_scores or kept
-        write(history, kept)
-        shutil.rmtree(folder, ignore_errors=True)
+        on_first(lambda: write(history, kept))
+        if first:
+            shutil.rmtree(folder, ignore_errors=True)
     return history, kept
 
 
@@ -133,7 +146,7 @@ def _beginning(job: Job) -> str:
 
 
 def _fit(
-    job: Job, options: TrainingSettings, seed: int, state: State, live: Live
+    job: Job, options: TrainingSettings, seed: int, state: State, live: Live | None
 ) -> tuple[list[dict[str, float]], dict[str, float] | None]:
     device, dtype = pick_device(), pick_dtype(options.precision, pick_device())
     model = job.model.to(device)
@@ -143,28 +156,31 @@ def _fit(
     average = _Average(model, job.ema)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())
-    print(f"{job.name}: {describe(device, dtype)}; {trained:,} of {total:,} weights train; "
+    together = f" in each of {distributed.count()} processes" if distributed.count() > 1 else ""
+    print(f"{job.name}: {describe(device, dtype)}{together}; {trained:,} of {total:,} weights train; "
           f"{options.epochs} epochs of {job.steps} steps")  # fmt: skip
 
     first, best, history = state.load(model, optimizer, average)
+    distributed.check_equal(first, "finds another training state: all machines must share the working folder")
     for scores in history:  # a resumed run draws the whole curve
         _log(live, scores)
     if job.keep_start and best is None and options.epochs:
-        best = Best.of(model, 0, _evaluate(job, device, dtype))
+        best = Best.of(model, 0, on_first(lambda: _evaluate(job, device, dtype)))
         print(f"{job.name}: begins with {_shown(best.scores)}")
     stale = first - best.epochs if best else 0
-    make_step = recorded_step if job.recordable and device.type == "cuda" else training_step
+    recordable = job.recordable and device.type == "cuda" and distributed.count() == 1
+    make_step = recorded_step if recordable else training_step
     step = make_step(model, job.loss, optimizer, dtype, options.clip_norm)
     for epoch in range(first, options.epochs):
         if stale >= options.patience:
             print(f"stopped early: no better {job.monitor} in {stale} epochs")
             break
         start = time.monotonic()
-        seed_everything(seed, epoch)
+        distributed.seed_draws(seed, epoch)
         train_loss = _epoch(job, step, optimizer, average, options, epoch)
         seconds = time.monotonic() - start
         with average.in_place():
-            scores = {job.curve: train_loss} | _evaluate(job, device, dtype)
+            scores = {job.curve: train_loss} | on_first(lambda: _evaluate(job, device, dtype))
             score = scores[job.monitor]
             if not math.isfinite(score):
                 raise UserError(f"{job.name}: {job.monitor} of dev is {score} after epoch {epoch + 1}; {_remedy(job)}")
@@ -179,9 +195,10 @@ def _fit(
                 f"epoch {epoch + 1}/{options.epochs}  {_shown(scores)}  {seconds:.1f} s{'  *' if better else ''}",
                 flush=True,
             )
-            for line in job.samples() if job.samples else []:
+            for line in job.samples() if job.samples and live else []:
                 print(f"    {line}", flush=True)
-        state.save(model, optimizer, average, epoch + 1, best, history)
+        if live:
+            state.save(model, optimizer, average, epoch + 1, best, history)
     if best:
         model.load_state_dict(best.weights, strict=False)
         kept = f"kept epoch {best.epochs}" if best.epochs else "kept what it began with"
@@ -267,10 +284,11 @@ def _shown(scores: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
 
 
-def _log(live: Live, scores: dict[str, float]) -> None:
-    for name, value in scores.items():
-        live.log_metric(name, value, plot=True)
-    live.next_step()
+def _log(live: Live | None, scores: dict[str, float]) -> None:
+    if live:
+        for name, value in scores.items():
+            live.log_metric(name, value, plot=True)
+        live.next_step()
 
 
 class _Average:

@@ -27,6 +27,7 @@ from captioning.decoders.vocabulary import Text
 from captioning.metrics.cider import CiderD
 from captioning.search.base import Hypothesis, Rules, evaluating, greedy
 from captioning.search.sampling import sample
+from captioning.training.distributed import part
 from models.losses import PAD
 
 FEWEST = 100  # with fewer dev images, the training references give the document frequencies
@@ -54,16 +55,23 @@ class SelfCritical:
                 f"on more images, or set train_{decoder.kind}.self_critical.epochs to 0"
             )
 
-    def loss(self, features: Tensor, images: np.ndarray) -> Tensor:
+    def chances(self, seed: int, epoch: int, images: np.ndarray) -> Tensor:
+        """The random numbers (B, C, T) of the images' samples: they depend on nothing but seed, epoch and image."""
+        size = self.samples, self.max_tokens
+        drawn = [np.random.default_rng([seed, epoch, image]).random(size, np.float32) for image in images]
+        return torch.from_numpy(np.stack(drawn))
+
+    def loss(self, features: Tensor, images: np.ndarray, chances: Tensor | None = None) -> Tensor:
         """Minus the mean reward of samples. Its gradient is the policy gradient.
 
         Args:
             features: (B, ...) of the images.
             images: (B,) their positions in `references`.
+            chances: (B, C, T) the random numbers of the samples. None: they are drawn here.
         """
         text, features = self.text, self.model.standardize.drop(features)
         rules = Rules(max_tokens=self.max_tokens, eos_id=text.eos_id, banned_ids=text.banned_ids)
-        found = sample(self.model, features, rules, self.samples)
+        found = sample(self.model, features, rules, self.samples, chances=chances)
         torch.clear_autocast_cache()  # drops weights that were cast without gradients
         said = tokens_of(text, found)
         rewards = torch.tensor(
@@ -72,8 +80,9 @@ class SelfCritical:
         advantages = (rewards - rewards.mean(dim=1, keepdim=True)) * self.samples / (self.samples - 1)
         captions = as_tensor(found, text.eos_id).to(features.device)
         with evaluating(self.model):
-            surrogate = self.model.loss(features, captions, weights=advantages).mean
-        return surrogate + (-rewards.mean() - surrogate).detach()
+            found = self.model.loss(features, captions, weights=advantages)
+        surrogate = part(found.mean, found.tokens)
+        return surrogate + (part(-rewards.mean(), rewards.numel()) - surrogate).detach()
 
 
 class GreedyCider:

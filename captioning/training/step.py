@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captioning.core.device import autocast
+from captioning.training import distributed
 from captioning.training.graphs import CastWeights, Recorded
 
 Step = Callable[..., tuple[Tensor, Tensor]]  # batch -> its loss and gradient norm, both still on the device
@@ -23,10 +24,10 @@ def training_step(
     clip_norm: float,
     weights: CastWeights | None = None,
 ) -> Step:
-    """Returns a step: loss, gradient, clipping, optimiser update.
+    """Returns a step: loss, gradient, clipping, optimiser update; loss and gradient are summed over all processes.
 
     Args:
-        loss: batch -> mean loss.
+        loss: batch -> mean loss, or this process's part of it.
         dtype: of autocast.
         weights: the model's weights, cast once a step. None: autocast casts each weight when it is used.
     """
@@ -39,10 +40,11 @@ def training_step(
         found.backward()
         if weights:
             weights.hand_over_gradients()
+        distributed.sum_gradients(trained)
         norm = nn.utils.clip_grad_norm_(trained, clip_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        return found.detach(), norm
+        return distributed.added(found.detach()), norm
 
     return step
 

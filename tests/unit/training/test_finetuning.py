@@ -8,7 +8,7 @@ import torch
 from captioning.core.errors import UserError
 from captioning.data.dataset import Data
 from captioning.training.clip import retrieval
-from captioning.training.finetune import augment, mirrorable, two_or_more
+from captioning.training.finetune import augmented, mirrorable, two_or_more
 from models.contrastive import contrastive_loss, mean_direction, same_pairs
 from stages.finetune_clip import draw
 
@@ -88,14 +88,28 @@ def test_a_single_training_image_is_refused_in_a_sentence(stage):
         two_or_more(data, stage)
 
 
+class Store:
+    """The pixels of images in memory."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, index: np.ndarray) -> torch.Tensor:
+        return self.images[torch.from_numpy(index)]
+
+
 def test_images_are_mirrored_where_captions_stay_true():
     captions = [["a dog beside a tree"], ["a dog", "a dog to the left of a tree"], ["the right one runs"], ["leftover"]]
     allowed = mirrorable(captions)
     assert allowed.tolist() == [True, False, False, True]
-    torch.manual_seed(0)
-    images = torch.randint(0, 256, (4, 3, 12, 12), dtype=torch.uint8)
-    seen = [augment(images, 0, allowed) for _ in range(20)]
-    for row, changes in enumerate(allowed):
-        mirrored = [torch.equal(batch[row], images[row].flip(-1)) for batch in seen]
-        same = [torch.equal(batch[row], images[row]) for batch in seen]
-        assert all(a != b for a, b in zip(mirrored, same, strict=True)) and any(mirrored) == bool(changes) and any(same)
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)  # too small for a shift
+    seen = [[] for _ in images]
+    for epoch in range(20):
+        for batch, index in augmented(Store(images), allowed, 4, 0, epoch, torch.device("cpu")):
+            for image, row in zip(batch, index, strict=True):
+                assert torch.equal(image, images[row]) or torch.equal(image, images[row].flip(-1))
+                seen[row].append(torch.equal(image, images[row]))
+    assert all(any(same) and all(same) != allowed[row] for row, same in enumerate(seen))

@@ -1,0 +1,136 @@
+"""Training in two processes equals training in one; a killed process ends both, and the next run resumes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_training import write_data, write_params
+
+TESTS = Path(__file__).parents[1]
+NETWORKS = ["lstm", "critic", "tuned", "frozen", "vgg16", "vgg16_bn", "vit", "vit_chunks", "resnet"]
+BY_ITSELF, BY_TORCHRUN = [sys.executable], [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+
+
+def start(folder: Path, *networks: str, launcher: list[str] = BY_ITSELF) -> subprocess.Popen:
+    env = os.environ | {"PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*launcher, "-m", "small_training", *networks],
+        cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def finish(run: subprocess.Popen) -> str:
+    out, err = run.communicate(timeout=900)
+    assert run.returncode == 0, err
+    return out
+
+
+def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    return load_file(folder / "checkpoints" / name / "model.safetensors")
+
+
+def curves(folder: Path) -> dict[str, list[float]]:
+    paths = sorted(folder.glob("live/*/plots/metrics/*.tsv"))
+    return {str(path.relative_to(folder)): [float(x) for x in path.read_text().split()[3::2]] for path in paths}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> tuple[Path, Path]:
+    """All networks, trained in one process and in two."""
+    found = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    for processes, folder in enumerate(found, 1):
+        write_params(folder, processes)
+        write_data(folder)
+        out = finish(start(folder, *NETWORKS))
+        assert out.count("  dev_map ") == 3  # one line an epoch, from the first process
+    return found
+
+
+def no_gradient(name: str, shape: torch.Size) -> slice:
+    """The part of a weight whose gradient is 0 but for rounding, which AdamW turns into steps of full size.
+
+    Softmax cancels what all keys share.
+    """
+    third = shape[0] // 3 if name.endswith(("in_proj_bias", "c_attn.bias")) else 0  # queries, keys, values
+    return slice(third, 2 * third)
+
+
+@pytest.mark.parametrize("name", ["lstm", "critic", "tuned", "frozen", "vgg16", "vit", "vit_chunks"])
+def test_two_processes_train_to_the_weights_of_one(folders, name):
+    one, two = (weights(folder, name) for folder in folders)
+    assert one.keys() == two.keys()
+    for key, tensor in one.items():
+        left_out = no_gradient(key, tensor.shape)
+        if left_out.stop:
+            one[key][left_out] = two[key][left_out] = 0
+        torch.testing.assert_close(two[key], tensor, rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+
+
+@pytest.mark.parametrize("name", ["vgg16_bn", "resnet"])
+def test_batch_norm_sees_the_whole_batch(folders, name):
+    """One step: the few weights without a gradient but rounding move by the rate or back, all others alike."""
+    one, two = (weights(folder, name) for folder in folders)
+    apart = [(one[key] - two[key]).abs() > 1e-5 for key in one]
+    assert sum(part.sum() for part in apart) < 0.005 * sum(part.numel() for part in apart)
+    for key in one:
+        if "running_" in key:  # of the weights before the step
+            torch.testing.assert_close(two[key], one[key], rtol=1e-4, atol=1e-5)
+
+
+def test_scores_and_curves_are_those_of_one_process(folders):
+    one, two = map(curves, folders)
+    assert one.keys() == two.keys() and any("negative_reward" in name for name in one)
+    for name, values in one.items():
+        assert two[name] == pytest.approx(values, rel=1e-4, abs=1e-5), name
+
+
+def children(of: int) -> list[int]:
+    found = Path(f"/proc/{of}/task/{of}/children").read_text().split()
+    return [int(pid) for pid in found if b"small_training" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_a_killed_process_ends_all_and_the_next_run_resumes(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder, processes in ((whole, 1), (killed, 2)):  # torchrun's number of processes counts, not the setting
+        folder.mkdir()
+        write_params(folder, processes)
+    finish(start(whole, "lstm_long", launcher=BY_TORCHRUN))
+
+    run = start(killed, "lstm_long")
+    deadline = time.monotonic() + 300
+    while not list(killed.glob(".work/states/*/resume.pt")) and time.monotonic() < deadline and run.poll() is None:
+        time.sleep(0.02)
+    ranks = children(run.pid)
+    assert len(ranks) == 2
+    os.kill(ranks[1], signal.SIGKILL)
+    _, err = run.communicate(timeout=120)
+    assert run.returncode == 1
+    last = "error: small_training: process 1 of 2 was killed (signal 9, SIGKILL), so all were ended; the next run goes"
+    assert err.splitlines()[-1].startswith(last) and "Traceback" not in err
+    assert not any(Path(f"/proc/{pid}").exists() for pid in ranks)
+
+    assert "resumed from" in finish(start(killed, "lstm_long"))
+    one, two = weights(whole, "lstm_long"), weights(killed, "lstm_long")
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_killed_starter_leaves_no_process(tmp_path):
+    write_params(tmp_path, 2)
+    run = start(tmp_path, "lstm_long")
+    deadline = time.monotonic() + 300
+    while not list(tmp_path.glob(".work/states/*/resume.pt")) and time.monotonic() < deadline and run.poll() is None:
+        time.sleep(0.02)
+    ranks = children(run.pid)
+    run.kill()
+    run.communicate(timeout=120)
+    while any(Path(f"/proc/{pid}").exists() for pid in ranks) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(ranks) == 2 and not any(Path(f"/proc/{pid}").exists() for pid in ranks)
