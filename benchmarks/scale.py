@@ -4,13 +4,11 @@
 
 Each figure is from a process of its own. `disk` reads with the system's cache of the file dropped before each epoch,
 so it is the disk's speed; memory is what the process gained, at its peak. One caption an image, as pictures of the
-web have. Then come the overheads of a cluster and of several processes, where their modules are there. A million
-images take minutes, and up to 3 GB of memory and of disk.
+web have. Then come the overheads of Ray, where it is installed, and of two training processes. A million images
+take minutes, and up to 3 GB of memory and of disk.
 """
 
 import argparse
-import importlib
-import importlib.util
 import os
 import tempfile
 import time
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import scale_ddp, scale_ray
 from benchmarks.turns import Run, in_turn, resident
 from captioning.core.errors import command
 from captioning.core.malloc import keep_freed_memory
@@ -30,7 +29,6 @@ from captioning.training.streams import BLOCK_BYTES, WINDOW_BYTES, StreamedBatch
 from models.packing import AT_ONCE, Trees
 
 BATCH, VOCABULARY, PREFIX = 64, 1000, 10
-MORE = ("benchmarks.scale_ray", "benchmarks.scale_ddp")  # each has `rows(tiny) -> lines to print`
 HEAD = """\
 | images | input | open and read | pack | an epoch's batches | processor time of these | memory |
 | --- | --- | --- | --- | --- | --- | --- |"""
@@ -47,10 +45,8 @@ def main() -> None:
     for images in [2000] if given.tiny else given.images:
         for line in input_rows(images, 16 if given.tiny else given.width):
             print(line, flush=True)
-    for name in MORE:
-        if importlib.util.find_spec(name):
-            for line in importlib.import_module(name).rows(given.tiny):
-                print(line, flush=True)
+    for more in (scale_ray, scale_ddp):
+        print("", *more.rows(given.tiny), sep="\n", flush=True)
 
 
 def input_rows(images: int, width: int) -> Iterator[str]:
