@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks import material, networks
 from captioning.core.errors import command
@@ -27,6 +26,7 @@ from captioning.training.batches import CaptionBatches
 from captioning.training.processes import in_processes
 from captioning.training.step import training_step
 from models.clipcap import ClipCap, ClipCapConfig
+from models.gpt2 import GPT2, GPT2Config
 
 ROOT = Path(__file__).parents[1]
 CORES, TURNS, STEPS, IMAGES = 2, 3, 6, 32  # runs of each kind in turn, timed steps in a run, images in a global batch
@@ -75,7 +75,7 @@ def measure() -> None:
     features = networks.features(len(captions), networks.CLIP_SIZE).half().numpy()
     batches = CaptionBatches(features, encoded, IMAGES, 0, torch.device("cpu"))
     torch.manual_seed(0)
-    gpt = GPT2LMHeadModel(GPT2Config(vocab_size=text.size, **(networks.TINY_GPT2 if tiny else SIZES)))
+    gpt = GPT2(GPT2Config(vocab_size=text.size, **(networks.TINY_GPT2 if tiny else SIZES)))
     model = ClipCap(ClipCapConfig(networks.CLIP_SIZE, prefix_len=10), gpt).train()
     weights = list(model.parameters())
 

@@ -80,7 +80,7 @@ def train_decoder(
 
 ONE_STEP = {"epochs": 1, "batch_size": 23}
 NETWORKS = {
-    "lstm": lambda: train_decoder("lstm", "lstm", 23),  # the last batch has one image, fewer than two processes
+    "lstm_short": lambda: train_decoder("lstm_short", "lstm", 23),  # a last batch of one image
     "lstm_long": lambda: train_decoder("lstm_long", "lstm", 6, epochs=12),
     "critic": lambda: train_decoder("critic", "lstm", 6, epochs=4, critic=2),
     "tuned": lambda: train_decoder("tuned", "clipcap", 5),

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from small_training import write_data, write_params
 
 TESTS = Path(__file__).parents[1]
-NETWORKS = ["lstm", "critic", "tuned", "frozen", "vgg16", "vgg16_bn", "vit", "vit_chunks", "resnet"]
+NETWORKS = ["lstm_short", "critic", "tuned", "frozen", "vgg16", "vgg16_bn", "vit", "vit_chunks", "resnet"]
 BY_ITSELF, BY_TORCHRUN = [sys.executable], [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
 
 
@@ -63,7 +63,7 @@ def no_gradient(name: str, shape: torch.Size) -> slice:
     return slice(third, 2 * third)
 
 
-@pytest.mark.parametrize("name", ["lstm", "critic", "tuned", "frozen", "vgg16", "vit", "vit_chunks"])
+@pytest.mark.parametrize("name", ["lstm_short", "critic", "tuned", "frozen", "vgg16", "vit", "vit_chunks"])
 def test_two_processes_train_to_the_weights_of_one(folders, name):
     one, two = (weights(folder, name) for folder in folders)
     assert one.keys() == two.keys()
@@ -89,7 +89,8 @@ def test_scores_and_curves_are_those_of_one_process(folders):
     one, two = map(curves, folders)
     assert one.keys() == two.keys() and any("negative_reward" in name for name in one)
     for name, values in one.items():
-        assert two[name] == pytest.approx(values, rel=1e-4, abs=1e-5), name
+        near = {"abs": 0.05} if name.endswith("dev_map.tsv") else {"rel": 1e-4, "abs": 1e-5}  # two images swap ranks
+        assert two[name] == pytest.approx(values, **near), name
 
 
 def children(of: int) -> list[int]:

@@ -25,6 +25,7 @@ from captioning.metrics import clipscore
 from captioning.weights import sources
 from models import clip
 from models.clipcap import ClipCap, ClipCapConfig
+from models.gpt2 import GPT2, GPT2Config
 
 SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
 WIDE = SIZES | {"intermediate_size": 96}
@@ -235,9 +236,7 @@ def test_settings_that_do_not_go_together_are_one_sentence(change, said):
 
 def test_a_clipcap_takes_patches_as_tokens_and_sees_each(tmp_path):
     torch.manual_seed(0)
-    gpt = transformers.GPT2LMHeadModel(
-        transformers.GPT2Config(vocab_size=50, n_positions=32, n_embd=32, n_layer=1, n_head=2)
-    )
+    gpt = GPT2(GPT2Config(vocab_size=50, n_positions=32, n_embd=32, n_layer=1, n_head=2))
     config = ClipCapConfig(64, "transformer", prefix_len=4, clip_len=0, mapping_layers=2, standardize=True)
     model = ClipCap(config, gpt).eval()
     features = torch.randn(3, 16, 64)
