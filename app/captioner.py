@@ -87,7 +87,9 @@ class Given(ImageFiles):
     """Pictures in any form. Those that Pillow opened are read at once, in the caller's thread."""
 
     def __init__(self, pictures: Sequence[Picture], preprocess: Preprocess) -> None:
-        names = [str(one) if isinstance(one, str | Path) else f"picture {i}" for i, one in enumerate(pictures)]
+        names = [
+            str(one) if isinstance(one, str | Path) else f"picture {i}" for i, one in enumerate(pictures)
+        ]
         super().__init__(names, preprocess)
         self.sources = [
             as_rgb(one, name) if isinstance(one, Image.Image) else one

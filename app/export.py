@@ -84,16 +84,22 @@ def export(source: Path, folder: Path, half: bool = False, name: str = "") -> No
             save_arrays({"features": features}, written / TABLE)
             write_lines(written / CAPTIONS, captions)
             images = len(captions)
-        use = USE.format(name=name or folder.name, encoder=ENCODER, config=CONFIG, precision="half" if half else "full")
+        use = USE.format(
+            name=name or folder.name, encoder=ENCODER, config=CONFIG, precision="half" if half else "full"
+        )
         shared = SHARED.format(file=CAPTIONS, count=images) if images else ""
         (written / "README.md").write_text(card(source, captioner) + use + shared, encoding="utf-8")
-        for weights in written.rglob("*.safetensors"):  # safetensors writes files that only their owner can read
+        for weights in written.rglob(
+            "*.safetensors"
+        ):  # safetensors writes files that only their owner can read
             shutil.copymode(written / "README.md", weights)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"wrote {folder}: {size / 1e6:,.1f} MB, the {decoder.kind} captioner with its encoder")
 
 
-def export_published(source: Path, folder: Path, clip: str, gpt2: str, half: bool = False, name: str = "") -> None:
+def export_published(
+    source: Path, folder: Path, clip: str, gpt2: str, half: bool = False, name: str = ""
+) -> None:
     """Like `export`, for a file that ClipCap's authors publish (`captioning.decoders.clipcap`).
 
     Args:
@@ -137,7 +143,11 @@ def card(source: Path, captioner: Captioner) -> str:
     if whole.is_file() and sha256_of(source / WEIGHTS) in (text := whole.read_text(encoding="utf-8")):
         return text
     beside = source / "README.md"
-    return beside.read_text(encoding="utf-8") if beside.is_file() else f"# Image captioner: {captioner.decoder.kind}\n"
+    return (
+        beside.read_text(encoding="utf-8")
+        if beside.is_file()
+        else f"# Image captioner: {captioner.decoder.kind}\n"
+    )
 
 
 @contextmanager
@@ -161,11 +171,15 @@ def push(folder: Path, repository: str, sure: bool) -> None:
     if (folder / CAPTIONS).is_file() and not sure:
         count = len(json.loads((folder / CAPTIONS).read_text(encoding="utf-8")))
         try:
-            answer = input(f"{folder / CAPTIONS} has the captions of {count:,} training images. Upload them? [y/N] ")
+            answer = input(
+                f"{folder / CAPTIONS} has the captions of {count:,} training images. Upload them? [y/N] "
+            )
         except EOFError:
             answer = ""
         if answer.strip().lower() not in ("y", "yes"):
-            raise UserError(f"{folder} stays here: answer y or give --yes, or export it with generate.consensus = 0")
+            raise UserError(
+                f"{folder} stays here: answer y or give --yes, or export it with generate.consensus = 0"
+            )
     from huggingface_hub import HfApi
 
     try:
@@ -173,7 +187,10 @@ def push(folder: Path, repository: str, sure: bool) -> None:
         api = HfApi()
         api.create_repo(repository, exist_ok=True)
         told = api.upload_folder(
-            repo_id=repository, folder_path=folder, commit_message="A captioner", delete_patterns=[TABLE, CAPTIONS]
+            repo_id=repository,
+            folder_path=folder,
+            commit_message="A captioner",
+            delete_patterns=[TABLE, CAPTIONS],
         )
     except Exception as error:  # errors of the hub, of its network library, of the system
         raise UserError(

@@ -22,7 +22,11 @@ def found(model: str | Path) -> Path:
     Without a network, it uses the cache. Raises UserError if the captioner is not there.
     """
     path, name = Path(model).expanduser(), str(model)
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) or path.parent.is_dir() or path.parent == CHECKPOINTS:
+    if (
+        not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name)
+        or path.parent.is_dir()
+        or path.parent == CHECKPOINTS
+    ):
         return path
     from huggingface_hub import snapshot_download
 

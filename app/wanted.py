@@ -44,7 +44,9 @@ class Wanted:
         if method is not None and method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}")
         heat, seed = query.get("temperature"), query.get("seed")
-        if heat is not None and not (re.fullmatch(r"[0-9](\.[0-9]{1,6})?", heat) and 0 < float(heat) <= HIGHEST):
+        if heat is not None and not (
+            re.fullmatch(r"[0-9](\.[0-9]{1,6})?", heat) and 0 < float(heat) <= HIGHEST
+        ):
             raise ValueError(f"temperature must be above 0 and at most {HIGHEST:g}")
         if seed is not None and not (re.fullmatch(r"[0-9]{1,10}", seed) and int(seed) <= MOST_SEED):
             raise ValueError(f"seed must be a whole number from 0 to {MOST_SEED}")

@@ -97,7 +97,9 @@ def application(captioners: dict[str, Captioner]) -> web.Application:
         return web.FileResponse(pictures[int(number)])
 
     async def captions(request: web.Request) -> web.Response:
-        if request.headers.get("Content-Type") != "application/octet-stream":  # aiohttp's content_type has a default
+        if (
+            request.headers.get("Content-Type") != "application/octet-stream"
+        ):  # aiohttp's content_type has a default
             return fault(415, "send the picture's bytes as application/octet-stream")
         try:
             wanted = Wanted(request.query, captioners)
@@ -188,7 +190,12 @@ async def _until_interrupted(app: web.Application, port: int) -> None:
     logger = logging.getLogger("app.web")
     logger.addFilter(_Malformed())
     runner = web.AppRunner(
-        app, access_log=None, logger=logger, shutdown_timeout=END_SECONDS, auto_decompress=False, lingering_time=2
+        app,
+        access_log=None,
+        logger=logger,
+        shutdown_timeout=END_SECONDS,
+        auto_decompress=False,
+        lingering_time=2,
     )
     await runner.setup()
     try:

@@ -42,11 +42,15 @@ BENCHMARKS = {  # name -> module and function (rounds, tiny) -> lines of the tab
 
 @command
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Our paths against the published loops.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Our paths against the published loops."
+    )
     parser.add_argument("--rounds", type=int, default=3, help="times that each side runs (default 3)")
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), metavar="NAME",
                         help=f"some of {', '.join(BENCHMARKS)}")  # fmt: skip
-    parser.add_argument("--tiny", action="store_true", help="small networks, to see that everything runs; not written")
+    parser.add_argument(
+        "--tiny", action="store_true", help="small networks, to see that everything runs; not written"
+    )
     parser.add_argument("--out", type=Path, help="where the figures go instead")
     given = parser.parse_args()
     if given.rounds < 1:
@@ -61,7 +65,9 @@ def main() -> None:
         start, where = time.monotonic(), machine()
         print(f"{name} ...", file=sys.stderr, flush=True)
         try:
-            found = getattr(importlib.import_module(f"benchmarks.{module}"), function)(given.rounds, given.tiny)
+            found = getattr(importlib.import_module(f"benchmarks.{module}"), function)(
+                given.rounds, given.tiny
+            )
         except UserError as error:
             print(f"{name}: left out: {error}", file=sys.stderr, flush=True)
             continue
@@ -69,7 +75,9 @@ def main() -> None:
         entries[name] = {"rounds": given.rounds, "machine": where, "material": material.described(),
                          "lines": [line.to_dict() for line in found]}  # fmt: skip
         for line in found:
-            print(f"  {line.path}: published {line.published}, ours {line.ours}; {line.check}", file=sys.stderr)
+            print(
+                f"  {line.path}: published {line.published}, ours {line.ours}; {line.check}", file=sys.stderr
+            )
         print(f"  {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     print(markdown(lines))
     if not given.tiny:

@@ -28,7 +28,9 @@ def decoder_input(rounds: int, tiny: bool) -> list[Line]:
     for decoder, images in DECODERS.items():
         sizes = {"tiny": tiny, "decoder": decoder, "images": images, "dataset": 160 if tiny else 6000}
         sizes["batches"] = 5 if tiny else 300
-        found = in_turn({"published": publishes, "ours": ours}, sizes | {"steps": 2 if tiny else STEPS}, rounds)
+        found = in_turn(
+            {"published": publishes, "ours": ours}, sizes | {"steps": 2 if tiny else STEPS}, rounds
+        )
         step = found["ours"].results[-1]["step"]
         theirs, mine = found["published"].median, found["ours"].median
         line = Line(
@@ -46,7 +48,9 @@ def decoder_input(rounds: int, tiny: bool) -> list[Line]:
 
 def publishes(sizes: dict[str, Any]) -> Run:
     captions, features, _ = _data(sizes)
-    loader = published.training_loader(published.PaddedCaptions(captions, features.float(), 10), 5 * sizes["images"])
+    loader = published.training_loader(
+        published.PaddedCaptions(captions, features.float(), 10), 5 * sizes["images"]
+    )
     return lambda turn: _per_batch(iter(loader), sizes)
 
 
@@ -96,4 +100,8 @@ def _data(sizes: dict[str, Any]) -> tuple[list[list[list[int]]], torch.Tensor, i
         )
     lower = [[caption.lower() for caption in of_image] for of_image in material.captions(count)]
     text = word_vocabulary((caption for of_image in lower for caption in of_image), 5)
-    return [text.encode(of_image) for of_image in lower], networks.features(count, networks.FC7_SIZE).half(), text.size
+    return (
+        [text.encode(of_image) for of_image in lower],
+        networks.features(count, networks.FC7_SIZE).half(),
+        text.size,
+    )

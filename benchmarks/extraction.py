@@ -22,7 +22,15 @@ from benchmarks.turns import Run, in_turn
 from captioning.core.device import pick_device
 from captioning.core.files import sha256_of
 from captioning.core.malloc import keep_freed_memory
-from captioning.features.encoders import Encoder, load_clip, load_vgg16, open_clip, open_vgg16, save_clip, save_vgg16
+from captioning.features.encoders import (
+    Encoder,
+    load_clip,
+    load_vgg16,
+    open_clip,
+    open_vgg16,
+    save_clip,
+    save_vgg16,
+)
 from captioning.features.extract import extract
 from captioning.features.images import Preprocess, clip_preprocess, vgg16_preprocess
 from captioning.features.pixels import ImageFiles, pixel_batches
@@ -47,7 +55,9 @@ def clip(rounds: int, tiny: bool) -> list[Line]:
 def decoding(rounds: int, tiny: bool) -> list[Line]:
     with tempfile.TemporaryDirectory() as folder:
         paths = material.photographs(6 if tiny else 300, Path(folder))
-        found = in_turn({"published": unpacks, "ours": unpack, "two": unpack_by_two}, {"paths": paths}, rounds)
+        found = in_turn(
+            {"published": unpacks, "ours": unpack, "two": unpack_by_two}, {"paths": paths}, rounds
+        )
     theirs, mine = found["published"], found["ours"]
     apart = np.abs(theirs.results[0]["pixels"] - mine.results[0]["pixels"])  # (20, 3, S, S)
     for side in found.values():
@@ -130,7 +140,12 @@ def _measure(title: str, sizes: dict[str, Any], rounds: int, goal: str) -> list[
         factor=rate / theirs,
         goal=goal,
         check=f"cosine {cosines.min():.5f} or more",
-        figures={**found, "images": images, "published_images": some, "share_of_network": round(rate / bare, 3)},
+        figures={
+            **found,
+            "images": images,
+            "published_images": some,
+            "share_of_network": round(rate / bare, 3),
+        },
     )
     return [line]
 
@@ -151,7 +166,11 @@ def ours(sizes: dict[str, Any]) -> Run:
     encoder, paths = _encoder(sizes), sizes["paths"]
     ids, sha256s = [Path(path).stem for path in paths], [sha256_of(path) for path in paths]
     size = encoder.preprocess.image_size
-    encoder(torch.zeros(_batch(sizes), 3, size, size, dtype=torch.uint8).contiguous(memory_format=torch.channels_last))
+    encoder(
+        torch.zeros(_batch(sizes), 3, size, size, dtype=torch.uint8).contiguous(
+            memory_format=torch.channels_last
+        )
+    )
 
     def run(turn: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -202,7 +221,11 @@ def checkpoint(sizes: dict[str, Any]):
             save_vgg16(folder, vgg16_model.VGG16(config), vgg16_preprocess(side))
         else:
             side, layers, width = (64, 2, 128) if sizes["tiny"] else (224, 12, 768)
-            text = dict(context_length=77, vocab_size=49408, text_width=64, text_layers=1)  # small: not used here
+            text = dict(
+                context_length=77, vocab_size=49408, text_width=64, text_layers=1
+            )  # small: not used here
             vision = dict(image_size=side, vision_layers=layers, vision_width=width, vision_patch_size=32)
-            save_clip(folder, clip_model.build(clip_model.CLIPConfig(512, **vision, **text)), clip_preprocess(side))
+            save_clip(
+                folder, clip_model.build(clip_model.CLIPConfig(512, **vision, **text)), clip_preprocess(side)
+            )
         yield folder

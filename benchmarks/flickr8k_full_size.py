@@ -57,7 +57,9 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, help="folder with GPT-2's vocab.json and merges.txt")
     parser.add_argument("--images", type=int, default=8000, help="scenes, where there is no --data")
     parser.add_argument("--epochs", type=int, help="of every training, instead of the preset's")
-    parser.add_argument("--work", type=Path, default=Path("full-size"), help="folder to work in; emptied first")
+    parser.add_argument(
+        "--work", type=Path, default=Path("full-size"), help="folder to work in; emptied first"
+    )
     asked = parser.parse_args()
     if asked.work.exists() and not (asked.work / "params.yaml").exists() and any(asked.work.iterdir()):
         raise UserError(f"{asked.work} holds something else: give another --work")
@@ -156,9 +158,15 @@ def run(work: Path, stage: str) -> dict:
 def table(measured: list[dict]) -> str:
     lines = ["| stage | seconds | main memory, GB | GPU memory, GB |", "| --- | --- | --- | --- |"]
     for one in measured:
-        lines.append(f"| {one['stage']} | {one['seconds']:.0f} | {one['memory'] / 1e9:.1f} | {one['gpu'] / 1e9:.1f} |")
+        lines.append(
+            f"| {one['stage']} | {one['seconds']:.0f} | {one['memory'] / 1e9:.1f} | {one['gpu'] / 1e9:.1f} |"
+        )
     total = sum(one["seconds"] for one in measured)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} processor cores, no GPU"
+    device = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"{os.cpu_count()} processor cores, no GPU"
+    )
     return "\n".join([*lines, f"| all, on {device} | {total:.0f} | | |"])
 
 

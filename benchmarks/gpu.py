@@ -33,7 +33,10 @@ from captioning.core.files import write_json
 from captioning.core.malloc import keep_freed_memory
 
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # FLOP/s, dense bf16, from NVIDIA's data sheets
-DATA_SETS = {"Flickr8k": (8_000, 6_000, 1_000), "COCO": (123_287, 113_287, 5_000)}  # images: all, training, test
+DATA_SETS = {
+    "Flickr8k": (8_000, 6_000, 1_000),
+    "COCO": (123_287, 113_287, 5_000),
+}  # images: all, training, test
 EPOCHS = {"finetune_clip": 5, "train_lstm": 14, "train_clipcap": 10}
 
 ROWS = {  # the most important rows first
@@ -62,8 +65,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where all figures go, after every row")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME",
                         help=f"some of {', '.join(ROWS)}")  # fmt: skip
-    parser.add_argument("--minutes", type=float, default=8, help="after which it ends, whatever is left (default 8)")
-    parser.add_argument("--images", type=int, default=4096, help="files to extract features from (default 4096)")
+    parser.add_argument(
+        "--minutes", type=float, default=8, help="after which it ends, whatever is left (default 8)"
+    )
+    parser.add_argument(
+        "--images", type=int, default=4096, help="files to extract features from (default 4096)"
+    )
     parser.add_argument("--workers", type=int, default=16, help="threads that read them (default 16)")
     parser.add_argument("--tiny", action="store_true", help="small networks")
     asked = parser.parse_args()
@@ -75,7 +82,13 @@ def main() -> None:
     name = describe(device, dtype)
     peak = next((rate for card, rate in PEAKS.items() if card in name), None)
     scale = Scale(asked.tiny, device, dtype, peak, asked.images, asked.workers)
-    found: dict[str, Any] = {"device": name, "torch": torch.__version__, "tiny": asked.tiny, "rows": {}, "failed": {}}
+    found: dict[str, Any] = {
+        "device": name,
+        "torch": torch.__version__,
+        "tiny": asked.tiny,
+        "rows": {},
+        "failed": {},
+    }
     if not asked.tiny:
         found["plain_product"] = product_rate(device)
         print(f"{name}: a plain bf16 product reaches {found['plain_product'] / 1e12:.3g} TFLOP/s", flush=True)
@@ -96,7 +109,9 @@ def main() -> None:
         write_json(asked.json, found)
     print(markdown(found))
     if found["failed"] or "out_of_time" in found:
-        raise UserError(f"not measured: {', '.join([*found['failed'], found.get('out_of_time', '')]).rstrip(', ')}")
+        raise UserError(
+            f"not measured: {', '.join([*found['failed'], found.get('out_of_time', '')]).rstrip(', ')}"
+        )
 
 
 def _out_of_time(number: int, frame: Any) -> None:
@@ -131,7 +146,10 @@ def projected(rows: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
         return next(line["figures"][key] for line in rows[name] if key in (line["figures"] or {}))
 
     try:
-        clipcap, lstm = figure("step-tuned", "stage") / figure("step-tuned", "images"), figure("step-lstm", "stage")
+        clipcap, lstm = (
+            figure("step-tuned", "stage") / figure("step-tuned", "images"),
+            figure("step-lstm", "stage"),
+        )
         clip = figure("step-clip", "seconds") / figure("step-clip", "pairs")
         lstm /= figure("step-lstm", "images")
         image = 1 / figure("extract-vgg16", "ours") + 1 / figure("extract-clip", "ours")
@@ -154,7 +172,9 @@ def markdown(found: dict[str, Any]) -> str:
     """The README's table, from the JSON file's contents."""
     table = ["| path | the authors' loop | ours | goal |", "| --- | --- | --- | --- |"]
     for lines in found["rows"].values():
-        table += [f"| {line['path']} | {line['published']} | {line['ours']} | {line['goal']} |" for line in lines]
+        table += [
+            f"| {line['path']} | {line['published']} | {line['ours']} | {line['goal']} |" for line in lines
+        ]
     for name, parts in found.get("projected", {}).items():
         listed = ", ".join(f"{part} {seconds:,.0f} s" for part, seconds in parts.items())
         table.append(f"| {name} by these rates | | {sum(parts.values()) / 60:,.1f} minutes ({listed}) | |")

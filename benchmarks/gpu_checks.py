@@ -13,7 +13,17 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import extraction, material, networks, published
-from benchmarks.gpu_rows import Row, Scale, clipcap, clipcap_data, decoded, eager_steps_of, files, seconds_of, steps_of
+from benchmarks.gpu_rows import (
+    Row,
+    Scale,
+    clipcap,
+    clipcap_data,
+    decoded,
+    eager_steps_of,
+    files,
+    seconds_of,
+    steps_of,
+)
 from benchmarks.turns import synchronize
 from captioning.features.encode import encode
 from captioning.features.encoders import load_clip, load_vgg16
@@ -28,7 +38,10 @@ def check_steps(scale: Scale) -> Iterator[Row]:
     """Compares loss and gradient with the authors', and the stages' steps with eager steps. No dropout."""
     images, count = 2 if scale.tiny else 8, 60 if scale.tiny else 200
     index = np.arange(images)
-    features, captions = networks.features(count, networks.CLIP_SIZE), material.tokens(material.gpt2_text(), count)
+    features, captions = (
+        networks.features(count, networks.CLIP_SIZE),
+        material.tokens(material.gpt2_text(), count),
+    )
     dataset = published.PaddedCaptions(captions, features, 10)
     items = [dataset[5 * image + i] for image in index for i in range(5)]
     batch = [torch.stack(column).to(scale.device) for column in zip(*items, strict=True)]
@@ -37,7 +50,9 @@ def check_steps(scale: Scale) -> Iterator[Row]:
     losses = (model.loss(*data.take(index)).mean, published.training_loss(twin, batch))
     for network, loss in zip((model, twin), losses, strict=True):
         loss.backward()
-        found.append((loss.item(), torch.nn.utils.get_total_norm([p.grad for p in network.parameters()]).item()))
+        found.append(
+            (loss.item(), torch.nn.utils.get_total_norm([p.grad for p in network.parameters()]).item())
+        )
     (loss, norm), (theirs, their_norm) = found
     apart = max(abs(loss - theirs) / theirs, abs(norm - their_norm) / their_norm)
     yield Row("loss and gradient's norm against the authors'", f"{apart:.0e} apart{'' if apart < 1e-3 else ' !'}",
@@ -50,7 +65,9 @@ def check_steps(scale: Scale) -> Iterator[Row]:
         step = make(model, data, scale.dtype)
         for _ in range(3):
             step(index)
-        changes.append(torch.cat([(p.detach() - b).flatten() for p, b in zip(model.parameters(), before, strict=True)]))
+        changes.append(
+            torch.cat([(p.detach() - b).flatten() for p, b in zip(model.parameters(), before, strict=True)])
+        )
     cosine = F.cosine_similarity(*(change.double() for change in changes), dim=0).item()  # of 10^8 numbers
     yield Row("three steps as stages take them against eager ones",
               f"cosine of the weights' changes {cosine:.5f}{'' if cosine >= SAME_STEPS else ' !'}",
@@ -65,13 +82,18 @@ def check_features(scale: Scale) -> Iterator[Row]:
     with files(scale, 6 if scale.tiny else 64) as sizes:
         for kind, load in (("vgg16", load_vgg16), ("clip", load_clip)):
             with extraction.checkpoint(sizes | {"kind": kind}) as folder:
-                device, processor = load(folder, device=scale.device), load(folder, precision="fp32", device=CPU)
+                device, processor = (
+                    load(folder, device=scale.device),
+                    load(folder, precision="fp32", device=CPU),
+                )
             listed = ImageFiles(sizes["paths"], device.preprocess)
             theirs = np.concatenate([rows for rows, _ in encode(processor, listed, 8, 0)])
             pixels = torch.cat(list(decoded(scale, listed, 64, sizes["workers"])))
             mine = device(pixels).cpu()
             cosine = F.cosine_similarity(mine.flatten(1), torch.from_numpy(theirs).flatten(1)).min().item()
-            same = device(pixels[:1].repeat(len(pixels), 1, 1, 1).contiguous(memory_format=torch.channels_last))
+            same = device(
+                pixels[:1].repeat(len(pixels), 1, 1, 1).contiguous(memory_format=torch.channels_last)
+            )
             places = torch.equal(same, same[:1].expand_as(same))
             plain = torch.cat(list(pixel_batches(listed, 64)))
             levels = (pixels.cpu().int() - plain.int()).abs().float()
@@ -79,7 +101,9 @@ def check_features(scale: Scale) -> Iterator[Row]:
             ours = (f"cosine {cosine:.5f} or more{verdict}; pixels {levels.mean():.2f} of 255 levels apart, "
                     f"{levels.max():.0f} at most; rows {'do not ' if places else ''}depend on their place")  # fmt: skip
             figures = {"cosine": cosine, "levels": levels.mean().item(), "places_are_equal": places}
-            yield Row(f"features of {kind} against the processor's in float32", ours, f"{LOADED}", figures=figures)
+            yield Row(
+                f"features of {kind} against the processor's in float32", ours, f"{LOADED}", figures=figures
+            )
 
 
 def profile(scale: Scale) -> Iterator[Row]:
@@ -106,4 +130,6 @@ def profile(scale: Scale) -> Iterator[Row]:
         yield Row(f"  {event.key[:70]}", f"{share:.1%} of the time, {event.count // scale.steps} a step",
                   figures={"share": share, "calls": event.count})  # fmt: skip
     idle = max(0.0, 1 - busy / wall)
-    yield Row("the GPU idle in a ClipCap step, watched by the profiler", f"{idle:.0%}", figures={"idle": idle})
+    yield Row(
+        "the GPU idle in a ClipCap step, watched by the profiler", f"{idle:.0%}", figures={"idle": idle}
+    )

@@ -102,7 +102,9 @@ def steps_of(model: nn.Module, batches: CaptionBatches, dtype: torch.dtype) -> C
     return _steps(recorded_step if batches.device.type == "cuda" else training_step, model, batches, dtype)
 
 
-def eager_steps_of(model: nn.Module, batches: CaptionBatches, dtype: torch.dtype) -> Callable[[np.ndarray], None]:
+def eager_steps_of(
+    model: nn.Module, batches: CaptionBatches, dtype: torch.dtype
+) -> Callable[[np.ndarray], None]:
     """The same, without a recording: one operation after the other."""
     return _steps(training_step, model, batches, dtype)
 
@@ -143,9 +145,19 @@ def _clipcap_step(scale: Scale, mapping: str, prefix: int, freeze: bool, goal: s
     index = np.arange(images)
     step = steps_of(model, data, scale.dtype)
     bare, peak = seconds_of(lambda: step(index), scale.steps), memory()
-    title = f"ClipCap step, GPT-2 {'frozen' if freeze else 'tuned'}, {mapping}, prefix {prefix}, {images} images"
-    figures = {"published": theirs, "bare": bare, "published_bytes": their_peak, "bytes": peak, "images": images}
-    yield Row(title, f"{ms(bare)}, {peak / 1e9:.1f} GB", goal, f"{ms(theirs)}, {their_peak / 1e9:.1f} GB", figures)
+    title = (
+        f"ClipCap step, GPT-2 {'frozen' if freeze else 'tuned'}, {mapping}, prefix {prefix}, {images} images"
+    )
+    figures = {
+        "published": theirs,
+        "bare": bare,
+        "published_bytes": their_peak,
+        "bytes": peak,
+        "images": images,
+    }
+    yield Row(
+        title, f"{ms(bare)}, {peak / 1e9:.1f} GB", goal, f"{ms(theirs)}, {their_peak / 1e9:.1f} GB", figures
+    )
     stage = stage_seconds(scale, "train_clipcap", model, data)
     yield Row(f"the same in the stage's loop, {mapping}", f"{ms(stage)}, {stage / bare:.2f} of the bare step", "1.10",
               figures={"stage": stage, "bare": bare})  # fmt: skip
@@ -154,7 +166,10 @@ def _clipcap_step(scale: Scale, mapping: str, prefix: int, freeze: bool, goal: s
 def _published_step(scale: Scale, mapping: str, prefix: int, freeze: bool, images: int) -> float:
     """Seconds for a step of the authors' fp32 loop, with their own loader and equally many captions."""
     count = 60 if scale.tiny else 2000
-    captions, features = material.tokens(material.gpt2_text(), count), networks.features(count, networks.CLIP_SIZE)
+    captions, features = (
+        material.tokens(material.gpt2_text(), count),
+        networks.features(count, networks.CLIP_SIZE),
+    )
     model = published.as_published(clipcap(scale, mapping, prefix, freeze))
     optimizer = published.optimizer_of(model)
     loader = iter(published.training_loader(published.PaddedCaptions(captions, features, prefix), 5 * images))
@@ -231,7 +246,9 @@ def flops_of(model: ClipCap, captions: Tensor) -> float:
 
 
 def _words(scale: Scale) -> tuple[Text, list[list[str]]]:
-    captions = [[one.lower().rstrip(" .") for one in five] for five in material.captions(80 if scale.tiny else 2000)]
+    captions = [
+        [one.lower().rstrip(" .") for one in five] for five in material.captions(80 if scale.tiny else 2000)
+    ]
     return word_vocabulary((one for five in captions for one in five), 2 if scale.tiny else 5), captions
 
 
@@ -277,13 +294,19 @@ def step_clip(scale: Scale) -> Iterator[Row]:
     config = clip.CLIPConfig(512, side, layers, width, 32, 77, 49408, text_width, text_layers)
     model = clip.build(config).to(scale.device).train()
     images = torch.randn(pairs, 3, side, side, device=scale.device)
-    texts, shown = torch.randint(1, 49407, (pairs, 77), device=scale.device), torch.arange(pairs, device=scale.device)
+    texts, shown = (
+        torch.randint(1, 49407, (pairs, 77), device=scale.device),
+        torch.arange(pairs, device=scale.device),
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
 
     def step() -> None:
         with autocast(scale.device, scale.dtype):
             loss = contrastive_loss(
-                model.encode_image(images), model.encode_text(texts), model.logit_scale, same_pairs(shown, texts)
+                model.encode_image(images),
+                model.encode_text(texts),
+                model.logit_scale,
+                same_pairs(shown, texts),
             )
         loss.backward()
         optimizer.step()

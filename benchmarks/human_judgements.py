@@ -77,7 +77,9 @@ def read(folder: Path, name: str) -> Judgements:
 
 def correlations(judgements: Judgements, variant: str) -> dict[str, float]:
     """{metric: Kendall's tau of the captions' scores with the ratings}."""
-    distinct = list(dict.fromkeys([text for texts in judgements.references for text in texts] + judgements.captions))
+    distinct = list(
+        dict.fromkeys([text for texts in judgements.references for text in texts] + judgements.captions)
+    )
     tokens = dict(zip(distinct, ptb_tokenize(distinct), strict=True))
     scores = score(
         {str(n): [tokens[text] for text in texts] for n, texts in enumerate(judgements.references)},
@@ -104,7 +106,10 @@ def kendall(scores: np.ndarray, ratings: np.ndarray, variant: str) -> float:
         smaller = min(len(levels), len(np.unique(scores)))
         return 2 * balance / (count**2 * (smaller - 1) / smaller)
     pairs = count * (count - 1) / 2
-    untied = [pairs - sum(c * (c - 1) / 2 for c in Counter(values.tolist()).values()) for values in (scores, ratings)]
+    untied = [
+        pairs - sum(c * (c - 1) / 2 for c in Counter(values.tolist()).values())
+        for values in (scores, ratings)
+    ]
     return balance / float(np.sqrt(untied[0] * untied[1]))
 
 
@@ -126,7 +131,9 @@ def _rows(path: Path, columns: int) -> list[list[str]]:
         ) from None
     for number, row in enumerate(rows, start=1):
         if len(row) != columns:
-            raise UserError(f"{path}, line {number}: expected {columns} columns parted by tabulators, found {len(row)}")
+            raise UserError(
+                f"{path}, line {number}: expected {columns} columns parted by tabulators, found {len(row)}"
+            )
     return rows
 
 
@@ -136,7 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.human_judgements",
         description="Kendall's tau of every score with people's judgements of Flickr8k captions, beside the published.",
     )
-    parser.add_argument("folder", type=Path, help="Flickr8k_text, with the captions and the two files of judgements")
+    parser.add_argument(
+        "folder", type=Path, help="Flickr8k_text, with the captions and the two files of judgements"
+    )
     folder = parser.parse_args(arguments).folder
     for name, title, variant in ((EXPERT, "Flickr8k-Expert, tau-c", "c"), (CROWD, "Flickr8k-CF, tau-b", "b")):
         judgements = read(folder, name)

@@ -72,7 +72,9 @@ def tokens(text: Text, count: int) -> list[list[list[int]]]:
     flat = iter(text.encode([caption for of_image in captions(count) for caption in of_image]))
     encoded = [[next(flat) for _ in range(5)] for _ in range(count)]
     if text.eos_id == 0:
-        encoded = [[[token or text.size for token in caption] for caption in of_image] for of_image in encoded]
+        encoded = [
+            [[token or text.size for token in caption] for caption in of_image] for of_image in encoded
+        ]
     plain = [[caption for caption in of_image if 0 not in caption] or of_image for of_image in encoded]
     return [[of_image[i % len(of_image)] for i in range(5)] for of_image in plain]
 

@@ -163,10 +163,17 @@ def lstm_beam_search(
     Whenever a beam ends, there is one less of them; the best of the finished is taken, or of the others at
     the end.
     """
-    norm, weight, bias = model.image_norm, model.embedding.weight, model.output_bias  # the output layer is tied
+    norm, weight, bias = (
+        model.image_norm,
+        model.embedding.weight,
+        model.output_bias,
+    )  # the output layer is tied
     inputs = norm(model.image(features))[:, None]  # (1, 1, E): the image is the first input
     hidden = cell = inputs.new_zeros(1, 1, model.config.hidden_size)
-    scores, tokens = inputs.new_zeros(1), torch.zeros(1, 0, dtype=torch.int64, device=features.device)  # (K,), (K, t)
+    scores, tokens = (
+        inputs.new_zeros(1),
+        torch.zeros(1, 0, dtype=torch.int64, device=features.device),
+    )  # (K,), (K, t)
     finished: list[tuple[float, list[int]]] = []
     for _ in range(max_tokens):
         out, (hidden, cell) = model.lstm(inputs, (hidden, cell))
@@ -190,7 +197,9 @@ def lstm_beam_search(
 # ----------------------------------------------------------------------------------------------------
 
 
-def preprocess(size: int, resize: int, interpolation: str, mean: tuple, std: tuple) -> Callable[[Image.Image], Tensor]:
+def preprocess(
+    size: int, resize: int, interpolation: str, mean: tuple, std: tuple
+) -> Callable[[Image.Image], Tensor]:
     """CLIP's own transform, or that of torchvision's ImageNet weights, by their numbers."""
     return transforms.Compose(
         [
@@ -203,7 +212,10 @@ def preprocess(size: int, resize: int, interpolation: str, mean: tuple, std: tup
 
 
 def extract(
-    forward: Callable[[Tensor], Tensor], transform: Callable[[Image.Image], Tensor], paths: list[str], device: str
+    forward: Callable[[Tensor], Tensor],
+    transform: Callable[[Image.Image], Tensor],
+    paths: list[str],
+    device: str,
 ) -> Tensor:
     """Features (N, D) of N captions, of whose images `paths` are the files: one file for each caption."""
     features = []

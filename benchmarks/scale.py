@@ -37,9 +37,13 @@ HEAD = """\
 @command
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__.split("\n")[0])
-    parser.add_argument("--images", type=int, nargs="+", default=[10**5, 10**6], help="(default 100000 1000000)")
+    parser.add_argument(
+        "--images", type=int, nargs="+", default=[10**5, 10**6], help="(default 100000 1000000)"
+    )
     parser.add_argument("--width", type=int, default=512, help="numbers a row (default 512)")
-    parser.add_argument("--tiny", action="store_true", help="2,000 images of 16 numbers, to see that everything runs")
+    parser.add_argument(
+        "--tiny", action="store_true", help="2,000 images of 16 numbers, to see that everything runs"
+    )
     given = parser.parse_args()
     print(HEAD, flush=True)
     for images in [2000] if given.tiny else given.images:
@@ -108,7 +112,9 @@ def streamed(path: Path, window: int = WINDOW_BYTES, block: int = BLOCK_BYTES) -
     """Batches from disk of all images of a store, with made-up captions."""
     store = FeatureStore.open(path)
     captions, rows = captions_of(len(store)), store.rows(store.ids)
-    return StreamedBatches(store, rows, captions, BATCH, 0, torch.device("cpu"), trees, window=window, block=block)
+    return StreamedBatches(
+        store, rows, captions, BATCH, 0, torch.device("cpu"), trees, window=window, block=block
+    )
 
 
 def trees(captions: np.ndarray, _: bool) -> Trees:
@@ -124,7 +130,9 @@ def captions_of(images: int) -> Iterator[list[list[list[int]]]]:
         yield [[caption[:end]] for caption, end in zip(tokens, ends, strict=True)]
 
 
-def write_rows(path: Path, images: int, width: int, rows: Callable[[range], np.ndarray] | None = None) -> None:
+def write_rows(
+    path: Path, images: int, width: int, rows: Callable[[range], np.ndarray] | None = None
+) -> None:
     """Writes a feature store of made-up rows; random ones by default."""
     rng = np.random.default_rng(0)
 

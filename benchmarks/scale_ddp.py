@@ -29,7 +29,12 @@ from models.clipcap import ClipCap, ClipCapConfig
 from models.gpt2 import GPT2, GPT2Config
 
 ROOT = Path(__file__).parents[1]
-CORES, TURNS, STEPS, IMAGES = 2, 3, 6, 32  # runs of each kind in turn, timed steps in a run, images in a global batch
+CORES, TURNS, STEPS, IMAGES = (
+    2,
+    3,
+    6,
+    32,
+)  # runs of each kind in turn, timed steps in a run, images in a global batch
 SIZES = {"n_layer": 6, "n_head": 6, "n_embd": 384}
 HEAD = f"| processes on {CORES} cores | weights | a step of {IMAGES} images | the gradients' sum | overhead |"
 
@@ -41,7 +46,8 @@ def rows(tiny: bool = False) -> list[str]:
         for count, runs in found.items():
             runs.append(_run(count, tiny))
     step, summed = (
-        {n: statistics.median(run[key] for run in runs) for n, runs in found.items()} for key in ("step", "sum")
+        {n: statistics.median(run[key] for run in runs) for n, runs in found.items()}
+        for key in ("step", "sum")
     )
     lines = [HEAD, "| --- | --- | --- | --- | --- |"]
     for count, (run, *_) in found.items():
@@ -102,8 +108,12 @@ def measure() -> None:
 
 @command
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale_ddp", description=__doc__.split("\n")[0])
-    parser.add_argument("--tiny", action="store_true", help="a network of a few weights, to see that everything runs")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scale_ddp", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "--tiny", action="store_true", help="a network of a few weights, to see that everything runs"
+    )
     parser.add_argument("--in-processes", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.in_processes:

@@ -56,7 +56,9 @@ def ours(sizes: dict[str, Any]) -> Run:
     write_table((text for texts in prepared.values() for text in texts), Path(folder.name) / "paraphrases.gz")
 
     def run(turn: int) -> dict[str, Any]:
-        with Meteor(Path(folder.name) / "paraphrases.gz") as meteor:  # it starts while the candidates are tokenized
+        with Meteor(
+            Path(folder.name) / "paraphrases.gz"
+        ) as meteor:  # it starts while the candidates are tokenized
             said = dict(zip(candidates, ptb_tokenize(list(candidates.values())), strict=True))
             return {"scores": score(prepared, said, meteor).corpus}
 
@@ -67,5 +69,7 @@ def _captions(count: int) -> tuple[dict[str, list[str]], dict[str, str]]:
     references = {
         str(i): [" ".join(text.split()) for text in texts] for i, texts in enumerate(material.captions(count))
     }
-    shortened = {i: [w for n, w in enumerate(texts[0].split()) if n % 4 != 3] for i, texts in references.items()}
+    shortened = {
+        i: [w for n, w in enumerate(texts[0].split()) if n % 4 != 3] for i, texts in references.items()
+    }
     return references, {i: " ".join(words) for i, words in shortened.items()}

@@ -27,7 +27,12 @@ def gpt2(rounds: int, tiny: bool) -> list[Line]:
 
 
 def lstm(rounds: int, tiny: bool) -> list[Line]:
-    sizes = {"tiny": tiny, "images": 8 if tiny else 256, "some": 4 if tiny else 32, "tokens": 4 if tiny else 20}
+    sizes = {
+        "tiny": tiny,
+        "images": 8 if tiny else 256,
+        "some": 4 if tiny else 32,
+        "tokens": 4 if tiny else 20,
+    }
     return [_measure("Beam search, LSTM", publishes_lstm, ours_lstm, sizes, rounds)]
 
 
@@ -72,7 +77,9 @@ def publishes_lstm(sizes: dict[str, Any]) -> Run:
 
     def run(turn: int) -> dict[str, Any]:
         some = features[: sizes["some"]]
-        found = [published.lstm_beam_search(model, one[None], BEAMS, sizes["tokens"], NEVER)[0] for one in some]
+        found = [
+            published.lstm_beam_search(model, one[None], BEAMS, sizes["tokens"], NEVER)[0] for one in some
+        ]
         return {"captions": found}
 
     published.lstm_beam_search(model, features[:1], BEAMS, 2, NEVER)
@@ -91,7 +98,9 @@ def _ours(model: torch.nn.Module, features: torch.Tensor, sizes: dict[str, Any])
         found = [
             hypotheses[0].tokens
             for part in features.split(64)
-            for hypotheses in beam_search(model, part, Rules(beam_size=BEAMS, max_tokens=sizes["tokens"], eos_id=NEVER))
+            for hypotheses in beam_search(
+                model, part, Rules(beam_size=BEAMS, max_tokens=sizes["tokens"], eos_id=NEVER)
+            )
         ]
         return {"captions": found[: sizes["some"]]}
 
@@ -101,10 +110,16 @@ def _ours(model: torch.nn.Module, features: torch.Tensor, sizes: dict[str, Any])
 
 def _clipcap(sizes: dict[str, Any]) -> tuple[torch.nn.Module, torch.Tensor]:
     model = networks.clipcap("mlp", 10, False, networks.GPT2_VOCABULARY, sizes["tiny"])
-    return model.eval().to(pick_device()), networks.features(sizes["images"], networks.CLIP_SIZE).to(pick_device())
+    return model.eval().to(pick_device()), networks.features(sizes["images"], networks.CLIP_SIZE).to(
+        pick_device()
+    )
 
 
 def _lstm(sizes: dict[str, Any]) -> tuple[torch.nn.Module, torch.Tensor]:
-    texts = (caption.lower() for of_image in material.captions(60 if sizes["tiny"] else 6000) for caption in of_image)
+    texts = (
+        caption.lower()
+        for of_image in material.captions(60 if sizes["tiny"] else 6000)
+        for caption in of_image
+    )
     model = networks.lstm(word_vocabulary(texts, 5).size, sizes["tiny"]).eval().to(pick_device())
     return model, networks.features(sizes["images"], networks.FC7_SIZE).to(pick_device())

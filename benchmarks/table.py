@@ -52,8 +52,13 @@ def ms(seconds: float) -> str:
 
 def markdown(lines: list[Line]) -> str:
     """The table for README.md."""
-    rows = ["| path | published | ours | times faster | goal | same result |", "| --- | --- | --- | --- | --- | --- |"]
+    rows = [
+        "| path | published | ours | times faster | goal | same result |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for line in lines:
         times = "" if line.factor is None else f"**{line.factor:.1f}**"
-        rows.append(f"| {line.path} | {line.published} | {line.ours} | {times} | {line.goal} | {line.check} |")
+        rows.append(
+            f"| {line.path} | {line.published} | {line.ours} | {times} | {line.goal} | {line.check} |"
+        )
     return "\n".join(rows)

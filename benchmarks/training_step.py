@@ -21,7 +21,12 @@ from captioning.core.malloc import keep_freed_memory
 from captioning.training.batches import CaptionBatches
 from models.clipcap import ClipCap
 
-TUNED = {"title": "ClipCap training step, GPT-2 tuned, MLP, prefix 10", "mapping": "mlp", "prefix": 10, "freeze": False}
+TUNED = {
+    "title": "ClipCap training step, GPT-2 tuned, MLP, prefix 10",
+    "mapping": "mlp",
+    "prefix": 10,
+    "freeze": False,
+}
 FROZEN = {
     "title": "ClipCap training step, GPT-2 frozen, transformer, prefix 40",
     "mapping": "transformer",
@@ -44,7 +49,9 @@ def _measure(sizes: dict[str, Any], rounds: int, tiny: bool, goals: dict[str, st
     if has_fast_bf16(pick_device()):
         sides["bf16"] = ours_bf16
     images = 2 if tiny else 8
-    found = in_turn(sides, sizes | {"tiny": tiny, "images": images, "dataset": 60 if tiny else DATASET}, rounds)
+    found = in_turn(
+        sides, sizes | {"tiny": tiny, "images": images, "dataset": 60 if tiny else DATASET}, rounds
+    )
     theirs = found.pop("published")
     return [
         Line(
@@ -157,7 +164,9 @@ def step_of(model: torch.nn.Module, dtype: torch.dtype) -> Callable[..., None]:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=2e-5, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
 
-    def step(features: torch.Tensor, captions: torch.Tensor, halfway: Callable[[], None] = lambda: None) -> None:
+    def step(
+        features: torch.Tensor, captions: torch.Tensor, halfway: Callable[[], None] = lambda: None
+    ) -> None:
         with autocast(features.device, dtype):
             loss = model.loss(features, captions).mean
         loss.backward()
@@ -170,7 +179,9 @@ def step_of(model: torch.nn.Module, dtype: torch.dtype) -> Callable[..., None]:
 
 
 def _model(sizes: dict[str, Any]) -> ClipCap:
-    return networks.clipcap(sizes["mapping"], sizes["prefix"], sizes["freeze"], networks.GPT2_VOCABULARY, sizes["tiny"])
+    return networks.clipcap(
+        sizes["mapping"], sizes["prefix"], sizes["freeze"], networks.GPT2_VOCABULARY, sizes["tiny"]
+    )
 
 
 def _images(sizes: dict[str, Any], turn: int) -> np.ndarray:

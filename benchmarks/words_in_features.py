@@ -67,7 +67,9 @@ def main() -> None:
     seed_everything(0)
     data, store = load_data(), FeatureStore.open(options.features)
     captions = {split: list(data.tokens(split).values()) for split in ("train", "dev")}
-    features = {split: torch.from_numpy(store.load(data.split(split))).double().flatten(1) for split in captions}
+    features = {
+        split: torch.from_numpy(store.load(data.split(split))).double().flatten(1) for split in captions
+    }
     words = content_words([caption for of_image in captions["train"] for caption in of_image], WORDS)
     labels = {split: label_matrix(of_split, words).double() for split, of_split in captions.items()}
     order = torch.randperm(len(labels["train"]))

@@ -26,7 +26,14 @@ from typing import Any
 from captioning.core.errors import UserError, command
 from captioning.core.paths import PARAMS, PER_IMAGE
 from captioning.core.settings import parse_yaml
-from captioning.evaluation.bootstrap import Comparison, Settings, bootstrap, compare, compare_settings, interval
+from captioning.evaluation.bootstrap import (
+    Comparison,
+    Settings,
+    bootstrap,
+    compare,
+    compare_settings,
+    interval,
+)
 from captioning.evaluation.saved import Saved, load
 from captioning.metrics.coco import METRICS, TITLES, Scores
 
@@ -99,14 +106,20 @@ def comparable(a: Saved, b: Saved, names: Sequence[str]) -> None:
             f"{len({*ids[0]} & {*ids[1]})} are the same: a paired test needs the same ones"
         )
     if a.references != b.references:
-        raise UserError(f"{names[0]} and {names[1]} were scored against different references: their data differ")
+        raise UserError(
+            f"{names[0]} and {names[1]} were scored against different references: their data differ"
+        )
 
 
-def table(names: Sequence[str], a: Scores, b: Scores, found: dict[str, Comparison], count: int, seed: int) -> list[str]:
+def table(
+    names: Sequence[str], a: Scores, b: Scores, found: dict[str, Comparison], count: int, seed: int
+) -> list[str]:
     """Lines of at most 100 columns, one for each metric: b - a."""
     short = [name if len(name) <= 19 else name[:18] + "…" for name in names]
     lines = [f"{'':<8} {short[0]:>19} {short[1]:>19}  difference         95%             p  effect  wins"]
-    low_high = [{name: interval(values) for name, values in bootstrap(one, count, seed).items()} for one in (a, b)]
+    low_high = [
+        {name: interval(values) for name, values in bootstrap(one, count, seed).items()} for one in (a, b)
+    ]
     for metric in METRICS:
         one = found[metric]
         cells = [
@@ -120,7 +133,9 @@ def table(names: Sequence[str], a: Scores, b: Scores, found: dict[str, Compariso
     return lines
 
 
-def verdict(names: Sequence[str], captioner: str, one: Comparison, changed: Collection[str] | None = None) -> str:
+def verdict(
+    names: Sequence[str], captioner: str, one: Comparison, changed: Collection[str] | None = None
+) -> str:
     """The conclusion from CIDEr's test. `changed` are the settings that differ."""
     if one.low <= 0 <= one.high or one.p > ENOUGH:
         return f"{captioner}: no difference in CIDEr that the choice of test images would not explain"
@@ -173,7 +188,9 @@ def settings_lines(captioner: str, found: dict[str, Settings]) -> list[str]:
 def of_settings(sides: Sequence[Sequence[str]], given: argparse.Namespace) -> None:
     """Compares two settings, each with runs of several seeds."""
     if min(map(len, sides)) < 2:
-        raise UserError("a setting needs two runs or more on each side of `--`; three or more tell far more than two")
+        raise UserError(
+            "a setting needs two runs or more on each side of `--`; three or more tell far more than two"
+        )
     for side in sides:
         seeds_alone(side)
     names = [name for side in sides for name in side]
@@ -192,8 +209,14 @@ def of_settings(sides: Sequence[Sequence[str]], given: argparse.Namespace) -> No
     if given.json:
         print(as_json(found, warnings))
         return
-    print(f"{len(next(iter(runs[0].scores.values())).ids)} images; a: {', '.join(sides[0])}; b: {', '.join(sides[1])}")
-    print("\n".join([*warnings, *changed_lines({**(differing((sides[0][0], sides[1][0])) or {}), "seed": None})]))
+    print(
+        f"{len(next(iter(runs[0].scores.values())).ids)} images; a: {', '.join(sides[0])}; b: {', '.join(sides[1])}"
+    )
+    print(
+        "\n".join(
+            [*warnings, *changed_lines({**(differing((sides[0][0], sides[1][0])) or {}), "seed": None})]
+        )
+    )
     for name in chosen:
         print("\n" + "\n".join(settings_lines(name, found[name])))
 
@@ -203,14 +226,18 @@ def captioners(runs: Sequence[Saved], wanted: str | None) -> list[str]:
     common = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
     chosen = common if wanted is None else [name for name in common if name == wanted]
     if not chosen:
-        raise UserError(f"--captioner {wanted}: both runs scored {', '.join(common) or 'no captioner in common'}")
+        raise UserError(
+            f"--captioner {wanted}: both runs scored {', '.join(common) or 'no captioner in common'}"
+        )
     return chosen
 
 
 def as_json(found: dict[str, dict], warnings: list[str]) -> str:
     if warnings:  # standard output stays pure JSON
         print("\n".join(warnings), file=sys.stderr)
-    return json.dumps({name: {key: asdict(one) for key, one in of.items()} for name, of in found.items()}, indent=2)
+    return json.dumps(
+        {name: {key: asdict(one) for key, one in of.items()} for name, of in found.items()}, indent=2
+    )
 
 
 def changed_lines(changed: dict[str, Any]) -> list[str]:
@@ -269,7 +296,9 @@ def of_runs(names: tuple[str, str], given: argparse.Namespace) -> None:
         print(f"\n{name}")
         print("\n".join(table(names, a[name], b[name], found[name], given.resamples, given.seed)))
         print(verdict(names, name, found[name]["cider"], changed))
-    print("\nTested is the choice of images. Another seed trains another model: a small gain needs several seeds.")
+    print(
+        "\nTested is the choice of images. Another seed trains another model: a small gain needs several seeds."
+    )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ def main() -> None:
     if not wanted:
         print("params.yaml names nothing that would have to be fetched")
     for one in wanted:
-        print(f"{'there' if one.find() else 'missing':8}{one.setting}: {one.find() or ' or '.join(one.places())}")
+        print(
+            f"{'there' if one.find() else 'missing':8}{one.setting}: {one.find() or ' or '.join(one.places())}"
+        )
         for source in origins(one) if not one.find() else []:
             print(f"{'':8}  from {source}")
     missing = [one for one in wanted if not one.find()]

@@ -32,7 +32,9 @@ def apply(name: str, params: Path = Path("params.yaml"), folder: Path = Path("pr
         raise UserError(f"no preset {name!r} in {folder}/; {hint}")
     yaml = YAML()  # keeps comments and order
     yaml.preserve_quotes, yaml.width = True, 120
-    yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.representer.add_representer(
+        type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     settings.read_yaml(params)  # raises UserError if the file is not YAML
     values = yaml.load(params.read_text(encoding="utf-8"))
     changed: dict[str, tuple] = {}
@@ -63,7 +65,10 @@ def main() -> None:
     if not name:
         raise UserError(f"give a preset: make preset NAME=one of {', '.join(names(Path('presets')))}")
     changed = apply(name)
-    print(f"params.yaml is now {name}: {len(changed)} settings changed" + "".join(f"\n  {key}" for key in changed))
+    print(
+        f"params.yaml is now {name}: {len(changed)} settings changed"
+        + "".join(f"\n  {key}" for key in changed)
+    )
 
 
 if __name__ == "__main__":

@@ -51,14 +51,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "equal to its numbers. Both files are tokenized here: give plain text. Prints JSON.",
     )
     parser.add_argument(
-        "references", type=Path, help='{"id": ["caption", ...], ...}, or a COCO captions file (images, annotations)'
+        "references",
+        type=Path,
+        help='{"id": ["caption", ...], ...}, or a COCO captions file (images, annotations)',
     )
     parser.add_argument(
-        "candidates", type=Path, help='COCO results: [{"image_id": "id", "caption": "text"}, ...], one an image'
+        "candidates",
+        type=Path,
+        help='COCO results: [{"image_id": "id", "caption": "text"}, ...], one an image',
     )
-    parser.add_argument("--per-image", type=Path, metavar="OUT.csv", help="also write every image's own scores")
     parser.add_argument(
-        "--all", action="store_true", help="an error, not a warning, when an image of the references has no candidate"
+        "--per-image", type=Path, metavar="OUT.csv", help="also write every image's own scores"
+    )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="an error, not a warning, when an image of the references has no candidate",
     )
     given = parser.parse_args(arguments)
     scores, captions = score_files(given.references, given.candidates, need_all=given.all)
@@ -69,7 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             write_per_image(given.per_image, scores, captions)
         except OSError as error:
-            raise UserError(f"--per-image {given.per_image} cannot be written: {error.strerror or error}") from None
+            raise UserError(
+                f"--per-image {given.per_image} cannot be written: {error.strerror or error}"
+            ) from None
 
 
 if __name__ == "__main__":

@@ -24,14 +24,21 @@ ROWS = {"humans": "people", "lstm": "LSTM", "clipcap": "ClipCap"}
 def scores() -> list[str]:
     """Five lines: people's scores, both captioners' scores, and their difference in CIDEr."""
     found = read_json(SCORES, "`dvc repro` writes it, `dvc checkout` restores it")
-    lines = [f"{found['images']} {found['split']} images".ljust(20) + "".join(f"{TITLES[key]:>9}" for key in SHOWN)]
+    lines = [
+        f"{found['images']} {found['split']} images".ljust(20) + "".join(f"{TITLES[key]:>9}" for key in SHOWN)
+    ]
     for name, title in ROWS.items():
         if one := found["systems"].get(name):
             cells = "".join(f"{one[key]['value']:9.3f}" for key in SHOWN)
-            lines.append(f"{title:<20}{cells}  (95%: {one['cider']['low']:.3f} to {one['cider']['high']:.3f})")
+            lines.append(
+                f"{title:<20}{cells}  (95%: {one['cider']['low']:.3f} to {one['cider']['high']:.3f})"
+            )
     cider = found["clipcap_minus_lstm"]["cider"]
     test = f"paired test over images: p = {cider['p']:.3f}, 95% {cider['low']:+.3f} to {cider['high']:+.3f}"
-    return [*lines, f"ClipCap - LSTM: {cider['difference']:+.3f} CIDEr in this run ({test}; other seeds not covered)"]
+    return [
+        *lines,
+        f"ClipCap - LSTM: {cider['difference']:+.3f} CIDEr in this run ({test}; other seeds not covered)",
+    ]
 
 
 def foreign() -> list[str]:
@@ -66,7 +73,9 @@ def _git(*arguments: str) -> int:
 @command
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m commands.summary", description=__doc__.split("\n")[0])
-    parser.add_argument("--baseline", action="store_true", help="nothing but the warning about HEAD's scores, if any")
+    parser.add_argument(
+        "--baseline", action="store_true", help="nothing but the warning about HEAD's scores, if any"
+    )
     if parser.parse_args().baseline:
         lines = foreign()
     else:

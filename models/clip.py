@@ -70,7 +70,9 @@ class CLIPConfig:
             raise ValueError(f"CLIP's activation must be {' or '.join(ACTIVATIONS)}, not {self.activation}")
         step = 32 if self.is_resnet else self.vision_patch_size
         if not step or self.image_size % step:
-            raise ValueError(f"CLIP's image_size {self.image_size} must be a multiple of its patch size {step}")
+            raise ValueError(
+                f"CLIP's image_size {self.image_size} must be a multiple of its patch size {step}"
+            )
 
     @property
     def is_resnet(self) -> bool:
@@ -103,7 +105,9 @@ def build_image_tower(config: CLIPConfig) -> ModifiedResNet | VisionTransformer:
     """Builds the image tower: normalised images (B, 3, S, S) to `encode_image`'s result, (B, embed_dim)."""
     if config.is_resnet:
         heads = config.vision_width * 32 // HEAD
-        return ModifiedResNet(config.vision_layers, config.embed_dim, heads, config.image_size, config.vision_width)
+        return ModifiedResNet(
+            config.vision_layers, config.embed_dim, heads, config.image_size, config.vision_width
+        )
     tower = VisionTransformer(
         config.image_size, config.vision_patch_size, config.vision_width, config.vision_layers,
         config.vision_width // HEAD, config.embed_dim,
@@ -116,7 +120,9 @@ def patches(tower: VisionTransformer, images: Tensor) -> Tensor:
     found = tower.conv1(images).flatten(2).transpose(1, 2)  # (B, P, W)
     first = tower.class_embedding.to(found.dtype).expand(len(found), 1, -1)
     tokens = torch.cat([first, found], dim=1) + tower.positional_embedding.to(found.dtype)
-    return tower.transformer(tower.ln_pre(tokens).transpose(0, 1)).transpose(0, 1)[:, 1:]  # blocks take (L, B, W)
+    return tower.transformer(tower.ln_pre(tokens).transpose(0, 1)).transpose(0, 1)[
+        :, 1:
+    ]  # blocks take (L, B, W)
 
 
 def config_of(weights: dict[str, Tensor]) -> CLIPConfig:
@@ -155,7 +161,11 @@ def config_of(weights: dict[str, Tensor]) -> CLIPConfig:
 def _looks_like(weights: dict[str, Tensor]) -> str:
     """Describes other weights by their names, for an error message."""
     seen = next((kind for name, kind in FORMATS.items() if any(name in weight for weight in weights)), None)
-    return f"it looks like {seen}" if seen else f"its weights have names such as {', '.join(sorted(weights)[:2])}"
+    return (
+        f"it looks like {seen}"
+        if seen
+        else f"its weights have names such as {', '.join(sorted(weights)[:2])}"
+    )
 
 
 def from_state_dict(weights: dict[str, Tensor], activation: str = "quick_gelu") -> CLIP:
@@ -179,12 +189,16 @@ def load(network: nn.Module, weights: dict[str, Tensor]) -> None:
 
     Raises ValueError if they do not fit.
     """
-    copies = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    copies = {
+        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()
+    }
     copies = {name: tensor.clone() if tensor is weights[name] else tensor for name, tensor in copies.items()}
     try:
         network.load_state_dict(copies, assign=True)
     except RuntimeError as error:
-        raise ValueError(f"the weights do not fit the network: {str(error).splitlines()[-1].strip()}") from None
+        raise ValueError(
+            f"the weights do not fit the network: {str(error).splitlines()[-1].strip()}"
+        ) from None
 
 
 # Part of a weight's name that occurs in one format only, and that format.
@@ -253,7 +267,9 @@ def from_open_clip(config: dict, weights: dict[str, Tensor]) -> CLIP:
 
 def check_heads(name: str, width: int, heads: int) -> None:
     if width != heads * HEAD:
-        raise ValueError(f"{name} has {heads} heads for a width of {width}; heads of {HEAD} channels are supported")
+        raise ValueError(
+            f"{name} has {heads} heads for a width of {width}; heads of {HEAD} channels are supported"
+        )
 
 
 RENAMED = {

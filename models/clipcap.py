@@ -26,7 +26,9 @@ class ClipCapConfig:
     feature_size: int  # width of the image embedding
     mapping: str = "mlp"  # mlp | transformer
     prefix_len: int = 10  # prefix tokens that represent the image
-    clip_len: int = 10  # transformer: tokens made from the embedding; 0: features are tokens already, (B, L, D)
+    clip_len: int = (
+        10  # transformer: tokens made from the embedding; 0: features are tokens already, (B, L, D)
+    )
     mapping_layers: int = 8  # transformer: layers
     mapping_heads: int = 8  # transformer: attention heads
     freeze_gpt2: bool = False  # True: only the mapping network is trained
@@ -57,7 +59,12 @@ class ClipCap(nn.Module):
             self.clip_project = MLP(config.feature_size, width * length // 2, width * length)
         else:
             self.clip_project = TransformerMapper(
-                config.feature_size, width, length, config.clip_len, config.mapping_layers, config.mapping_heads
+                config.feature_size,
+                width,
+                length,
+                config.clip_len,
+                config.mapping_layers,
+                config.mapping_heads,
             )
         if config.freeze_gpt2:
             gpt.requires_grad_(False)
@@ -147,7 +154,9 @@ class TransformerMapper(nn.Module):
     With a `clip_len` of 0 the features are tokens already, such as those of patches; each is projected on its own.
     """
 
-    def __init__(self, size: int, width: int, prefix_len: int, clip_len: int, layers: int, heads: int) -> None:
+    def __init__(
+        self, size: int, width: int, prefix_len: int, clip_len: int, layers: int, heads: int
+    ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"the mapping's {heads} heads do not divide GPT-2's width of {width}")

@@ -66,7 +66,9 @@ class GPT2Config:
         if (kind := config.get("model_type", "gpt2")) != "gpt2":
             raise ValueError(f"config.json describes a {kind}, no GPT-2")
         if config.get("add_cross_attention"):
-            raise ValueError("config.json describes a GPT-2 with cross-attention, which no text-only GPT-2 has")
+            raise ValueError(
+                "config.json describes a GPT-2 with cross-attention, which no text-only GPT-2 has"
+            )
         return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
 
     def to_dict(self) -> dict[str, Any]:
@@ -213,7 +215,9 @@ def packed_hidden(gpt: GPT2, prefix: Tensor, packed: PackedTrees) -> Tensor:
 
     # Only attention needs rows of (B, S) cells: first the prefix, then the image's nodes. Filling has none.
     visible = seen(packed.first, packed.last)[:, None]  # (B, 1, S, S)
-    mask = torch.zeros(visible.shape, dtype=prefix.dtype, device=prefix.device).masked_fill(~visible, float("-inf"))
+    mask = torch.zeros(visible.shape, dtype=prefix.dtype, device=prefix.device).masked_fill(
+        ~visible, float("-inf")
+    )
     read = packed.cells % (images * cells)  # (R,)
 
     def attend(attention: Attention, qkv: Tensor) -> Tensor:
@@ -284,7 +288,9 @@ class Beams:
             self.values = [self._grown(values) for values in self.values]
         images, beams, cells = seen.shape
         mask = torch.zeros(images, beams, cells + -cells % 8, dtype=self.keys[0].dtype, device=seen.device)
-        return mask[..., :cells].masked_fill_(~seen, float("-inf"))[:, None]  # rows aligned: no copy per layer
+        return mask[..., :cells].masked_fill_(~seen, float("-inf"))[
+            :, None
+        ]  # rows aligned: no copy per layer
 
     def _grown(self, stored: Tensor) -> Tensor:
         images, heads, _, size = stored.shape

@@ -15,14 +15,26 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, CLIPVisionModelWithProjection, PretrainedConfig, ViTModel
 from transformers.initialization import no_init_weights
 
-PATCHES_LAST = ("clip_vision_model", "siglip_vision_model", "dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
-UNSETTLED = ("siglip2", "siglip2_vision_model")  # patches as many as a picture's shape asks for; no square of pixels
+PATCHES_LAST = (
+    "clip_vision_model",
+    "siglip_vision_model",
+    "dinov2",
+    "dinov2_with_registers",
+    "dinov3_vit",
+    "vit",
+)
+UNSETTLED = (
+    "siglip2",
+    "siglip2_vision_model",
+)  # patches as many as a picture's shape asks for; no square of pixels
 
 
 def vision_config(config: PretrainedConfig) -> PretrainedConfig:
     """The image tower's config in that of a model with two towers; else the config. ValueError of those not taken."""
     if config.model_type in UNSETTLED:
-        raise ValueError(f"a {config.model_type} takes pictures of any shape (NaFlex); take one of fixed resolution")
+        raise ValueError(
+            f"a {config.model_type} takes pictures of any shape (NaFlex); take one of fixed resolution"
+        )
     tower = getattr(config, "vision_config", config)
     if config.model_type == "clip":
         tower.projection_dim = config.projection_dim
@@ -71,7 +83,9 @@ def layers(network: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
         return found.flatten(1)
 
     def patches(images: Tensor) -> Tensor:
-        count = (images.shape[2] // network.config.patch_size) * (images.shape[3] // network.config.patch_size)
+        count = (images.shape[2] // network.config.patch_size) * (
+            images.shape[3] // network.config.patch_size
+        )
         return run(images).last_hidden_state[:, -count:]  # behind the class token and the registers
 
     return {"embedding": embedding} | ({"patches": patches} if kind in PATCHES_LAST else {})

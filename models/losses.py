@@ -71,11 +71,19 @@ def cross_entropy(logits: Tensor, targets: Scored, smoothing: float = 0.0) -> Lo
 # ---- without holding more than one copy of all logits ----------------------------------------------------------------
 
 COLUMNS = {"cpu": 1, "cuda": 64}  # the logits are padded to a multiple: tensor cores need aligned rows
-CHUNK = {"cpu": 64, "cuda": 2048}  # rows whose softmax is in memory at once; 64 rows of GPT-2's take 13 MB in float32
+CHUNK = {
+    "cpu": 64,
+    "cuda": 2048,
+}  # rows whose softmax is in memory at once; 64 rows of GPT-2's take 13 MB in float32
 
 
 def linear_cross_entropy(
-    hidden: Tensor, weight: Tensor, rows: Tensor, tokens: Tensor, weights: Tensor | None = None, smoothing: float = 0.0
+    hidden: Tensor,
+    weight: Tensor,
+    rows: Tensor,
+    tokens: Tensor,
+    weights: Tensor | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Summed cross-entropy of tokens under `softmax(hidden @ weight.T)`, the softmax in float32.
 
@@ -92,7 +100,9 @@ def linear_cross_entropy(
     """
     if weights is None:
         weights = torch.ones(rows.shape, device=rows.device)
-    return _LinearCrossEntropy.apply(hidden, weight, rows, tokens, weights, smoothing, torch.is_grad_enabled())
+    return _LinearCrossEntropy.apply(
+        hidden, weight, rows, tokens, weights, smoothing, torch.is_grad_enabled()
+    )
 
 
 def _product(x: Tensor, matrix: Tensor) -> Tensor:
@@ -105,7 +115,13 @@ def _product(x: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _cross_entropy_(
-    logits: Tensor, row: Tensor, tokens: Tensor, counts: Tensor, share: Tensor, smoothing: float, training: bool
+    logits: Tensor,
+    row: Tensor,
+    tokens: Tensor,
+    counts: Tensor,
+    share: Tensor,
+    smoothing: float,
+    training: bool,
 ) -> Tensor:
     """Summed cross-entropy of logits (r, V), computed in float32.
 
@@ -138,7 +154,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if spare := -size % COLUMNS.get(kind, 1):
                 matrix = F.pad(matrix, (0, 0, 0, spare))  # (V + spare, E)
             weights = weights.float()
-            share = weights.new_zeros(len(x)).index_add_(0, rows, weights)  # (R,) weight of each row's targets
+            share = weights.new_zeros(len(x)).index_add_(
+                0, rows, weights
+            )  # (R,) weight of each row's targets
             of_hidden, of_weight = (training and wanted for wanted in ctx.needs_input_grad[:2])
             gradient = torch.empty_like(x) if of_hidden else None  # (R, E)
             total, chunk, kept = weights.new_zeros(()), CHUNK.get(kind, 64), None

@@ -178,7 +178,9 @@ class LSTMDecoder(nn.Module):
         first, looked, state = self._begin(features)  # (B, H), (B, L)
         teach = self._teach_grid if self.config.grid else self._teach
         hidden, penalty = teach(packed, looked, state.expand(packed.lengths.shape[1]))  # (N, H)
-        firsts = first.index_select(0, packed.present // packed.lengths.shape[1])  # (F, H): one row per caption
+        firsts = first.index_select(
+            0, packed.present // packed.lengths.shape[1]
+        )  # (F, H): one row per caption
         hidden = torch.cat([firsts, hidden])
         hidden = F.pad(hidden, (0, 0, 0, len(packed.tokens) - len(hidden)))  # (M, H)
         loss = cross_entropy(self._logits(hidden), packed, label_smoothing)
@@ -196,10 +198,14 @@ class LSTMDecoder(nn.Module):
                 outputs.append(run.flatten(0, 1))
         return torch.cat([state.hidden[:0], *outputs]).index_select(0, packed.inside), 0.0
 
-    def _teach_grid(self, packed: PackedRuns, looked: Tensor, state: LSTMState) -> tuple[Tensor, Tensor | float]:
+    def _teach_grid(
+        self, packed: PackedRuns, looked: Tensor, state: LSTMState
+    ) -> tuple[Tensor, Tensor | float]:
         """The attending LSTM's output after each input, (N, H), and the doubly stochastic regulariser."""
         words = self.dropout(self.embedding(packed.words[0]))  # (B*C, S, E)
-        received = looked[:, None].expand(-1, packed.lengths.shape[1], -1)  # (B, C, L): attention of all steps so far
+        received = looked[:, None].expand(
+            -1, packed.lengths.shape[1], -1
+        )  # (B, C, L): attention of all steps so far
         outputs = [words.new_zeros(len(words), 0, self.config.hidden_size)]
         for i in range(words.shape[1]):
             hidden, weights = self._attend(words[:, i], state)  # (B*C, H), (B*C, L)

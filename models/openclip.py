@@ -9,7 +9,13 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-SMALL_TEXT = {"width": 64, "heads": 1, "layers": 1, "vocab_size": 1, "context_length": 1}  # built with it, and dropped
+SMALL_TEXT = {
+    "width": 64,
+    "heads": 1,
+    "layers": 1,
+    "vocab_size": 1,
+    "context_length": 1,
+}  # built with it, and dropped
 
 
 def sizes_of(config: dict[str, Any]) -> dict[str, Any]:
@@ -44,5 +50,7 @@ def layers(network: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
         options = {"indices": 1, "intermediates_only": True, "output_fmt": "NLC"}
         return run(network.forward_intermediates, images, **options)["image_intermediates"][-1]
 
-    is_transformer = hasattr(network, "transformer") or hasattr(getattr(network, "trunk", None), "num_prefix_tokens")
+    is_transformer = hasattr(network, "transformer") or hasattr(
+        getattr(network, "trunk", None), "num_prefix_tokens"
+    )
     return {"embedding": embedding} | ({"patches": patches} if is_transformer else {})

@@ -30,7 +30,9 @@ from torch.utils._pytree import tree_map
 from models.losses import PAD, ROUND
 
 Batch = TypeVar("Batch")
-Column = tuple[np.ndarray, np.ndarray]  # int32 (M, K), the records of all images in turn; (n,) the number of each
+Column = tuple[
+    np.ndarray, np.ndarray
+]  # int32 (M, K), the records of all images in turn; (n,) the number of each
 ALL = np.iinfo(np.int32).max  # as a node's `last`: larger than any place
 AT_ONCE = 10_000  # images whose trees are built together
 
@@ -67,7 +69,9 @@ class PackedTrees(NamedTuple):
     cells: Tensor  # (R,) the index of each among the B * S cells of attention; B * S: no cell
     first: Tensor  # (B, S) a cell's place in its image's tree, branch after branch; the prefix comes first
     last: Tensor  # (B, S) the last place below it: a cell is visible from its `first` to its `last`
-    outputs: Tensor  # (W,) the rows that predict something: the ends of the prefixes, then the nodes, then filling
+    outputs: (
+        Tensor  # (W,) the rows that predict something: the ends of the prefixes, then the nodes, then filling
+    )
     rows: Tensor  # (M,) the index into `outputs` that predicts each target
     targets: Tensor  # (M,) the target tokens
     weights: Tensor  # (M,) float32, the weight of each target in the sum
@@ -87,7 +91,9 @@ class Trees:
         grown = [_grow(captions[start : start + AT_ONCE]) for start in range(0, len(captions), AT_ONCE)]
         self._hold(*(np.concatenate(parts, axis=-1) for parts in zip(*grown, strict=True)))
 
-    def _hold(self, nodes: np.ndarray, node_counts: np.ndarray, targets: np.ndarray, target_counts: np.ndarray) -> None:
+    def _hold(
+        self, nodes: np.ndarray, node_counts: np.ndarray, targets: np.ndarray, target_counts: np.ndarray
+    ) -> None:
         self.tokens, self.steps, self.first, self.last = nodes
         self.rows, self.targets, self.caption = targets
         self.node_counts, self.target_counts = node_counts, target_counts
@@ -103,7 +109,9 @@ class Trees:
         """The same packing of other images: those whose columns these are."""
         (nodes, node_counts), (targets, target_counts) = columns
         trees = copy(self)
-        trees._hold(np.ascontiguousarray(nodes.T), node_counts, np.ascontiguousarray(targets.T), target_counts)
+        trees._hold(
+            np.ascontiguousarray(nodes.T), node_counts, np.ascontiguousarray(targets.T), target_counts
+        )
         return trees
 
     def size(self, index: np.ndarray) -> tuple[int, int, int]:
@@ -186,9 +194,13 @@ def _grow(captions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     counts = new.sum((1, 2))  # (n,)
     number = new.cumsum().reshape(new.shape) - 1  # over all images
     node = np.maximum.accumulate(np.where(new, number, -1), axis=1)  # (n, C, T) of each input
-    end = np.where(exist, node, -1).max(axis=2, keepdims=True, initial=-1)  # (n, C, 1) the deepest of each caption
+    end = np.where(exist, node, -1).max(
+        axis=2, keepdims=True, initial=-1
+    )  # (n, C, 1) the deepest of each caption
     last = np.empty(counts.sum(), np.int64)
-    last[node[exist]] = np.broadcast_to(end, node.shape)[exist]  # of several captions through a node, the last one's
+    last[node[exist]] = np.broadcast_to(end, node.shape)[
+        exist
+    ]  # of several captions through a node, the last one's
     node = np.take_along_axis(node, order.argsort(1), 1)  # in the original order of captions
 
     # A node is named by the first caption that runs through it; nodes are in the order of their names.
@@ -198,7 +210,9 @@ def _grow(captions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     named = name.argsort()  # (N,)
     image, _, step = (x[name[named]] for x in inside.nonzero())
     starts = _starts(counts)
-    nodes = np.stack([captions[inside][name[named]], step, named - starts[image], last[named] - starts[image]])
+    nodes = np.stack(
+        [captions[inside][name[named]], step, named - starts[image], last[named] - starts[image]]
+    )
     rank = np.empty_like(named)
     rank[named] = np.arange(len(named)) - starts[image]
     row = np.zeros(captions.shape, np.int64)
@@ -286,7 +300,13 @@ class Runs:
         captions = self.captions[index, :rows]  # (B, C, T)
         words, exists = captions.reshape(-1, captions.shape[2]), self.lengths[index, :rows].ravel() > 0
         inputs = np.maximum(self.lengths[index, :rows] - 1, 0).ravel()  # (B*C,)
-        order, longest, runs, begins, before = self._groups(inputs), captions.shape[2], [], np.empty_like(inputs), 0
+        order, longest, runs, begins, before = (
+            self._groups(inputs),
+            captions.shape[2],
+            [],
+            np.empty_like(inputs),
+            0,
+        )
         for group, most in zip(order, steps, strict=True):
             run = np.zeros((len(group), most), np.int64)  # (G, S)
             run[:, :longest] = words[group, :most].clip(0)
@@ -336,7 +356,9 @@ def _starts(counts: np.ndarray) -> np.ndarray:
     return counts.cumsum() - counts
 
 
-def _spans(starts: np.ndarray, counts: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _spans(
+    starts: np.ndarray, counts: np.ndarray, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The joined spans at `index`: each member's span, its index in the span, and its position."""
     counts = counts[index]
     of = np.repeat(np.arange(len(index)), counts)

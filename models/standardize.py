@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-LEAST = 0.1  # of the mean standard deviation: a lower limit, so that nearly constant features are not amplified
+LEAST = (
+    0.1  # of the mean standard deviation: a lower limit, so that nearly constant features are not amplified
+)
 ROWS = 1024  # rows that are converted to float64 at once
 
 

@@ -80,7 +80,9 @@ class VGG16(nn.Module):
     def replace_head(self, num_labels: int) -> None:
         """Replaces the last layer by a freshly initialised one for `num_labels` labels."""
         old = self.classifier[6]
-        self.classifier[6] = nn.Linear(old.in_features, num_labels, device=old.weight.device, dtype=old.weight.dtype)
+        self.classifier[6] = nn.Linear(
+            old.in_features, num_labels, device=old.weight.device, dtype=old.weight.dtype
+        )
         initialise(self.classifier[6])
         self.config = replace(self.config, num_labels=num_labels)
 
@@ -127,7 +129,9 @@ def config_of(weights: dict[str, Tensor]) -> VGG16Config:
     width = fc6.shape[0] / 4096
     config = VGG16Config(width=width, batch_norm=batch_norm, num_labels=last.shape[0])
     cells = round((fc6.shape[1] / config.channels(512)) ** 0.5)
-    config = VGG16Config(image_size=cells * STRIDE, width=width, batch_norm=batch_norm, num_labels=last.shape[0])
+    config = VGG16Config(
+        image_size=cells * STRIDE, width=width, batch_norm=batch_norm, num_labels=last.shape[0]
+    )
     with no_weights():
         expected = VGG16(config).state_dict()
     wrong = [name for name in expected if name not in weights or expected[name].shape != weights[name].shape]

@@ -144,7 +144,12 @@ def sample(rng) -> dict:
         time = "day"
     kind = _pick(rng, plot.kinds)
     count = _pick(rng, (1, 2, 3), plot.counts)
-    subject = {"kind": kind, "count": count, "action": plot.action, **_dress(rng, kind, plot, place, time, count)}
+    subject = {
+        "kind": kind,
+        "count": count,
+        "action": plot.action,
+        **_dress(rng, kind, plot, place, time, count),
+    }
     subjects = [subject]
     objects = []
     if plot.object:
@@ -194,7 +199,9 @@ def _dress(rng, kind: str, plot: Plot, place: str, time: str, count: int) -> dic
     if count == 1 and wear != "jacket":
         dress["hair"] = _pick(rng, ("black", "brown", "blond", "red"), (4, 4, 3, 1.5))
         dress["trait"] = (
-            {"man": "beard", "boy": "cap"}.get(kind) if rng.random() < (0.45 if kind == "man" else 0.6) else None
+            {"man": "beard", "boy": "cap"}.get(kind)
+            if rng.random() < (0.45 if kind == "man" else 0.6)
+            else None
         )
     return dress
 

@@ -50,7 +50,12 @@ def split_of(index: int) -> str:
 
 
 def write(
-    folder: Path, images: int, seed: int, size: int = 224, workers: int = 1, start: Callable[[], None] | None = None
+    folder: Path,
+    images: int,
+    seed: int,
+    size: int = 224,
+    workers: int = 1,
+    start: Callable[[], None] | None = None,
 ) -> Iterator[tuple[str, str, str, list[str], dict]]:
     """Draw `images` scenes into `folder` as 00000.jpg, 00001.jpg, ...
 

@@ -27,7 +27,9 @@ BESIDE = frozenset(
 )  # between adjective and noun
 PLACES = {word: label for label, text in words.PLACE_WORDS.items() for word in text.split()}
 TIMES = {word: label for label, text in words.TIME_WORDS.items() for word in text.split()}
-GARMENTS = {form.split()[-1] for options in words.CLOTHES.values() for both in options for form in both.split("/")}
+GARMENTS = {
+    form.split()[-1] for options in words.CLOTHES.values() for both in options for form in both.split("/")
+}
 OTHER_NOUNS = {
     "sky",
     "barn",
@@ -80,7 +82,9 @@ def mentioned(caption: str) -> dict[str, list[str]]:
     number, colour = "many", None  # number and colour of the noun that follows
     for before, word, after in zip(["", *tokens], tokens, [*tokens[1:], ""], strict=False):
         noun = _is_noun(before, word)
-        if colour and not (noun or word in COLOURS or word in BESIDE or word in OTHER_NOUNS or word == "hair"):
+        if colour and not (
+            noun or word in COLOURS or word in BESIDE or word in OTHER_NOUNS or word == "hair"
+        ):
             found["colour"].add(f"{colour} clothes")  # "a man in red"
             colour = None
         if word in COLOURS:
@@ -128,7 +132,9 @@ def mentioned(caption: str) -> dict[str, list[str]]:
 def _is_noun(before: str, word: str) -> bool:
     """Whether a word that the scenes know is a noun here: "rides a sled", "in a top", but not "sleds" as a verb."""
     described = before in NUMBERS or before in COLOURS or before in BESIDE
-    return (word in NOUNS or word in GARMENTS) and (word not in VERBS or (described and not word.endswith("s")))
+    return (word in NOUNS or word in GARMENTS) and (
+        word not in VERBS or (described and not word.endswith("s"))
+    )
 
 
 def _is_verb(before: str, word: str, after: str) -> bool:
@@ -194,7 +200,11 @@ def check(caption: str, facts: dict) -> dict:
     wrong = [label for category in CATEGORIES for label in found[category] if label not in true[category]]
     total = sum(len(labels) for labels in found.values())
     named = sum(any(label in found[category] for label in labels) for category, labels in true["core"])
-    return {"precision": 1 - len(wrong) / total if total else 1.0, "recall": named / len(true["core"]), "wrong": wrong}
+    return {
+        "precision": 1 - len(wrong) / total if total else 1.0,
+        "recall": named / len(true["core"]),
+        "wrong": wrong,
+    }
 
 
 def _number(count: int) -> str:

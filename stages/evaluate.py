@@ -52,7 +52,10 @@ def main() -> None:
 
     with Meteor(paths.PARAPHRASES) as meteor:  # loads while Python tokenizes and finds the nearest images
         work = systems.jobs(data, split, captions, features, seed)
-        print(f"scoring {sum(map(len, work.values()))} sets of captions of {len(images)} {split} images", flush=True)
+        print(
+            f"scoring {sum(map(len, work.values()))} sets of captions of {len(images)} {split} images",
+            flush=True,
+        )
         scores = systems.run(work, meteor)
     summaries = {name: systems.summary(folds, count, seed) for name, folds in scores.items()}
     differences = systems.difference(scores["clipcap"][0], scores["lstm"][0], count, seed)

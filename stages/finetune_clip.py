@@ -98,7 +98,9 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
     tokens = {split: tokens_of(captions[split], model.context_length) for split in captions}  # N of (C, L)
     pixels = {split: pixels_of(data, split, preprocess, settings.machine.threads) for split in captions}
     pictures = {split: pictures_of(data, split) for split in captions}
-    owner = torch.tensor([image for image, of_image in enumerate(tokens["dev"]) for _ in of_image], device=device)
+    owner = torch.tensor(
+        [image for image, of_image in enumerate(tokens["dev"]) for _ in of_image], device=device
+    )
     mirror = mirrorable(list(data.tokens("train").values())) & options.mirror
     check_chunks(model, options)
     groups = parameter_groups(model, options)
@@ -107,8 +109,12 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
 
     def batches(epoch: int):
         rng = np.random.default_rng([settings.seed, epoch, 1])
-        chosen = torch.stack([draw(of_image, options.captions, rng) for of_image in tokens["train"]])  # (N, K, L)
-        for images, index in augmented(pixels["train"], mirror, options.batch_size, settings.seed, epoch, device):
+        chosen = torch.stack(
+            [draw(of_image, options.captions, rng) for of_image in tokens["train"]]
+        )  # (N, K, L)
+        for images, index in augmented(
+            pixels["train"], mirror, options.batch_size, settings.seed, epoch, device
+        ):
             yield images, chosen[index], pictures["train"][index]
 
     def encode_pixels(images: Tensor) -> Tensor:
@@ -120,9 +126,13 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
         image_embeddings = embed(encode_pixels, images, options.chunk_size)
         text_embeddings = embed(model.encode_text, own.flatten(0, 1), options.chunk_size)
         text_embeddings = mean_direction(text_embeddings.unflatten(0, own.shape[:2]))
-        image_embeddings, text_embeddings = (whole(one, len(texts)) for one in (image_embeddings, text_embeddings))
+        image_embeddings, text_embeddings = (
+            whole(one, len(texts)) for one in (image_embeddings, text_embeddings)
+        )
         same = same_pairs(shown.to(device), texts.flatten(1))
-        return part(contrastive_loss(image_embeddings, text_embeddings, model.logit_scale, same), 1)  # (B, D) each
+        return part(
+            contrastive_loss(image_embeddings, text_embeddings, model.logit_scale, same), 1
+        )  # (B, D) each
 
     def evaluate() -> dict[str, float]:
         size = options.chunk_size or options.batch_size
@@ -146,7 +156,9 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
         monitor="mean_recall",
         higher_is_better=True,
         groups=groups,
-        inputs=fingerprint(settings.clip.model_dump(exclude={"layer"}), sha256_of(IMAGES), sha256_of(CAPTIONS)),
+        inputs=fingerprint(
+            settings.clip.model_dump(exclude={"layer"}), sha256_of(IMAGES), sha256_of(CAPTIONS)
+        ),
     )
 
     def write_best(history: list[dict[str, float]]) -> None:

@@ -80,7 +80,9 @@ def train(settings: schema.Settings, network, preprocess, write: Callable[..., N
     mirror = mirrorable(tokens["train"]) & options.mirror
 
     def batches(epoch: int):
-        for images, index in augmented(pixels["train"], mirror, options.batch_size, settings.seed, epoch, device):
+        for images, index in augmented(
+            pixels["train"], mirror, options.batch_size, settings.seed, epoch, device
+        ):
             yield images, labels["train"][share(index)]
 
     def loss(images: Tensor, wanted: Tensor) -> Tensor:
@@ -90,7 +92,9 @@ def train(settings: schema.Settings, network, preprocess, write: Callable[..., N
     def evaluate() -> dict[str, float]:
         size = options.batch_size
         index = [range(i, min(i + size, len(labels["dev"]))) for i in range(0, len(labels["dev"]), size)]
-        logits = torch.cat([network(preprocess.normalize(pixels["dev"].batch(rows).to(device))) for rows in index])
+        logits = torch.cat(
+            [network(preprocess.normalize(pixels["dev"].batch(rows).to(device))) for rows in index]
+        )
         logits, wanted = logits.float().cpu(), labels["dev"]
         return {
             "dev_loss": F.binary_cross_entropy_with_logits(logits, wanted).item(),

@@ -24,7 +24,10 @@ from captioning.weights.sources import Needed, OwnFile
 from stages import stage
 
 NETWORKS = [name for pair in paths.ENCODER_OF.items() for name in pair]
-EMPTIED = [*map(paths.checkpoint, NETWORKS), *map(paths.features, paths.ENCODER_OF.values())]  # by DVC, before a stage
+EMPTIED = [
+    *map(paths.checkpoint, NETWORKS),
+    *map(paths.features, paths.ENCODER_OF.values()),
+]  # by DVC, before a stage
 
 
 @stage
@@ -90,7 +93,9 @@ def usable(named: OwnFile) -> Path:
     """The path that a setting names. Raises UserError for a pipeline output, which DVC would remove."""
     found = named.get()
     if any(found.resolve().is_relative_to(path.resolve()) for path in EMPTIED):
-        raise UserError(f"{named.setting} lies in an output of the pipeline, which is emptied: copy it elsewhere")
+        raise UserError(
+            f"{named.setting} lies in an output of the pipeline, which is emptied: copy it elsewhere"
+        )
     refuse_odd(found, named.setting)
     return found
 

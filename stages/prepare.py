@@ -108,11 +108,15 @@ def draw_scenes(params: settings.Settings) -> Reading:
     chosen, seed = params.data.scenes, params.data.seed
     remove_drawings()
     write_json(FACTS, {})  # marks the drawings as this stage's, even if it is killed while drawing
-    scenes = making.write(DRAWINGS, chosen.images, seed, chosen.size, params.machine.threads, ending_with_this())
+    scenes = making.write(
+        DRAWINGS, chosen.images, seed, chosen.size, params.machine.threads, ending_with_this()
+    )
     drawn = list(track(scenes, "drawing scenes", total=chosen.images))
     write_json(FACTS, {image_id: facts for image_id, _, _, _, facts in drawn})
     items = [Item(image_id, DRAWINGS / name, split, captions) for image_id, name, split, captions, _ in drawn]
-    note = f"{chosen.images} scenes of {chosen.size} pixels drawn with seed {seed}: {DRAWINGS}, facts in {FACTS}"
+    note = (
+        f"{chosen.images} scenes of {chosen.size} pixels drawn with seed {seed}: {DRAWINGS}, facts in {FACTS}"
+    )
     return Reading(items, "position: of ten scenes the ninth is dev and the tenth test", notes=[note])
 
 
@@ -132,12 +136,17 @@ def summarise(cleaned: Cleaned, source: str, splits_from: str) -> dict:
     splits = {}
     for split in SPLITS:
         counts = [per_image[image] for image, where in split_of.items() if where == split]
-        splits[split] = {"images": len(counts), "captions": sum(counts), "images_by_captions": histogram(counts)}
+        splits[split] = {
+            "images": len(counts),
+            "captions": sum(counts),
+            "images_by_captions": histogram(counts),
+        }
     doubtful = (
         []
         if source == "scenes"
         else doubts(
-            {split: counts["images"] for split, counts in splits.items()}, [tokens for _, _, tokens in cleaned.captions]
+            {split: counts["images"] for split, counts in splits.items()},
+            [tokens for _, _, tokens in cleaned.captions],
         )
     )
     return ({"doubts": doubtful} if doubtful else {}) | {
@@ -172,7 +181,12 @@ def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]
         file.writelines(map(csv_line, [columns, *rows]))
 
 
-SOURCES = {"flickr8k": flickr8k.read, "karpathy": karpathy.read, "folder": folder.read, "webdataset": webdataset.read}
+SOURCES = {
+    "flickr8k": flickr8k.read,
+    "karpathy": karpathy.read,
+    "folder": folder.read,
+    "webdataset": webdataset.read,
+}
 
 if __name__ == "__main__":
     main()

@@ -43,7 +43,9 @@ def main() -> None:
     )  # fmt: skip
 
 
-def first_clipcap(settings: schema.Settings, captions: list[list[str]], feature_size: int, features: dict) -> Decoder:
+def first_clipcap(
+    settings: schema.Settings, captions: list[list[str]], feature_size: int, features: dict
+) -> Decoder:
     """The ClipCap before training: that of `model.init_from`, or a new mapping with `model.gpt2`."""
     if settings.model.init_from:
         return initial_clipcap(settings, feature_size, features)

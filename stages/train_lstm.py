@@ -28,7 +28,9 @@ def main() -> None:
     settings = schema.load()
     data, store = load_data(), FeatureStore.open(features("vgg16"))
     captions = {split: list(data.tokens(split).values()) for split in ("train", "dev")}
-    text = word_vocabulary((caption for of_image in captions["train"] for caption in of_image), settings.lstm.min_count)
+    text = word_vocabulary(
+        (caption for of_image in captions["train"] for caption in of_image), settings.lstm.min_count
+    )
     seed_everything(settings.seed)
     sizes = {"vocab_size": text.size, "feature_size": store.shape[-1], "grid": len(store.shape) == 4}
     config = config_from(LSTMConfig, settings.lstm, **sizes)

@@ -29,7 +29,13 @@ REFERENCES = {
         "A café\u00a0on a corner",
         "people sit outside of a café drinking coffee",
     ],
-    "5": ["A man rides a wave on a surfboard.", "A surfer.", "", "A man surfing.", "A man on a board in the ocean."],
+    "5": [
+        "A man rides a wave on a surfboard.",
+        "A surfer.",
+        "",
+        "A man surfing.",
+        "A man on a board in the ocean.",
+    ],
     "6": ["A man rides a horse.", "A person on horseback in a field"],  # fewer than five
 }
 

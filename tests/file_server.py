@@ -20,7 +20,9 @@ class FileServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, files: dict[str, bytes], ranges: bool = True, breaks_after: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, files: dict[str, bytes], ranges: bool = True, breaks_after: tuple[int, ...] = ()
+    ) -> None:
         self.files, self.ranges, self.breaks_after = files, ranges, list(breaks_after)
         self.asked: list[tuple[str, str | None]] = []
         super().__init__(("127.0.0.1", 0), Handler)

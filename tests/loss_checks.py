@@ -6,7 +6,9 @@ from torch import Tensor, nn
 from models.losses import PAD
 
 
-def check_caption_weights(model: nn.Module, twin: nn.Module, features: Tensor, captions: Tensor, weights: Tensor):
+def check_caption_weights(
+    model: nn.Module, twin: nn.Module, features: Tensor, captions: Tensor, weights: Tensor
+):
     """Checks that `weights` (B, C) scale each caption's share in the sum and in its gradient. `twin`, equal
     to `model`, computes the loss of each caption alone."""
     loss = model.loss(features, captions, weights=weights)

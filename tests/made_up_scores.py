@@ -36,4 +36,6 @@ def scores(skill: float) -> Scores:
 
 
 def write(path: Path, skill: float, reference: str = "a dog") -> None:
-    save(path, {"clipcap": scores(skill), "lstm": scores(0.5)}, {f"im{n}": [reference] for n in range(IMAGES)})
+    save(
+        path, {"clipcap": scores(skill), "lstm": scores(0.5)}, {f"im{n}": [reference] for n in range(IMAGES)}
+    )

@@ -42,9 +42,13 @@ def gpt2_folder(folder: Path, tokens: int = 300, layers: int = 2) -> GPT2LMHeadM
     model = GPT2LMHeadModel(config).eval()
     from safetensors.torch import save_file
 
-    weights = {n.removeprefix("transformer."): t for n, t in model.state_dict().items() if n != "lm_head.weight"}
+    weights = {
+        n.removeprefix("transformer."): t for n, t in model.state_dict().items() if n != "lm_head.weight"
+    }
     for layer in range(layers):  # masks, which the hub's files still have
         weights[f"h.{layer}.attn.bias"] = torch.ones(64, 64).tril().view(1, 1, 64, 64)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(config.to_diff_dict() | {"architectures": ["GPT2LMHeadModel"]}))
+    (folder / "config.json").write_text(
+        json.dumps(config.to_diff_dict() | {"architectures": ["GPT2LMHeadModel"]})
+    )
     return model

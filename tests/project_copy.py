@@ -16,7 +16,9 @@ TINY = {
     "data": {"scenes": {"images": 60, "size": 64}},
     "vgg16": {"image_size": 32, "scratch": {"width": 0.05}},
     "finetune_vgg16": {"epochs": 1, "labels": 20},
-    "clip": {"scratch": {"image_size": 32, "vision_width": 8, "embed_dim": 32, "text_width": 64, "text_layers": 1}},
+    "clip": {
+        "scratch": {"image_size": 32, "vision_width": 8, "embed_dim": 32, "text_width": 64, "text_layers": 1}
+    },
     "finetune_clip": {"epochs": 1},
     "lstm": {"embed_dim": 32, "hidden_size": 32},
     "train_lstm": {"epochs": 1},
@@ -25,11 +27,19 @@ TINY = {
     "generate": {"beam_size": 2, "max_tokens": 12},
     "evaluate": {"bootstrap": 100},
 }
-MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # `make test` sets them; a make that these tests start is not its child
+MAKE = (
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MFLAGS",
+)  # `make test` sets them; a make that these tests start is not its child
 ENV = {name: value for name, value in os.environ.items() if name not in MAKE} | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "GIT_CONFIG_GLOBAL": os.devnull,
-    **{f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    **{
+        f"GIT_{who}_{what}": "test@example.org"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    },
 }
 
 

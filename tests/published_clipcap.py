@@ -34,7 +34,11 @@ def shapes(mapping: str) -> dict[str, tuple[int, ...]]:
         for name in ("norm1", "norm2"):
             found |= {f"{block}{name}.weight": (w,), f"{block}{name}.bias": (w,)}
         found |= {f"{block}attn.to_queries.weight": (w, w), f"{block}attn.to_keys_values.weight": (2 * w, w)}
-        for name, (out, size) in {"attn.project": (w, w), "mlp.fc1": (2 * w, w), "mlp.fc2": (w, 2 * w)}.items():
+        for name, (out, size) in {
+            "attn.project": (w, w),
+            "mlp.fc1": (2 * w, w),
+            "mlp.fc2": (w, 2 * w),
+        }.items():
             found |= {f"{block}{name}.weight": (out, size), f"{block}{name}.bias": (out,)}
     return found
 

@@ -26,7 +26,10 @@ def image_entry(number: int) -> dict:
     """Image n: its scores are n / 100 for ClipCap, and 0.05 more or less for the LSTM; every third image has
     two human captions."""
     subject, place = SUBJECTS[number % 5], PLACES[number // 5 % 4]
-    clipcap, lstm = f"a {subject} on the {place}", f"the {subject}" if number % 2 else f"a {subject} on the {place}"
+    clipcap, lstm = (
+        f"a {subject} on the {place}",
+        f"the {subject}" if number % 2 else f"a {subject} on the {place}",
+    )
     score = number / 100
     return {
         "id": f"im{number:04}",
@@ -53,22 +56,25 @@ def answer(caption: str, score: float) -> dict:
 
 def attention(words: int) -> dict:
     cells = FOLDED * FOLDED
-    maps = bytes(255 if cell == (37 * word) % cells else cell % 90 for word in range(words) for cell in range(cells))
+    maps = bytes(
+        255 if cell == (37 * word) % cells else cell % 90 for word in range(words) for cell in range(cells)
+    )
     return {"rows": FOLDED, "columns": FOLDED, "maps": base64.b64encode(maps).decode()}
 
 
 def picture(number: int) -> dict:
     buffer = io.BytesIO()
-    Image.new("RGB", (224, 168), (40 + number * 37 % 200, 60 + number * 61 % 180, 90 + number * 17 % 150)).save(
-        buffer, "JPEG"
-    )
+    Image.new(
+        "RGB", (224, 168), (40 + number * 37 % 200, 60 + number * 61 % 180, 90 + number * 17 % 150)
+    ).save(buffer, "JPEG")
     content = base64.b64encode(buffer.getvalue()).decode()
     return {"src": f"data:image/jpeg;base64,{content}", "width": 224, "height": 168}
 
 
 def system(value: float) -> dict:
     return {
-        metric: {"value": value, "low": round(value * 0.93, 4), "high": round(value * 1.08, 4)} for metric in TITLES
+        metric: {"value": value, "low": round(value * 0.93, 4), "high": round(value * 1.08, 4)}
+        for metric in TITLES
     }
 
 
@@ -103,11 +109,19 @@ def report(count: int = 60, hostile: bool = False) -> dict:
                 "mean_cider": system(0.5)["cider"],
                 "best_cider": system(0.95)["cider"],
             },
-            "humans": {"captions": 5.0, "distinct": 1.0, "div_1": 0.5, "div_2": 0.8, "mbleu_4": 0.2, "copied": 0.0},
+            "humans": {
+                "captions": 5.0,
+                "distinct": 1.0,
+                "div_1": 0.5,
+                "div_2": 0.8,
+                "mbleu_4": 0.2,
+                "copied": 0.0,
+            },
         },
         "mistakes": {
             name: {
-                "colour": {"said": 40.2} | {key: system(0.3)["cider"] for key in ("precision", "contradicted")},
+                "colour": {"said": 40.2}
+                | {key: system(0.3)["cider"] for key in ("precision", "contradicted")},
                 "gender": {"said": 0},
             }
             for name in ("clipcap", "lstm", "humans", "random")

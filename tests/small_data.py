@@ -17,7 +17,9 @@ REAL_FLICKR8K = ROOT.parent / "shared" / "flickr8k"
 def data_settings(source: str, root: Path | str | None, **changes) -> settings.DataSettings:
     """The `data` section of params.yaml with another source."""
     root = None if root is None else str(root)
-    return settings.DataSettings.model_validate(DATA | {"source": source, "root": root, "annotations": None} | changes)
+    return settings.DataSettings.model_validate(
+        DATA | {"source": source, "root": root, "annotations": None} | changes
+    )
 
 
 def photo(path: Path, number: int) -> Path:
@@ -28,7 +30,9 @@ def photo(path: Path, number: int) -> Path:
     return path
 
 
-def official(root: Path, captions: dict[str, list[str]], splits: dict[str, list[str]], end: str = "\n") -> None:
+def official(
+    root: Path, captions: dict[str, list[str]], splits: dict[str, list[str]], end: str = "\n"
+) -> None:
     """Writes Flickr8k's official layout, with photographs for all names except the one that never had one."""
     texts = root / "Flickr8k_text"
     texts.mkdir(parents=True)

@@ -17,13 +17,23 @@ from models.gpt2 import GPT2, GPT2Config
 from models.lstm import LSTMConfig, LSTMDecoder
 
 ROOT = Path(__file__).parent.parent
-THINGS, PLACES = ["a dog runs", "two men sit", "a red car", "one cat sleeps"], ["in the park", "on a street", "outside"]
+THINGS, PLACES = (
+    ["a dog runs", "two men sit", "a red car", "one cat sleeps"],
+    ["in the park", "on a street", "outside"],
+)
 SIZE = len(THINGS) + len(PLACES)
 
 
 def options(**changes) -> settings.TrainDecoderSettings:
     values = settings.read_yaml(ROOT / "params.yaml")["train_lstm"]
-    small = {"epochs": 4, "batch_size": 4, "lr": 0.01, "label_smoothing": 0.0, "precision": "fp32", "patience": 10}
+    small = {
+        "epochs": 4,
+        "batch_size": 4,
+        "lr": 0.01,
+        "label_smoothing": 0.0,
+        "precision": "fp32",
+        "patience": 10,
+    }
     critic = {"epochs": 3, "batch_size": 4, "lr": 0.003, "samples": 4}
     return settings.TrainDecoderSettings.model_validate(values | small | {"self_critical": critic} | changes)
 
@@ -40,7 +50,12 @@ def scenes(folder: Path) -> tuple[Data, FeatureStore]:
         for caption in (f"{THINGS[thing]} {PLACES[place]}", f"{THINGS[thing]}", f"there , {THINGS[thing]}"):
             rows.append((ids[i], f"{caption.capitalize()} .", caption.replace(" ,", "")))
     write_store(
-        folder / "features.h5", ids, ["0" * 64] * len(ids), {"encoder": "test"}, (SIZE,), lambda part: features[part]
+        folder / "features.h5",
+        ids,
+        ["0" * 64] * len(ids),
+        {"encoder": "test"},
+        (SIZE,),
+        lambda part: features[part],
     )
     images = pd.DataFrame({"id": ids, "path": ids, "split": splits, "sha256": ""})
     captions = pd.DataFrame(rows, columns=["image_id", "caption", "tokens"])
@@ -70,5 +85,9 @@ def train(
             module.p = 0.0
     everything = settings.load(ROOT / "params.yaml").model_copy(update={f"train_{kind}": chosen})
     train_decoder(
-        f"train_{kind}", decoder, DecoderData(data, store, captions, 40), everything, standardize=kind == "lstm"
+        f"train_{kind}",
+        decoder,
+        DecoderData(data, store, captions, 40),
+        everything,
+        standardize=kind == "lstm",
     )

@@ -42,7 +42,11 @@ def photos(folder: Path, count: int = 4) -> list[Path]:
 def project(folder: Path, layer: str = "fc7") -> Path:
     """Writes pictures/, data/, features/ and checkpoints/ of eight training images, but no params.yaml."""
     torch.manual_seed(0)
-    checkpoints, ids, pictures = folder / "checkpoints", [f"image{i}" for i in range(8)], photos(folder / "pictures", 8)
+    checkpoints, ids, pictures = (
+        folder / "checkpoints",
+        [f"image{i}" for i in range(8)],
+        photos(folder / "pictures", 8),
+    )
     sizes = clip.CLIPConfig(24, 64, (1, 1, 1, 1), 16, None, 24, 1000, 64, 1)
     save_clip(checkpoints / "clip", clip.build(sizes), clip_preprocess(64))
     network = vgg16.VGG16(vgg16.VGG16Config(64, 0.0625, batch_norm=True, num_labels=7))
@@ -53,7 +57,10 @@ def project(folder: Path, layer: str = "fc7") -> Path:
     captions = pd.DataFrame({"image_id": ids * 3, "caption": CAPTIONS, "tokens": CAPTIONS})
     captions.to_csv(folder / "data/captions.csv", index=False)
     (folder / "features").mkdir()
-    for name, decoder, made in (("vgg16", lstm, {"layer": layer}), ("clip", clipcap, {"normalization": "l2"})):
+    for name, decoder, made in (
+        ("vgg16", lstm, {"layer": layer}),
+        ("clip", clipcap, {"normalization": "l2"}),
+    ):
         encoder = load_encoder(checkpoints / name, made, "fp32")
         parts = [part for part, _ in encode(encoder, ImageFiles(pictures, encoder.preprocess), 8, 1)]
         rows = np.concatenate(parts).astype(np.float16)
@@ -61,7 +68,9 @@ def project(folder: Path, layer: str = "fc7") -> Path:
         write_store(path, ids, ["0" * 64] * 8, encoder.attributes, rows.shape[1:], rows.__getitem__)
         learned = decoder(rows.shape[1:], feature_identity(encoder.attributes))
         learned.model.standardize.fit(torch.from_numpy(rows))
-        for parameter in learned.model.parameters():  # so that captions differ; new networks' captions hardly do
+        for (
+            parameter
+        ) in learned.model.parameters():  # so that captions differ; new networks' captions hardly do
             parameter.data *= 2
         save_decoder(checkpoints / learned.kind, learned)
     return folder

@@ -31,7 +31,9 @@ def hash_source(source: str) -> str:
     in_string: set[int] = set()  # lines that end inside a string
     cuts: list[tuple[int, int, int, int]] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)):
+        if isinstance(node, ast.JoinedStr) or (
+            isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+        ):
             in_string.update(range(node.lineno - 1, node.end_lineno - 1))
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         if documented and ast.get_docstring(node, clean=False) is not None:
@@ -104,7 +106,12 @@ def closure(module: str, root: Path = Path()) -> list[Path]:
         queue += [name.rpartition(".")[0]] if "." in name else []
         found = set(files_of(name, root)) - files
         files |= found
-        queue += [one for path in found if path.suffix == ".py" for one in imported(path.read_text(encoding="utf-8"))]
+        queue += [
+            one
+            for path in found
+            if path.suffix == ".py"
+            for one in imported(path.read_text(encoding="utf-8"))
+        ]
     return sorted(files)
 
 

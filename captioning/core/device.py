@@ -22,7 +22,9 @@ def pick_device() -> torch.device:
     Warns once, on standard error, about a GPU that torch cannot use.
     """
     if torch.cuda.is_available():
-        torch.backends.cuda.enable_cudnn_sdp(False)  # first choice on an H100, but plans 30 ms at each new shape
+        torch.backends.cuda.enable_cudnn_sdp(
+            False
+        )  # first choice on an H100, but plans 30 ms at each new shape
         return torch.device("cuda")
     if NVIDIA_DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1"):
         _tell_of_unused_gpu()
@@ -74,5 +76,7 @@ def seed_everything(*numbers: int) -> None:
 
 
 def describe(device: torch.device, dtype: torch.dtype) -> str:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} processor cores"
+    name = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} processor cores"
+    )
     return f"{device.type} ({name}), {str(dtype).removeprefix('torch.')}"

@@ -81,7 +81,9 @@ def _move(temporary: Path, path: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        neighbour = path.with_name(f".{path.name}.tmp")  # across file systems, only a neighbour can replace it
+        neighbour = path.with_name(
+            f".{path.name}.tmp"
+        )  # across file systems, only a neighbour can replace it
         try:
             shutil.copyfile(temporary, neighbour)
             _sync(neighbour)
@@ -127,7 +129,9 @@ def read_json(path: str | Path, advice: str = "") -> Any:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}){told}") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}{told}") from None
+        raise UserError(
+            f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}{told}"
+        ) from None
     except ValueError as error:  # a number of thousands of digits
         raise UserError(f"{path} cannot be read: {error}{told}") from None
     except RecursionError:
@@ -163,7 +167,10 @@ def csv_line(values: Iterable[Any]) -> str:
     Python's own writer does not quote a carriage return, and readers then end the row there.
     """
     cells = ["" if value is None else str(value) for value in values]
-    quoted = ('"' + cell.replace('"', '""') + '"' if any(char in cell for char in ',"\r\n') else cell for cell in cells)
+    quoted = (
+        '"' + cell.replace('"', '""') + '"' if any(char in cell for char in ',"\r\n') else cell
+        for cell in cells
+    )
     return ",".join(quoted) + "\n"
 
 

@@ -75,7 +75,9 @@ def run(arguments: list[str], text: bytes, *, what: str, timeout: float) -> byte
     """
     command = [str(find_java()), *JAVA_OPTIONS, *arguments]
     try:
-        done = subprocess.run(command, input=text, capture_output=True, timeout=timeout, preexec_fn=ending_with_this())
+        done = subprocess.run(
+            command, input=text, capture_output=True, timeout=timeout, preexec_fn=ending_with_this()
+        )
     except subprocess.TimeoutExpired as error:
         raise UserError(
             f"{what} did not end within {timeout:.0f} s and was stopped{_said(error.stderr or b'')}"
@@ -142,7 +144,9 @@ class Conversation:
                 continue
             if line is None:
                 self._process.wait()
-                self._fail(f"ended with exit code {self._process.returncode} after {len(lines)} of {answers} answers")
+                self._fail(
+                    f"ended with exit code {self._process.returncode} after {len(lines)} of {answers} answers"
+                )
             lines.append(line.decode("utf-8", "replace").rstrip("\r\n"))
         writer.join()
         return lines
@@ -167,7 +171,10 @@ class Conversation:
             for question in questions:
                 self._process.stdin.write(question.encode("utf-8", "replace") + b"\n")
             self._process.stdin.flush()
-        except (BrokenPipeError, ValueError):  # the program is gone; the thread that waits for answers reports why
+        except (
+            BrokenPipeError,
+            ValueError,
+        ):  # the program is gone; the thread that waits for answers reports why
             pass
 
     def _worked(self) -> float:

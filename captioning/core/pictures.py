@@ -18,12 +18,22 @@ from PIL import ExifTags, Image, ImageOps
 
 from captioning.core.errors import UserError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # none of them runs another program, as EPS does
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "PPM",
+)  # none of them runs another program, as EPS does
 MAX_PIXELS = 100_000_000  # files with more are refused: a few bytes could unpack to 300 MB
 MAX_BYTES = 2**30  # of a file: as many pixels in the deepest format
 WHITES = (1, 255, 65_535, 2**32 - 1)  # possible levels of white in a file that does not define it
 
-warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd metadata, which does not matter here; for all threads
+warnings.filterwarnings(
+    "ignore", module=r"PIL\."
+)  # about odd metadata, which does not matter here; for all threads
 
 
 class ImageFault(UserError):
@@ -85,19 +95,27 @@ def _parse(content: bytes, name: str) -> Image.Image:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.UnidentifiedImageError:
         known = ", ".join(FORMATS)
-        raise ImageFault(f"{name} is not an image of a known format ({known})", "not of a known format") from None
+        raise ImageFault(
+            f"{name} is not an image of a known format ({known})", "not of a known format"
+        ) from None
     except Image.DecompressionBombError:
         raise ImageFault(f"{name} has more than the {MAX_PIXELS:,} pixels allowed", too_many) from None
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise ImageFault(f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed", too_many)
+        raise ImageFault(
+            f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed", too_many
+        )
     return image
 
 
 def _shrink(image: Image.Image, enough: int) -> None:
     """Lets the JPEG decoder do the first part of a resize (DCT scaling). Other formats are unchanged."""
     width, height = image.size
-    for scale in (8, 4, 2):  # only if the size divides evenly: a partial pixel at the edge would shift the rest
+    for scale in (
+        8,
+        4,
+        2,
+    ):  # only if the size divides evenly: a partial pixel at the edge would shift the rest
         if min(image.size) >= scale * enough and width % scale == 0 and height % scale == 0:
             image.draft("RGB", (width // scale, height // scale))
             return

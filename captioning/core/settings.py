@@ -35,7 +35,9 @@ def _whole_or_auto(value: Any) -> int | str:
 
 
 class Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class ScenesSettings(Group):
@@ -108,7 +110,9 @@ class TrainingSettings(Group):
 
 
 class FinetuneSettings(TrainingSettings):
-    epochs: Annotated[Any, PlainValidator(_whole_or_auto)]  # captioning.data.enough replaces `auto` by a number
+    epochs: Annotated[
+        Any, PlainValidator(_whole_or_auto)
+    ]  # captioning.data.enough replaces `auto` by a number
     mirror: bool
 
 
@@ -273,7 +277,11 @@ class Settings(Group):
                 "clip.layer = patches gives many tokens an image, and the mlp takes one vector: set model.mapping to "
                 "transformer"
             )
-        if self.clip.layer == "patches" and not imported and (weights == "scratch" or weights.startswith("RN")):
+        if (
+            self.clip.layer == "patches"
+            and not imported
+            and (weights == "scratch" or weights.startswith("RN"))
+        ):
             raise ValueError(
                 f"clip.layer = patches: clip.weights = {weights} is a ResNet, which has no patches; name a ViT"
             )
@@ -286,7 +294,9 @@ def load(path: str | Path = "params.yaml") -> Settings:
     try:
         return check(values, str(path))
     except UserError as error:  # `dvc exp run -S` leaves its change in the file, and DVC does not report it
-        raise UserError(f"{error}\n`git diff {path}` shows what was changed, `git checkout {path}` undoes it") from None
+        raise UserError(
+            f"{error}\n`git diff {path}` shows what was changed, `git checkout {path}` undoes it"
+        ) from None
 
 
 def read_yaml(path: str | Path) -> dict:
@@ -298,7 +308,9 @@ def read_yaml(path: str | Path) -> dict:
             f"{path} is missing: run from the project's folder, or restore it with `git checkout {path}`"
         ) from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): restore it with `git checkout {path}`") from None
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): restore it with `git checkout {path}`"
+        ) from None
     return parse_yaml(content, str(path))
 
 
@@ -309,11 +321,15 @@ def parse_yaml(content: bytes, origin: str) -> dict:
         _check_nodes(text)
         values = YAML(typ="safe", pure=True).load(text)
     except RecursionError:
-        raise UserError(f"{origin} is not valid YAML: values are nested too deep; close their brackets") from None
+        raise UserError(
+            f"{origin} is not valid YAML: values are nested too deep; close their brackets"
+        ) from None
     except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:  # its parser raises them
         raise UserError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{origin} must hold groups of settings (`data:`, `model:`, ...), not {type(values).__name__}")
+        raise UserError(
+            f"{origin} must hold groups of settings (`data:`, `model:`, ...), not {type(values).__name__}"
+        )
     return values
 
 
@@ -339,7 +355,9 @@ def _check_nodes(text: str) -> None:
                 value = yaml.constructor.construct_object(node, deep=True)
             except (ValueError, KeyError, TypeError, AttributeError):
                 kind = node.tag.rpartition(":")[2]
-                raise ValueError(f"{shown} reads as a value of type {kind} and is none; quote or correct it") from None
+                raise ValueError(
+                    f"{shown} reads as a value of type {kind} and is none; quote or correct it"
+                ) from None
             if isinstance(value, int) and value.bit_length() > 63:
                 raise ValueError(f"{shown} is larger than any setting may be; write a smaller number")
 
@@ -376,7 +394,9 @@ def _explain(fault: dict[str, Any]) -> str:
             key, _groups_and_keys(), 1, 0.6
         )
         hint = (
-            f"did you mean {near[0]}?" if near else f"known here: {', '.join(s.rpartition('.')[2] for s in siblings)}"
+            f"did you mean {near[0]}?"
+            if near
+            else f"known here: {', '.join(s.rpartition('.')[2] for s in siblings)}"
         )
         return f"{key} = {_show(value)}: no such setting; {hint}"
     if kind == "missing":

@@ -15,7 +15,9 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 PR_SET_PDEATHSIG = 1  # of Linux
-PRCTL = getattr(ctypes.CDLL(None), "prctl", None)  # looked up here: nothing may be loaded between fork and exec
+PRCTL = getattr(
+    ctypes.CDLL(None), "prctl", None
+)  # looked up here: nothing may be loaded between fork and exec
 SILENCE = 60  # seconds of waiting for an item before a line on stderr names it; repeated after the same time
 
 
@@ -47,7 +49,11 @@ def in_order(
         def first() -> Result:
             item, future = waiting.popleft()
             while wait([future], SILENCE).not_done:
-                print(f"nothing came in {SILENCE} s from {name(item)} on: still waiting", file=sys.stderr, flush=True)
+                print(
+                    f"nothing came in {SILENCE} s from {name(item)} on: still waiting",
+                    file=sys.stderr,
+                    flush=True,
+                )
             return future.result()
 
         try:

@@ -42,7 +42,9 @@ def read_candidates(path: str | Path) -> dict[str, str]:
     for number, entry in enumerate(value):
         image_id, caption = _caption(path, f"entry {number}", entry)
         if image_id in result:
-            raise UserError(f"{path}: entry {number} is a second caption for image {image_id!r}; expected one an image")
+            raise UserError(
+                f"{path}: entry {number} is a second caption for image {image_id!r}; expected one an image"
+            )
         result[image_id] = caption
     if not result:
         raise UserError(f"{path}: the list is empty, so there is nothing to score")
@@ -61,14 +63,20 @@ def _coco(path: str | Path, value: dict) -> dict[str, list[str]]:
     for number, entry in enumerate(value["annotations"]):
         image_id, caption = _caption(path, f"annotations, entry {number}", entry)
         if images and image_id not in grouped:
-            raise UserError(f"{path}: annotations, entry {number}: image {image_id!r} is not among the file's `images`")
+            raise UserError(
+                f"{path}: annotations, entry {number}: image {image_id!r} is not among the file's `images`"
+            )
         grouped.setdefault(image_id, []).append(caption)
     return {image_id: captions for image_id, captions in grouped.items() if captions}
 
 
 def _plain(path: str | Path, value: dict) -> dict[str, list[str]]:
     for image_id, captions in value.items():
-        if not isinstance(captions, list) or not captions or not all(isinstance(text, str) for text in captions):
+        if (
+            not isinstance(captions, list)
+            or not captions
+            or not all(isinstance(text, str) for text in captions)
+        ):
             raise UserError(
                 f"{path}: entry {image_id!r}: expected a list of one or more captions, got {_show(captions)}"
             )

@@ -113,13 +113,17 @@ def _check_captions(item: Item, max_words: int, dropped: list[Dropped]) -> list[
     return usable
 
 
-def _check_images(items: list[Item], workers: int, dropped: list[Dropped]) -> tuple[list[Item], dict[str, str]]:
+def _check_images(
+    items: list[Item], workers: int, dropped: list[Dropped]
+) -> tuple[list[Item], dict[str, str]]:
     """The items with usable files and no copy in a stricter split, and the files' hashes by id."""
     Image.init()  # registers the formats once; otherwise each thread would
     sound, hashes = [], {}
     with ThreadPoolExecutor(max(1, workers)) as pool:
         results = pool.map(inspect_image, (item.path for item in items))
-        for item, (sha256, fault) in zip(items, track(results, "checking images", len(items), "image"), strict=True):
+        for item, (sha256, fault) in zip(
+            items, track(results, "checking images", len(items), "image"), strict=True
+        ):
             if fault:
                 dropped.append(Dropped(item.id, fault))
             else:
@@ -163,7 +167,10 @@ def _check_shares(dropped: list[Dropped], reading: Reading, max_dropped: float) 
     read_images = len({item.id for item in reading.items} | images)
     listed_captions = sum(entry.caption is not None for entry in reading.dropped)
     read_captions = sum(len(item.captions) for item in reading.items) + listed_captions
-    for what, gone, total in (("images", len(images), read_images), ("captions", len(captions), read_captions)):
+    for what, gone, total in (
+        ("images", len(images), read_images),
+        ("captions", len(captions), read_captions),
+    ):
         if gone > max_dropped * total:
             entries = [entry for entry in faults if (entry.caption is None) == (what == "images")]
             raise UserError(

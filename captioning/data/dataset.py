@@ -49,9 +49,13 @@ class Data:
 
     @cached_property
     def _by_image(self) -> dict[str, dict[str, list[str]]]:
-        grouped = {column: {image_id: [] for image_id in self.images["id"]} for column in ("caption", "tokens")}
+        grouped = {
+            column: {image_id: [] for image_id in self.images["id"]} for column in ("caption", "tokens")
+        }
         table = self.captions
-        for image_id, caption, tokens in zip(table["image_id"], table["caption"], table["tokens"], strict=True):
+        for image_id, caption, tokens in zip(
+            table["image_id"], table["caption"], table["tokens"], strict=True
+        ):
             grouped["caption"][image_id].append(caption)
             grouped["tokens"][image_id].append(tokens)
         return grouped
@@ -62,7 +66,9 @@ def load_data(folder: str | Path = "data") -> Data:
     images = _read(Path(folder) / "images.csv", IMAGE_COLUMNS)
     captions = _read(Path(folder) / "captions.csv", CAPTION_COLUMNS)
     if not images["id"].is_unique or not set(captions["image_id"]) <= set(images["id"]):
-        raise UserError(f"{folder}/images.csv and {folder}/captions.csv do not fit together: run `dvc repro prepare`")
+        raise UserError(
+            f"{folder}/images.csv and {folder}/captions.csv do not fit together: run `dvc repro prepare`"
+        )
     return Data(images, captions)
 
 

@@ -62,7 +62,9 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
             f"over and over; {FEWEST['train']} with pretrained networks are a beginning, thousands without"
         )
     if images["dev"] < FEWEST["dev"]:
-        found.append(f"{images['dev']} dev images choose the best epoch nearly by chance; have {FEWEST['dev']} or more")
+        found.append(
+            f"{images['dev']} dev images choose the best epoch nearly by chance; have {FEWEST['dev']} or more"
+        )
     if images["test"] < FEWEST["test"]:
         margin = 1.96 * DEVIATION / math.sqrt(max(1, images["test"]))
         found.append(
@@ -77,7 +79,9 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
             "are whole clauses: cut them into words first, as MeCab, jieba or PyThaiNLP do"
         )
     elif single > len(tokens) / 2:
-        found.append(f"{single} of {len(tokens)} captions are one word, which BLEU-2 to BLEU-4 give no score for")
+        found.append(
+            f"{single} of {len(tokens)} captions are one word, which BLEU-2 to BLEU-4 give no score for"
+        )
     english = sum(not ENGLISH.isdisjoint(of_one) for of_one in words)
     if english < len(tokens) / 10:
         found.append(

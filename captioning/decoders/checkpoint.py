@@ -47,7 +47,9 @@ def save_decoder(folder: Path, decoder: Decoder, **extra: object) -> None:
     decoder.text.save(folder)
 
 
-def read_decoder(folder: str | Path, builders: Mapping[str, Callable[[dict[str, Any]], nn.Module]]) -> Decoder:
+def read_decoder(
+    folder: str | Path, builders: Mapping[str, Callable[[dict[str, Any]], nn.Module]]
+) -> Decoder:
     """Reads the captioner in a checkpoint folder, in fp32 on the CPU, in eval mode.
 
     Args:

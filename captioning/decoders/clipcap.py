@@ -28,7 +28,9 @@ from models.empty import no_weights
 from models.gpt2 import GPT2, GPT2Config
 
 HEAD = 64  # channels of an attention head in every published GPT-2
-OLD_BUFFERS = re.compile(r"gpt\.transformer\.h\.\d+\.attn\.(bias|masked_bias)")  # masks that old transformers stored
+OLD_BUFFERS = re.compile(
+    r"gpt\.transformer\.h\.\d+\.attn\.(bias|masked_bias)"
+)  # masks that old transformers stored
 WHOLE = ("transformer.", "lm_head.")  # prefixes of a GPT-2 with its output layer; the hub's gpt2 has none
 REPLACE = "copy the model's files anew, or name another in model.gpt2"
 CLIP_WITH = {512: "ViT-B/32, ViT-B/16, RN101", 640: "RN50x4", 768: "ViT-L/14, RN50x16", 1024: "RN50, RN50x64"}
@@ -90,7 +92,9 @@ def _own(folder: Path, features: dict[str, str], settings: Settings) -> Decoder:
         decoder = read_decoder(folder, {"clipcap": from_sizes})
     except UserError as error:
         raise UserError(f"model.init_from = {folder} is no ClipCap to start from: {error}") from None
-    differing = [f"{key} = {value!r}" for key, value in decoder.features.items() if features.get(key) != value]
+    differing = [
+        f"{key} = {value!r}" for key, value in decoder.features.items() if features.get(key) != value
+    ]
     if differing and settings.train_clipcap.epochs == 0:
         raise UserError(
             f"model.init_from = {folder} was trained on features with {', '.join(differing)}, and features/clip.h5 has "
@@ -121,13 +125,17 @@ def _published(path: Path, settings: Settings) -> Decoder:
     weights = {n: t.float() for n, t in read_state_dict(path).items() if not OLD_BUFFERS.fullmatch(n)}
     source = sources.gpt2(settings.model.gpt2)
     if source is None:
-        raise UserError(f"model.init_from = {path} needs GPT-2's tokenizer: set model.gpt2 to gpt2, or to its folder")
+        raise UserError(
+            f"model.init_from = {path} needs GPT-2's tokenizer: set model.gpt2 to gpt2, or to its folder"
+        )
     text = open_tokenizer(source.get())
     try:
         chosen = {"freeze_gpt2": settings.model.freeze_gpt2, "image_dropout": settings.model.image_dropout}
         sizes = sizes_of(weights) | chosen
         model = from_sizes(sizes)
-        weights.setdefault("gpt.lm_head.weight", weights["gpt.transformer.wte.weight"])  # one tensor, two names
+        weights.setdefault(
+            "gpt.lm_head.weight", weights["gpt.transformer.wte.weight"]
+        )  # one tensor, two names
         model.load_state_dict(weights)
     except KeyError as error:
         raise UserError(f"model.init_from = {path} is no ClipCap: no weight named {error}") from None
@@ -217,8 +225,12 @@ def open_model(folder: Path) -> GPT2:
     with opening(folder, "a GPT-2 that can be read", REPLACE):
         values, found = read_folder(folder)
         config = GPT2Config.from_dict(values)
-        weights = {name if name.startswith(WHOLE) else f"transformer.{name}": found[name].float() for name in found}
-        weights = {name: weight for name, weight in weights.items() if not OLD_BUFFERS.fullmatch(f"gpt.{name}")}
+        weights = {
+            name if name.startswith(WHOLE) else f"transformer.{name}": found[name].float() for name in found
+        }
+        weights = {
+            name: weight for name, weight in weights.items() if not OLD_BUFFERS.fullmatch(f"gpt.{name}")
+        }
         tokens = weights.get("transformer.wte.weight")
         tied = config.tie_word_embeddings and tokens is not None
         if tied and not torch.equal(weights.setdefault("lm_head.weight", tokens), tokens):

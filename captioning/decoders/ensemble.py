@@ -39,7 +39,9 @@ class Ensemble(nn.Module):
 
     def step(self, tokens: Tensor, state: States) -> tuple[Tensor, States]:
         """Feeds one token to each row: (N,) -> (N, V)."""
-        return _joined([member.step(tokens, own) for member, own in zip(self.members, state.own, strict=True)])
+        return _joined(
+            [member.step(tokens, own) for member, own in zip(self.members, state.own, strict=True)]
+        )
 
 
 class States:
@@ -75,7 +77,10 @@ def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
         other = load(folder)
         if other.kind != decoder.kind:
             fault = f"it is of kind {other.kind}, not {decoder.kind}"
-        elif other.text.tokenizer.to_str() != decoder.text.tokenizer.to_str() or other.text.end != decoder.text.end:
+        elif (
+            other.text.tokenizer.to_str() != decoder.text.tokenizer.to_str()
+            or other.text.end != decoder.text.end
+        ):
             fault = "its vocabulary is another one: it learned from other captions, or with other settings of the text"
         elif other.features != decoder.features:
             keys = [key for key in decoder.features if other.features.get(key) != decoder.features[key]]
@@ -83,7 +88,9 @@ def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
         else:
             members.append(other.model)
             continue
-        raise UserError(f"generate.ensemble: {folder} cannot be joined with the trained {decoder.kind}: {fault}")
+        raise UserError(
+            f"generate.ensemble: {folder} cannot be joined with the trained {decoder.kind}: {fault}"
+        )
     return Ensemble(members).eval() if len(members) > 1 else decoder.model
 
 

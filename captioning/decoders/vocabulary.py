@@ -77,8 +77,14 @@ class Text:
         for start in range(0, len(captions), AT_ONCE):
             block = captions[start : start + AT_ONCE]
             texts = [caption.split(" ") for caption in block]
-            plain = [caption.split() == words for caption, words in zip(block, texts, strict=True)]  # no other blanks
-            odd = iter(self._encode([caption for caption, is_plain in zip(block, plain, strict=True) if not is_plain]))
+            plain = [
+                caption.split() == words for caption, words in zip(block, texts, strict=True)
+            ]  # no other blanks
+            odd = iter(
+                self._encode(
+                    [caption for caption, is_plain in zip(block, plain, strict=True) if not is_plain]
+                )
+            )
             usual = list(compress(texts, plain))
             new = list({words[0] for words in usual} - firsts.keys())
             firsts.update(zip(new, self._encode(new), strict=True))
@@ -88,14 +94,18 @@ class Text:
             def join(words: list[str]) -> list[int]:
                 return [*firsts[words[0]], *chain.from_iterable(map(others.__getitem__, words[1:]))]
 
-            encoded += [join(words) if is_plain else next(odd) for words, is_plain in zip(texts, plain, strict=True)]
+            encoded += [
+                join(words) if is_plain else next(odd) for words, is_plain in zip(texts, plain, strict=True)
+            ]
         return encoded
 
     def _splits_at_blanks(self) -> bool:
         """Whether a word's tokens depend only on the word, as in GPT-2's tokenizer and a word vocabulary."""
         split = self.tokenizer.pre_tokenizer
         at_blanks = isinstance(split, pre_tokenizers.ByteLevel) and split.use_regex
-        return self.tokenizer.normalizer is None and (at_blanks or isinstance(split, pre_tokenizers.WhitespaceSplit))
+        return self.tokenizer.normalizer is None and (
+            at_blanks or isinstance(split, pre_tokenizers.WhitespaceSplit)
+        )
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of the tokens before the first end-of-text token."""
@@ -112,7 +122,9 @@ class Text:
         special = {"eos_token": self.end, "bos_token": END, "pad_token": END}
         if self.banned_ids:
             special["unk_token"] = UNKNOWN
-        write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **special})
+        write_json(
+            folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **special}
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Text:
@@ -134,7 +146,9 @@ def word_vocabulary(captions: Iterable[str], min_count: int) -> Text:
     )
     if not words:
         most = max(counts.values(), default=0)
-        raise UserError(f"lstm.min_count = {min_count}: no word of the training captions occurs more than {most} times")
+        raise UserError(
+            f"lstm.min_count = {min_count}: no word of the training captions occurs more than {most} times"
+        )
     vocabulary = {word: index for index, word in enumerate(dict.fromkeys([END, UNKNOWN, *words]))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -38,7 +38,9 @@ def humans(references: Tokens) -> list[tuple[dict[str, list[str]], dict[str, str
     ]
 
 
-def with_one_fewer(references: Tokens, candidates: Mapping[str, str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+def with_one_fewer(
+    references: Tokens, candidates: Mapping[str, str]
+) -> tuple[dict[str, list[str]], dict[str, str]]:
     """The candidates with one reference fewer, as in a fold of `humans`: image n loses its n-th (modulo)."""
     several = {i: list(texts) for i, texts in references.items() if len(texts) > 1}
     fewer = {}
@@ -48,7 +50,9 @@ def with_one_fewer(references: Tokens, candidates: Mapping[str, str]) -> tuple[d
     return fewer, {i: candidates[i] for i in several}
 
 
-def nearest(train: Tokens, test: Sequence[str], load: Callable[[list[str]], np.ndarray], seed: int) -> dict[str, str]:
+def nearest(
+    train: Tokens, test: Sequence[str], load: Callable[[list[str]], np.ndarray], seed: int
+) -> dict[str, str]:
     """For each test image, a random caption (by `seed`) of the training image nearest by cosine.
 
     load: ids -> features (N, D), or a grid (N, H, W, D), which is averaged; for example `FeatureStore.load`.
@@ -87,7 +91,9 @@ def _directions(ids: list[str], load: Callable[[list[str]], np.ndarray]) -> np.n
     for start in range(0, len(ids), 256):  # a grid is large, so it is averaged before the next one is read
         features = load(ids[start : start + 256]).astype(np.float32)
         if features.ndim > 2:
-            features = features.reshape(len(features), -1, features.shape[-1]).mean(axis=1)  # (B, H, W, D) -> (B, D)
+            features = features.reshape(len(features), -1, features.shape[-1]).mean(
+                axis=1
+            )  # (B, H, W, D) -> (B, D)
         parts.append(features)
     features = np.concatenate(parts)
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

@@ -39,7 +39,12 @@ def corpus_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
     """Corpus scores from summed `image_statistics`. sums: (..., 36) -> METRICS: (...,) each"""
     bleu = bleu_from_sums(sums[..., :10])
     images = sums[..., 35]
-    values = [*np.moveaxis(bleu, -1, 0), from_sums(sums[..., 10:33]), sums[..., 33] / images, sums[..., 34] / images]
+    values = [
+        *np.moveaxis(bleu, -1, 0),
+        from_sums(sums[..., 10:33]),
+        sums[..., 33] / images,
+        sums[..., 34] / images,
+    ]
     return dict(zip(METRICS, values, strict=True))
 
 
@@ -48,7 +53,9 @@ def image_statistics(scores: Scores) -> np.ndarray:
 
     10 of BLEU, 23 of METEOR, then ROUGE-L, CIDEr and a 1 that counts the images.
     """
-    means = np.stack([scores.per_image["rouge_l"], scores.per_image["cider"], np.ones(len(scores.ids))], axis=1)
+    means = np.stack(
+        [scores.per_image["rouge_l"], scores.per_image["cider"], np.ones(len(scores.ids))], axis=1
+    )
     return np.concatenate([scores.bleu_statistics, summands(scores.meteor_statistics), means], axis=1)
 
 
@@ -74,7 +81,9 @@ def bootstrap(parts: Scores | Sequence[Scores], count: int, seed: int) -> dict[s
     images, result = len(statistics[0]), {name: [] for name in METRICS}
     generator = np.random.default_rng(seed)
     for rows in _chunks(count, images):
-        weights = generator.multinomial(images, np.full(images, 1 / images), size=rows).astype(np.float64)  # (R, N)
+        weights = generator.multinomial(images, np.full(images, 1 / images), size=rows).astype(
+            np.float64
+        )  # (R, N)
         resampled = [corpus_scores(weights @ table) for table in statistics]
         for name in METRICS:
             result[name].append(np.mean([scores[name] for scores in resampled], axis=0))
@@ -173,7 +182,9 @@ def _permutations(a: np.ndarray, b: np.ndarray, observed: dict, count: int, seed
     generator, reached = np.random.default_rng(seed), dict.fromkeys(METRICS, 0)
     total = a.sum(axis=0) + b.sum(axis=0)
     for rows in _chunks(count, len(a)):
-        keep = generator.integers(0, 2, size=(rows, len(a))).astype(np.float64)  # (R, N): 1 keeps an image's two sides
+        keep = generator.integers(0, 2, size=(rows, len(a))).astype(
+            np.float64
+        )  # (R, N): 1 keeps an image's two sides
         first = keep @ (a - b) + b.sum(axis=0)  # (R, 36)
         left, right = corpus_scores(first), corpus_scores(total - first)
         for name in METRICS:

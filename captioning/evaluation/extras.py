@@ -85,7 +85,9 @@ def _diversity(sets: Mapping[str, Sets], references: Sets, train: Sets, count: i
     if not sets:
         return {}
     tokens = iter(ptb_tokenize([text for of in sets.values() for texts in of.values() for text in texts]))
-    tokenized = {name: {i: [next(tokens) for _ in texts] for i, texts in of.items()} for name, of in sets.items()}
+    tokenized = {
+        name: {i: [next(tokens) for _ in texts] for i, texts in of.items()} for name, of in sets.items()
+    }
     found = {}
     for name, of_images in (tokenized | {"humans": references}).items():
         found[name] = diversity(of_images, train)
@@ -100,7 +102,8 @@ def _facts(work: Mapping[str, Folds], count: int, seed: int) -> dict:
         return {}
     true = read_json(FACTS)
     return {
-        name: scene_facts.fact_scores([said for _, said in folds], true, count, seed) for name, folds in work.items()
+        name: scene_facts.fact_scores([said for _, said in folds], true, count, seed)
+        for name, folds in work.items()
     }
 
 
@@ -117,7 +120,9 @@ def _clipscore(
         if not parts:  # no image has two references
             continue
         found = [scorer.score(said, others) for others, said in parts]
-        plain, with_references = (_mean(np.mean(values, axis=0), count, seed) for values in zip(*found, strict=True))
+        plain, with_references = (
+            _mean(np.mean(values, axis=0), count, seed) for values in zip(*found, strict=True)
+        )
         scores[name] = {"clipscore": plain, "refclipscore": with_references}
     note = (
         "CLIPScore is by this run's own CLIP, which learned from this data set: it compares captioners of one run, and "
@@ -126,7 +131,9 @@ def _clipscore(
     return scores, None if official else note
 
 
-def _spice(jobs: Mapping[str, tuple[Sets, dict]], count: int, seed: int) -> tuple[dict[str, dict], str | None]:
+def _spice(
+    jobs: Mapping[str, tuple[Sets, dict]], count: int, seed: int
+) -> tuple[dict[str, dict], str | None]:
     """SPICE of each captioner, and a note if it is absent."""
     if fault := spice.fault():
         return {}, f"no SPICE: {fault}"
@@ -134,7 +141,9 @@ def _spice(jobs: Mapping[str, tuple[Sets, dict]], count: int, seed: int) -> tupl
     try:
         for name, (references, said) in jobs.items():
             scores[name] = {"spice": _mean(spice.spice(references, said), count, seed)}
-    except UserError as error:  # an old program that needs gigabytes of memory: if it fails, the run continues
+    except (
+        UserError
+    ) as error:  # an old program that needs gigabytes of memory: if it fails, the run continues
         return scores, f"no SPICE: {error}"
     return scores, None
 
@@ -151,7 +160,5 @@ def suspicion(name: str, found: Mapping[str, float]) -> str | None:
             "scores measure a copy, not a captioner"
         )
     if found["distinct_captions"] < COLLAPSED:
-        return (
-            f"{name} says the same of nearly all images: only {found['distinct_captions']:.1%} of its captions differ"
-        )
+        return f"{name} says the same of nearly all images: only {found['distinct_captions']:.1%} of its captions differ"
     return None

@@ -21,12 +21,8 @@ from captioning.evaluation.bootstrap import ratio
 AGREED = 2  # references
 NUMBERS = "two three four five six seven eight nine ten".split()
 COLOURS = "black white grey red orange yellow green blue purple pink brown tan gold silver".split()
-MALE = (
-    "man men boy boys guy guys gentleman gentlemen male males father dad son sons brother brothers he him his himself"
-)
-FEMALE = (
-    "woman women girl girls lady ladies female females mother mom daughter daughters sister sisters she her herself"
-)
+MALE = "man men boy boys guy guys gentleman gentlemen male males father dad son sons brother brothers he him his himself"
+FEMALE = "woman women girl girls lady ladies female females mother mom daughter daughters sister sisters she her herself"
 CLASSES = {  # class: {word: label}; without "one", which seldom counts anything ("one of them")
     "colour": {word: word for word in COLOURS} | {"gray": "grey", "golden": "gold"},
     "number": {word: word for word in NUMBERS}
@@ -54,7 +50,13 @@ def counts(
         said = labels(caption, words)
         people, agreed = _of_people(references[image], words)
         strange = said - people
-        table[row] = len(said), len(said) - len(strange), len(strange) if agreed else 0, len(agreed), len(agreed & said)
+        table[row] = (
+            len(said),
+            len(said) - len(strange),
+            len(strange) if agreed else 0,
+            len(agreed),
+            len(agreed & said),
+        )
     return table
 
 
@@ -66,9 +68,15 @@ def mistakes(folds: Folds, count: int, seed: int) -> dict[str, dict]:
     """
     result = {}
     for name, words in CLASSES.items():
-        table = np.mean([counts(references, captions, words) for references, captions in folds], axis=0)  # (N, 5)
+        table = np.mean(
+            [counts(references, captions, words) for references, captions in folds], axis=0
+        )  # (N, 5)
         said, supported, contradicted, agreed, named = table.T
-        pairs = {"precision": (supported, said), "contradicted": (contradicted, said), "recall": (named, agreed)}
+        pairs = {
+            "precision": (supported, said),
+            "contradicted": (contradicted, said),
+            "recall": (named, agreed),
+        }
         found = {key: ratio(top, under, count, seed) for key, (top, under) in pairs.items() if under.any()}
         result[name] = {"said": float(said.sum())} | found
     return result

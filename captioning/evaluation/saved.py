@@ -41,13 +41,19 @@ def machine() -> str:
 def save(path: Path, scores: Mapping[str, Scores], references: Mapping[str, list[str]]) -> None:
     """Saves scores of several captioners against the same references (tokenized, as they were scored)."""
     ids = next(iter(scores.values())).ids
-    arrays = {"ids": np.array(ids), "references": np.array(fingerprint(references)), "machine": np.array(machine())}
+    arrays = {
+        "ids": np.array(ids),
+        "references": np.array(fingerprint(references)),
+        "machine": np.array(machine()),
+    }
     for name, one in scores.items():
         if one.ids != ids:
             raise ValueError(f"the scores of {name} are of other images")
         arrays[f"{name}.bleu_statistics"] = one.bleu_statistics
         arrays[f"{name}.meteor_statistics"] = one.meteor_statistics
-        arrays[f"{name}.per_image"] = np.stack([one.per_image[metric] for metric in METRICS], axis=1)  # (N, 7)
+        arrays[f"{name}.per_image"] = np.stack(
+            [one.per_image[metric] for metric in METRICS], axis=1
+        )  # (N, 7)
         arrays[f"{name}.corpus"] = np.array([one.corpus[metric] for metric in METRICS])
     with atomic_write(path, "wb") as file:
         np.savez_compressed(file, **arrays)

@@ -44,7 +44,9 @@ def fact_scores(folds: Sequence[Mapping[str, str]], facts: Mapping[str, dict], c
     for name, part in parts.items():
         said, right, core, named = part.T
         pairs = {"precision": (right, said), "recall": (named, core)}
-        result[name] = {key: ratio(top, under, count, seed) for key, (top, under) in pairs.items() if under.any()}
+        result[name] = {
+            key: ratio(top, under, count, seed) for key, (top, under) in pairs.items() if under.any()
+        }
     return result
 
 
@@ -53,5 +55,7 @@ def wrong(captions: Mapping[str, str], facts: Mapping[str, dict]) -> dict[str, l
     result = {}
     for image, caption in captions.items():
         said, true = mentioned(caption), true_of(facts[image])
-        result[image] = [label for category in CATEGORIES for label in said[category] if label not in true[category]]
+        result[image] = [
+            label for category in CATEGORIES for label in said[category] if label not in true[category]
+        ]
     return result

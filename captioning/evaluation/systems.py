@@ -19,7 +19,11 @@ FEWER = " (one reference fewer)"
 
 
 def jobs(
-    data: Data, split: str, captions: Mapping[str, Mapping[str, str]], features: Mapping[str, Callable], seed: int
+    data: Data,
+    split: str,
+    captions: Mapping[str, Mapping[str, str]],
+    features: Mapping[str, Callable],
+    seed: int,
 ) -> dict[str, list[tuple[dict, dict]]]:
     """The jobs to score: a list of (references, candidates) for each system, several if folds are averaged.
 
@@ -29,9 +33,13 @@ def jobs(
     references, train = data.tokens(split), data.tokens("train")
     images = list(references)
     texts = ptb_tokenize([said[i] for said in captions.values() for i in images])
-    models = {name: dict(zip(images, texts[n * len(images) :], strict=False)) for n, name in enumerate(captions)}
+    models = {
+        name: dict(zip(images, texts[n * len(images) :], strict=False)) for n, name in enumerate(captions)
+    }
     simple = {
-        **{f"nearest_{name}": baselines.nearest(train, images, load, seed) for name, load in features.items()},
+        **{
+            f"nearest_{name}": baselines.nearest(train, images, load, seed) for name, load in features.items()
+        },
         "most_common": baselines.most_common(train, images),
         "random": baselines.random(train, images, seed),
     }
@@ -39,7 +47,9 @@ def jobs(
     result = {"humans": folds} if folds else {}
     result |= {name: [(references, said)] for name, said in (models | simple).items()}
     if folds:
-        result |= {name + FEWER: [baselines.with_one_fewer(references, said)] for name, said in models.items()}
+        result |= {
+            name + FEWER: [baselines.with_one_fewer(references, said)] for name, said in models.items()
+        }
     return result
 
 

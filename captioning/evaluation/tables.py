@@ -55,10 +55,19 @@ def more_table(more: Mapping[str, Mapping]) -> list[str]:
     wide = {key: max(6, len(MORE[key])) for key in shown}
     lines = [" ".join([" " * width, *(f"{MORE[key]:>{wide[key]}}" for key in shown)])]
     for name, scores in systems.items():
-        values = [scores[key]["value"] if isinstance(scores.get(key), dict) else scores.get(key) for key in shown]
-        cells = ["" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3f}" for value in values]
+        values = [
+            scores[key]["value"] if isinstance(scores.get(key), dict) else scores.get(key) for key in shown
+        ]
+        cells = [
+            "" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3f}" for value in values
+        ]
         lines.append(
-            " ".join([f"{name:<{width}}", *(f"{cell:>{wide[key]}}" for key, cell in zip(shown, cells, strict=True))])
+            " ".join(
+                [
+                    f"{name:<{width}}",
+                    *(f"{cell:>{wide[key]}}" for key, cell in zip(shown, cells, strict=True)),
+                ]
+            )
         )
     lines += [_of_sets(name, found) for name, found in more["diversity"].items()]
     lines += [_contradicted(name, found) for name, found in more["mistakes"].items()]
@@ -73,12 +82,17 @@ def _of_sets(name: str, found: Mapping[str, Any]) -> str:
     )
     if "best_cider" not in found:
         return line
-    return line + f", CIDEr {found['mean_cider']['value']:.3f}, of each set's best {found['best_cider']['value']:.3f}"
+    return (
+        line
+        + f", CIDEr {found['mean_cider']['value']:.3f}, of each set's best {found['best_cider']['value']:.3f}"
+    )
 
 
 def _contradicted(name: str, found: Mapping[str, Any]) -> str:
     """The share of each class's labels that people contradict, in one line."""
-    shares = [f"{kind} {of['contradicted']['value']:.1%}" for kind, of in found.items() if "contradicted" in of]
+    shares = [
+        f"{kind} {of['contradicted']['value']:.1%}" for kind, of in found.items() if "contradicted" in of
+    ]
     return f"contradicted by people, {name}: {', '.join(shares) or 'nothing of the kind is said'}"
 
 
@@ -123,7 +137,9 @@ def write_more_plots(
     people = [text for texts in references.values() for text in texts]
     texts = {name: list(captions.values()) for name, captions in said.items()} | {"people": people}
     write_rows(folder / "caption_lengths.csv", lengths(texts))
-    cider = {name: dict(zip(one.ids, one.per_image["cider"].tolist(), strict=True)) for name, one in scores.items()}
+    cider = {
+        name: dict(zip(one.ids, one.per_image["cider"].tolist(), strict=True)) for name, one in scores.items()
+    }
     write_rows(folder / "score_by_frequency.csv", by_rarity(rarity(data.tokens("train"), references), cider))
     if found := retrieval():
         rows = [

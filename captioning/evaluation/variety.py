@@ -66,7 +66,9 @@ def rarity(train: Tokens, references: Tokens) -> dict[str, int]:
     shown = Counter(word for texts in train.values() for word in set(" ".join(texts).split()))
     result = {}
     for image, texts in references.items():
-        said = Counter(word for text in texts for word in set(text.split()) - FUNCTION_WORDS if word.isalpha())
+        said = Counter(
+            word for text in texts for word in set(text.split()) - FUNCTION_WORDS if word.isalpha()
+        )
         agreed = [word for word, times in said.items() if times > 1] or list(said)
         result[image] = min((shown[word] for word in agreed), default=0)
     return result
@@ -79,7 +81,9 @@ def by_rarity(rare: Mapping[str, int], scores: Mapping[str, Mapping[str, float]]
     for part in np.array_split(np.arange(len(order)), min(BINS, len(order))):
         images = [order[i] for i in part]
         means = {name: float(np.mean([of[i] for i in images])) for name, of in scores.items()}
-        rows.append({"training_images": float(np.median([rare[i] for i in images])), "images": len(images)} | means)
+        rows.append(
+            {"training_images": float(np.median([rare[i] for i in images])), "images": len(images)} | means
+        )
     return rows
 
 
@@ -99,7 +103,9 @@ def diversity(sets: Sets, train: Sets) -> dict[str, float]:
         "distinct": float(np.mean([len(set(texts)) / len(texts) for texts in several.values()])),
         "div_1": float(np.mean([_different(said, said) for said in words.values()])),
         "div_2": float(
-            np.mean([_different([list(itertools.pairwise(one)) for one in said], said) for said in words.values()])
+            np.mean(
+                [_different([list(itertools.pairwise(one)) for one in said], said) for said in words.values()]
+            )
         ),
         "mbleu_4": mutual_bleu(several),
         "vocabulary": len({word for said in words.values() for one in said for word in one}),

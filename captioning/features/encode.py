@@ -45,7 +45,9 @@ def steady(encoder: Encoder, size: int) -> int:
     with one_core_each() as start:
         start()
         for count in tried:
-            rows = encoder(torch.from_numpy(image).repeat(count, 1, 1, 1).contiguous(memory_format=torch.channels_last))
+            rows = encoder(
+                torch.from_numpy(image).repeat(count, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+            )
             if torch.equal(rows, rows[:1].expand_as(rows)):
                 return count
     return 1
@@ -89,7 +91,9 @@ def on_cores(encoder: Encoder, files: ImageFiles, size: int) -> Iterator[tuple[n
 
     starts = range(0, len(files), size)
     with one_core_each() as alone:
-        for features, fault, seconds in in_order(work, starts, cores, 2 * cores, alone, files.paths.__getitem__):
+        for features, fault, seconds in in_order(
+            work, starts, cores, 2 * cores, alone, files.paths.__getitem__
+        ):
             if len(features):
                 yield features, seconds
             if fault:

@@ -84,7 +84,9 @@ def load_encoder(
     preprocess, tower = saved.part("preprocess", Preprocess.from_dict), TOWERS[saved.kind](saved)
     layer, normalize = made.get("layer", next(iter(tower.layers))), made.get("normalization") == "l2"
     if layer not in tower.layers:
-        raise UserError(f"{folder}: a {saved.kind} has no layer {layer!r}; expected {' or '.join(tower.layers)}")
+        raise UserError(
+            f"{folder}: a {saved.kind} has no layer {layer!r}; expected {' or '.join(tower.layers)}"
+        )
     device = device or pick_device()
     dtype = pick_dtype(precision, device)
     tower.network.requires_grad_(False).eval().to(device=device, memory_format=torch.channels_last)
@@ -119,7 +121,9 @@ def load_clip(
     folder: str | Path, normalize: bool = True, precision: str = "auto", device: torch.device | None = None
 ) -> Encoder:
     """A CLIP's image tower giving (B, embed_dim), of length 1 with `normalize`."""
-    return load_encoder(folder, {"normalization": "l2" if normalize else "none"}, precision, device, ("clip",))
+    return load_encoder(
+        folder, {"normalization": "l2" if normalize else "none"}, precision, device, ("clip",)
+    )
 
 
 def vgg16_tower(saved: Checkpoint) -> Tower:
@@ -135,7 +139,9 @@ def clip_tower(saved: Checkpoint) -> Tower:
     layers = "-".join(map(str, sizes.vision_layers)) if sizes.is_resnet else sizes.vision_layers
     kind = "resnet" if sizes.is_resnet else f"vit/{sizes.vision_patch_size}"
     title = f"clip {kind} {layers} layers, width {sizes.vision_width}, {sizes.embed_dim} dimensions"
-    of_layers = {"image embedding": tower} | ({} if sizes.is_resnet else {"patches": partial(clip.patches, tower)})
+    of_layers = {"image embedding": tower} | (
+        {} if sizes.is_resnet else {"patches": partial(clip.patches, tower)}
+    )
     return Tower(tower, of_layers, title, "models.clip")
 
 
@@ -176,7 +182,9 @@ def cast_products(network: nn.Module, dtype: torch.dtype) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.to(dtype)
         elif isinstance(module, nn.MultiheadAttention):
-            for parameter in module.parameters(recurse=False):  # of the projections to queries, keys and values
+            for parameter in module.parameters(
+                recurse=False
+            ):  # of the projections to queries, keys and values
                 parameter.data = parameter.data.to(dtype)
         elif isinstance(module, clip.VisionTransformer):
             module.proj.data = module.proj.data.to(dtype)
@@ -187,7 +195,9 @@ def cast_products(network: nn.Module, dtype: torch.dtype) -> None:
 
 def save_vgg16(folder: str | Path, network: vgg16.VGG16, preprocess: Preprocess, **extra: object) -> None:
     """Writes a checkpoint folder; `extra` (scores, labels, ...) goes into its config.json."""
-    checkpoint.save(folder, "vgg16", network, asdict(network.config), preprocess=preprocess.to_dict(), **extra)
+    checkpoint.save(
+        folder, "vgg16", network, asdict(network.config), preprocess=preprocess.to_dict(), **extra
+    )
 
 
 def open_vgg16(folder: str | Path) -> tuple[vgg16.VGG16, Preprocess, dict[str, Any]]:
@@ -209,7 +219,9 @@ def save_hf(folder: str | Path, tower: nn.Module, preprocess: Preprocess, **extr
     checkpoint.save(folder, "hf", tower, hf.sizes_of(tower), preprocess=preprocess.to_dict(), **extra)
 
 
-def save_openclip(folder: str | Path, tower: nn.Module, sizes: dict[str, Any], preprocess: Preprocess) -> None:
+def save_openclip(
+    folder: str | Path, tower: nn.Module, sizes: dict[str, Any], preprocess: Preprocess
+) -> None:
     """Writes a checkpoint folder with an image tower of open_clip."""
     checkpoint.save(folder, "open_clip", tower, sizes, preprocess=preprocess.to_dict())
 

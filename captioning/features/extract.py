@@ -144,11 +144,15 @@ def fill_and_write(
     path = Path(path)
     rows = RowStore(attrs, code)
     with writing(path, ids), rows.writing():
-        first = {sha: position for position, sha in reversed(list(enumerate(sha256s)))}  # equal images share a row
+        first = {
+            sha: position for position, sha in reversed(list(enumerate(sha256s)))
+        }  # equal images share a row
         needed = sorted(position for sha, position in first.items() if sha not in rows)
         if needed:
             fill(rows, needed)
-        write_store(path, ids, sha256s, attrs, rows.shape, lambda block: rows.read([sha256s[i] for i in block]))
+        write_store(
+            path, ids, sha256s, attrs, rows.shape, lambda block: rows.read([sha256s[i] for i in block])
+        )
     return Written(reused=len(ids) - len(needed), computed=len(needed))
 
 
@@ -160,7 +164,9 @@ def writing(path: Path, ids: Sequence[str]) -> Iterator[None]:
     if len(set(ids)) < len(ids):
         seen: set[str] = set()
         twice = [image_id for image_id in ids if image_id in seen or seen.add(image_id)]
-        raise UserError(f"{len(twice)} image ids occur more than once, such as {some(twice)}; they must be unique")
+        raise UserError(
+            f"{len(twice)} image ids occur more than once, such as {some(twice)}; they must be unique"
+        )
     try:
         with only_writer(path):
             yield

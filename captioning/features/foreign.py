@@ -19,7 +19,10 @@ import numpy as np
 from captioning.core.errors import UserError, command, opening
 from captioning.core.threads import ending_with_this
 
-SECONDS, BYTES_A_SECOND = 60, 5 * 10**6  # time limit for reading a file: a start-up time, and a slow disk's rate
+SECONDS, BYTES_A_SECOND = (
+    60,
+    5 * 10**6,
+)  # time limit for reading a file: a start-up time, and a slow disk's rate
 BLOCK_BYTES = 64 * 2**20  # read at once
 MEND = "save it again as an .npz or .h5 with `ids` and `features`"
 
@@ -46,12 +49,16 @@ def arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]
                 ids, features = file["ids"][()], file["features"]
             except ValueError as error:
                 if "pickle" in str(error):  # numpy itself suggests to allow pickles, which can run any code
-                    fault = "it holds Python objects, which are not opened; save ids as np.array(ids, dtype=str)"
+                    fault = (
+                        "it holds Python objects, which are not opened; save ids as np.array(ids, dtype=str)"
+                    )
                     raise UserError(f"{source} cannot be read: {fault}") from None
                 raise
             if not isinstance(features, np.ndarray | h5py.Dataset):
                 raise UserError(f"{source} cannot be read: `features` is a group, no array")
-            names = [item.decode() if isinstance(item, bytes) else str(item) for item in np.ravel(ids).tolist()]
+            names = [
+                item.decode() if isinstance(item, bytes) else str(item) for item in np.ravel(ids).tolist()
+            ]
         yield names, features
 
 
@@ -63,7 +70,9 @@ def _clip_retrieval(folder: Path) -> tuple[list[str], np.ndarray]:
     try:
         from pyarrow.parquet import read_table
     except ImportError:
-        raise UserError(f"{folder} has .parquet files, which pyarrow reads: `uv pip install pyarrow` first") from None
+        raise UserError(
+            f"{folder} has .parquet files, which pyarrow reads: `uv pip install pyarrow` first"
+        ) from None
     parts = sorted(folder.glob("img_emb/img_emb_*.npy"), key=lambda part: (len(part.name), part.name))
     if not parts:
         raise UserError(f"{folder} has no img_emb/img_emb_*.npy, as clip-retrieval writes them")
@@ -77,7 +86,9 @@ def _clip_retrieval(folder: Path) -> tuple[list[str], np.ndarray]:
             raise UserError(f"{table} has no column image_path; it has {', '.join(columns) or 'none'}")
         if rows.ndim != 2 or len(rows) != len(columns["image_path"]):
             names = len(columns["image_path"])
-            raise UserError(f"{part} has shape {rows.shape} and {table.name} {names} rows: which row is whose?")
+            raise UserError(
+                f"{part} has shape {rows.shape} and {table.name} {names} rows: which row is whose?"
+            )
         arrays.append(rows)
         paths += map(str, columns["image_path"])
     if len({array.shape[1] for array in arrays}) > 1:
@@ -102,7 +113,9 @@ def try_out(source: Path) -> None:
             preexec_fn=ending_with_this(),
         )
     except subprocess.TimeoutExpired:
-        raise UserError(f"{source} could not be read in {seconds:.0f} s and is damaged, it seems: {MEND}") from None
+        raise UserError(
+            f"{source} could not be read in {seconds:.0f} s and is damaged, it seems: {MEND}"
+        ) from None
     if done.returncode:
         fault = (done.stderr.strip().splitlines() or [f"its reader ended with {done.returncode}"])[-1]
         if not fault.startswith("error: "):

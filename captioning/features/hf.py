@@ -57,7 +57,9 @@ def _network(folder: Path) -> nn.Module:
     finally:
         logging.set_verbosity(level)
     if missing := sorted(found["missing_keys"]):
-        raise UserError(f"{folder}: {len(missing)} of the tower's weights are missing, such as {missing[0]}: {AGAIN}")
+        raise UserError(
+            f"{folder}: {len(missing)} of the tower's weights are missing, such as {missing[0]}: {AGAIN}"
+        )
     return network.eval()
 
 

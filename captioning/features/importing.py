@@ -86,7 +86,9 @@ def import_features(
         def rows(block: range) -> np.ndarray:
             at = np.array(wanted[block.start : block.stop])
             order = np.argsort(at)  # HDF5 can read only increasing positions
-            batch = np.empty((len(at), *features.shape[1:]))  # float64: the square of a large float32 overflows float32
+            batch = np.empty(
+                (len(at), *features.shape[1:])
+            )  # float64: the square of a large float32 overflows float32
             batch[order] = features[at[order]]
             if normalize:
                 batch /= np.maximum(np.linalg.norm(batch, axis=-1, keepdims=True), 1e-12)
@@ -94,7 +96,9 @@ def import_features(
 
         write_store(path, ids, sha256s, attrs, features.shape[1:], rows)
     shape = " x ".join(map(str, features.shape[1:]))
-    print(f"{path}: {len(ids)} images, {shape} features each, from {source}; {len(names) - len(ids)} more left out")
+    print(
+        f"{path}: {len(ids)} images, {shape} features each, from {source}; {len(names) - len(ids)} more left out"
+    )
     return Written(reused=0, computed=len(ids))
 
 
@@ -102,7 +106,9 @@ def _hash(source: Path) -> str:
     """Hash of a file's bytes, or of all files in a folder."""
     if source.is_file():
         return sha256_of(source)
-    return fingerprint({str(path.relative_to(source)): sha256_of(path) for path in source.rglob("*") if path.is_file()})
+    return fingerprint(
+        {str(path.relative_to(source)): sha256_of(path) for path in source.rglob("*") if path.is_file()}
+    )
 
 
 def _check(source: Path, names: list[str], features: np.ndarray | h5py.Dataset) -> None:
@@ -132,7 +138,9 @@ def _rows(source: Path, names: list[str], ids: Sequence[str]) -> list[int]:
         )
     for image_id, rows in found.items():
         if len(rows) > 1:
-            raise UserError(f"{source} has {some([names[row] for row in rows])} for image {image_id}: which one is it?")
+            raise UserError(
+                f"{source} has {some([names[row] for row in rows])} for image {image_id}: which one is it?"
+            )
     return [rows[0] for rows in found.values()]
 
 

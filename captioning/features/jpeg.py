@@ -135,7 +135,9 @@ def batches_on(device: torch.device, files: ImageFiles, batch_size: int, workers
             for first, end in zip(firsts, ends, strict=True)
             for start in range(first, end, AT_ONCE)
         ]
-        found = in_order(read, parts, workers, 2 * -(-batch_size // AT_ONCE), alone, lambda rows: files.paths[rows[0]])
+        found = in_order(
+            read, parts, workers, 2 * -(-batch_size // AT_ONCE), alone, lambda rows: files.paths[rows[0]]
+        )
         for rows, images in zip(parts, found, strict=False):
             batch += images
             if rows.stop in ends or isinstance(batch[-1], ImageFault):
@@ -152,7 +154,9 @@ def batches_on(device: torch.device, files: ImageFiles, batch_size: int, workers
         return pixels, fault
 
     with one_core_each() as alone:
-        for pixels, fault in in_order(load, batches(), min(workers, 1), 1, alone, lambda batch: files.paths[batch[0]]):
+        for pixels, fault in in_order(
+            load, batches(), min(workers, 1), 1, alone, lambda batch: files.paths[batch[0]]
+        ):
             if len(pixels):
                 yield pixels
             if fault:
@@ -216,4 +220,6 @@ def _unpack_each(files: Sequence[Plain], device: torch.device) -> list[Tensor | 
 def _unpack(files: Sequence[Plain], device: torch.device) -> list[Tensor]:
     from torchvision.io import decode_jpeg  # takes seconds to import
 
-    return decode_jpeg([torch.frombuffer(bytearray(one.content), dtype=torch.uint8) for one in files], "RGB", device)
+    return decode_jpeg(
+        [torch.frombuffer(bytearray(one.content), dtype=torch.uint8) for one in files], "RGB", device
+    )

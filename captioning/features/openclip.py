@@ -42,12 +42,17 @@ def preprocess_of(made: dict[str, Any], name: str) -> Preprocess:
     """The library's preprocessing as `Preprocess` says it. UserError naming what it cannot say."""
     size = made["size"]
     height, width = (size, size) if isinstance(size, int) else size
-    for known, key in ((height == width, "size"), (made["resize_mode"] in ("shortest", "squash"), "resize_mode")):
+    for known, key in (
+        (height == width, "size"),
+        (made["resize_mode"] in ("shortest", "squash"), "resize_mode"),
+    ):
         if not known:
             raise UserError(
                 f"open_clip's {name} prepares pictures with {key} = {made[key]!r}, which is not supported: compute "
                 "its features with open_clip and import them by clip.features"
             )
-    interpolation = "bilinear" if made["interpolation"] == "bilinear" else "bicubic"  # `random` is for training
+    interpolation = (
+        "bilinear" if made["interpolation"] == "bilinear" else "bicubic"
+    )  # `random` is for training
     resize = height if made["resize_mode"] == "shortest" else None
     return Preprocess("open_clip", height, resize, interpolation, tuple(made["mean"]), tuple(made["std"]))

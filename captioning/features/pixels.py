@@ -110,7 +110,9 @@ def pixel_batches(
         return files.paths[group[2] + group[0]]
 
     with one_core_each() as start:
-        for batch, done, fault in in_order(read, groups(), workers, 2 * -(-batch_size // AT_ONCE), start, name):
+        for batch, done, fault in in_order(
+            read, groups(), workers, 2 * -(-batch_size // AT_ONCE), start, name
+        ):
             if done == len(batch) or (fault and done):
                 yield batch[:done].permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)
             if fault:

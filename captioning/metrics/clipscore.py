@@ -66,7 +66,9 @@ class CLIPScorer:
         self.embed([text for i in captions for text in references[i]])  # at once; below an image at a time
         said = self.embed(list(captions.values()))  # (N, D)
         plain = WEIGHT * (images * said).sum(dim=1).clamp(min=0)  # (N,)
-        best = torch.stack([(self.embed(references[i]) @ row).max() for i, row in zip(captions, said, strict=True)])
+        best = torch.stack(
+            [(self.embed(references[i]) @ row).max() for i, row in zip(captions, said, strict=True)]
+        )
         best = best.clamp(min=0)
         both = 2 * plain * best / (plain + best).clamp(min=1e-12)
         return plain.double().numpy(), both.double().numpy()
@@ -79,9 +81,7 @@ def fault(folder: Path, store: FeatureStore) -> str | None:
     if not (folder / "model.safetensors").is_file() or store.attrs.get("weights") != sha256_of(
         folder / "model.safetensors"
     ):
-        return (
-            f"the features are not those of the CLIP in {folder} but {store.attrs.get('encoder', 'of unknown origin')}"
-        )
+        return f"the features are not those of the CLIP in {folder} but {store.attrs.get('encoder', 'of unknown origin')}"
     if checkpoint.read(folder, TOWERS).kind != "clip":
         return f"the encoder in {folder} has no text tower"
     return None

@@ -37,7 +37,9 @@ class Scores:
     ids: list[str]
     corpus: dict[str, float]  # the seven METRICS on coco-caption's scales
     per_image: dict[str, np.ndarray]  # the same for each image alone: (N,) each
-    bleu_statistics: np.ndarray  # (N, 10): matched n-grams for n = 1..4, candidate's n-grams, its length, reference's
+    bleu_statistics: (
+        np.ndarray
+    )  # (N, 10): matched n-grams for n = 1..4, candidate's n-grams, its length, reference's
     meteor_statistics: np.ndarray  # (N, 23): see captioning.metrics.meteor
 
 
@@ -101,7 +103,9 @@ def _score(references: Mapping[str, Sequence[str]], candidates: Mapping[str, str
     return Scores(
         ids=list(listed),
         corpus={name: float(value) for name, value in zip(METRICS, corpus, strict=True)},
-        per_image={name: np.asarray(values, dtype=np.float64) for name, values in zip(METRICS, images, strict=True)},
+        per_image={
+            name: np.asarray(values, dtype=np.float64) for name, values in zip(METRICS, images, strict=True)
+        },
         bleu_statistics=np.array(bleu_statistics, dtype=np.int64),
         meteor_statistics=meteor_statistics,
     )
@@ -111,14 +115,21 @@ def _check(name: str, references: Mapping[str, Sequence[str]], candidates: Mappi
     """Raises UserError for input that makes the scorers fail with a bare assertion or return a wrong number."""
     if not references:
         raise UserError(f"{name}: no references, so there is nothing to score")
-    lacking = {"no candidate": references.keys() - candidates, "no references": candidates.keys() - references}
+    lacking = {
+        "no candidate": references.keys() - candidates,
+        "no references": candidates.keys() - references,
+    }
     for kind, ids in lacking.items():
         if ids:
             shown = ", ".join(sorted(map(str, ids))[:3])
-            raise UserError(f"{name}: {len(ids)} image(s) have {kind}, such as {shown}; each needs exactly one caption")
+            raise UserError(
+                f"{name}: {len(ids)} image(s) have {kind}, such as {shown}; each needs exactly one caption"
+            )
     for i, texts in references.items():
         if isinstance(texts, str) or not texts or not all(isinstance(text, str) for text in texts):
-            raise UserError(f"{name}: the references of image {i} must be a list of one or more texts, not {texts!r}")
+            raise UserError(
+                f"{name}: the references of image {i} must be a list of one or more texts, not {texts!r}"
+            )
         if not isinstance(candidates[i], str):
             raise UserError(f"{name}: the candidate of image {i} must be one text, not {candidates[i]!r}")
     if not any(text.split() for texts in references.values() for text in texts):
@@ -146,5 +157,7 @@ def doubts(scores: Scores) -> list[str]:
             "have them; intervals over images need several, too"
         ]
     if not scores.corpus["cider"]:
-        return ["CIDEr is 0 since the words that captions share with their references are in every image's references"]
+        return [
+            "CIDEr is 0 since the words that captions share with their references are in every image's references"
+        ]
     return []

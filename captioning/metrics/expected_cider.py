@@ -64,7 +64,9 @@ class ExpectedCiderD:
             met = [posting.meet(*one, share, self.length, len(lengths)) for one in asked.T]  # each (L,)
             if met:
                 product = (fading[caption_of[known]] * np.stack(met)[which]).sum(1) * rarity[known]
-                total += np.bincount(caption_of[known], product, len(candidates)) / np.where(norm > 0, norm, 1)
+                total += np.bincount(caption_of[known], product, len(candidates)) / np.where(
+                    norm > 0, norm, 1
+                )
         return 10 * total / ORDERS
 
     def _numbers(self, captions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +77,9 @@ class ExpectedCiderD:
             for text in texts
             for word in text
         ]
-        return np.array(words, dtype=np.int64), np.repeat(np.arange(len(texts)), [len(text) for text in texts])
+        return np.array(words, dtype=np.int64), np.repeat(
+            np.arange(len(texts)), [len(text) for text in texts]
+        )
 
     def _found(self, order: int, keys: np.ndarray) -> np.ndarray:
         """Registers these n-grams of an order as the corpus's, and returns their numbers."""
@@ -98,14 +102,21 @@ class ExpectedCiderD:
         norm = np.sqrt(np.bincount(caption, weight**2, len(self.image)))[caption]
         share = weight / np.where(norm > 0, norm, 1)
         begins = np.append(0, np.cumsum(np.bincount(gram)))
-        return _Postings(rarity, begins, caption.astype(np.int32), count.astype(np.uint16), share.astype(np.float32))
+        return _Postings(
+            rarity, begins, caption.astype(np.int32), count.astype(np.uint16), share.astype(np.float32)
+        )
 
 
 class _Postings:
     """For each n-gram of one order: the captions that contain it, its counts and its weights in their vectors."""
 
     def __init__(
-        self, rarity: np.ndarray, begins: np.ndarray, caption: np.ndarray, count: np.ndarray, share: np.ndarray
+        self,
+        rarity: np.ndarray,
+        begins: np.ndarray,
+        caption: np.ndarray,
+        count: np.ndarray,
+        share: np.ndarray,
     ) -> None:
         self.rarity = rarity  # (G,) the logarithm of images to images that have it
         self.begins = begins  # (G + 1,) where the captions of each n-gram begin

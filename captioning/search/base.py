@@ -70,8 +70,14 @@ class Rules:
     def within(self, model: CaptionModel) -> "Rules":
         """These rules with `max_tokens` cut to the model's limit. ValueError if no caption can keep to them."""
         if self.beam_size < 1 or self.max_tokens < 1:
-            raise ValueError(f"beam_size and max_tokens must be 1 or more, not {self.beam_size} and {self.max_tokens}")
-        return self if model.max_tokens is None else replace(self, max_tokens=min(self.max_tokens, model.max_tokens))
+            raise ValueError(
+                f"beam_size and max_tokens must be 1 or more, not {self.beam_size} and {self.max_tokens}"
+            )
+        return (
+            self
+            if model.max_tokens is None
+            else replace(self, max_tokens=min(self.max_tokens, model.max_tokens))
+        )
 
 
 @dataclass(frozen=True)

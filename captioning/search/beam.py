@@ -61,7 +61,9 @@ class LiveBeams(NamedTuple):
     def start(cls, images: int, rules: Rules, device: torch.device) -> "LiveBeams":
         scores = torch.zeros(images, 1, device=device)
         paths = torch.zeros(images, 1, 0, dtype=torch.int64, device=device)
-        return cls(paths, paths.float(), scores, Ended.empty(images, rules.beam_size, rules.max_tokens, device))
+        return cls(
+            paths, paths.float(), scores, Ended.empty(images, rules.beam_size, rules.max_tokens, device)
+        )
 
     def at(self, images: Tensor) -> "LiveBeams":
         return LiveBeams(self.paths[images], self.gains[images], self.scores[images], self.ended.at(images))
@@ -71,7 +73,9 @@ class LiveBeams(NamedTuple):
         """(n,) bool: the image is not done."""
         return self.scores[:, 0].isfinite()
 
-    def advance(self, logits: Tensor, rules: Rules, handicap: Tensor | None = None) -> tuple["LiveBeams", Tensor]:
+    def advance(
+        self, logits: Tensor, rules: Rules, handicap: Tensor | None = None
+    ) -> tuple["LiveBeams", Tensor]:
         """Adds a token: the K live beams of each image, and the beam that each one continues, (n, K).
 
         The beams of a finished image have a score of minus infinity from then on.
@@ -82,11 +86,18 @@ class LiveBeams(NamedTuple):
         """
         size, length = rules.beam_size, self.paths.shape[2] + 1
         gain, worth, token = best_tokens(logits, 2 * size, self.paths.flatten(0, 1), rules, handicap)
-        total, parent, gain, token = _best_continuations(self.scores, gain, worth, token, 2 * size)  # (n, 2K) each
-        paths, gains = _extend(self.paths, parent, token), _extend(self.gains, parent, gain)  # (n, 2K, length)
+        total, parent, gain, token = _best_continuations(
+            self.scores, gain, worth, token, 2 * size
+        )  # (n, 2K) each
+        paths, gains = (
+            _extend(self.paths, parent, token),
+            _extend(self.gains, parent, gain),
+        )  # (n, 2K, length)
 
         # Those that end here. The lower half of the 2K only serves to keep K beams alive.
-        ends = (token == rules.eos_id) if length < rules.max_tokens else torch.ones_like(token, dtype=torch.bool)
+        ends = (
+            (token == rules.eos_id) if length < rules.max_tokens else torch.ones_like(token, dtype=torch.bool)
+        )
         best_half = torch.arange(2 * size, device=total.device) < size
         final = (total / length**rules.length_penalty).masked_fill(~(ends & best_half), DEAD)
         ended = self.ended.merged(final, paths, gains, token == rules.eos_id)
@@ -126,7 +137,9 @@ class Ended(NamedTuple):
             scores,
             _picked(torch.cat([self.paths, F.pad(paths, (0, pad))], dim=1), best),
             _picked(torch.cat([self.gains, F.pad(gains, (0, pad))], dim=1), best),
-            torch.cat([self.lengths, torch.full_like(complete, length, dtype=torch.int64)], dim=1).gather(1, best),
+            torch.cat([self.lengths, torch.full_like(complete, length, dtype=torch.int64)], dim=1).gather(
+                1, best
+            ),
             torch.cat([self.complete, complete], dim=1).gather(1, best),
         )
 
@@ -158,7 +171,11 @@ def _best_continuations(
     totals = scores.repeat_interleave(choices, dim=1) + worths
     if totals.shape[1] < count:  # a vocabulary of fewer than `count` tokens
         missing = (0, count - totals.shape[1])
-        totals, gains, tokens = F.pad(totals, missing, value=DEAD), F.pad(gains, missing), F.pad(tokens, missing)
+        totals, gains, tokens = (
+            F.pad(totals, missing, value=DEAD),
+            F.pad(gains, missing),
+            F.pad(tokens, missing),
+        )
     totals, best = totals.topk(count, dim=1)
     return totals, (best // choices).clamp(max=width - 1), gains.gather(1, best), tokens.gather(1, best)
 

@@ -39,7 +39,9 @@ class Consensus:
         weight: of the expected CIDEr-D (0 to 10) relative to a caption's score.
     """
 
-    def __init__(self, features: np.ndarray, references: Sequence[Sequence[str]], text: Text, weight: float) -> None:
+    def __init__(
+        self, features: np.ndarray, references: Sequence[Sequence[str]], text: Text, weight: float
+    ) -> None:
         self.text, self.weight, self.tokenize = text, weight, _tokenizer()
         self.cider = ExpectedCiderD(references)
         parts = [_pooled(part) for part in torch.from_numpy(features).split(BLOCK)]

@@ -42,13 +42,19 @@ def diverse_beam_search(
             size = len(batch.images), logits.shape[1]
             parents, taken = [], logits.new_zeros(size, dtype=torch.float32)  # (n, V) by earlier groups
             for group, beams in enumerate(each):
-                own = logits if length == 1 else logits.unflatten(0, (-1, groups, beam_size))[:, group].flatten(0, 1)
+                own = (
+                    logits
+                    if length == 1
+                    else logits.unflatten(0, (-1, groups, beam_size))[:, group].flatten(0, 1)
+                )
                 each[group], parent = beams.advance(own, rules, strength * taken)
                 parents.append(parent + group * beam_size)
                 taken.scatter_add_(1, each[group].paths[..., -1], each[group].scores.isfinite().float())
             stay, leave = parted(torch.stack([beams.going for beams in each]).any(dim=0))
             done = [beams.ended.at(leave).hypotheses() for beams in each]
-            batch.end(leave, [[captions[0] for captions in of_groups] for of_groups in zip(*done, strict=True)])
+            batch.end(
+                leave, [[captions[0] for captions in of_groups] for of_groups in zip(*done, strict=True)]
+            )
             tokens = torch.cat([beams.paths[..., -1] for beams in each], dim=1)  # (n, G * K)
             batch.go_on(stay, tokens, torch.cat(parents, dim=1))
             each = [beams.at(stay) for beams in each]
@@ -56,7 +62,11 @@ def diverse_beam_search(
 
 
 def several(
-    model: CaptionModel, features: Tensor, options: GenerateSettings, text: Text, generator: torch.Generator | None
+    model: CaptionModel,
+    features: Tensor,
+    options: GenerateSettings,
+    text: Text,
+    generator: torch.Generator | None,
 ) -> list[list[Hypothesis]]:
     """`options.diverse.captions` captions of each image (0: none), sampled or by diverse beam search.
 
@@ -70,12 +80,23 @@ def several(
     if wanted.method == "beams":
         return diverse_beam_search(model, features, rules, groups=wanted.captions, strength=wanted.strength)
     return sample(
-        model, features, rules, wanted.captions, top_p=wanted.top_p, temperature=wanted.temperature, generator=generator
+        model,
+        features,
+        rules,
+        wanted.captions,
+        top_p=wanted.top_p,
+        temperature=wanted.temperature,
+        generator=generator,
     )
 
 
 def distinct(
-    model: CaptionModel, features: Tensor, options: GenerateSettings, text: Text, count: int, most_rows: int = 512
+    model: CaptionModel,
+    features: Tensor,
+    options: GenerateSettings,
+    text: Text,
+    count: int,
+    most_rows: int = 512,
 ) -> list[list[Hypothesis]]:
     """`count` different captions of each image: those of `several`, with repetitions replaced by a beam's best.
 

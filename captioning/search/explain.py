@@ -29,7 +29,9 @@ MOST_CELLS = 14  # a side of an attention map; finer grids are averaged
 
 
 @torch.inference_mode()
-def details(decoder: Decoder, ids: list[str], features: Tensor, captions: list[Hypothesis]) -> list[dict[str, Any]]:
+def details(
+    decoder: Decoder, ids: list[str], features: Tensor, captions: list[Hypothesis]
+) -> list[dict[str, Any]]:
     """One entry for each of B images: `features` (B, ...) are what `captions` were made from."""
     entries = [
         {
@@ -82,4 +84,7 @@ def prefix_words(decoder: Decoder, features: Tensor) -> list[list[str]]:
     table = F.normalize(decoder.model.gpt.transformer.wte.weight.float(), dim=1)  # (V, E)
     prefix = F.normalize(decoder.model.prefix(features).float(), dim=2)  # (B, P, E)
     nearest = (prefix @ table.T).argmax(dim=2)  # (B, P)
-    return [[decoder.text.tokenizer.decode([token]).strip() for token in of_image] for of_image in nearest.tolist()]
+    return [
+        [decoder.text.tokenizer.decode([token]).strip() for token in of_image]
+        for of_image in nearest.tolist()
+    ]

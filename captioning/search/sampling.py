@@ -48,7 +48,9 @@ def sample(
             f"sample needs count >= 1, 0 < top_p <= 1 and temperature > 0, not {count}, {top_p} and {temperature}"
         )
     rules, eos_id = rules.within(model), rules.eos_id
-    paths = torch.zeros(len(features), count, 0, dtype=torch.int64, device=features.device)  # (n, count, length)
+    paths = torch.zeros(
+        len(features), count, 0, dtype=torch.int64, device=features.device
+    )  # (n, count, length)
     chances = None if chances is None else chances.to(features.device)
     gains, over = paths.float(), paths.any(dim=2)  # (n, count, length), (n, count): the end has been drawn
     with evaluating(model):
@@ -56,15 +58,21 @@ def sample(
         for length, logits in batch.steps():
             if length == 1:
                 logits = logits.repeat_interleave(count, dim=0)
-            chance = None if chances is None else chances[batch.images, :, length - 1].view(-1, 1)  # (n * count, 1)
-            token, gain = _draw(logits, rules.banned_ids, top_p, temperature, generator, chance)  # (n * count,) each
+            chance = (
+                None if chances is None else chances[batch.images, :, length - 1].view(-1, 1)
+            )  # (n * count, 1)
+            token, gain = _draw(
+                logits, rules.banned_ids, top_p, temperature, generator, chance
+            )  # (n * count,) each
             token = token.view(over.shape).masked_fill(over, eos_id)  # what follows an end is not looked at
             paths = torch.cat([paths, token[..., None]], dim=2)
             gains = torch.cat([gains, gain.view(over.shape)[..., None]], dim=2)
             over = over | (token == eos_id)
             stay, leave = parted(~over.all(dim=1) & (length < rules.max_tokens))
             ended = zip(paths[leave].tolist(), gains[leave].tolist(), strict=True)
-            batch.end(leave, [[_hypothesis(*one, eos_id) for one in zip(*image, strict=True)] for image in ended])
+            batch.end(
+                leave, [[_hypothesis(*one, eos_id) for one in zip(*image, strict=True)] for image in ended]
+            )
             batch.go_on(stay, token)
             paths, gains, over = paths[stay], gains[stay], over[stay]
     return batch.found
@@ -86,20 +94,26 @@ def _draw(
         allowed = logits.index_fill(1, torch.tensor(sorted(banned_ids), device=logits.device), DEAD)
     probabilities = (allowed / temperature).softmax(dim=1)
     token = _one_of_each(probabilities, generator, chance)  # (N,)
-    if top_p < 1:  # draws from outside the nucleus are drawn again, which is faster than sorting the vocabulary
+    if (
+        top_p < 1
+    ):  # draws from outside the nucleus are drawn again, which is faster than sorting the vocabulary
         rows = torch.arange(len(token), device=token.device)
         while len(rows := rows[_outside(probabilities[rows], token[rows], top_p)]):
             token[rows] = _one_of_each(probabilities[rows], generator)
     return token, logits.gather(1, token[:, None])[:, 0] - normalizer
 
 
-def _one_of_each(probabilities: Tensor, generator: torch.Generator | None, chance: Tensor | None = None) -> Tensor:
+def _one_of_each(
+    probabilities: Tensor, generator: torch.Generator | None, chance: Tensor | None = None
+) -> Tensor:
     """Draws a column of each row, (N, V) -> (N,), by inversion: one random number a row; multinomial takes V."""
     reached = probabilities.cumsum(dim=1)
     if chance is None:
         chance = torch.rand(len(reached), 1, generator=generator, device=reached.device)
     wanted = (1 - chance) * reached[:, -1:]  # above 0, so that no banned first token is taken
-    return torch.searchsorted(reached, wanted)[:, 0].clamp(max=reached.shape[1] - 1)  # a NaN stays; training reports it
+    return torch.searchsorted(reached, wanted)[:, 0].clamp(
+        max=reached.shape[1] - 1
+    )  # a NaN stays; training reports it
 
 
 def _outside(probabilities: Tensor, token: Tensor, top_p: float) -> Tensor:

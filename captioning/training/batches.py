@@ -148,7 +148,9 @@ class Rooms:
         for count in range(1, len(sizes) + 1):
             parts = np.array_split(np.array(sizes), count)
             rooms = [tuple(part.max(axis=0).tolist()) for part in parts]
-            if needed >= (1 - PADDING) * sum(work(room) * len(part) for room, part in zip(rooms, parts, strict=True)):
+            if needed >= (1 - PADDING) * sum(
+                work(room) * len(part) for room, part in zip(rooms, parts, strict=True)
+            ):
                 break
         self.rooms = [*sorted(rooms, key=work), tuple(largest)]
 

@@ -103,7 +103,9 @@ def check_chunks(model: nn.Module, options: FinetuneCLIPSettings) -> None:
         )
 
 
-def retrieval(images: Tensor, texts: Tensor, owner: Tensor, pictures: Tensor | None = None) -> dict[str, float]:
+def retrieval(
+    images: Tensor, texts: Tensor, owner: Tensor, pictures: Tensor | None = None
+) -> dict[str, float]:
     """Recall at 1, 5 and 10, in both directions, as in Flickr8k's retrieval benchmarks.
 
     Args:

@@ -52,13 +52,19 @@ class DecoderData:
         return list(self.data.tokens(split).values())
 
     def batches(self, split: str, decoder: Decoder, batch_size: int, seed: int) -> CaptionBatches:
-        ids, captions, packing = self.data.split(split), self.captions[split], getattr(decoder.model, "packing", None)
+        ids, captions, packing = (
+            self.data.split(split),
+            self.captions[split],
+            getattr(decoder.model, "packing", None),
+        )
         if not packing or fits_in_memory(self.store, captions):
             encoded = _encode(captions, decoder, self.max_tokens)
             return CaptionBatches(self.store.load(ids), encoded, batch_size, seed, pick_device(), packing)
         parts = (captions[start : start + AT_ONCE] for start in range(0, len(captions), AT_ONCE))
         encoded = (_encode(part, decoder, self.max_tokens) for part in parts)
-        return StreamedBatches(self.store, self.store.rows(ids), encoded, batch_size, seed, pick_device(), packing)
+        return StreamedBatches(
+            self.store, self.store.rows(ids), encoded, batch_size, seed, pick_device(), packing
+        )
 
 
 def train_decoder(
@@ -109,7 +115,9 @@ def train_decoder(
     phases = [(cross_entropy, schedule)]
     if options.self_critical.epochs:
         critic = SelfCritical(decoder, learned.references("train"), options.self_critical.samples, longest)
-        phases.append(self_critical_phase(cross_entropy, schedule, options.self_critical, critic, images, seed))
+        phases.append(
+            self_critical_phase(cross_entropy, schedule, options.self_critical, critic, images, seed)
+        )
 
     def write(_: list[dict[str, float]], scores: dict[str, float] | None) -> None:
         dev = {score: (scores or {}).get(score) for score in ("dev_loss", "dev_cider")}
@@ -178,7 +186,9 @@ def self_critical_phase(
     return job, schedule.model_copy(update=changed)
 
 
-def write_decoder(name: str, decoder: Decoder, training: dict[str, Any], dev: dict[str, float | None]) -> None:
+def write_decoder(
+    name: str, decoder: Decoder, training: dict[str, Any], dev: dict[str, float | None]
+) -> None:
     """Writes a decoder's checkpoint folder with its settings, its scores on dev and a model card."""
     folder, kind = checkpoint(decoder.kind), decoder.kind
     save_decoder(folder, decoder, training=training, **dev)

@@ -50,7 +50,9 @@ def steps(count: int, batch_size: int) -> int:
 
 def mirrorable(captions: list[list[str]]) -> Tensor:
     """(N,) bool: images whose captions say neither left nor right, so that they are true of the mirrored image."""
-    return torch.tensor([not any(SIDES & set(caption.split()) for caption in of_image) for of_image in captions])
+    return torch.tensor(
+        [not any(SIDES & set(caption.split()) for caption in of_image) for of_image in captions]
+    )
 
 
 def augmented(

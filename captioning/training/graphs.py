@@ -104,7 +104,10 @@ class Recorded:
                 self.graphs[shapes] = self._record(batch)
             except RuntimeError as error:
                 self.able = False
-                print(f"warning: steps are not recorded as CUDA graphs, which is slower: {error}", file=sys.stderr)
+                print(
+                    f"warning: steps are not recorded as CUDA graphs, which is slower: {error}",
+                    file=sys.stderr,
+                )
                 return self._as_it_is(batch)
         graph, inputs, results = self.graphs[shapes]
         torch._foreach_copy_(inputs, given)

@@ -125,7 +125,9 @@ def fit_in_phases(
                 if first:
                     stack.enter_context(only_writer(folder))
                     forget_old_states(folder)
-            distributed.check_equal(bound_to, "has other data, settings or code: give all machines the same project")
+            distributed.check_equal(
+                bound_to, "has other data, settings or code: give all machines the same project"
+            )
             state = State(folder / ("resume.pt" if number == 1 else f"resume_{number}.pt"), bound_to)
             epochs, kept_scores = _fit(job, options, seed, state, live)
             history, kept = history + epochs, kept_scores or kept
@@ -183,7 +185,9 @@ def _fit(
             scores = {job.curve: train_loss} | on_first(lambda: _evaluate(job, device, dtype))
             score = scores[job.monitor]
             if not math.isfinite(score):
-                raise UserError(f"{job.name}: {job.monitor} of dev is {score} after epoch {epoch + 1}; {_remedy(job)}")
+                raise UserError(
+                    f"{job.name}: {job.monitor} of dev is {score} after epoch {epoch + 1}; {_remedy(job)}"
+                )
             held = best and best.scores[job.monitor]
             better = best is None or (score > held if job.higher_is_better else score < held)
             if better:
@@ -245,7 +249,9 @@ def _epoch(
 
 def _check_finite(job: Job, epoch: int, losses: list[Tensor], norms: list[Tensor]) -> None:
     first = (len(losses) - 1) // CHECK_EVERY * CHECK_EVERY
-    recent = torch.stack([torch.stack(losses[first:]).float(), torch.stack(norms[first:]).float()])  # (2, steps)
+    recent = torch.stack(
+        [torch.stack(losses[first:]).float(), torch.stack(norms[first:]).float()]
+    )  # (2, steps)
     bad = ~recent.isfinite().all(dim=0)
     if bad.any():
         at = int(bad.nonzero()[0])

@@ -67,9 +67,15 @@ def _start(module: str, count: int) -> None:
         elastic_launch(config, sys.executable)("-m", module, *sys.argv[1:])
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-        rank = min(codes, key=lambda rank: (codes[rank] == -signal.SIGTERM, codes[rank]))  # others are ended by SIGTERM
+        rank = min(
+            codes, key=lambda rank: (codes[rank] == -signal.SIGTERM, codes[rank])
+        )  # others are ended by SIGTERM
         code = codes[rank]
-        how = f"was killed (signal {-code}, {signal.Signals(-code).name})" if code < 0 else f"failed (exit code {code})"
+        how = (
+            f"was killed (signal {-code}, {signal.Signals(-code).name})"
+            if code < 0
+            else f"failed (exit code {code})"
+        )
         raise UserError(
             f"{name}: process {rank} of {count} {how}, so all were ended; the next run goes on from the last epoch"
         ) from None

@@ -45,7 +45,12 @@ class SelfCritical:
     def __init__(
         self, decoder: Decoder, references: Sequence[Sequence[str]], samples: int, max_tokens: int = 40
     ) -> None:
-        self.model, self.text, self.samples, self.max_tokens = decoder.model, decoder.text, samples, max_tokens
+        self.model, self.text, self.samples, self.max_tokens = (
+            decoder.model,
+            decoder.text,
+            samples,
+            max_tokens,
+        )
         self.references = references
         self.reward = CiderD(references, count_end=True)
         if self.reward.says_nothing(references):
@@ -75,7 +80,10 @@ class SelfCritical:
         torch.clear_autocast_cache()  # drops weights that were cast without gradients
         said = tokens_of(text, found)
         rewards = torch.tensor(
-            [self.reward.scores(self.references[image], of_image) for image, of_image in zip(images, said, strict=True)]
+            [
+                self.reward.scores(self.references[image], of_image)
+                for image, of_image in zip(images, said, strict=True)
+            ]
         ).to(features.device)  # (B, C)
         advantages = (rewards - rewards.mean(dim=1, keepdim=True)) * self.samples / (self.samples - 1)
         captions = as_tensor(found, text.eos_id).to(features.device)
@@ -107,7 +115,9 @@ class GreedyCider:
         running()  # reports a missing Java before training
         self.cider = CiderD(train if len(references) < min(FEWEST, len(train)) else references)
         if self.cider.says_nothing(references):
-            print("note: dev_cider is 0 whatever is said, since no word of the references is rarer than another")
+            print(
+                "note: dev_cider is 0 whatever is said, since no word of the references is rarer than another"
+            )
 
     def of(self, batches: Iterable[Tensor]) -> float:
         """The mean over all images. `batches` are their features (B, ...), in the order of the references."""
@@ -128,7 +138,9 @@ def tokens_of(text: Text, found: Sequence[Sequence[Hypothesis]]) -> list[list[st
 def as_tensor(found: Sequence[Sequence[Hypothesis]], eos_id: int) -> Tensor:
     """Captions (B, C, T) in the form that `loss` takes; a caption that was cut has no end-of-text token."""
     rows = [[one.tokens + [eos_id] * one.ended for one in of_image] for of_image in found]
-    captions = torch.full((len(rows), len(rows[0]), max(len(row) for of_image in rows for row in of_image)), PAD)
+    captions = torch.full(
+        (len(rows), len(rows[0]), max(len(row) for of_image in rows for row in of_image)), PAD
+    )
     for i, of_image in enumerate(rows):
         for j, row in enumerate(of_image):
             captions[i, j, : len(row)] = torch.tensor(row)

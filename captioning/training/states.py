@@ -38,7 +38,11 @@ class Best:
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
     """Returns the part of the state dict that training changes: trained parameters and all buffers."""
-    frozen = {name for name, parameter in model.named_parameters(remove_duplicate=False) if not parameter.requires_grad}
+    frozen = {
+        name
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if not parameter.requires_grad
+    }
     return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
@@ -71,7 +75,11 @@ class State:
             if state["fingerprint"] != self.fingerprint:
                 print(f"{self.path} belongs to other settings or data: training starts from the beginning")
                 return nothing
-            epochs, best, history = int(state["epochs"]), Best(**state["best"]), [dict(one) for one in state["history"]]
+            epochs, best, history = (
+                int(state["epochs"]),
+                Best(**state["best"]),
+                [dict(one) for one in state["history"]],
+            )
             means, shapes = state["average"]["means"], _shapes(trained_state(model))
             same = _shapes(state["weights"]) == _shapes(best.weights) == shapes
             if not same or [mean.shape for mean in means] != [mean.shape for mean in average.means]:

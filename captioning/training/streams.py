@@ -27,8 +27,13 @@ from models.losses import PAD
 from models.packing import Column, on_device
 from models.standardize import ROWS
 
-IN_MEMORY = 8 * 2**30  # bytes; a larger split is read from disk. Not a share of memory: it decides an epoch's order
-WINDOW_BYTES, BLOCK_BYTES = 128 * 2**20, 2**20  # of features: images that are shuffled together, and read together
+IN_MEMORY = (
+    8 * 2**30
+)  # bytes; a larger split is read from disk. Not a share of memory: it decides an epoch's order
+WINDOW_BYTES, BLOCK_BYTES = (
+    128 * 2**20,
+    2**20,
+)  # of features: images that are shuffled together, and read together
 OF_CAPTION, OF_CHARACTER = 200, 10  # bytes of a caption in memory: its lists, arrays and packing
 
 
@@ -89,7 +94,9 @@ class StreamedBatches(CaptionBatches):
         step = max(1, self.images_in_window // self.batch_size) * self.batch_size
         for start in range(0, self.count, step):
             self.window = self._read(np.arange(start, min(start + step, self.count)))
-            for index in np.split(self.window.images, range(self.batch_size, len(self.window.images), self.batch_size)):
+            for index in np.split(
+                self.window.images, range(self.batch_size, len(self.window.images), self.batch_size)
+            ):
                 yield self.take(index)
         self.window = None
 
@@ -137,7 +144,11 @@ class StreamedBatches(CaptionBatches):
         for epoch in range(SEEN):
             images, batches = next(self._plan(epoch, self.batch_size))
             window = self._read(images, features=False)
-            sizes += [window.packing.size(window.places(index)) for index in batches if len(index) == self.batch_size]
+            sizes += [
+                window.packing.size(window.places(index))
+                for index in batches
+                if len(index) == self.batch_size
+            ]
             largest.append(window.packing.largest(self.batch_size))
         return Rooms(sizes, np.max(largest, axis=0).tolist(), self.packing.work) if sizes else None
 
@@ -194,7 +205,9 @@ class _Column:
         rest, offset = memoryview(out).cast("B") if out.size else memoryview(b""), start * self.width * 4
         while rest:
             if not (read := os.preadv(self.file.fileno(), [rest], offset)):
-                raise UserError(f"packed captions in {work_folder()}/tmp are cut short: start the stage again")
+                raise UserError(
+                    f"packed captions in {work_folder()}/tmp are cut short: start the stage again"
+                )
             rest, offset = rest[read:], offset + read
 
 

@@ -30,13 +30,20 @@ Part = TypeVar("Part")
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 AGAIN = "`dvc repro` makes those in checkpoints/; copy any other folder anew"
-BESIDE_SIZES = ("preprocess", "labels", "dev_map", "retrieval")  # in the older form of an encoder's config.json
+BESIDE_SIZES = (
+    "preprocess",
+    "labels",
+    "dev_map",
+    "retrieval",
+)  # in the older form of an encoder's config.json
 
 
 def config_from(config: type[Config], *settings: BaseModel, **others: Any) -> Config:
     """Builds a network's Config from `others` and from the settings with the names of its fields."""
     names = {field.name for field in fields(config)}
-    found = {name: getattr(group, name) for group in settings for name in names & set(type(group).model_fields)}
+    found = {
+        name: getattr(group, name) for group in settings for name in names & set(type(group).model_fields)
+    }
     return config(**found | others)
 
 
@@ -116,7 +123,9 @@ def save(folder: str | Path, kind: str, network: nn.Module, sizes: dict[str, Any
         sizes: the argument with which `build` of `Checkpoint.network` makes this network.
     """
     folder, again = Path(folder), copies(network)
-    weights = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items() if name not in again}
+    weights = {
+        name: t.detach().cpu().contiguous() for name, t in network.state_dict().items() if name not in again
+    }
     with atomic_write(folder / WEIGHTS, "wb") as file:
         mode = Path(file.name).stat().st_mode
         save_file(weights, file.name, metadata={"format": "pt"})

@@ -101,10 +101,18 @@ def needed(setting: str, text: str) -> Needed:
     made = open_clip.get_pretrained_cfg(name, pretrained)
     if not (where := made.get("hf_hub")):
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
-        raise UserError(f"{setting}: {pretrained} is neither a file nor a tag of {name}; its tags are: {tags}")
+        raise UserError(
+            f"{setting}: {pretrained} is neither a file nor a tag of {name}; its tags are: {tags}"
+        )
     if bool(made.get("quick_gelu")) != bool(config.get("quick_gelu")):
         other = name.removesuffix("-quickgelu") if config.get("quick_gelu") else f"{name}-quickgelu"
-        raise UserError(f"{setting}: these weights were trained with another activation; name {other}/{pretrained}")
+        raise UserError(
+            f"{setting}: these weights were trained with another activation; name {other}/{pretrained}"
+        )
     repository, _, file = where.rpartition("/")
-    names = (str(Path(file).with_suffix(".safetensors")), file) if file else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
+    names = (
+        (str(Path(file).with_suffix(".safetensors")), file)
+        if file
+        else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
+    )
     return HubFile(setting, repository, tuple(dict.fromkeys(names)))

@@ -16,7 +16,9 @@ from pathlib import Path
 from captioning.core.errors import UserError
 from captioning.weights.download import DownloadFault, download, within
 
-VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"  # torchvision's VGG16_Weights.IMAGENET1K_V1
+VGG16_URL = (
+    "https://download.pytorch.org/models/vgg16-397923af.pth"  # torchvision's VGG16_Weights.IMAGENET1K_V1
+)
 CLIP_URL = "https://openaipublic.azureedge.net/clip/models"
 CLIP_FILES = {  # name of clip.available_models(): its file's sha256, which the URL also contains
     "RN50": "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
@@ -263,7 +265,9 @@ def _hf_tower(setting: str, name: str) -> Needed:
         wanted = "config.json, preprocessor_config.json, model.safetensors"
         return HubFolder(setting, (name,), TOWER_FILES, is_tower_folder, wanted)
     if not Path(name).expanduser().is_dir():
-        raise UserError(f"{setting}: {name or 'nothing'} is neither a folder nor an owner/name of the Hugging Face hub")
+        raise UserError(
+            f"{setting}: {name or 'nothing'} is neither a folder nor an owner/name of the Hugging Face hub"
+        )
     return OwnFile(setting, name, "folder")
 
 
@@ -278,7 +282,9 @@ def gpt2(name: str, key: str = "model.gpt2") -> Needed | None:
         return HubFolder(setting, (name,), GPT2_FILES, is_gpt2_folder, wanted)
     if not name or not Path(name).expanduser().is_dir():
         known = ", ".join(GPT2_REPOSITORIES)
-        raise UserError(f"{setting}: neither a folder nor one of {known} nor an owner/name of the Hugging Face hub")
+        raise UserError(
+            f"{setting}: neither a folder nor one of {known} nor an owner/name of the Hugging Face hub"
+        )
     return OwnFile(setting, name, "folder")
 
 

@@ -14,7 +14,12 @@ from torch import Tensor
 from captioning.core.errors import UserError, in_a_line, opening
 from captioning.weights import torchscript
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "module")  # keys under which training scripts save the weights
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "module",
+)  # keys under which training scripts save the weights
 PREFIXES = ("module.", "model.", "clip_model.", "clip.", "_orig_mod.")  # that wrappers add to every name
 FILES = ("model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors",
          "open_clip_pytorch_model.bin", "pytorch_model.bin", "pytorch_model.bin.index.json")  # fmt: skip
@@ -45,9 +50,13 @@ def _unwrapped(path: Path) -> dict[str, Tensor]:
         fault = in_a_line(error)
         if isinstance(error, UnpicklingError):  # torch's own advice is to run any code in the file
             fault = "something in it is no tensor"
-        raise UserError(f"{path} holds no weights that can be opened safely, or is damaged: {fault}") from None
+        raise UserError(
+            f"{path} holds no weights that can be opened safely, or is damaged: {fault}"
+        ) from None
     while isinstance(weights, dict):
-        inner = [weights[key] for key in WRAPPERS if isinstance(weights.get(key), dict)]  # scripts save optimizers, too
+        inner = [
+            weights[key] for key in WRAPPERS if isinstance(weights.get(key), dict)
+        ]  # scripts save optimizers, too
         if not inner:
             break
         weights = inner[0]
@@ -75,7 +84,9 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if not isinstance(config, dict):
             raise ValueError("expected an object")
     shards = _shards(files[0]) if files[0].suffix == ".json" else files
-    return config, without_prefixes({name: tensor for path in shards for name, tensor in _unwrapped(path).items()})
+    return config, without_prefixes(
+        {name: tensor for path in shards for name, tensor in _unwrapped(path).items()}
+    )
 
 
 def _shards(index: Path) -> list[Path]:

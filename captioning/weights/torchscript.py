@@ -57,7 +57,15 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     try:
         reader = torch._C.PyTorchFileReader(str(path))
         root = _Unpickler(reader).load()
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+    ) as error:
         fault = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"not a TorchScript archive of modules and tensors: {fault}") from None
     if not isinstance(root, _Module):

@@ -26,7 +26,10 @@ def extract(archive: Path, folder: Path, limit: int = 20 * 10**9) -> list[Path]:
     Raises:
         UserError: not a zip archive, damaged, or an entry that is a link or is outside `folder`.
     """
-    with opening(archive, "a zip archive", "remove it and fetch it again"), zipfile.ZipFile(archive) as source:
+    with (
+        opening(archive, "a zip archive", "remove it and fetch it again"),
+        zipfile.ZipFile(archive) as source,
+    ):
         entries = [entry for entry in source.infolist() if not entry.is_dir()]
         names = {_inside(archive, entry): entry for entry in entries if not _is_junk(entry.filename)}
         size = sum(entry.file_size for entry in names.values())
@@ -54,7 +57,9 @@ def _inside(archive: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
     """Returns the entry's path relative to the folder of the unpacked files."""
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in entry.orig_filename:
-        raise UserError(f"{archive} is not to be trusted: its entry {entry.filename!r} leads out of the folder")
+        raise UserError(
+            f"{archive} is not to be trusted: its entry {entry.filename!r} leads out of the folder"
+        )
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
         raise UserError(f"{archive} is not to be trusted: its entry {entry.filename!r} is a link or a device")

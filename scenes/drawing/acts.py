@@ -68,7 +68,11 @@ def _held(pen: Pen, hand: tuple[float, float], action: str, thing: dict | None) 
     if action == "hold" and thing["kind"] == "umbrella":
         objects.draw_umbrella(pen, hand, 0.36, thing["colour"])
     elif action == "hold":
-        colours = [thing["colour"]] * thing["count"] if thing["colour"] else ["red", "yellow", "blue"][: thing["count"]]
+        colours = (
+            [thing["colour"]] * thing["count"]
+            if thing["colour"]
+            else ["red", "yellow", "blue"][: thing["count"]]
+        )
         objects.draw_balloons(pen, hand, 0.125, colours)
 
 
@@ -118,7 +122,9 @@ def skater(stage, who, x: float, y: float, scale: float) -> None:
     for k in range(3):
         start = x + (0.30 if stage.flip else -0.30)
         reach = 0.12 if stage.flip else -0.12
-        stage.page.limb([(start, y - 0.08 - 0.1 * k), (start + reach, y - 0.08 - 0.1 * k)], 0.006, (255, 255, 255, 150))
+        stage.page.limb(
+            [(start, y - 0.08 - 0.1 * k), (start + reach, y - 0.08 - 0.1 * k)], 0.006, (255, 255, 255, 150)
+        )
 
 
 # On snow and water
@@ -133,7 +139,9 @@ def slider(stage, who, x: float, y: float, scale: float) -> None:
         stage.sloped = True
         edge = [(high, 0.70), ((high + low) / 2, 0.80), (low, 0.90)]
         stage.page.polygon([*edge, (low, 1.0), (high, 1.0)], snow)
-        stage.page.polygon([(high, 0.74), (low, 0.94), (low, 1.0), (high, 1.0)], mix(snow, (150, 180, 220), 0.22))
+        stage.page.polygon(
+            [(high, 0.74), (low, 0.94), (low, 1.0), (high, 1.0)], mix(snow, (150, 180, 220), 0.22)
+        )
     y = 0.70 + 0.20 * abs(x - high) + (y - stage.ground) * 0.6 + 0.045
     stage.shadow(x, y + 0.005, 0.2 * scale / 0.6)
     angle = -down if stage.flip else down
@@ -166,7 +174,9 @@ def swimmer(stage, who, x: float, y: float, scale: float) -> None:
     draw_person(pen, who, POSES["crawl"], seat=-0.02)
     pen.finish(waterline=line + 0.012)
     for k in range(4):  # the feet splash
-        stage.page.ellipse(x - ahead * (0.42 + 0.05 * k) * scale, line - 0.02 * (k % 2), 0.028, 0.026, (*FOAM, 235))
+        stage.page.ellipse(
+            x - ahead * (0.42 + 0.05 * k) * scale, line - 0.02 * (k % 2), 0.028, 0.026, (*FOAM, 235)
+        )
     ripples(stage, x, line + 0.012, 0.42 * scale)
 
 
@@ -180,7 +190,9 @@ def ripples(stage, x: float, y: float, width: float) -> None:
 def surfer(stage, who, x: float, y: float, scale: float) -> None:
     """On a board, before a breaking wave."""
     ahead = -1 if stage.flip else 1
-    deep = {"day": (44, 138, 204), "sunset": (146, 96, 150), "night": (36, 56, 122), "rain": (96, 126, 150)}[stage.time]
+    deep = {"day": (44, 138, 204), "sunset": (146, 96, 150), "night": (36, 56, 122), "rain": (96, 126, 150)}[
+        stage.time
+    ]
     back = x - ahead * 0.30
 
     def at(u: float, v: float) -> tuple[float, float]:
@@ -272,7 +284,9 @@ def creature(stage, subject: dict, colour: str, x: float, y: float, scale: float
             x, scale = 0.5 + (0.08 if flip else -0.08), scale * 0.9
         stage.shadow(x, y, scale * 0.42)
         pen = stage.page.figure(x, y, scale, flip)
-        {"dog": animals.draw_dog, "cat": animals.draw_cat, "horse": animals.draw_horse}[kind](pen, colour, action)
+        {"dog": animals.draw_dog, "cat": animals.draw_cat, "horse": animals.draw_horse}[kind](
+            pen, colour, action
+        )
         if action == "jump" and stage.thing:
             objects.draw_ball(pen, 0.94, 1.16, 0.14, stage.thing["colour"])
     pen.finish()

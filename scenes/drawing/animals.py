@@ -92,7 +92,9 @@ def draw_dog(pen: Pen, colour: str, action: str) -> None:
         pen.curve(path("-.46,.06 -.6,.12 -.66,.24"), 0.07, coat)
         _dog_head(pen, 0.32, 0.34, coat, dark, light)
         return
-    legs, base = {"run": (GALLOP, 0.46), "jump": (LEAP, 0.62), "walk": (WALK, 0.40)}.get(action, (STAND, 0.40))
+    legs, base = {"run": (GALLOP, 0.46), "jump": (LEAP, 0.62), "walk": (WALK, 0.40)}.get(
+        action, (STAND, 0.40)
+    )
     fore, hind = (0.25, base), (-0.29, base)
     if action == "jump":
         fore, hind = (0.25, base + 0.14), (-0.27, base - 0.06)
@@ -120,18 +122,30 @@ def _collar(pen: Pen, a: Point, b: Point) -> None:
     pen.limb([a, b], 0.045, (206, 60, 64), outline=False)
 
 
-def _dog_head(pen: Pen, x: float, y: float, coat: Colour, dark: Colour, light: Colour, asleep: bool = False) -> None:
+def _dog_head(
+    pen: Pen, x: float, y: float, coat: Colour, dark: Colour, light: Colour, asleep: bool = False
+) -> None:
     pen.limb([(x + 0.04, y - 0.04), (x + 0.21, y - 0.065)], [0.20, 0.135], light)
     pen.ellipse(x, y, 0.15, 0.145, coat)
     pen.ellipse(x + 0.285, y - 0.035, 0.042, 0.036, EYE)
     if asleep:
-        pen.curve([(x + 0.02, y + 0.02), (x + 0.065, y - 0.01), (x + 0.11, y + 0.02)], 0.022, EYE, outline=False)
+        pen.curve(
+            [(x + 0.02, y + 0.02), (x + 0.065, y - 0.01), (x + 0.11, y + 0.02)], 0.022, EYE, outline=False
+        )
     else:
         pen.ellipse(x + 0.07, y + 0.04, 0.028, 0.034, EYE, outline=False)
         pen.ellipse(x + 0.078, y + 0.052, 0.010, 0.010, (255, 255, 255), outline=False)
-        pen.curve([(x + 0.10, y - 0.10), (x + 0.17, y - 0.115), (x + 0.24, y - 0.09)], 0.018, EYE, outline=False)
+        pen.curve(
+            [(x + 0.10, y - 0.10), (x + 0.17, y - 0.115), (x + 0.24, y - 0.09)], 0.018, EYE, outline=False
+        )
     pen.blob(
-        [(x - 0.06, y + 0.14), (x - 0.15, y + 0.08), (x - 0.18, y - 0.10), (x - 0.09, y - 0.16), (x - 0.02, y - 0.02)],
+        [
+            (x - 0.06, y + 0.14),
+            (x - 0.15, y + 0.08),
+            (x - 0.18, y - 0.10),
+            (x - 0.09, y - 0.16),
+            (x - 0.02, y - 0.02),
+        ],
         dark if dark[0] > 40 else shade(coat, 0.18),
     )
 
@@ -178,7 +192,9 @@ def draw_cat(pen: Pen, colour: str, action: str) -> None:
 
 def _cat_head(pen: Pen, x: float, y: float, coat: Colour, asleep: bool = False) -> None:
     for sign in (-1, 1):
-        pen.polygon([(x + sign * 0.03, y + 0.11), (x + sign * 0.145, y + 0.06), (x + sign * 0.135, y + 0.24)], coat)
+        pen.polygon(
+            [(x + sign * 0.03, y + 0.11), (x + sign * 0.145, y + 0.06), (x + sign * 0.135, y + 0.24)], coat
+        )
         pen.polygon(
             [(x + sign * 0.06, y + 0.11), (x + sign * 0.125, y + 0.08), (x + sign * 0.12, y + 0.19)],
             (240, 150, 150),
@@ -197,7 +213,9 @@ def _cat_head(pen: Pen, x: float, y: float, coat: Colour, asleep: bool = False) 
         else:
             pen.ellipse(x + sign * 0.07, y + 0.015, 0.034, 0.038, (150, 206, 92), outline=False)
             pen.ellipse(x + sign * 0.07, y + 0.015, 0.014, 0.034, EYE, outline=False)
-    pen.polygon([(x - 0.022, y - 0.03), (x + 0.022, y - 0.03), (x, y - 0.055)], (230, 110, 120), outline=False)
+    pen.polygon(
+        [(x - 0.022, y - 0.03), (x + 0.022, y - 0.03), (x, y - 0.055)], (230, 110, 120), outline=False
+    )
 
 
 def draw_horse(pen: Pen, colour: str, action: str, reins: bool = False) -> None:
@@ -233,16 +251,23 @@ def draw_horse(pen: Pen, colour: str, action: str, reins: bool = False) -> None:
     pen.limb(neck, [0.38, 0.26, 0.18], coat)
     _mane(pen, neck, mane, action)
     ear = (poll[0] - 0.02, poll[1] + 0.06) if action != "graze" else (poll[0] + 0.03, poll[1] + 0.06)
-    pen.polygon([(ear[0] - 0.05, ear[1] - 0.02), (ear[0] + 0.045, ear[1] - 0.01), (ear[0] + 0.01, ear[1] + 0.15)], coat)
+    pen.polygon(
+        [(ear[0] - 0.05, ear[1] - 0.02), (ear[0] + 0.045, ear[1] - 0.01), (ear[0] + 0.01, ear[1] + 0.15)],
+        coat,
+    )
     pen.limb([poll, nose], [0.20, 0.125], coat)
     muzzle = mix_point(poll, nose, 0.9)
     tip = (222, 190, 186) if colour == "white" else mix(coat, (90, 70, 74), 0.45)
     pen.limb([muzzle, nose], [0.125, 0.12], tip, outline=False)
     pen.ellipse(nose[0] + 0.015, nose[1] + 0.015, 0.014, 0.018, EYE, outline=False)
     x, y = mix_point(poll, nose, 0.22)
-    pen.ellipse(x + 0.01, y + 0.03, 0.024, 0.028, (235, 230, 225) if colour == "black" else EYE, outline=False)
+    pen.ellipse(
+        x + 0.01, y + 0.03, 0.024, 0.028, (235, 230, 225) if colour == "black" else EYE, outline=False
+    )
     if reins:
-        pen.curve([muzzle, (muzzle[0] - 0.22, muzzle[1] - 0.10), (0.22, 1.08)], 0.022, (60, 40, 36), outline=False)
+        pen.curve(
+            [muzzle, (muzzle[0] - 0.22, muzzle[1] - 0.10), (0.22, 1.08)], 0.022, (60, 40, 36), outline=False
+        )
         pen.blob(path("-.18,.9 -.2,.99 .02,.95 .18,1 .18,.88 0,.8"), (110, 62, 44))
 
 
@@ -269,13 +294,17 @@ def draw_bird(pen: Pen, colour: str, wings_up: bool) -> None:
     coat = COAT[colour]
     far, near = shade(coat, -0.30), shade(coat, -0.12)
     sign = 1.0 if wings_up else -0.8
-    pen.blob([(0.10, 0.04), (0.22, sign * 0.30), (0.10, sign * 0.62), (-0.02, sign * 0.34), (-0.10, 0.04)], far)
+    pen.blob(
+        [(0.10, 0.04), (0.22, sign * 0.30), (0.10, sign * 0.62), (-0.02, sign * 0.34), (-0.10, 0.04)], far
+    )
     pen.polygon(path("-.24,.04 -.62,.14 -.56,0 -.6,-.1"), near)
     pen.blob(path(".46,.06 .36,.17 .1,.13 -.3,.07 -.3,-.02 .05,-.15 .34,-.08"), coat)
     pen.ellipse(0.08, -0.07, 0.22, 0.06, mix(coat, (255, 250, 240), 0.55), outline=False, angle=6)
     pen.polygon(path(".44,.11 .62,.045 .44,.02"), (246, 172, 44))
     pen.ellipse(0.37, 0.08, 0.026, 0.028, EYE if colour != "black" else (250, 250, 250), outline=False)
-    pen.blob([(0.16, 0.04), (0.06, sign * 0.36), (-0.24, sign * 0.74), (-0.30, sign * 0.42), (-0.16, 0.02)], near)
+    pen.blob(
+        [(0.16, 0.04), (0.06, sign * 0.36), (-0.24, sign * 0.74), (-0.30, sign * 0.42), (-0.16, 0.02)], near
+    )
 
 
 def draw_duck(pen: Pen, colour: str) -> None:

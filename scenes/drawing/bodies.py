@@ -97,7 +97,9 @@ def look(subject: dict, colour: str, rng) -> Look:
 
 def towards(start: Point, length: float, angle: float) -> Point:
     """The point `length` from `start` at `angle` degrees (0 = down, 90 = forward)."""
-    return start[0] + length * math.sin(math.radians(angle)), start[1] - length * math.cos(math.radians(angle))
+    return start[0] + length * math.sin(math.radians(angle)), start[1] - length * math.cos(
+        math.radians(angle)
+    )
 
 
 def skeleton(body: Body, pose: Pose, seat: float | None = None) -> dict[str, Point]:

@@ -21,7 +21,12 @@ WIDTHS = {  # in those units, of the kind with its action, or of either
     "cat walk": 1.15, "cat sit": 0.8, "horse run": 1.95, "horse graze": 1.75, "bird": 1.25, "duck": 1.2,
     "car": 1.06, "sailboat": 1.08, "balloon": 1.1,
 }  # fmt: skip
-AHEAD = {"dog": 0.07, "horse": 0.10, "hold": 0.12, "ski": 0.06}  # how far the middle of the body lies before its origin
+AHEAD = {
+    "dog": 0.07,
+    "horse": 0.10,
+    "hold": 0.12,
+    "ski": 0.06,
+}  # how far the middle of the body lies before its origin
 DEPTH = {1: (0.0,), 2: (-0.025, 0.02), 3: (-0.035, 0.035, -0.02)}  # how much nearer each stands
 MIXED = ("red", "blue", "yellow", "green", "pink", "orange")
 COATS = ("brown", "black", "white")
@@ -92,10 +97,14 @@ class Stage:
             widths.append(width * size)
         number = len(widths)
         herd = self.cast[0]["kind"] in ("dog", "cat", "horse") and len(self.facts["subjects"]) == 1
-        overlap = {1: 1.0, 2: 1.12 if herd else 1.0, 3: 1.36 if herd else 1.08}[number]  # at different depths they may
+        overlap = {1: 1.0, 2: 1.12 if herd else 1.0, 3: 1.36 if herd else 1.08}[
+            number
+        ]  # at different depths they may
         shrink = min(1.0 if not self.facts["relation"] else 0.9, room * overlap / sum(widths))
         spare = room - sum(widths) * shrink
-        gap, edge = (spare / (number + 1), spare / (number + 1)) if spare >= 0 else (spare / (number - 1), 0.0)
+        gap, edge = (
+            (spare / (number + 1), spare / (number + 1)) if spare >= 0 else (spare / (number - 1), 0.0)
+        )
         x, spots = centre - room / 2 + edge, []
         for width, size, depth in zip(widths, sizes, DEPTH[number], strict=True):
             depth *= 1.8 if herd else 1.0
@@ -168,5 +177,7 @@ class Stage:
             pen.rectangle(-0.05, height, 1.1, 0.028, (250, 246, 236))
         for k in range(8):
             x = k * 0.14 - 0.01
-            pen.polygon([(x, 0.0), (x, 0.16), (x + 0.02, 0.19), (x + 0.04, 0.16), (x + 0.04, 0.0)], (255, 252, 244))
+            pen.polygon(
+                [(x, 0.0), (x, 0.16), (x + 0.02, 0.19), (x + 0.04, 0.16), (x + 0.04, 0.0)], (255, 252, 244)
+            )
         pen.finish()

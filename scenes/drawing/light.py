@@ -68,7 +68,11 @@ def draw_sky(page: Pen, time: str, rng, horizon: float) -> None:
     }[time]
     for _ in range(3 if time == "rain" else int(rng.integers(1, 4))):
         _cloud(
-            page, float(rng.uniform(0.0, 1.0)), float(rng.uniform(0.06, 0.28)), float(rng.uniform(0.09, 0.15)), cloud
+            page,
+            float(rng.uniform(0.0, 1.0)),
+            float(rng.uniform(0.06, 0.28)),
+            float(rng.uniform(0.09, 0.15)),
+            cloud,
         )
 
 

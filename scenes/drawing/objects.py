@@ -26,12 +26,15 @@ def draw_umbrella(pen: Pen, hand: Point, reach: float, colour: str) -> None:
     x, y = hand[0], hand[1] + reach * 1.0
     pen.limb([(hand[0], hand[1] - reach * 0.12), (x, y)], reach * 0.055, (84, 62, 54))
     canopy = [
-        (x + reach * math.cos(math.pi * k / 14), y + reach * 0.72 * math.sin(math.pi * k / 14)) for k in range(15)
+        (x + reach * math.cos(math.pi * k / 14), y + reach * 0.72 * math.sin(math.pi * k / 14))
+        for k in range(15)
     ]
     scallop = []
     for k in range(4):
         left = x - reach + k * reach / 2
-        scallop += [(left + reach / 2 * t, y + reach * 0.12 * math.sin(math.pi * t)) for t in (0.0, 0.25, 0.5, 0.75)]
+        scallop += [
+            (left + reach / 2 * t, y + reach * 0.12 * math.sin(math.pi * t)) for t in (0.0, 0.25, 0.5, 0.75)
+        ]
     pen.polygon(canopy + scallop, paint)
     pen.polygon(
         [
@@ -46,7 +49,13 @@ def draw_umbrella(pen: Pen, hand: Point, reach: float, colour: str) -> None:
         outline=False,
     )
     pen.polygon(
-        [scallop[8], *scallop[9:12], scallop[12], (x + reach * 0.34, y + reach * 0.46), (x, y + reach * 0.72)],
+        [
+            scallop[8],
+            *scallop[9:12],
+            scallop[12],
+            (x + reach * 0.34, y + reach * 0.46),
+            (x, y + reach * 0.72),
+        ],
         shade(paint, 0.24),
         outline=False,
     )
@@ -70,7 +79,9 @@ def draw_kite(pen: Pen, colour: str) -> None:
 
 def draw_balloons(pen: Pen, hand: Point, size: float, colours: list[str]) -> None:
     """A bunch of balloons on strings from `hand`; `size` is a balloon's radius."""
-    places = {1: path(".15,3.4"), 2: path("-.75,3.2 .75,3.6"), 3: path("-1.15,3 1.15,3.2 0,4.4")}[len(colours)]
+    places = {1: path(".15,3.4"), 2: path("-.75,3.2 .75,3.6"), 3: path("-1.15,3 1.15,3.2 0,4.4")}[
+        len(colours)
+    ]
     for u, v in places:
         pen.curve(
             [
@@ -85,7 +96,8 @@ def draw_balloons(pen: Pen, hand: Point, size: float, colours: list[str]) -> Non
     for (u, v), colour in zip(places, colours, strict=True):
         x, y, paint = hand[0] + u * size, hand[1] + v * size, PAINT[colour]
         pen.polygon(
-            [(x, y - size), (x - size * 0.16, y - size * 1.28), (x + size * 0.16, y - size * 1.28)], shade(paint, -0.2)
+            [(x, y - size), (x - size * 0.16, y - size * 1.28), (x + size * 0.16, y - size * 1.28)],
+            shade(paint, -0.2),
         )
         pen.blob(
             [
@@ -99,7 +111,13 @@ def draw_balloons(pen: Pen, hand: Point, size: float, colours: list[str]) -> Non
             paint,
         )
         pen.ellipse(
-            x - size * 0.36, y + size * 0.5, size * 0.16, size * 0.28, shade(paint, 0.65), angle=-25, outline=False
+            x - size * 0.36,
+            y + size * 0.5,
+            size * 0.16,
+            size * 0.28,
+            shade(paint, 0.65),
+            angle=-25,
+            outline=False,
         )
 
 
@@ -121,7 +139,9 @@ def draw_sleep(pen: Pen) -> None:
         pen.limb([(x, y + s), (x + s * 0.8, y + s), (x, y), (x + s * 0.8, y)], 0.085, (255, 255, 255))
 
 
-def draw_board(pen: Pen, start: Point, end: Point, width: float, colour: Colour, wheels: bool = False) -> None:
+def draw_board(
+    pen: Pen, start: Point, end: Point, width: float, colour: Colour, wheels: bool = False
+) -> None:
     """A skate-, surf- or snowboard, or a ski, from `start` to `end`."""
     pen.limb([start, end], width, colour)
     pen.limb(

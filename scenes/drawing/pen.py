@@ -61,7 +61,14 @@ class Pen:
     def _inner(self, local: tuple[float, ...]) -> Pen:
         a, b, c, d, e, f = self.matrix
         p, q, r, s, t, u = local
-        matrix = (a * p + b * s, a * q + b * t, a * r + b * u + c, d * p + e * s, d * q + e * t, d * r + e * u + f)
+        matrix = (
+            a * p + b * s,
+            a * q + b * t,
+            a * r + b * u + c,
+            d * p + e * s,
+            d * q + e * t,
+            d * r + e * u + f,
+        )
         pen = Pen.__new__(Pen)
         pen.image, pen.draw, pen.matrix = self.image, self.draw, matrix
         pen.held = [] if self.held is None else self.held
@@ -76,7 +83,9 @@ class Pen:
         stroke = max(1, round(width * self.image.width))
         held = self.held
         if waterline is not None:
-            held = [(_above(points, waterline * self.image.width), colour, line) for points, colour, line in held]
+            held = [
+                (_above(points, waterline * self.image.width), colour, line) for points, colour, line in held
+            ]
             held = [shape for shape in held if len(shape[0]) > 2]
         for points, _, outlined in held:
             if outlined:
@@ -108,7 +117,9 @@ class Pen:
         ry = rx if ry is None else ry
         cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
         self.polygon(
-            [(x + u * rx * cos - v * ry * sin, y + u * rx * sin + v * ry * cos) for u, v in _CIRCLE], colour, outline
+            [(x + u * rx * cos - v * ry * sin, y + u * rx * sin + v * ry * cos) for u, v in _CIRCLE],
+            colour,
+            outline,
         )
 
     def blob(self, points: Sequence[Point], colour: Colour, outline: bool = True, steps: int = 5) -> None:
@@ -140,7 +151,9 @@ class Pen:
         """A smooth thin stroke through `points`: strings, tails, smiles."""
         self.limb(smooth([points[0], *points, points[-1]], 5), width, colour, outline)
 
-    def rectangle(self, x: float, y: float, width: float, height: float, colour: Colour, outline: bool = True) -> None:
+    def rectangle(
+        self, x: float, y: float, width: float, height: float, colour: Colour, outline: bool = True
+    ) -> None:
         """An upright rectangle from corner (x, y)."""
         self.polygon([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], colour, outline)
 
@@ -159,7 +172,9 @@ class Pen:
 def smooth(points: Sequence[Point], steps: int) -> list[Point]:
     """Points along the Catmull-Rom curve from points[1] to points[-2]."""
     curve = []
-    for (x0, y0), (x1, y1), (x2, y2), (x3, y3) in zip(points, points[1:], points[2:], points[3:], strict=False):
+    for (x0, y0), (x1, y1), (x2, y2), (x3, y3) in zip(
+        points, points[1:], points[2:], points[3:], strict=False
+    ):
         for k in range(steps):
             t = k / steps
             a, b = -0.5 * t + t * t - 0.5 * t**3, 1 - 2.5 * t * t + 1.5 * t**3

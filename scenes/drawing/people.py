@@ -32,7 +32,9 @@ def draw_person(pen: Pen, who: Look, pose: Pose, seat: float | None = None, betw
     return at
 
 
-def _arm(pen: Pen, who: Look, body: Body, at: dict[str, Point], side: str, sleeve: Colour, skin: Colour) -> None:
+def _arm(
+    pen: Pen, who: Look, body: Body, at: dict[str, Point], side: str, sleeve: Colour, skin: Colour
+) -> None:
     shoulder, elbow, hand = at[f"shoulder_{side}"], at[f"elbow_{side}"], at[f"hand_{side}"]
     w = body.limb
     if who.wear == "jacket":
@@ -57,11 +59,16 @@ def _leg(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose, side
     pen.limb([top, knee], [w * 1.08, w * 0.92], skin if bare else cloth)
     if who.wear == "swimsuit":
         return
-    down = math.atan2(foot[0] - knee[0], knee[1] - foot[1])  # the foot is square to the shin, never steeper than 50
+    down = math.atan2(
+        foot[0] - knee[0], knee[1] - foot[1]
+    )  # the foot is square to the shin, never steeper than 50
     tilt = max(-0.9, min(0.9, down))
     ahead = 0.0 if pose.front else 1.0
     sign = (1.0 if side == "near" else -1.0) if pose.front else 1.0
-    tip = (foot[0] + sign * math.cos(tilt) * (0.034 + 0.026 * ahead), foot[1] + sign * math.sin(tilt) * 0.05 * ahead)
+    tip = (
+        foot[0] + sign * math.cos(tilt) * (0.034 + 0.026 * ahead),
+        foot[1] + sign * math.sin(tilt) * 0.05 * ahead,
+    )
     pen.limb(
         [(foot[0], foot[1] - 0.004), (tip[0], tip[1] - 0.008)],
         [w * 0.66, w * 0.5],
@@ -80,7 +87,11 @@ def _torso(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose) ->
         return hip[0] + across[0] * u + axis[0] * v, hip[1] + across[1] * u + axis[1] * v
 
     t = body.torso
-    pen.limb([place(0, t), (at["head"][0], at["head"][1] - body.head * 0.4)], body.limb * 1.05, shade(who.skin, -0.10))
+    pen.limb(
+        [place(0, t), (at["head"][0], at["head"][1] - body.head * 0.4)],
+        body.limb * 1.05,
+        shade(who.skin, -0.10),
+    )
     low = -0.045 if who.wear == "jacket" else -0.02
     pen.blob(
         [
@@ -141,7 +152,10 @@ def _torso(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose) ->
         )
     if who.wear == "jacket":
         pen.limb(
-            [place(wide * 0.1, t * 0.9), place(wide * 0.1, low + 0.01)], 0.010, shade(who.colour, -0.42), outline=False
+            [place(wide * 0.1, t * 0.9), place(wide * 0.1, low + 0.01)],
+            0.010,
+            shade(who.colour, -0.42),
+            outline=False,
         )
 
 
@@ -163,7 +177,8 @@ def _back_hair(head: Pen, who: Look, pose: Pose) -> None:
         head.ellipse(-0.98, 0.42, 0.22, 0.26, ribbon)
     elif who.kind == "woman" and pose.front:
         head.blob(
-            path("-.95,.5 -1.2,-.4 -1.25,-1.75 -.5,-2.1 .5,-2.1 1.25,-1.75 1.2,-.4 .95,.5"), shade(who.hair, -0.12)
+            path("-.95,.5 -1.2,-.4 -1.25,-1.75 -.5,-2.1 .5,-2.1 1.25,-1.75 1.2,-.4 .95,.5"),
+            shade(who.hair, -0.12),
         )
     elif who.kind == "woman":
         long = "-1.2,.5 -1.5,-.4 -2.2,-1.5 -1.5,-1.9 -.3,-1.3 .6,-.4 .6,.7"
@@ -220,7 +235,9 @@ def _hair(head: Pen, who: Look, pose: Pose) -> None:
     elif short:
         head.blob(path("-.6,-.5 -1.04,-.1 -1,.55 -.4,1.14 .45,1.12 .98,.5 .5,.46 -.1,.34 -.3,0"), who.hair)
     else:
-        head.blob(path("-.6,-.9 -1.1,-.2 -1.02,.55 -.4,1.18 .45,1.16 1,.5 .5,.44 0,.3 -.2,0 -.3,-.5"), who.hair)
+        head.blob(
+            path("-.6,-.9 -1.1,-.2 -1.02,.55 -.4,1.18 .45,1.16 1,.5 .5,.44 0,.3 -.2,0 -.3,-.5"), who.hair
+        )
 
 
 def _beard(head: Pen, who: Look, pose: Pose) -> None:

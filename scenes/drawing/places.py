@@ -33,16 +33,27 @@ def draw_place(page: Pen, place: str, time: str, rng) -> None:
     page.tone = tone(time, CLEAR)
 
 
-def _wavy(page: Pen, y: float, height: float, waves: float, phase: float, colour: Colour, bottom: float = 1.0) -> None:
+def _wavy(
+    page: Pen, y: float, height: float, waves: float, phase: float, colour: Colour, bottom: float = 1.0
+) -> None:
     """Fill from a wavy line at `y` down to `bottom`."""
     line = [(k / 24, y + height * math.sin(2 * math.pi * (waves * k / 24 + phase))) for k in range(25)]
     page.polygon([(0.0, bottom), *line, (1.0, bottom)], colour)
 
 
 def _specks(
-    page: Pen, rng, top: float, bottom: float, count: int, colour: Colour, size: float = 0.006, flat: float = 0.5
+    page: Pen,
+    rng,
+    top: float,
+    bottom: float,
+    count: int,
+    colour: Colour,
+    size: float = 0.006,
+    flat: float = 0.5,
 ) -> None:
-    for x, y, r in zip(rng.random(count), rng.uniform(top, bottom, count), rng.uniform(0.5, 1.2, count), strict=True):
+    for x, y, r in zip(
+        rng.random(count), rng.uniform(top, bottom, count), rng.uniform(0.5, 1.2, count), strict=True
+    ):
         page.ellipse(float(x), float(y), float(r) * size, float(r) * size * flat, colour)
 
 
@@ -83,7 +94,9 @@ def draw_beach(page: Pen, time: str, rng) -> None:
     page.gradient(0.78, 1.0, (tinted((244, 222, 168), time), tinted((232, 202, 140), time)))
     _specks(page, rng, 0.76, 1.0, 40, tinted((214, 180, 120), time))
     for _ in range(3):
-        _starfish(page, float(rng.random()), float(rng.uniform(0.82, 0.97)), 0.016, tinted((236, 132, 100), time))
+        _starfish(
+            page, float(rng.random()), float(rng.uniform(0.82, 0.97)), 0.016, tinted((236, 132, 100), time)
+        )
     if rng.random() < 0.6:
         side = 0.10 if rng.random() < 0.5 else 0.90
         _planted(page, side, 0.80, 0.62, draw_palm)
@@ -92,7 +105,9 @@ def draw_beach(page: Pen, time: str, rng) -> None:
 def _starfish(page: Pen, x: float, y: float, r: float, colour: Colour) -> None:
     points = [(math.sin(math.pi * k / 5), -math.cos(math.pi * k / 5)) for k in range(10)]
     reach = (1.0, 0.45) * 5
-    page.polygon([(x + u * r * k, y + v * r * k * 0.7) for (u, v), k in zip(points, reach, strict=True)], colour)
+    page.polygon(
+        [(x + u * r * k, y + v * r * k * 0.7) for (u, v), k in zip(points, reach, strict=True)], colour
+    )
 
 
 def _lamp(page: Pen, x: float, lit: bool, colour: Colour) -> None:
@@ -131,16 +146,25 @@ def draw_street(page: Pen, time: str, rng) -> None:
         for r in range(rows):
             for c in range(columns):
                 glow = pane if not lit or rng.random() < 0.7 else shade(wall, -0.4)
-                page.rectangle(x + w * (0.12 + c * 0.28), top + 0.045 + r * 0.085, w * 0.17, 0.05, shade(wall, -0.32))
+                page.rectangle(
+                    x + w * (0.12 + c * 0.28), top + 0.045 + r * 0.085, w * 0.17, 0.05, shade(wall, -0.32)
+                )
                 page.rectangle(x + w * (0.135 + c * 0.28), top + 0.049 + r * 0.085, w * 0.14, 0.042, glow)
         door = x + w * (0.38 if rng.random() < 0.5 else 0.14)
         page.rectangle(door, 0.575, w * 0.24, 0.085, shade(wall, -0.45))
-        page.rectangle(x + w * 0.06, 0.555, w * 0.84, 0.018, tinted(walls[int(rng.integers(len(walls)))], time))
+        page.rectangle(
+            x + w * 0.06, 0.555, w * 0.84, 0.018, tinted(walls[int(rng.integers(len(walls)))], time)
+        )
         x += w
     page.gradient(0.655, 0.74, (tinted((206, 200, 196), time), tinted((190, 184, 182), time)))
     for k in range(9):
         page.polygon(
-            [(k * 0.13 - 0.05, 0.74), (k * 0.13 - 0.045, 0.74), (k * 0.125 + 0.0, 0.655), (k * 0.125 - 0.004, 0.655)],
+            [
+                (k * 0.13 - 0.05, 0.74),
+                (k * 0.13 - 0.045, 0.74),
+                (k * 0.125 + 0.0, 0.655),
+                (k * 0.125 - 0.004, 0.655),
+            ],
             tinted((168, 162, 162), time),
         )
     for x in (float(rng.uniform(0.04, 0.14)), float(rng.uniform(0.86, 0.96))):
@@ -149,7 +173,12 @@ def draw_street(page: Pen, time: str, rng) -> None:
     page.gradient(0.753, 1.0, (tinted((104, 104, 116), time), tinted((84, 84, 98), time)))
     for k in range(5):
         page.polygon(
-            [(k * 0.25 - 0.04, 0.872), (k * 0.25 + 0.08, 0.872), (k * 0.25 + 0.074, 0.888), (k * 0.25 - 0.05, 0.888)],
+            [
+                (k * 0.25 - 0.04, 0.872),
+                (k * 0.25 + 0.08, 0.872),
+                (k * 0.25 + 0.074, 0.888),
+                (k * 0.25 - 0.05, 0.888),
+            ],
             tinted((246, 240, 220), time),
         )
 
@@ -179,7 +208,9 @@ def _cabin(page: Pen, x: float, y: float, time: str) -> None:
     """A far wooden cabin with snow on its roof and a light in the window."""
     wall = tinted((150, 98, 64), time)
     page.rectangle(x - 0.05, y - 0.06, 0.10, 0.06, wall)
-    page.polygon([(x - 0.065, y - 0.055), (x, y - 0.115), (x + 0.065, y - 0.055)], tinted((250, 252, 255), time))
+    page.polygon(
+        [(x - 0.065, y - 0.055), (x, y - 0.115), (x + 0.065, y - 0.055)], tinted((250, 252, 255), time)
+    )
     page.rectangle(x - 0.032, y - 0.042, 0.024, 0.022, (255, 226, 130))
     page.rectangle(x + 0.010, y - 0.042, 0.022, 0.042, shade(wall, -0.35))
 
@@ -245,11 +276,15 @@ def draw_lake(page: Pen, time: str, rng) -> None:
 def draw_sea(page: Pen, time: str, rng) -> None:
     draw_water(page, time, rng, 0.42, 1.0)
     phase = float(rng.random())
-    deep = {"day": (30, 116, 190), "sunset": (120, 84, 146), "night": (22, 36, 92), "rain": (78, 106, 130)}[time]
+    deep = {"day": (30, 116, 190), "sunset": (120, 84, 146), "night": (22, 36, 92), "rain": (78, 106, 130)}[
+        time
+    ]
     for k in range(4):
         y = 0.56 + 0.12 * k
         blue = mix(mix(deep, (190, 230, 240), 0.28), deep, k / 3)
-        crest = [(i / 40, y + 0.022 * abs(math.sin(math.pi * (3 * i / 40 + phase + k * 0.37)))) for i in range(41)]
+        crest = [
+            (i / 40, y + 0.022 * abs(math.sin(math.pi * (3 * i / 40 + phase + k * 0.37)))) for i in range(41)
+        ]
         page.polygon([(0.0, 1.0), *crest, (1.0, 1.0)], blue)
         page.limb(crest[::2], 0.007 + 0.002 * k, (240, 250, 252, 255))
 
@@ -266,7 +301,11 @@ def draw_desert(page: Pen, time: str, rng) -> None:
     page.gradient(0.79, 1.0, (tinted((244, 192, 112), time), tinted((226, 162, 84), time)))
     for k in range(5):
         y = 0.80 + 0.045 * k
-        page.curve([(0.0, y), (0.3, y + 0.012), (0.6, y - 0.008), (1.0, y + 0.01)], 0.003, tinted((222, 160, 86), time))
+        page.curve(
+            [(0.0, y), (0.3, y + 0.012), (0.6, y - 0.008), (1.0, y + 0.01)],
+            0.003,
+            tinted((222, 160, 86), time),
+        )
     for side in (float(rng.uniform(0.04, 0.16)), float(rng.uniform(0.84, 0.96))):
         _planted(page, side, 0.76, float(rng.uniform(0.24, 0.36)), draw_cactus)
 
@@ -316,11 +355,14 @@ def draw_forest(page: Pen, time: str, rng) -> None:
                 trunk,
             )
             page.polygon(
-                [(x + w * 0.2, 0.0), (x + w / 2, 0.0), (x + w * 0.55, 0.66), (x + w * 0.2, 0.68)], shade(trunk, -0.2)
+                [(x + w * 0.2, 0.0), (x + w / 2, 0.0), (x + w * 0.55, 0.66), (x + w * 0.2, 0.68)],
+                shade(trunk, -0.2),
             )
         for _ in range(8):
             leaf = tinted(((120, 176, 96), (88, 152, 84), (58, 124, 76))[depth], time)
-            page.ellipse(float(rng.random()), float(rng.uniform(-0.06, 0.12 - depth * 0.03)), 0.15, 0.09, leaf)
+            page.ellipse(
+                float(rng.random()), float(rng.uniform(-0.06, 0.12 - depth * 0.03)), 0.15, 0.09, leaf
+            )
     for k in range(3):
         x = 0.2 + 0.3 * k + float(rng.uniform(-0.1, 0.1))
         page.polygon([(x, 0.0), (x + 0.08, 0.0), (x - 0.06, 0.75), (x - 0.24, 0.75)], (255, 250, 200, 36))

@@ -65,7 +65,9 @@ def draw_truck(pen: Pen, colour: str) -> None:
     pen.rectangle(-0.48, 0.07, 0.96, 0.06, (72, 74, 86))
     pen.polygon(path("-.5,.13 -.5,.52 .18,.52 .18,.13"), paint)
     for k in range(5):
-        pen.limb([(-0.40 + k * 0.12, 0.17), (-0.40 + k * 0.12, 0.48)], 0.010, shade(paint, -0.2), outline=False)
+        pen.limb(
+            [(-0.40 + k * 0.12, 0.17), (-0.40 + k * 0.12, 0.48)], 0.010, shade(paint, -0.2), outline=False
+        )
     pen.polygon(path(".2,.08 .2,.42 .36,.42 .46,.26 .5,.22 .5,.08"), shade(paint, -0.12))
     pen.polygon(path(".24,.25 .24,.38 .345,.38 .425,.25"), GLASS, outline=False)
     pen.ellipse(0.485, 0.15, 0.018, 0.026, (255, 240, 180), outline=False)
@@ -90,7 +92,11 @@ def draw_bicycle(pen: Pen, colour: str) -> None:
                 outline=False,
             )
     w = 0.034
-    for line in (path("-.29,.21 0,.2 .2,.48 -.1,.45 -.29,.21"), path("-.12,.5 0,.2"), path(".22,.58 .2,.48 .29,.21")):
+    for line in (
+        path("-.29,.21 0,.2 .2,.48 -.1,.45 -.29,.21"),
+        path("-.12,.5 0,.2"),
+        path(".22,.58 .2,.48 .29,.21"),
+    ):
         pen.limb(line, w, paint)
     pen.limb(path(".21,.58 .28,.6"), 0.03, TYRE)
     pen.limb(path("-.19,.525 -.05,.515"), [0.055, 0.035], TYRE)
@@ -120,7 +126,12 @@ def draw_sailboat(pen: Pen, colour: str) -> None:
     pen.polygon(path(".03,1.08 .03,.24 .48,.24 .4,.5 .24,.82"), sail)
     pen.polygon(path(".03,.4 .03,.24 .48,.24 .45,.34"), shade(sail, -0.14), outline=False)
     pen.blob(path("-.48,.17 -.5,.19 -.36,-.05 0,-.08 .36,-.05 .52,.2 .48,.18"), shade(sail, -0.08))
-    pen.limb(path("-.45,.155 .47,.165"), 0.03, (250, 244, 230) if colour != "white" else (60, 90, 150), outline=False)
+    pen.limb(
+        path("-.45,.155 .47,.165"),
+        0.03,
+        (250, 244, 230) if colour != "white" else (60, 90, 150),
+        outline=False,
+    )
     pen.polygon(path("0,1.12 0,1.19 -.12,1.155"), sail)
 
 

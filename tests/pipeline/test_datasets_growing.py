@@ -31,7 +31,8 @@ def add(root: Path, first: int, count: int) -> None:
     photos(root, names)
     splits = ["test", "dev", "dev", *["train"] * len(names)]
     rows = [
-        f"{name},A dog runs with ball number {name[:3]} .,{split}" for name, split in zip(names, splits, strict=False)
+        f"{name},A dog runs with ball number {name[:3]} .,{split}"
+        for name, split in zip(names, splits, strict=False)
     ]
     write(root / "captions.csv", ["image,caption,split", *rows])
 
@@ -80,14 +81,19 @@ def test_auto_trains_where_there_are_enough_and_a_number_stays(project):
     ):  # fmt: skip
         one = settings.model_copy(update={"clip": settings.clip.model_copy(update={"weights": weights})})
         settled, choice = settle(one, "clip", images)
-        assert settled.finetune_clip.epochs == choice["epochs"] == epochs and str(images) in choice["epochs_from"]
+        assert (
+            settled.finetune_clip.epochs == choice["epochs"] == epochs
+            and str(images) in choice["epochs_from"]
+        )
         assert settled.finetune_vgg16.epochs == "auto"
     lay_settings(project, finetune_clip={"epochs": 3})
     settled, choice = settle(schema.load(), "clip", 4)
     assert (settled.finetune_clip.epochs, choice) == (3, {})
     for wrong in ("automatic", -1, 2.5, True, None):
         lay_settings(project, finetune_clip={"epochs": wrong})
-        with pytest.raises(UserError, match=r"finetune_clip.epochs: expected a whole number, 0 or more, or auto"):
+        with pytest.raises(
+            UserError, match=r"finetune_clip.epochs: expected a whole number, 0 or more, or auto"
+        ):
             schema.load()
 
 
@@ -153,7 +159,9 @@ def test_data_are_looked_at_before_weights(project, monkeypatch, capsys):
 def test_a_folder_that_holds_the_project_is_not_watched(project):
     lay_settings(project, data={"root": ".."})
     inputs.main()
-    assert Path("inputs/data.root").read_text() == "nothing\n" and Path("inputs/data.annotations").is_symlink()
+    assert (
+        Path("inputs/data.root").read_text() == "nothing\n" and Path("inputs/data.annotations").is_symlink()
+    )
 
 
 def test_names_without_an_ending_are_told_which_files_there_are(tmp_path):

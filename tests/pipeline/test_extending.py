@@ -238,7 +238,12 @@ def section(title: str) -> str:
 
 def listed(text: str) -> list[str]:
     """The files at the beginning of the lines of a list in the document."""
-    return [name for line in text.splitlines() if line.startswith("- ") for name in re.findall(r"^- `([^`]+)`", line)]
+    return [
+        name
+        for line in text.splitlines()
+        if line.startswith("- ")
+        for name in re.findall(r"^- `([^`]+)`", line)
+    ]
 
 
 def extend(house: Path) -> None:
@@ -300,4 +305,6 @@ DAG = "known_settings or setting_matters or one_way and models or one_way and st
 
 
 def test_the_extended_pipeline_keeps_its_own_rules(house):
-    assert "passed" in run(house, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_dag.py", "-k", DAG)
+    assert "passed" in run(
+        house, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_dag.py", "-k", DAG
+    )

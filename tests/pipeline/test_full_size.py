@@ -43,7 +43,9 @@ def photographs(folder: Path) -> dict:
     return {"source": "folder", "root": str(folder), "annotations": str(folder / "captions.jsonl")}
 
 
-@pytest.mark.skipif(os.environ.get("FULL_SIZE") != "1", reason="full-size networks take minutes: set FULL_SIZE=1")
+@pytest.mark.skipif(
+    os.environ.get("FULL_SIZE") != "1", reason="full-size networks take minutes: set FULL_SIZE=1"
+)
 def test_full_size_networks_from_official_files_to_scores(tmp_path, capfd):
     work, none, once, few = tmp_path / "work", {"epochs": 0}, {"epochs": 1}, {"batch_size": 16}
     changes = {

@@ -53,7 +53,9 @@ def page(first_run):
 
 
 def asked(address: str, content: bytes, **headers: str) -> tuple[int, dict]:
-    headers = {"Content-Type": "application/octet-stream"} | {name.replace("_", "-"): headers[name] for name in headers}
+    headers = {"Content-Type": "application/octet-stream"} | {
+        name.replace("_", "-"): headers[name] for name in headers
+    }
     try:
         with urllib.request.urlopen(urllib.request.Request(address, content, headers)) as answer:
             return answer.status, json.load(answer)
@@ -73,10 +75,14 @@ def test_the_app_captions_a_picture_as_the_pipeline_does(first_run, decoder):
     images = pd.read_csv(first_run / "data/images.csv", dtype=str, index_col="id")
     entries = json.loads((first_run / f"captions/{decoder}.json").read_text())[:3]
     pictures = [images.path[entry["image_id"]] for entry in entries]
-    *output, learned = run(first_run, sys.executable, "-m", "app", "--captioner", decoder, *pictures).splitlines()
+    *output, learned = run(
+        first_run, sys.executable, "-m", "app", "--captioner", decoder, *pictures
+    ).splitlines()
     wanted = [f"{picture}: {entry['caption']}" for picture, entry in zip(pictures, entries, strict=True)]
     assert output == wanted and learned.startswith("learned from scenes: ")
-    several = run(first_run, sys.executable, "-m", "app", "--captioner", decoder, "--captions", "4", pictures[0])
+    several = run(
+        first_run, sys.executable, "-m", "app", "--captioner", decoder, "--captions", "4", pictures[0]
+    )
     assert len(several.splitlines()) == 4 + 1
 
 
@@ -102,7 +108,13 @@ def test_the_page_answers_with_the_pipelines_captions_and_refuses_the_rest(first
         ("captions?captioner=gpt", picture, {}, 400, "one of clipcap, lstm"),
         ("captions?captions=0", picture, {}, 400, "from 1 to 20"),
         ("captions?captions=x", picture, {}, 400, "from 1 to 20"),
-        ("captions", picture, {"Content_Type": "text/plain"}, 415, "application/octet-stream"),  # as any web site may
+        (
+            "captions",
+            picture,
+            {"Content_Type": "text/plain"},
+            415,
+            "application/octet-stream",
+        ),  # as any web site may
         ("captions", picture, {"Host": "example.org"}, 403, "open this page at"),  # by another name
         ("captions", bytes(65 * 2**20), {}, 413, "more than 64 MB"),
     ]:
@@ -121,7 +133,9 @@ def test_the_page_shows_pictures_with_their_captions(first_run, page, tmp_path):
         browser.choose("#pictures", first_run / images.path[entry["image_id"]])
         browser.wait("document.querySelectorAll('figure[aria-busy=false]').length === 1")
         assert browser.value("document.querySelector('.of-clipcap .text').textContent") == entry["caption"]
-        assert browser.value("document.getElementById('learned').textContent").startswith("The captioners learned from")
+        assert browser.value("document.getElementById('learned').textContent").startswith(
+            "The captioners learned from"
+        )
         assert browser.value("document.querySelector('figure img').naturalWidth") == 64
         assert browser.errors == []
     finally:
@@ -132,7 +146,9 @@ def test_git_sees_nothing_but_metrics_and_lock(first_run):
     tracked = run(first_run, "git", "ls-files").split()
     assert "metrics.json" in tracked and "dvc.lock" in tracked
     assert not [
-        name for name in tracked if name.split("/")[0] in ("data", "features", "checkpoints", "captions", "live")
+        name
+        for name in tracked
+        if name.split("/")[0] in ("data", "features", "checkpoints", "captions", "live")
     ]
 
 
@@ -169,26 +185,37 @@ def test_a_changed_prefix_length_trains_clipcap_alone(project):
     ]
     config = json.loads((project / "checkpoints/clipcap/config.json").read_text())
     assert config["sizes"]["prefix_len"] == 6
-    diff = json.loads(run(project, "dvc", "metrics", "diff", "HEAD", "longer", "--all", "--json"))["metrics.json"]
+    diff = json.loads(run(project, "dvc", "metrics", "diff", "HEAD", "longer", "--all", "--json"))[
+        "metrics.json"
+    ]
     assert {"lstm.cider", "clipcap.cider"} <= set(diff)
     assert all(change["diff"] == 0 for key, change in diff.items() if key.startswith("lstm."))
 
 
 def test_dev_and_consensus_are_settings_of_generate_and_the_app_follows_them(project):
     settings = ("evaluate.split=dev", "generate.consensus=8", "generate.beam_size=4")
-    output = run(project, "dvc", "exp", "run", "--name", "by-dev", *(word for one in settings for word in ("-S", one)))
+    output = run(
+        project, "dvc", "exp", "run", "--name", "by-dev", *(word for one in settings for word in ("-S", one))
+    )
     again = {"filter_paraphrases", "evaluate", "cards", "report"}
     assert sorted(set(ran(output)) - again) == ["generate@clipcap", "generate@lstm"]
     images = pd.read_csv(project / "data/images.csv", dtype=str, index_col="id")
-    captions = {name: json.loads((project / f"captions/{name}.json").read_text()) for name in ("lstm", "clipcap")}
+    captions = {
+        name: json.loads((project / f"captions/{name}.json").read_text()) for name in ("lstm", "clipcap")
+    }
     for entries in captions.values():
         assert [one["image_id"] for one in entries] == list(images.index[images.split == "dev"])
     assert json.loads((project / "results/scores.json").read_text())["split"] == "dev"
-    assert "dataset_split" not in (card := (project / "results/cards/lstm.md").read_text()) and "split: dev" in card
+    assert (
+        "dataset_split" not in (card := (project / "results/cards/lstm.md").read_text())
+        and "split: dev" in card
+    )
     assert " dev images" in card
     refusal = run(project, "python", "-m", "commands.compare", "HEAD", "by-dev", fails=True)
     assert "0 are the same" in " ".join(refusal.split())
     pictures = [images.path[entry["image_id"]] for entry in captions["clipcap"]]
     *output, _ = run(project, sys.executable, "-m", "app", *pictures).splitlines()
-    wanted = [f"{picture}: {entry['caption']}" for picture, entry in zip(pictures, captions["clipcap"], strict=True)]
+    wanted = [
+        f"{picture}: {entry['caption']}" for picture, entry in zip(pictures, captions["clipcap"], strict=True)
+    ]
     assert output == wanted

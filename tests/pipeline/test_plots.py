@@ -44,7 +44,9 @@ def test_every_plot_is_drawn_without_a_network(tmp_path):
     for title, _ in charts:
         assert f"<h2>{title}</h2>" in drawn
     lines = [of["y"] for _, of in charts if of.get("template") != "bar_horizontal"]
-    curves = sum(1 if isinstance(fields, str) else len(fields) for files in lines for fields in files.values())
+    curves = sum(
+        1 if isinstance(fields, str) else len(fields) for files in lines for fields in files.values()
+    )
     assert drawn.count("<polyline") == curves
     assert drawn.count("<rect") == 3
     assert "dev loss" in drawn and "NaN" not in drawn

@@ -22,7 +22,9 @@ def cached(output: str) -> list[str]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    outputs = [path for name in ("features", "checkpoints") for path in (folder / name).rglob("*") if path.is_file()]
+    outputs = [
+        path for name in ("features", "checkpoints") for path in (folder / name).rglob("*") if path.is_file()
+    ]
     return {str(path.relative_to(folder)): path.read_bytes() for path in outputs}
 
 
@@ -36,11 +38,17 @@ def project(tmp_path_factory) -> Path:
 def test_the_way_back_is_cached_and_a_killed_run_ends_with_the_same_bytes(project):
     first = files(project)
     assert not [
-        name for name in first if Path(name).name.startswith((".", "resume")) or name.endswith((".tmp", ".lock"))
+        name
+        for name in first
+        if Path(name).name.startswith((".", "resume")) or name.endswith((".tmp", ".lock"))
     ]
     change(project, train_lstm={"lr": 0.001, "epochs": 8}, extract_vgg16={"precision": "fp32"})
     process = subprocess.Popen(
-        ["dvc", "repro", "train_lstm"], cwd=project, env=ENV, start_new_session=True, stdout=subprocess.DEVNULL
+        ["dvc", "repro", "train_lstm"],
+        cwd=project,
+        env=ENV,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
     )
     while process.poll() is None and not list(project.glob(".work/states/*/resume.pt")):
         time.sleep(0.01)
@@ -138,4 +146,8 @@ def test_a_killed_writer_leaves_nothing_in_the_output_and_the_next_one_clears_up
     with atomic_write("elsewhere") as file:
         remove_stale_temporaries()
         file.write("whole")
-    assert not left.exists() and Path("elsewhere").read_text() == "whole" and list(Path(".work/tmp").iterdir()) == []
+    assert (
+        not left.exists()
+        and Path("elsewhere").read_text() == "whole"
+        and list(Path(".work/tmp").iterdir()) == []
+    )

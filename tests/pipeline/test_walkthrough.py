@@ -13,7 +13,12 @@ DECODER = ["train_clipcap", "generate@clipcap", "evaluate"]
 
 
 def readme_commands() -> list[str]:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Experiments\n")[2].partition("\n## ")[0]
+    section = (
+        (ROOT / "README.md")
+        .read_text(encoding="utf-8")
+        .partition("\n## Experiments\n")[2]
+        .partition("\n## ")[0]
+    )
     lines = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.S)).splitlines()
     return [line.split("  #")[0].strip() for line in lines if line]
 
@@ -38,7 +43,9 @@ def test_the_readme_walk_does_what_it_says(folder):
 
     def typed() -> str:
         command = next(todo).replace("=5,15,30", "=5,30")  # one experiment fewer
-        done = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True
+        )
         assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 

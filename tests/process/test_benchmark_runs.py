@@ -35,6 +35,8 @@ def test_the_gpu_s_script_runs_to_its_end_on_a_processor(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert found["failed"] == {} and list(found["rows"]) == list(gpu.ROWS) and all(found["rows"].values())
-    assert set(found["projected"]) == {"Flickr8k", "COCO"} and done.stdout.rstrip().endswith(gpu.markdown(found))
+    assert set(found["projected"]) == {"Flickr8k", "COCO"} and done.stdout.rstrip().endswith(
+        gpu.markdown(found)
+    )
     checks = [*found["rows"]["check-steps"], *found["rows"]["check-features"]]
     assert len(checks) == 4 and not [check["ours"] for check in checks if "!" in check["ours"]]

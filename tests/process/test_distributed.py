@@ -16,7 +16,10 @@ from small_training import write_data, write_params
 
 TESTS = Path(__file__).parents[1]
 NETWORKS = ["lstm_short", "critic", "tuned", "frozen", "vgg16", "vgg16_bn", "vit", "vit_chunks", "resnet"]
-BY_ITSELF, BY_TORCHRUN = [sys.executable], [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+BY_ITSELF, BY_TORCHRUN = (
+    [sys.executable],
+    [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"],
+)
 
 
 def start(folder: Path, *networks: str, launcher: list[str] = BY_ITSELF) -> subprocess.Popen:
@@ -39,7 +42,9 @@ def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
 
 def curves(folder: Path) -> dict[str, list[float]]:
     paths = sorted(folder.glob("live/*/plots/metrics/*.tsv"))
-    return {str(path.relative_to(folder)): [float(x) for x in path.read_text().split()[3::2]] for path in paths}
+    return {
+        str(path.relative_to(folder)): [float(x) for x in path.read_text().split()[3::2]] for path in paths
+    }
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +76,9 @@ def test_two_processes_train_to_the_weights_of_one(folders, name):
         left_out = no_gradient(key, tensor.shape)
         if left_out.stop:
             one[key][left_out] = two[key][left_out] = 0
-        torch.testing.assert_close(two[key], tensor, rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+        torch.testing.assert_close(
+            two[key], tensor, rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
+        )
 
 
 @pytest.mark.parametrize("name", ["vgg16_bn", "resnet"])
@@ -89,7 +96,9 @@ def test_scores_and_curves_are_those_of_one_process(folders):
     one, two = map(curves, folders)
     assert one.keys() == two.keys() and any("negative_reward" in name for name in one)
     for name, values in one.items():
-        near = {"abs": 0.05} if name.endswith("dev_map.tsv") else {"rel": 1e-4, "abs": 1e-5}  # two images swap ranks
+        near = (
+            {"abs": 0.05} if name.endswith("dev_map.tsv") else {"rel": 1e-4, "abs": 1e-5}
+        )  # two images swap ranks
         assert two[name] == pytest.approx(values, **near), name
 
 
@@ -100,14 +109,21 @@ def children(of: int) -> list[int]:
 
 def test_a_killed_process_ends_all_and_the_next_run_resumes(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    for folder, processes in ((whole, 1), (killed, 2)):  # torchrun's number of processes counts, not the setting
+    for folder, processes in (
+        (whole, 1),
+        (killed, 2),
+    ):  # torchrun's number of processes counts, not the setting
         folder.mkdir()
         write_params(folder, processes)
     finish(start(whole, "lstm_long", launcher=BY_TORCHRUN))
 
     run = start(killed, "lstm_long")
     deadline = time.monotonic() + 300
-    while not list(killed.glob(".work/states/*/resume.pt")) and time.monotonic() < deadline and run.poll() is None:
+    while (
+        not list(killed.glob(".work/states/*/resume.pt"))
+        and time.monotonic() < deadline
+        and run.poll() is None
+    ):
         time.sleep(0.02)
     ranks = children(run.pid)
     assert len(ranks) == 2
@@ -127,7 +143,11 @@ def test_a_killed_starter_leaves_no_process(tmp_path):
     write_params(tmp_path, 2)
     run = start(tmp_path, "lstm_long")
     deadline = time.monotonic() + 300
-    while not list(tmp_path.glob(".work/states/*/resume.pt")) and time.monotonic() < deadline and run.poll() is None:
+    while (
+        not list(tmp_path.glob(".work/states/*/resume.pt"))
+        and time.monotonic() < deadline
+        and run.poll() is None
+    ):
         time.sleep(0.02)
     ranks = children(run.pid)
     run.kill()

@@ -69,18 +69,34 @@ class Project:
     def prepare(self) -> None:
         """Writes what stage `prepare` would write for the images in the folder."""
         paths = sorted((self.folder / "data" / "images").glob("*.jpg"))
-        rows = [(p.stem, f"data/images/{p.name}", "train", hashlib.sha256(p.read_bytes()).hexdigest()) for p in paths]
+        rows = [
+            (p.stem, f"data/images/{p.name}", "train", hashlib.sha256(p.read_bytes()).hexdigest())
+            for p in paths
+        ]
         table = pd.DataFrame(rows, columns=["id", "path", "split", "sha256"])
         table.to_csv(self.folder / "data/images.csv", index=False)
         captions = pd.DataFrame([(row[0], "a ball", "a ball") for row in rows])
-        captions.to_csv(self.folder / "data/captions.csv", index=False, header=["image_id", "caption", "tokens"])
+        captions.to_csv(
+            self.folder / "data/captions.csv", index=False, header=["image_id", "caption", "tokens"]
+        )
 
     def run_alone(self, stage: str, root: Path = ROOT) -> str:
         """Runs the stage in a process of its own, as DVC does."""
-        environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(root),
+            "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
         command = [sys.executable, "-m", f"stages.{stage}"]
         return subprocess.run(
-            command, cwd=self.folder, env=environment, text=True, check=True, stdout=subprocess.PIPE, timeout=300
+            command,
+            cwd=self.folder,
+            env=environment,
+            text=True,
+            check=True,
+            stdout=subprocess.PIPE,
+            timeout=300,
         ).stdout
 
     def run(self, stage: str) -> str:
@@ -225,7 +241,9 @@ def test_imported_features_go_through_the_same_stage(tmp_path):
     store = FeatureStore.open(project.store("vgg16"))
     assert np.array_equal(store.load(["003", "009"]), features[[3, 9]].astype(np.float16))
     unit = FeatureStore.open(project.store("clip")).load(["003", "009"])
-    assert np.allclose(np.linalg.norm(unit.astype(np.float32), axis=1), 1, atol=2e-3)  # extract_clip.normalize
+    assert np.allclose(
+        np.linalg.norm(unit.astype(np.float32), axis=1), 1, atol=2e-3
+    )  # extract_clip.normalize
     for i in range(12, 15):
         draw(tmp_path / f"a/data/images/{i:03}.jpg", i)
     project.prepare()

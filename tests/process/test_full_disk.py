@@ -81,7 +81,11 @@ def test_a_full_disk_leaves_the_old_files_and_no_half_ones(disk, writer):
     done = subprocess.run([sys.executable, "-c", program], cwd=disk, env=env, capture_output=True, text=True)
     assert done.returncode == 1
     said = done.stderr.splitlines()
-    assert len(said) == 1 and said[0].startswith("error: ") and "No space left on device; free some space" in said[0]
+    assert (
+        len(said) == 1
+        and said[0].startswith("error: ")
+        and "No space left on device; free some space" in said[0]
+    )
     assert {path.name: path.read_text() for path in (disk / "out").iterdir()} == dict.fromkeys(NAMES, "old")
     assert not (disk / "metrics.json").exists() and not list(disk.glob(".work/tmp/*"))
 

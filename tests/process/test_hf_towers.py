@@ -27,7 +27,13 @@ from models import clip
 from models.clipcap import ClipCap, ClipCapConfig
 from models.gpt2 import GPT2, GPT2Config
 
-SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+SIZES = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+}
 WIDE = SIZES | {"intermediate_size": 96}
 TEXT = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 99,
         "max_position_embeddings": 16, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
@@ -38,7 +44,9 @@ CPU = torch.device("cpu")
 
 def clip_model():
     config = transformers.CLIPConfig(
-        text_config=TEXT, vision_config=SIZES | {"num_attention_heads": 1, "intermediate_size": 256}, projection_dim=24
+        text_config=TEXT,
+        vision_config=SIZES | {"num_attention_heads": 1, "intermediate_size": 256},
+        projection_dim=24,
     )
     return transformers.CLIPModel(config)
 
@@ -98,7 +106,9 @@ def theirs(kind: str, model, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.
         return model(pixel_values=pixels).image_embeds, tokens
     if kind in ("clip", "siglip"):
         return model.get_image_features(pixel_values=pixels).pooler_output, tokens
-    return (tokens[:, 0] if kind == "vit classifier" else model(pixel_values=pixels).pooler_output.flatten(1)), tokens
+    return (
+        tokens[:, 0] if kind == "vit classifier" else model(pixel_values=pixels).pooler_output.flatten(1)
+    ), tokens
 
 
 @torch.inference_mode()
@@ -138,9 +148,13 @@ def test_cores_that_share_a_tower_do_not_disturb_each_other(made, tmp_path):
 def test_bf16_features_are_near_those_of_fp32(made, tmp_path):
     _, folder, _, _, first = made
     save_hf(tmp_path / "saved", *read_tower(folder))
-    pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(
+        0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     for layer in ("embedding",) if first is None else ("embedding", "patches"):
-        exact, rough = (load_encoder(tmp_path / "saved", {"layer": layer}, p, CPU)(pixels) for p in ("fp32", "bf16"))
+        exact, rough = (
+            load_encoder(tmp_path / "saved", {"layer": layer}, p, CPU)(pixels) for p in ("fp32", "bf16")
+        )
         assert torch.nn.functional.cosine_similarity(exact.flatten(1), rough.flatten(1)).min() > 0.999
 
 
@@ -171,7 +185,10 @@ def test_a_squashed_picture_is_seen_whole(shape, tmp_path):
         ({"resample": 1}, "resample = 1, expected 2"),
         ({"size": {"shortest_edge": 32}}, "size = .*a square, or a centre crop"),
         ({"size": {"height": 32, "width": 40}}, "size = .*expected a square"),
-        ({"do_center_crop": True, **CROP, "crop_size": {"height": 40, "width": 40}}, "crop_size = .*36 pixels"),
+        (
+            {"do_center_crop": True, **CROP, "crop_size": {"height": 40, "width": 40}},
+            "crop_size = .*36 pixels",
+        ),
         ({"do_rescale": False}, "do_rescale = False, expected true"),
         ({"rescale_factor": 1 / 127.5}, "rescale_factor"),
         ({"do_pad": True}, "do_pad = True, expected false"),

@@ -81,12 +81,17 @@ def test_a_wheel_has_one_name_at_top_level_and_imports_no_other_of_ours(wheel):
                     found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                     found += [node.module] if isinstance(node, ast.ImportFrom) else []
                     roots = {one.split(".")[0] for one in found}
-                    assert not roots & {"app", "models", "scenes", "stages", "commands"}, f"{name} imports {found}"
+                    assert not roots & {"app", "models", "scenes", "stages", "commands"}, (
+                        f"{name} imports {found}"
+                    )
 
 
 @pytest.mark.parametrize("kind", ["clipcap", "lstm"])
 def test_a_captioner_works_beside_packages_of_the_same_names(python, tmp_path, kind):
-    checkpoint, pictures = project(tmp_path / "house") / "checkpoints" / kind, photos(tmp_path / "pictures", 1)
+    checkpoint, pictures = (
+        project(tmp_path / "house") / "checkpoints" / kind,
+        photos(tmp_path / "pictures", 1),
+    )
     mine = tmp_path / "mine"
     (mine / "models").mkdir(parents=True)
     for name in ("app.py", "models/__init__.py", "models/clip.py"):

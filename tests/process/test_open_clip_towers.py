@@ -55,7 +55,12 @@ MODELS = {  # configs of small models; each has random weights
     },
 }  # fmt: skip
 PATCHES = {"tiny-vit": (16, 64), "tiny-coca": (16, 64), "tiny-siglip": (196, 192), "tiny-eva": (256, 192)}
-SQUASH = {"resize_mode": "squash", "interpolation": "bilinear", "mean": (0.5, 0.4, 0.3), "std": (0.5, 0.6, 0.7)}
+SQUASH = {
+    "resize_mode": "squash",
+    "interpolation": "bilinear",
+    "mean": (0.5, 0.4, 0.3),
+    "std": (0.5, 0.6, 0.7),
+}
 
 
 @pytest.fixture(params=MODELS)
@@ -70,7 +75,9 @@ def known(name: str, folder: Path, monkeypatch) -> tuple[str, Path]:
     monkeypatch.setattr("open_clip.factory._MODEL_CONFIG_PATHS", [])
     monkeypatch.setattr("open_clip.factory._MODEL_CONFIGS", {})
     open_clip.add_model_config(folder / "configs")
-    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, name, {"squashed": {"hf_hub": f"me/{name}/"} | SQUASH})
+    monkeypatch.setitem(
+        open_clip.pretrained._PRETRAINED, name, {"squashed": {"hf_hub": f"me/{name}/"} | SQUASH}
+    )
     open_clip.pretrained._PRETRAINED[name]["squashed"]["quick_gelu"] = MODELS[name].get("quick_gelu", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
     stored = folder / f"models--me--{name}"
@@ -104,14 +111,18 @@ def test_pixels_and_features_are_the_librarys(made, tmp_path, by):
     path, saved = picture(tmp_path), tmp_path / "saved"
     save_openclip(saved, *read(f"open_clip:{name}/{pretrained}"))
     model, _, transform = open_clip.create_model_and_transforms(
-        name, pretrained=str(file), **({} if by == "file" else {f"image_{key}": value for key, value in SQUASH.items()})
+        name,
+        pretrained=str(file),
+        **({} if by == "file" else {f"image_{key}": value for key, value in SQUASH.items()}),
     )
     model.eval()
     encoder = load_encoder(saved, {}, "fp32", CPU)
     pixels = torch.from_numpy(decode(path, encoder.preprocess).copy())[None].permute(0, 3, 1, 2)
     theirs, ours = transform(Image.open(path))[None], encoder.preprocess.normalize(pixels)
     levels = (theirs - ours).abs() * 255 * torch.tensor(encoder.preprocess.std)[:, None, None]
-    assert levels.max() < 2.01 and (levels > 0.01).float().mean() < 0.02, "Pillow and torch round a few differently"
+    assert levels.max() < 2.01 and (levels > 0.01).float().mean() < 0.02, (
+        "Pillow and torch round a few differently"
+    )
     assert (encoder.preprocess.resize is None) == (by == "tag")
 
     wanted = model.encode_image(ours, normalize=False)
@@ -137,7 +148,9 @@ def test_bf16_features_are_near_those_of_fp32(made, tmp_path):
     save_openclip(tmp_path / "saved", *read(f"open_clip:{name}/{file}"))
     encoders = [load_encoder(tmp_path / "saved", {}, precision, CPU) for precision in ("fp32", "bf16")]
     side = encoders[0].preprocess.image_size
-    pixels = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(
+        0, 256, (2, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     exact, rough = (encoder(pixels) for encoder in encoders)
     assert torch.nn.functional.cosine_similarity(exact, rough).min() > 0.999
 
@@ -165,8 +178,17 @@ def test_what_is_no_model_tag_or_file_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED["tiny-vit"]["squashed"], "quick_gelu", False)
     with pytest.raises(UserError, match="trained with another activation"):
         sources.clip("open_clip:tiny-vit/squashed")
-    usual = {"size": 32, "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bicubic", "resize_mode": "shortest"}
-    for change_, told in (({"resize_mode": "longest"}, "resize_mode = 'longest'"), ({"size": (32, 40)}, "size = ")):
+    usual = {
+        "size": 32,
+        "mean": (0, 0, 0),
+        "std": (1, 1, 1),
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }
+    for change_, told in (
+        ({"resize_mode": "longest"}, "resize_mode = 'longest'"),
+        ({"size": (32, 40)}, "size = "),
+    ):
         with pytest.raises(UserError, match=told):
             preprocess_of(usual | change_, "tiny")
 
@@ -177,7 +199,9 @@ def test_weights_that_are_not_there_are_named_with_their_places(tmp_path, monkey
     assert wanted.find() == wanted.get() == file
     file.unlink()
     assert wanted.find() is None and wanted.places() == [str(tmp_path / "models--me--tiny-vit")]
-    with pytest.raises(UserError, match=r"me/tiny-vit \(open_clip_model\.safetensors or .*HF_HUB_OFFLINE is set"):
+    with pytest.raises(
+        UserError, match=r"me/tiny-vit \(open_clip_model\.safetensors or .*HF_HUB_OFFLINE is set"
+    ):
         wanted.get()
 
 
@@ -216,7 +240,9 @@ def test_a_pipeline_captions_from_patches_and_the_captioner_can_be_given_away(pr
 def test_it_takes_no_fine_tuning():
     values = schema.read_yaml(ROOT / "params.yaml")
     values["clip"]["weights"] = "open_clip:ViT-B-32/laion2b_s34b_b79k"
-    with pytest.raises(UserError, match=r"open_clip:ViT-B-32/laion2b_s34b_b79k: .*finetune_clip\.epochs to 0"):
+    with pytest.raises(
+        UserError, match=r"open_clip:ViT-B-32/laion2b_s34b_b79k: .*finetune_clip\.epochs to 0"
+    ):
         schema.check(values, "params.yaml")
 
 
@@ -225,5 +251,7 @@ def test_versions_are_those_that_were_tried():
 
     lines = (ROOT / "requirements-open-clip.txt").read_text().splitlines()
     for name, _, pinned in (line.partition("==") for line in lines if not line.startswith("#")):
-        assert version(name) == pinned, f"{name}: try it, then write its version into requirements-open-clip.txt"
+        assert version(name) == pinned, (
+            f"{name}: try it, then write its version into requirements-open-clip.txt"
+        )
     assert named.check_installed("a test") is None

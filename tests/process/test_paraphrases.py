@@ -22,7 +22,14 @@ ROOT = Path(__file__).parents[2]
 # Places in the statistics of an image: four stages have their matches there, paraphrases last. Each stage
 # counts content words of candidate and reference, then function words of both.
 FUNCTION_WORDS, PARAPHRASES = slice(7, 20, 4), slice(16, 20)
-ODD = ["Don't stop-and-go, U.S. mail!", "naïve café 日本", "it's 3,000.5 ||| or 1990's", "--", "", "zzyzx wug"]
+ODD = [
+    "Don't stop-and-go, U.S. mail!",
+    "naïve café 日本",
+    "it's 3,000.5 ||| or 1990's",
+    "--",
+    "",
+    "zzyzx wug",
+]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +74,9 @@ def captions_of_scenes() -> tuple[list[list[str]], list[str]]:
     return [of[1:] for of in texts] * 2, [of[0] for of in texts] + shifted
 
 
-def equal_statistics(whole: Meteor, table: Path, references: list[list[str]], candidates: list[str]) -> np.ndarray:
+def equal_statistics(
+    whole: Meteor, table: Path, references: list[list[str]], candidates: list[str]
+) -> np.ndarray:
     with Meteor(table) as meteor:
         corpus, images, statistics = meteor.score(references, candidates)
     expected = whole.score(references, candidates)
@@ -82,7 +91,9 @@ def test_phrases_of_the_table_score_as_with_the_whole_table(whole, tmp_path):
     written = write_table((text for texts in references for text in texts), tmp_path / "table.gz")
     statistics = equal_statistics(whole, tmp_path / "table.gz", references, candidates)
     assert (statistics[:, FUNCTION_WORDS].sum(axis=1) > 0).mean() > 0.8
-    assert (statistics[:, PARAPHRASES].sum(axis=1) > 0).mean() > 0.6, "they are there to be matched by paraphrases"
+    assert (statistics[:, PARAPHRASES].sum(axis=1) > 0).mean() > 0.6, (
+        "they are there to be matched by paraphrases"
+    )
     assert 10_000 < written < 2_000_000, "of 5.3 million"
 
 

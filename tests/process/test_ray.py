@@ -147,7 +147,10 @@ def test_a_bad_image_is_one_line_and_nothing_computed_is_lost(tmp_path, cluster)
     content = bad.read_bytes()
     bad.write_bytes(content[:500])
     error = cluster.run(*STAGE, folder=project.folder)
-    assert error.startswith("error: data/images/020.jpg has changed since stage prepare read it") and "\n" not in error
+    assert (
+        error.startswith("error: data/images/020.jpg has changed since stage prepare read it")
+        and "\n" not in error
+    )
     assert "the features computed so far are kept" in error
     bad.write_bytes(content)
     out = cluster.run(*STAGE, folder=project.folder)

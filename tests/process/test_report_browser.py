@@ -65,7 +65,9 @@ def test_the_headline_tells_what_one_run_measured(browser, tmp_path):
         "In this run, one seed each, ClipCap's CIDEr is 0.190 higher than the LSTM's."
     )
     told = browser.value("document.querySelector('.top .lead').textContent")
-    assert "over 60 images gives p\u00a0=\u00a00.001" in told and told.endswith("It does not cover other seeds.")
+    assert "over 60 images gives p\u00a0=\u00a00.001" in told and told.endswith(
+        "It does not cover other seeds."
+    )
     assert "better" not in browser.value("document.querySelector('.top').textContent")
     data = report_data.report(4)
     data["scores"]["clipcap_minus_lstm"]["cider"] |= {"difference": -0.02, "low": -0.1, "p": 0.4}
@@ -80,16 +82,20 @@ def test_the_headline_tells_what_one_run_measured(browser, tmp_path):
 def test_the_gallery_is_second_and_in_the_order_of_the_data(page):
     sections = page.value("[...document.querySelectorAll('main > *')].map((part) => part.id).filter(Boolean)")
     assert sections == ["top", "gallery", "scores", "training", "data", "run"]
-    assert page.value("[...document.querySelectorAll('.top table, details.folded table')].length") == page.value(
-        "document.querySelectorAll('main table').length"
-    ), "tables beneath the first are folded"
+    assert page.value(
+        "[...document.querySelectorAll('.top table, details.folded table')].length"
+    ) == page.value("document.querySelectorAll('main table').length"), "tables beneath the first are folded"
     assert page.value("document.querySelectorAll('details.folded[open]').length") == 0
     assert ids(page) == [f"im{n:04}" for n in range(12)]
     assert shown(page) == "60 images"
     page.click("#scores .choices button:nth-child(2)")  # ROUGE-L redraws only the chart
-    page.value("[...document.querySelectorAll('button')].find((b) => b.textContent === 'Best ClipCap').click()")
+    page.value(
+        "[...document.querySelectorAll('button')].find((b) => b.textContent === 'Best ClipCap').click()"
+    )
     assert ids(page)[:3] == ["im0059", "im0058", "im0057"]
-    page.value("[...document.querySelectorAll('button')].find((b) => b.textContent === 'Worst ClipCap').click()")
+    page.value(
+        "[...document.querySelectorAll('button')].find((b) => b.textContent === 'Worst ClipCap').click()"
+    )
     assert ids(page)[:3] == ["im0000", "im0001", "im0002"]
 
 
@@ -100,7 +106,9 @@ def test_diversity_and_mistakes_have_their_tables(page):
     )
     captions = rows["Several captions an image"]
     assert [row[0] for row in captions] == ["ClipCap", "People"] and captions[1][-2:] == ["–", "–"]
-    assert captions[0][1:6] == ["5.0", "90%", "0.400", "0.600", "0.300"] and captions[0][-1].startswith("0.950")
+    assert captions[0][1:6] == ["5.0", "90%", "0.400", "0.600", "0.300"] and captions[0][-1].startswith(
+        "0.950"
+    )
     decoders = rows["The decoders that captioned; of several, the probabilities were averaged"]
     assert [row[:2] for row in decoders][1:] == [["LSTM", "checkpoints/lstm"], ["LSTM", "seeds/scenes"]]
     wrong = rows["Colours, numbers and gender against what people say"]
@@ -147,7 +155,9 @@ def test_phrases_are_sought_in_captions_or_references_and_marked(page):
     assert ids(page) == []
     choose(page, "words", '"bird on the')  # while it is being typed
     assert shown(page) == "12 of 60 images"
-    assert page.value(marks) == ["bird", "on", "the", "bird", "on", "the"], "words of their own, in both captions"
+    assert page.value(marks) == ["bird", "on", "the", "bird", "on", "the"], (
+        "words of their own, in both captions"
+    )
     assert not page.value("document.querySelector('.card details').open")
     choose(page, "words", '"on bird"')
     assert ids(page) == [], "in this order alone"
@@ -162,7 +172,9 @@ def test_an_image_has_an_address(browser, pages):
     browser.open(pages / "small.html", "#image=im0041")
     assert browser.value(title) == "im0041"
     browser.press("Escape", 27)
-    browser.wait("location.hash === '#gallery' && document.activeElement.getAttribute('href') === '#image=im0041'")
+    browser.wait(
+        "location.hash === '#gallery' && document.activeElement.getAttribute('href') === '#image=im0041'"
+    )
     browser.click(".picture")
     browser.wait(f"location.hash === '#image=im0000' && {title} === 'im0000'")
     browser.press("ArrowRight", 39)
@@ -185,10 +197,14 @@ def test_a_view_is_kept_in_the_address(browser, pages):
 
 def test_copied_captions_are_told_at_the_top(browser, tmp_path):
     data = report_data.report(4)
-    data["scores"]["more"]["notes"]["lstm"] = "100% of the captions by lstm are a reference of their own image"
+    data["scores"]["more"]["notes"]["lstm"] = (
+        "100% of the captions by lstm are a reference of their own image"
+    )
     (tmp_path / "copied.html").write_text(render(data), encoding="utf-8")
     browser.open(tmp_path / "copied.html")
-    assert browser.value("document.querySelector('.top .warning').textContent").startswith("100% of the captions")
+    assert browser.value("document.querySelector('.top .warning').textContent").startswith(
+        "100% of the captions"
+    )
 
 
 def test_all_cards_come_by_a_button(page):
@@ -200,7 +216,9 @@ def test_all_cards_come_by_a_button(page):
 
 def test_images_tell_what_they_show(page):
     assert page.value("document.querySelector('.card img').alt") == "im0000: A dog is at the beach."
-    assert page.value("[...document.querySelectorAll('img, svg')].every((e) => e.alt || e.getAttribute('aria-label'))")
+    assert page.value(
+        "[...document.querySelectorAll('img, svg')].every((e) => e.alt || e.getAttribute('aria-label'))"
+    )
 
 
 def test_the_viewer_works_by_keyboard(page):
@@ -210,7 +228,9 @@ def test_the_viewer_works_by_keyboard(page):
     assert page.value("document.querySelector('dialog h3').textContent") == "im0000"
     page.press("ArrowRight", 39)
     assert page.value("document.querySelector('dialog h3').textContent") == "im0001"
-    tokens = page.value("[...document.querySelectorAll('.answer.of-clipcap .token')].map((t) => t.textContent)")
+    tokens = page.value(
+        "[...document.querySelectorAll('.answer.of-clipcap .token')].map((t) => t.textContent)"
+    )
     assert tokens == ["a83%", "cat45%", "on31%", "the24%", "beach19%"]
     assert page.value("[...document.querySelectorAll('.prefix code')].map((c) => c.textContent)") == [
         "dog",
@@ -221,7 +241,9 @@ def test_the_viewer_works_by_keyboard(page):
     assert page.value("document.querySelector('.look canvas').classList.contains('on')")
     pixels = "[...document.querySelector('canvas').getContext('2d').getImageData(0, 0, 14, 14).data]"
     alpha = page.value(f"{pixels}.filter((_, i) => i % 4 === 3)")
-    assert len(alpha) == 196 and alpha[0] == 0 and min(alpha[1:]) > 100, "light where it looked, dark elsewhere"
+    assert len(alpha) == 196 and alpha[0] == 0 and min(alpha[1:]) > 100, (
+        "light where it looked, dark elsewhere"
+    )
     assert page.value("document.querySelector('.looked').textContent") == (
         "“the”: the lightest part had 6.0 times an even share"
     )
@@ -277,7 +299,9 @@ def test_it_fits_and_can_be_read(browser, pages, tmp_path, width, dark):
     colours = Image.open(shot).convert("L").getcolors()
     background = max(colours)[1]
     assert (background < 60) == dark
-    ink, paper = (browser.value(f"getComputedStyle(document.body).{key}") for key in ("color", "backgroundColor"))
+    ink, paper = (
+        browser.value(f"getComputedStyle(document.body).{key}") for key in ("color", "backgroundColor")
+    )
     assert contrast(ink, paper) > 7
 
 
@@ -287,7 +311,9 @@ def test_a_wide_table_says_on_a_phone_that_it_scrolls(browser, pages):
     browser.value("document.querySelector('#scores .folded').open = true")
     told = "getComputedStyle(document.querySelector('#scores .folded .sideways')).display"
     browser.wait(f"{told} === 'block'")
-    assert browser.value("getComputedStyle(document.querySelector('.top .sideways')).display") == "none", "it fits"
+    assert browser.value("getComputedStyle(document.querySelector('.top .sideways')).display") == "none", (
+        "it fits"
+    )
     browser.device(1280, 900)
     browser.wait(f"{told} === 'none'")
 

@@ -45,7 +45,12 @@ def files(tmp_path_factory):
     references, candidates = more_captions()
     annotations = [{"image_id": int(i), "caption": text} for i, texts in references.items() for text in texts]
     annotations = [{"id": number, **entry} for number, entry in enumerate(annotations)]
-    coco = {"images": [{"id": int(i)} for i in references], "annotations": annotations, "info": {}, "licenses": []}
+    coco = {
+        "images": [{"id": int(i)} for i in references],
+        "annotations": annotations,
+        "info": {},
+        "licenses": [],
+    }
     (folder / "references.json").write_text(json.dumps(coco))
     results = [{"image_id": int(i), "caption": text} for i, text in candidates.items()]
     (folder / "candidates.json").write_text(json.dumps(results))
@@ -61,7 +66,12 @@ def theirs(files):
     with java.on_path():
         gts = PTBTokenizer().tokenize({i: coco.imgToAnns[i] for i in coco.getImgIds()})
         res = PTBTokenizer().tokenize({i: results.imgToAnns[i] for i in coco.getImgIds()})
-        scorers = [(Bleu(4), METRICS[:4]), (TheirMeteor(), "meteor"), (Rouge(), "rouge_l"), (Cider(), "cider")]
+        scorers = [
+            (Bleu(4), METRICS[:4]),
+            (TheirMeteor(), "meteor"),
+            (Rouge(), "rouge_l"),
+            (Cider(), "cider"),
+        ]
         corpus, images = {}, {}
         for scorer, names in scorers:
             value, values = scorer.compute_score(gts, res)
@@ -108,7 +118,9 @@ def test_image_scores_equal_pycocoevalcaps(ours, theirs):
 def test_one_image_summed_alone_gives_that_images_meteor(meteor):
     references, candidates = tokenized(*more_captions())
     scores = score(references, candidates, meteor)
-    alone = [float(from_sums(summands(scores.meteor_statistics[i : i + 1])[0])) for i in range(len(scores.ids))]
+    alone = [
+        float(from_sums(summands(scores.meteor_statistics[i : i + 1])[0])) for i in range(len(scores.ids))
+    ]
     np.testing.assert_allclose(alone, scores.per_image["meteor"], rtol=0, atol=1e-12)
     whole = float(from_sums(summands(scores.meteor_statistics).sum(0)))
     assert math.isclose(whole, scores.corpus["meteor"], rel_tol=1e-12)
@@ -168,7 +180,16 @@ def their_tokens(captions: list[str]) -> list[str]:
 
 def test_tokens_equal_pycocoevalcaps():
     captions = [text for texts in REFERENCES.values() for text in texts]
-    captions += ["A dog etc.", "The U.S.", "call (415) 555-1234", "", "emoji 😀 lost", "<a href=x> [b] {c}", "A", "..."]
+    captions += [
+        "A dog etc.",
+        "The U.S.",
+        "call (415) 555-1234",
+        "",
+        "emoji 😀 lost",
+        "<a href=x> [b] {c}",
+        "A",
+        "...",
+    ]
     tokens = ptb_tokenize(captions)
     assert tokens == their_tokens(captions)
     assert tokens[0] == "a brown dog runs on the beach"

@@ -140,4 +140,6 @@ def chance(seed: int, image_id: str) -> float:
 
 def count_reasons(dropped: Iterable[Dropped]) -> str:
     """A text such as `12 image file missing, 3 empty caption`, most frequent first."""
-    return ", ".join(f"{count} {reason}" for reason, count in Counter(entry.reason for entry in dropped).most_common())
+    return ", ".join(
+        f"{count} {reason}" for reason, count in Counter(entry.reason for entry in dropped).most_common()
+    )

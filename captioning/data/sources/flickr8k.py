@@ -31,7 +31,13 @@ from captioning.data.sources.base import (
 )
 from captioning.data.sources.tables import read_csv
 
-IMAGE_FOLDERS = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Flickr8k_Dataset/Flicker8k_Dataset", "Images", "images")
+IMAGE_FOLDERS = (
+    "Flicker8k_Dataset",
+    "Flickr8k_Dataset",
+    "Flickr8k_Dataset/Flicker8k_Dataset",
+    "Images",
+    "images",
+)
 TEXT_FOLDERS = ("Flickr8k_text", ".", "text")
 TOKEN_FILE = "Flickr8k.token.txt"
 CAPTIONS_FILE = "captions.txt"
@@ -60,13 +66,19 @@ def locate(root: str | None) -> Layout:
     )
     if not folder.is_dir():
         setting = f"data.root = {root}" if root else f"data.root is null and {DEFAULT_ROOT}"
-        raise UserError(f"Flickr8k is not there: {setting} is no folder (looked at {folder.absolute()}); {remedy}")
+        raise UserError(
+            f"Flickr8k is not there: {setting} is no folder (looked at {folder.absolute()}); {remedy}"
+        )
     images = [folder / name for name in IMAGE_FOLDERS if next((folder / name).glob("*.jpg"), None)]
     if not images:
         looked = ", ".join(IMAGE_FOLDERS)
-        raise UserError(f"no images of Flickr8k in {folder.absolute()}: looked for *.jpg in {looked}; {remedy}")
+        raise UserError(
+            f"no images of Flickr8k in {folder.absolute()}: looked for *.jpg in {looked}; {remedy}"
+        )
     texts = [folder / name for name in TEXT_FOLDERS]
-    captions = [text / name for name in (TOKEN_FILE, CAPTIONS_FILE) for text in texts if (text / name).is_file()]
+    captions = [
+        text / name for name in (TOKEN_FILE, CAPTIONS_FILE) for text in texts if (text / name).is_file()
+    ]
     if not captions:
         looked = f"{TOKEN_FILE} and {CAPTIONS_FILE} in {', '.join(TEXT_FOLDERS)}"
         raise UserError(f"no captions of Flickr8k in {folder.absolute()}: looked for {looked}; {remedy}")
@@ -98,7 +110,9 @@ def read(data, seed: int) -> Reading:
     files = f"{layout.images} and {layout.captions}"
     reading.notes.append(f"Flickr8k in {kind} layout: {files}; splits by {reading.splits_from}")
     if data.annotations:
-        reading.notes.append(f"data.annotations = {data.annotations} is not used: Flickr8k's captions lie in data.root")
+        reading.notes.append(
+            f"data.annotations = {data.annotations} is not used: Flickr8k's captions lie in data.root"
+        )
     if not layout.splits:
         reading.notes.append(f"scores will not compare with published ones: no {SPLIT_FILES['train']} there")
     for name, splits in listed.items():
@@ -133,7 +147,9 @@ def _read_token_file(layout: Layout, reading: Reading) -> dict[str, list[str]]:
         key, tab, caption = line.partition("\t")
         name = key.strip().rpartition("#")[0]
         if not tab or not name:
-            reading.dropped.append(Dropped(f"line {number}", "line is not `name#number<tab>caption`", caption=line))
+            reading.dropped.append(
+                Dropped(f"line {number}", "line is not `name#number<tab>caption`", caption=line)
+            )
         elif key.strip() in numbered:
             reading.dropped.append(Dropped(_id(name), "caption number given twice", caption=caption))
         else:

@@ -126,7 +126,9 @@ def _uncaptioned(captions: dict[Path, list[str]]) -> list[str]:
 def draw_splits(items: list[Item], seed: int, dev_share: float, test_share: float) -> None:
     """Gives test the ids with the smallest hashes, then dev. With three images or more, no split is empty."""
     if dev_share + test_share >= 1:
-        raise UserError(f"data.dev_share = {dev_share} and data.test_share = {test_share} leave nothing to train on")
+        raise UserError(
+            f"data.dev_share = {dev_share} and data.test_share = {test_share} leave nothing to train on"
+        )
     ranked = sorted(items, key=lambda item: (chance(seed, item.id), item.id))
     start, limit, later = 0, 0.0, 2
     for split, share in (("test", test_share), ("dev", dev_share)):

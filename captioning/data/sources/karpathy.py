@@ -63,7 +63,9 @@ def read(data, seed: int) -> Reading:
     content = load_json(file)
     records = content.get("images") if isinstance(content, dict) else None
     if not isinstance(records, list) or not records:
-        raise UserError(f"{file} is not one of Karpathy's files: expected a JSON object with a list under `images`")
+        raise UserError(
+            f"{file} is not one of Karpathy's files: expected a JSON object with a list under `images`"
+        )
     reading = Reading([], f"{file.name} (restval joins train)")
     fields = [_fields(record, f"{file}, images[{number}]", reading) for number, record in enumerate(records)]
     images = _image_folder(folder, [name for name, _, _ in fields[:20]])
@@ -93,7 +95,10 @@ def _ids(records: list[dict], names: list[str]) -> dict[str, str]:
         known = record.get("cocoid")
         short[name] = short.get(name, Path(name).stem if known is None else str(known))
     uses = Counter(short.values())
-    return {name: key if uses[key] == 1 and key not in short.keys() - {name} else name for name, key in short.items()}
+    return {
+        name: key if uses[key] == 1 and key not in short.keys() - {name} else name
+        for name, key in short.items()
+    }
 
 
 def _fields(record, where: str, reading: Reading) -> tuple[str, list[str], str | None]:

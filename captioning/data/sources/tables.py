@@ -12,8 +12,14 @@ from pathlib import Path
 from captioning.core.errors import UserError
 from captioning.data.sources.base import Dropped, read_text, unix_line_ends
 
-OTHER_COLUMNS = {"file_name": "image", "filename": "image", "text": "caption"}  # as in Hugging Face's metadata.csv
-SWALLOWED_ROW = re.compile(r"\n[^\n]{1,200}?\.(?:jpe?g|png|webp|gif|bmp|tiff?)(?:[,;\t\"\n]|$)", re.IGNORECASE)
+OTHER_COLUMNS = {
+    "file_name": "image",
+    "filename": "image",
+    "text": "caption",
+}  # as in Hugging Face's metadata.csv
+SWALLOWED_ROW = re.compile(
+    r"\n[^\n]{1,200}?\.(?:jpe?g|png|webp|gif|bmp|tiff?)(?:[,;\t\"\n]|$)", re.IGNORECASE
+)
 csv.field_size_limit(2**31 - 1)  # reads captions of any length; cleaning decides later
 
 
@@ -60,7 +66,9 @@ def _columns(header: list[str], required: tuple[str, ...], path: Path) -> list[s
             near = difflib.get_close_matches(name, names, 1)
             hint = f" (is {near[0]!r} it?)" if near else ""
             found = ", ".join(repr(name[:40]) for name in header[:8]) or "nothing (the file is empty)"
-            raise UserError(f"{path}: the first line must name {' and '.join(required)}; it names {found}{hint}")
+            raise UserError(
+                f"{path}: the first line must name {' and '.join(required)}; it names {found}{hint}"
+            )
     if len(set(names)) < len(names):
         raise UserError(f"{path}: a column is named twice in {', '.join(names)}")
     return names
@@ -88,7 +96,9 @@ def read_json_rows(path: Path) -> tuple[list[dict[str, str]], list[Dropped]]:
         fields = _fields(record)
         image, split, captions = fields.get("image"), fields.get("split"), fields.get("caption")
         if not isinstance(image, str) or not isinstance(split or "", str):
-            dropped.append(Dropped(f"line {number}", "record without an image's name", caption=json.dumps(record)))
+            dropped.append(
+                Dropped(f"line {number}", "record without an image's name", caption=json.dumps(record))
+            )
             continue
         for caption in captions if isinstance(captions, list) else [captions]:
             if isinstance(caption, str):
@@ -110,6 +120,8 @@ def load_json(path: Path, text: str | None = None):
     try:
         return json.loads(read_text(path) if text is None else text)
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg}); is the file complete?") from None
+        raise UserError(
+            f"{path}, line {error.lineno}: not JSON ({error.msg}); is the file complete?"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON that can be read ({error})") from None

@@ -107,7 +107,11 @@ def _members(shard: Path, name: str, dropped: list[Dropped]) -> Iterator[tuple[s
                 if member.isfile() and member.size <= MAX_BYTES:
                     folder, _, last = member.name.rpartition("/")
                     key, _, ending = last.partition(".")
-                    yield f"{folder}/{key}" if folder else key, ending.lower(), archive.extractfile(member).read()
+                    yield (
+                        f"{folder}/{key}" if folder else key,
+                        ending.lower(),
+                        archive.extractfile(member).read(),
+                    )
             file.seek(max(0, os.fstat(file.fileno()).st_size - END))
             if any(file.read()):  # tarfile treats a truncated header as the end
                 dropped.append(cut)

@@ -80,7 +80,9 @@ class Captioner:
         ).to_yaml()  # fmt: skip
 
     def _scores(self) -> str:
-        shown = {key: self.scores["systems"].get(key) for key in (self.name, "humans", f"nearest_{self._encoder}")}
+        shown = {
+            key: self.scores["systems"].get(key) for key in (self.name, "humans", f"nearest_{self._encoder}")
+        }
         titles = dict(zip(shown, (self.name, "people", "nearest training image's caption"), strict=True))
         rows = [
             [titles[key], *(with_interval(system[metric]) for metric in TITLES)]
@@ -121,9 +123,15 @@ class Captioner:
     def _mistakes(self) -> str:
         more = self.scores["more"]
         rows = [
-            [f"{kind}, {who}", *(number(of[kind].get(key)) for key in ("said", "precision", "contradicted", "recall"))]
+            [
+                f"{kind}, {who}",
+                *(number(of[kind].get(key)) for key in ("said", "precision", "contradicted", "recall")),
+            ]
             for kind in mistakes.CLASSES
-            for who, of in ((self.name, more["mistakes"][self.name]), ("people", more["mistakes"].get("humans")))
+            for who, of in (
+                (self.name, more["mistakes"][self.name]),
+                ("people", more["mistakes"].get("humans")),
+            )
             if of
         ]
         text = (
@@ -133,19 +141,29 @@ class Captioner:
             + table(["", "said", "supported", "contradicted", "recall"], rows)
         )
         if facts := more["facts"].get(self.name):
-            rows = [[kind, number(of.get("precision")), number(of.get("recall"))] for kind, of in facts.items()]
+            rows = [
+                [kind, number(of.get("precision")), number(of.get("recall"))] for kind, of in facts.items()
+            ]
             text += "\n\nAgainst what is drawn:\n\n" + table(["", "precision", "recall"], rows)
         return text
 
     def _training(self) -> str:
         epochs = sorted({epoch for curve in self.curves.values() for epoch in curve})
-        rows = [[epoch + 1, *(number(curve.get(epoch)) for curve in self.curves.values())] for epoch in epochs]
-        return table(["epoch", *self.curves], rows) if rows else "Not trained here: the weights are as they came."
+        rows = [
+            [epoch + 1, *(number(curve.get(epoch)) for curve in self.curves.values())] for epoch in epochs
+        ]
+        return (
+            table(["epoch", *self.curves], rows)
+            if rows
+            else "Not trained here: the weights are as they came."
+        )
 
     def _settings(self) -> str:
         weights = "\n".join(f"- `{folder}`: `{sha256}`" for folder, sha256 in self.weights.items())
         joined = (
-            "The captions are of several decoders, their probabilities averaged.\n\n" if len(self.weights) > 1 else ""
+            "The captions are of several decoders, their probabilities averaged.\n\n"
+            if len(self.weights) > 1
+            else ""
         )
         agreed = (
             "Each is the caption of a beam that the training images' captions lead one to expect most "
@@ -178,7 +196,10 @@ def read_captioner(name: str, settings: Settings, root: Path = Path(".")) -> Cap
         weights=read_json(root / paths.captions(name, "weights")),
         curves=curves(root / paths.curves(f"train_{name}")),
         scores=scores,
-        images=[(row["image_id"], row["caption"], references[row["image_id"]], float(row["cider"])) for row in rows],
+        images=[
+            (row["image_id"], row["caption"], references[row["image_id"]], float(row["cider"]))
+            for row in rows
+        ],
     )
 
 
@@ -187,7 +208,9 @@ def curves(folder: Path) -> dict[str, dict[int, float]]:
     found = {}
     for path in sorted(folder.glob("*.tsv")):
         with open(path, encoding="utf-8", newline="") as file:
-            found[path.stem] = {int(row["step"]): float(row[path.stem]) for row in csv.DictReader(file, delimiter="\t")}
+            found[path.stem] = {
+                int(row["step"]): float(row[path.stem]) for row in csv.DictReader(file, delimiter="\t")
+            }
     return found
 
 
@@ -204,7 +227,13 @@ def base_models(settings: Settings, name: str) -> list[str]:
 
 def examples(images: Sequence[tuple[str, str, Sequence[str], float]]) -> str:
     rows = [
-        [f"`{image}`", cell(caption), cell(references[0]), f"{cider:.2f}", ", ".join(_wrong(caption, references))]
+        [
+            f"`{image}`",
+            cell(caption),
+            cell(references[0]),
+            f"{cider:.2f}",
+            ", ".join(_wrong(caption, references)),
+        ]
         for image, caption, references, cider in images
     ]
     return table(["image", "caption", "a person's", "CIDEr", "contradicted"], rows)
@@ -234,5 +263,7 @@ def cell(text: str) -> str:
 
 def _wrong(caption: str, references: Sequence[str]) -> list[str]:
     """Same as `captioning.evaluation.mistakes.wrong`, for captions as written."""
-    plain = ["".join(char if char.isalnum() else " " for char in text.lower()) for text in (caption, *references)]
+    plain = [
+        "".join(char if char.isalnum() else " " for char in text.lower()) for text in (caption, *references)
+    ]
     return mistakes.wrong(plain[1:], plain[0])

@@ -88,7 +88,9 @@ def answers(root: Path, name: str) -> dict[str, dict[str, Any]]:
         found[entry.pop("image_id")] |= detailed(**entry)
     if (facts := root / FACTS).exists():
         for image, labels in scene_facts.wrong(captions, read_json(facts)).items():
-            found[image]["wrong"] = [plain(label) for label in labels if label.partition(" ")[2] not in labels]
+            found[image]["wrong"] = [
+                plain(label) for label in labels if label.partition(" ")[2] not in labels
+            ]
     return found
 
 
@@ -96,7 +98,10 @@ def detailed(tokens: list[str], log_probs: list[float], ended: bool, **more: Any
     """An image's entry in captions/NAME_details.json as words. `end` is the end token's probability."""
     chances = [math.exp(log) for log in log_probs]
     return more | {
-        "words": [(text, round(chance, 4), count) for text, chance, count in words(zip(tokens, chances, strict=False))],
+        "words": [
+            (text, round(chance, 4), count)
+            for text, chance, count in words(zip(tokens, chances, strict=False))
+        ],
         "mean": round(sum(chances) / len(chances), 4),
         "end": round(chances[-1], 4) if ended else None,
     }
@@ -139,7 +144,10 @@ def rows(path: Path, numbers: bool = True) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     with open(path, encoding="utf-8", newline="") as file:
-        return [{key: _number(cell) if numbers else cell for key, cell in row.items()} for row in csv.DictReader(file)]
+        return [
+            {key: _number(cell) if numbers else cell for key, cell in row.items()}
+            for row in csv.DictReader(file)
+        ]
 
 
 def stages(root: Path) -> list[dict[str, Any]]:
@@ -169,7 +177,11 @@ def stages(root: Path) -> list[dict[str, Any]]:
 
 def versions() -> dict[str, str]:
     """Versions of everything that may affect scores or features."""
-    found = {"Python": platform.python_version(), "system": platform.platform(), "processor cores": str(os.cpu_count())}
+    found = {
+        "Python": platform.python_version(),
+        "system": platform.platform(),
+        "processor cores": str(os.cpu_count()),
+    }
     for name in PACKAGES:
         try:
             found[name] = version(name)
@@ -182,7 +194,9 @@ def commit(root: Path) -> str:
     """The commit of the code, with a word if files differ from it. Empty outside of git."""
     try:
         head, changed = (
-            subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
+            subprocess.run(
+                ["git", *command], cwd=root, capture_output=True, text=True, check=True, timeout=60
+            ).stdout
             for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         )
     except (OSError, subprocess.SubprocessError):

@@ -44,11 +44,15 @@ def test_a_captioner_of_imported_features_has_no_encoder_here(house, tmp_path, k
     values = json.loads(config.read_text())
     values["features"] = {"encoder": "imported from features.npz", "normalization": "as imported"}
     config.write_text(json.dumps(values))
-    with pytest.raises(UserError, match=rf"checkpoints/{kind} learned from features imported from features\.npz"):
+    with pytest.raises(
+        UserError, match=rf"checkpoints/{kind} learned from features imported from features\.npz"
+    ):
         load_captioner(config.parent)
     values["features"] = {"encoder": "vgg16 width 1"}
     config.write_text(json.dumps(values))
-    with pytest.raises(UserError, match="learned from features whose encoder is 'vgg16 width 1'; the encoder in"):
+    with pytest.raises(
+        UserError, match="learned from features whose encoder is 'vgg16 width 1'; the encoder in"
+    ):
         load_captioner(config.parent)
 
 
@@ -102,10 +106,22 @@ def test_captions_are_searched_for_as_the_projects_params_say_or_by_their_defaul
 def test_warnings_are_those_of_the_captioners_own_project(house, tmp_path):
     for name in ("few", "many"):
         shutil.copytree(house, tmp_path / name)
-        about = {"source": name, "splits": {"train": {"images": 9}}, "vocabulary": 9, "doubts": [f"{name} pictures"]}
+        about = {
+            "source": name,
+            "splits": {"train": {"images": 9}},
+            "vocabulary": 9,
+            "doubts": [f"{name} pictures"],
+        }
         (tmp_path / name / "data/statistics.json").write_text(json.dumps(about))
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    given = [sys.executable, "-m", "app", "--model", tmp_path / "few/checkpoints/lstm", tmp_path / "few/pictures/0.png"]
+    given = [
+        sys.executable,
+        "-m",
+        "app",
+        "--model",
+        tmp_path / "few/checkpoints/lstm",
+        tmp_path / "few/pictures/0.png",
+    ]
     done = subprocess.run(given, cwd=tmp_path / "many", env=env, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr.splitlines()[-1] == "warning: few pictures", done.stderr
 
@@ -128,13 +144,17 @@ def test_an_ensemble_captions_as_in_the_pipeline(house, tmp_path, kind):
     features = torch.randn(8, *np.atleast_1d(joined.decoder.model.standardize.mean.shape))
     both, read = Ensemble([alone.model, other.model]).eval(), alone.decoder.text.decode
     wanted = best_captions(both, features, SETTINGS.generate, alone.decoder.text, None)
-    assert [found.caption for [found] in joined._captions(features, 1)] == [read(one.tokens) for one in wanted]
+    assert [found.caption for [found] in joined._captions(features, 1)] == [
+        read(one.tokens) for one in wanted
+    ]
     member = load_captioner(checkpoints / f"{kind}-1")
     found = [[one.caption for one in captioner(pictures)] for captioner in (joined, alone, member)]
     assert found[0] != found[1] != found[2], "a member by itself captions alone"
     assert member.model is member.decoder.model
     shutil.rmtree(checkpoints / f"{kind}-1")
-    with pytest.raises(UserError, match=rf"generate\.ensemble: .*checkpoints/{kind}-1 is no checkpoint folder"):
+    with pytest.raises(
+        UserError, match=rf"generate\.ensemble: .*checkpoints/{kind}-1 is no checkpoint folder"
+    ):
         load_captioner(checkpoints / kind)
 
 
@@ -143,7 +163,12 @@ def ended(folder, *words: str, content: str = "") -> tuple[int, str]:
     (folder / "torch.py").write_text("raise SystemExit('torch was imported')\n")
     env = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{Path(__file__).parents[3]}"}
     done = subprocess.run(
-        [sys.executable, "-m", "app", *words], cwd=folder, env=env, input=content, capture_output=True, text=True
+        [sys.executable, "-m", "app", *words],
+        cwd=folder,
+        env=env,
+        input=content,
+        capture_output=True,
+        text=True,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -186,12 +211,24 @@ def test_what_cannot_be_captioned_is_refused_at_once(tmp_path, words, told):
 
 
 def test_files_folders_globs_and_lists_give_each_picture_once(tmp_path, monkeypatch):
-    for name in ("b/2.jpg", "b/1.jpg", "b/c/3", "b/.hidden/4.jpg", "b/.5.jpg", "x1.png", "x2.png", "[1].jpg", "é.jpg"):
+    for name in (
+        "b/2.jpg",
+        "b/1.jpg",
+        "b/c/3",
+        "b/.hidden/4.jpg",
+        "b/.5.jpg",
+        "x1.png",
+        "x2.png",
+        "[1].jpg",
+        "é.jpg",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "b/out.csv").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("é.jpg\r\n\nb/1.jpg\nhttp://a/b\n".encode())))
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO("é.jpg\r\n\nb/1.jpg\nhttp://a/b\n".encode()))
+    )
     found = Pictures(["b", "x*.png", "[1].jpg", "-", "./x1.png", "absent.jpg"], without="b/out.csv")
     listed = ["b/1.jpg", "b/2.jpg", "b/c/3", "x1.png", "x2.png", "[1].jpg", "é.jpg", "absent.jpg"]
     assert found.paths == listed
@@ -213,7 +250,14 @@ def test_a_picture_behind_links_to_folders_counts_once(tmp_path, monkeypatch):
 
 def rows_of(file: str, count: int = 2) -> list[dict]:
     return [
-        {"file": file, "model": "lstm", "caption": f'a "dog", {i}\n', "score": -1 / 3, "mean": 0.5, "lowest": 1e-9}
+        {
+            "file": file,
+            "model": "lstm",
+            "caption": f'a "dog", {i}\n',
+            "score": -1 / 3,
+            "mean": 0.5,
+            "lowest": 1e-9,
+        }
         for i in range(count)
     ]
 

@@ -45,7 +45,9 @@ def params(house: Path, edits: dict[str, str]) -> None:
     (house / "params.yaml").write_text(text)
 
 
-@pytest.mark.parametrize("edits", [{"  max_tokens: 40 ": "  max_tokens: 9 "}, CONSENSUS], ids=["beams", "consensus"])
+@pytest.mark.parametrize(
+    "edits", [{"  max_tokens: 40 ": "  max_tokens: 9 "}, CONSENSUS], ids=["beams", "consensus"]
+)
 @pytest.mark.parametrize("kind", ["clipcap", "lstm"])
 def test_an_exported_folder_captions_as_the_project_does_to_the_last_bit(house, tmp_path, kind, edits):
     shutil.copytree(house, tmp_path / "house")
@@ -66,7 +68,9 @@ def test_an_exported_folder_captions_as_the_project_does_to_the_last_bit(house, 
     written = [path for path in (tmp_path / "given").rglob("*") if path.is_file()]
     assert {path.suffix for path in written} == {".json", ".safetensors", ".md"}
     (tmp_path / "usual").touch()
-    assert {path.stat().st_mode for path in written} == {(tmp_path / "usual").stat().st_mode}, "for others to read"
+    assert {path.stat().st_mode for path in written} == {(tmp_path / "usual").stat().st_mode}, (
+        "for others to read"
+    )
 
 
 @pytest.mark.parametrize("kind", ["clipcap", "lstm"])
@@ -215,7 +219,9 @@ class Hub(BaseHTTPRequestHandler):
         if path == "/":
             self.answer()
         elif path.startswith("/api/models/me/captioner/tree/"):
-            self.answer([{"type": "file", "path": n, "size": len(c), "oid": "0" * 40} for n, c in self.files.items()])
+            self.answer(
+                [{"type": "file", "path": n, "size": len(c), "oid": "0" * 40} for n, c in self.files.items()]
+            )
         elif path.startswith("/api/models/me/captioner"):
             names = [{"rfilename": name} for name in self.files]
             self.answer({"id": "me/captioner", "sha": "a" * 40, "siblings": names, "private": False})
@@ -257,7 +263,10 @@ def test_captions_of_training_images_are_not_uploaded_without_a_yes(tmp_path, mo
         monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
         with pytest.raises(UserError, match="given stays here: answer y or give --yes"):
             push(tmp_path / "given", "me/captioner", sure=False)
-        assert "consensus.json has the captions of 8 training images. Upload them? [y/N]" in capsys.readouterr().out
+        assert (
+            "consensus.json has the captions of 8 training images. Upload them? [y/N]"
+            in capsys.readouterr().out
+        )
     with pytest.raises(UserError, match=r"cannot be uploaded to me/captioner: HF_HUB_OFFLINE is set"):
         push(tmp_path / "given", "me/captioner", sure=True)
     with pytest.raises(UserError, match=r"me/captioner is no folder here .*HF_HUB_OFFLINE is set"):
@@ -271,9 +280,15 @@ def test_a_captioner_goes_through_the_hub(tmp_path, hub):
     params(house, CONSENSUS)
     wanted = load_captioner(house / "checkpoints/lstm")(pictures)[0].caption
     hub.files["pytorch_model.bin"] = b"a pickle that somebody put there"
-    status, told = run(hub, house, "-m", "commands.export", "lstm", "given", "--push", "me/captioner", said="y\n")
+    status, told = run(
+        hub, house, "-m", "commands.export", "lstm", "given", "--push", "me/captioner", said="y\n"
+    )
     assert status == 0 and "uploaded: " in told, told
-    mine = {str(path.relative_to(house / "given")): path for path in (house / "given").rglob("*") if path.is_file()}
+    mine = {
+        str(path.relative_to(house / "given")): path
+        for path in (house / "given").rglob("*")
+        if path.is_file()
+    }
     mine = {name: path.read_bytes() for name, path in mine.items()}
     assert {name: hub.files[name] for name in mine} == mine and len(mine) == 9
     assert b'load_captioner("me/captioner")' in mine["README.md"]

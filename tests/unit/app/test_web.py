@@ -47,7 +47,9 @@ class Server:
         )  # fmt: skip
         self.port = int(self.process.stdout.readline().split()[2].rsplit(":", 1)[1])
 
-    def asked(self, address: str, headers: dict, method: str = "POST", body: bytes = PICTURE) -> tuple[int, str]:
+    def asked(
+        self, address: str, headers: dict, method: str = "POST", body: bytes = PICTURE
+    ) -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         connection.putrequest(method, address, skip_host="Host" in headers)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
@@ -125,7 +127,9 @@ def test_the_page_itself_and_programs_are_answered(server):
 
 
 def rows(server, query: str) -> list[dict]:
-    status, answer = server.asked(f"/captions{query}", TYPE, body=Path(server.project / "pictures/3.png").read_bytes())
+    status, answer = server.asked(
+        f"/captions{query}", TYPE, body=Path(server.project / "pictures/3.png").read_bytes()
+    )
     assert status == 200, answer
     return json.loads(answer)["captions"]
 
@@ -185,11 +189,18 @@ def test_what_cannot_be_asked_is_refused(server, query, told):
 def test_samples_are_test_pictures_and_nothing_else(server, project):
     about = json.loads(server.asked("/about", {}, "GET", b"")[1])
     assert about["captioners"] == {"clipcap": "ClipCap", "lstm": "LSTM"}
-    assert about["learned"] == "scenes: 6 drawings, 21 words; for photographs see the project's README, “Flickr8k”"
+    assert (
+        about["learned"]
+        == "scenes: 6 drawings, 21 words; for photographs see the project's README, “Flickr8k”"
+    )
     assert about["doubts"] == [DOUBT]
     assert about["samples"] == ["6.png", "7.png"] and about["temperature"] == 0.5
     status, headers, content = server.got("/samples/1")
-    assert (status, headers["Content-Type"], content) == (200, "image/png", (project / "pictures/7.png").read_bytes())
+    assert (status, headers["Content-Type"], content) == (
+        200,
+        "image/png",
+        (project / "pictures/7.png").read_bytes(),
+    )
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     for address in ("2", "-1", "01", "x", "..%2F..%2Fdata%2Fimages.csv", "../data/images.csv", "%00"):
         assert server.got(f"/samples/{address}")[0] == 404
@@ -230,7 +241,9 @@ def test_a_picture_needs_its_content_type(server, headers):
     assert server.asked("/captions", headers)[0] == 415
 
 
-@pytest.mark.parametrize("count", ["9" * 5000, "0" * 5000 + "1", "-1", "21", "1.0", "", "%C2%B2", "%FF", "1e1"])
+@pytest.mark.parametrize(
+    "count", ["9" * 5000, "0" * 5000 + "1", "-1", "21", "1.0", "", "%C2%B2", "%FF", "1e1"]
+)
 def test_a_count_that_is_none_is_refused(server, count):
     status, answer = server.asked(f"/captions?captions={count}", TYPE)
     assert status == 400 and "from 1 to 20" in answer
@@ -276,7 +289,9 @@ def test_ctrl_c_does_not_wait_for_an_unfinished_upload(project):
 
 def test_slow_clients_are_ended_and_limited_in_number(project):
     server = Server(project, seconds=1.5)
-    silent = [server.connected(content) for content in (b"", b"POST /captions HT", b"GET / HTTP/1.1\r\nHost: ")]
+    silent = [
+        server.connected(content) for content in (b"", b"POST /captions HT", b"GET / HTTP/1.1\r\nHost: ")
+    ]
     slow = [server.connected(upload(1000, b"half")) for _ in range(16)]
     time.sleep(0.5)
     assert server.asked("/captions", TYPE)[0] == 503

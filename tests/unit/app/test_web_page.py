@@ -16,9 +16,7 @@ from app import load_captioner
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium: `apt install chromium`")
 SHOTS = os.environ.get("REPORT_SCREENSHOTS")  # a folder to keep the screenshots in
 BUSY = "document.querySelectorAll('figure[aria-busy=true]').length"
-TEXTS = (
-    "[...document.querySelectorAll('figure')].map((f) => [...f.querySelectorAll('.text')].map((t) => t.textContent))"
-)
+TEXTS = "[...document.querySelectorAll('figure')].map((f) => [...f.querySelectorAll('.text')].map((t) => t.textContent))"
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +72,9 @@ def test_pictures_come_by_choice_drop_paste_and_sample_the_newest_last(page, pro
     found = captioned(page, 6)
     assert names(page) == ["0.png", "1.png", "3.png", "2.png", "pasted.png", "7.png"]
     assert [len(texts) for texts in found] == [2] * 6, "by both captioners, side by side"
-    assert page.value("[...document.querySelectorAll('figure:first-child h2')].map((h) => h.textContent)") == [
+    assert page.value(
+        "[...document.querySelectorAll('figure:first-child h2')].map((h) => h.textContent)"
+    ) == [
         "ClipCap",
         "LSTM",
     ]
@@ -95,7 +95,9 @@ def test_settings_caption_the_same_pictures_anew(page, project):  # noqa: F811
     assert found[0][3:] == [caption.caption for caption in wanted], "as the command line does"
     choose(page, "method", "beams")
     found = captioned(page, 2)
-    assert [len(texts) for texts in found] == [6, 6] and found[0][3] == first[0][1], "the LSTM's best comes first"
+    assert [len(texts) for texts in found] == [6, 6] and found[0][3] == first[0][1], (
+        "the LSTM's best comes first"
+    )
     choose(page, "captioner", "lstm")
     assert captioned(page, 2) == [texts[3:] for texts in found]
     assert page.value("document.getElementById('again').hidden")
@@ -115,13 +117,17 @@ def test_words_are_shaded_by_their_probability(page, project, served):  # noqa: 
     choose(page, "captioner", "lstm")
     captioned(page, 1)
     body = (project / "pictures/0.png").read_bytes()
-    _, answer = served.asked("/captions?captioner=lstm", {"Content-Type": "application/octet-stream"}, body=body)
+    _, answer = served.asked(
+        "/captions?captioner=lstm", {"Content-Type": "application/octet-stream"}, body=body
+    )
     [row] = json.loads(answer)["captions"]
     shown = page.value(
         "[...document.querySelectorAll('.token')].map((t) => [t.textContent, t.style.getPropertyValue('--doubt')])"
     )
     assert shown == [[text.strip(), f"{1 - chance:.2f}"] for text, chance in row["words"]]
-    colours = page.value("[...document.querySelectorAll('.token')].map((t) => getComputedStyle(t).backgroundColor)")
+    colours = page.value(
+        "[...document.querySelectorAll('.token')].map((t) => getComputedStyle(t).backgroundColor)"
+    )
     assert len(set(colours)) > 1
 
 
@@ -164,7 +170,16 @@ def test_everything_is_done_by_keyboard(page):
         tab_to("#samples button")
         page.press("Enter", 13)
     captioned(page, 2)
-    for selector in ("#captioner", "#count", "#method", "#csv", "#json", "#clear", ".copy", "figcaption button"):
+    for selector in (
+        "#captioner",
+        "#count",
+        "#method",
+        "#csv",
+        "#json",
+        "#clear",
+        ".copy",
+        "figcaption button",
+    ):
         tab_to(selector)
     page.press("Enter", 13)
     assert len(names(page)) == 1
@@ -194,6 +209,8 @@ def test_it_fits(browser, page, tmp_path, width, dark):
     choose(page, "count", "3")
     captioned(page, 1)
     assert page.value("document.documentElement.scrollWidth") <= width
-    columns = page.value("[...document.querySelectorAll('.captions section')].map((s) => s.getBoundingClientRect().x)")
+    columns = page.value(
+        "[...document.querySelectorAll('.captions section')].map((s) => s.getBoundingClientRect().x)"
+    )
     assert (columns[0] < columns[1]) == (width > 500), "side by side where there is room"
     browser.screenshot(Path(SHOTS or tmp_path) / f"page-{width}-{'dark' if dark else 'light'}.png")

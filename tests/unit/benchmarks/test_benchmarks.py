@@ -66,11 +66,15 @@ def test_searches_image_by_image_find_our_captions():
 def test_published_extraction_sees_our_pixels(tmp_path):
     (path, *_) = photographs(1, tmp_path)
     for ours in (clip_preprocess(64), vgg16_preprocess(64)):
-        transform = published.preprocess(ours.image_size, ours.resize, ours.interpolation, ours.mean, ours.std)
+        transform = published.preprocess(
+            ours.image_size, ours.resize, ours.interpolation, ours.mean, ours.std
+        )
         theirs = published.extract(lambda pixels: pixels, transform, [path, path], "cpu")
         pixels = torch.tensor(decode(path, ours)).permute(2, 0, 1)[None]  # (1, 3, S, S)
         assert len(theirs) == 2
-        assert (theirs[:1] - ours.normalize(pixels)).abs().mean() < 0.02  # draft mode: see captioning.features.images
+        assert (
+            theirs[:1] - ours.normalize(pixels)
+        ).abs().mean() < 0.02  # draft mode: see captioning.features.images
 
 
 @pytest.mark.parametrize(("mapping", "freeze"), [("mlp", False), ("transformer", True)])
@@ -80,7 +84,9 @@ def test_a_step_s_operations_are_those_that_torch_counts(mapping, freeze):
     with FlopCounterMode(display=False) as counter:
         model.loss(networks.features(16, networks.CLIP_SIZE), captions).total.backward()
     counted = counter.get_flop_counts()["Global"]
-    products = sum(count for operation, count in counted.items() if "bmm" not in str(operation))  # bmm: attention
+    products = sum(
+        count for operation, count in counted.items() if "bmm" not in str(operation)
+    )  # bmm: attention
     assert 0.9 < flops_of(model, captions) / products < 1.02
 
 

@@ -9,10 +9,14 @@ def test_both_inputs_are_measured(monkeypatch, tmp_path):
     monkeypatch.setenv("CAPTIONING_WORK", str(tmp_path))  # restored afterwards
     memory, disk = scale.input_rows(2000, 16)
     for name, line in (("memory", memory), ("disk", disk)):
-        assert re.fullmatch(rf"\| 2,000 \| {name} (\| [\d,]+ rows/s ){{3}}\| [\d.]+ us a row \| [\d,]+ MB \|", line)
+        assert re.fullmatch(
+            rf"\| 2,000 \| {name} (\| [\d,]+ rows/s ){{3}}\| [\d.]+ us a row \| [\d,]+ MB \|", line
+        )
         assert not re.search(r" 0 (rows|MB)", line)
 
 
 def test_made_up_captions_are_the_same_each_time():
     parts = list(scale.captions_of(25_000))
-    assert [len(part) for part in parts] == [10_000, 10_000, 5_000] and parts == list(scale.captions_of(25_000))
+    assert [len(part) for part in parts] == [10_000, 10_000, 5_000] and parts == list(
+        scale.captions_of(25_000)
+    )

@@ -14,7 +14,9 @@ def test_kernel_ridge_is_ridge_regression():
     found = kernel_ridge(similar, wanted, asked)
     for share in PENALTIES:
         strength = share * similar.trace() / 40
-        weights = torch.linalg.solve(train.T @ train + strength * torch.eye(5, dtype=torch.float64), train.T @ wanted)
+        weights = torch.linalg.solve(
+            train.T @ train + strength * torch.eye(5, dtype=torch.float64), train.T @ wanted
+        )
         torch.testing.assert_close(found[share], dev @ weights)
 
 
@@ -29,7 +31,10 @@ def test_the_gaussian_kernel_sees_what_a_line_cannot():
     features = torch.linspace(-1, 1, 60, dtype=torch.float64)[:, None]
     labels = features.square() - features.square().mean()
     shares = {
-        name: max(explained(found, labels, labels.mean(0)) for found in kernel_ridge(similar, labels, asked).values())
+        name: max(
+            explained(found, labels, labels.mean(0))
+            for found in kernel_ridge(similar, labels, asked).values()
+        )
         for name, (similar, asked) in kernels(features, features).items()
     }
     assert shares["linear"] == pytest.approx(0, abs=0.01)

@@ -95,7 +95,10 @@ def test_the_workspace_is_the_other_by_default_and_json_is_complete(repository):
     assert list(found) == ["clipcap", "lstm"] and list(found["clipcap"]) == list(METRICS)
     cider = found["clipcap"]["cider"]
     assert cider["high"] < 0 and cider["p"] < 0.01, "the workspace is main's, and worse"
-    assert json.loads(compare(repository, "HEAD", "main", "--json").stdout)["clipcap"]["cider"]["difference"] == 0
+    assert (
+        json.loads(compare(repository, "HEAD", "main", "--json").stdout)["clipcap"]["cider"]["difference"]
+        == 0
+    )
 
 
 def test_the_interval_covers_seeds_and_images():
@@ -138,7 +141,9 @@ def test_runs_of_another_machine_are_marked():
     other = Saved({}, "", "x86_64 AVX512 with bf16 units, torch 2")
     assert of_machines([one, one], ["a", "b"]) == []
     told = " ".join(of_machines([one, other], ["a", "b"]))
-    assert told.startswith("warning: these are runs of different machines") and "b: x86_64 AVX512 with" in told
+    assert (
+        told.startswith("warning: these are runs of different machines") and "b: x86_64 AVX512 with" in told
+    )
 
 
 def test_scores_of_another_machine_in_head(repository, monkeypatch):

@@ -36,7 +36,9 @@ def program(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_both_shapes_of_references(tmp_path):
     assert read_references(write(tmp_path / "coco.json", COCO)) == {"7": ["a dog"], "2": ["a cat", "the cat"]}
-    assert list(read_references(tmp_path / "coco.json")) == ["7", "2"], "in the order of `images`, as pycocotools"
+    assert list(read_references(tmp_path / "coco.json")) == ["7", "2"], (
+        "in the order of `images`, as pycocotools"
+    )
     assert read_references(write(tmp_path / "plain.json", {"x": ["a", ""]})) == {"x": ["a", ""]}
 
 
@@ -56,12 +58,18 @@ def test_ids_are_texts_and_a_byte_order_mark_is_no_fault(tmp_path):
         ({"1": []}, "entry '1': expected a list of one or more captions, got []"),
         ({"1": ["a dog", None]}, "entry '1': expected a list of one or more captions"),
         ('{"1": ["a"], "1": ["b"]}', "'1' occurs twice in one object"),
-        ({"annotations": [{"image_id": 1}]}, "annotations, entry 0 (image 1): expected a text as `caption`, got none"),
+        (
+            {"annotations": [{"image_id": 1}]},
+            "annotations, entry 0 (image 1): expected a text as `caption`, got none",
+        ),
         (
             {"annotations": [{"caption": "a"}]},
             "annotations, entry 0: expected a number or a text as `image_id`",
         ),
-        ({"images": [{}], "annotations": []}, "images, entry 0: expected a number or a text as `id`, got none"),
+        (
+            {"images": [{}], "annotations": []},
+            "images, entry 0: expected a number or a text as `id`, got none",
+        ),
         ({**COCO, "images": [{"id": 7}]}, "annotations, entry 0: image '2' is not among the file's `images`"),
     ],
 )
@@ -80,8 +88,14 @@ def test_malformed_references(tmp_path, content, message):
         ([], "the list is empty"),
         (["a dog"], 'entry 0: expected {"image_id": id, "caption": text}, got "a dog"'),
         ([{"image_id": 1, "caption": ["a"]}], 'entry 0 (image 1): expected a text as `caption`, got ["a"]'),
-        ([{"image_id": True, "caption": "a"}], "entry 0: expected a number or a text as `image_id`, got true"),
-        ([{"image_id": 1, "caption": "a"}, {"image_id": "1", "caption": "b"}], "entry 1 is a second caption for image"),
+        (
+            [{"image_id": True, "caption": "a"}],
+            "entry 0: expected a number or a text as `image_id`, got true",
+        ),
+        (
+            [{"image_id": 1, "caption": "a"}, {"image_id": "1", "caption": "b"}],
+            "entry 1 is a second caption for image",
+        ),
     ],
 )
 def test_malformed_candidates(tmp_path, content, message):
@@ -134,7 +148,11 @@ def meteor():
 @pytest.mark.parametrize(
     ("candidates", "references", "why"),
     [
-        ({"1": "a dog runs"}, {"1": ["a dog runs"]}, "CIDEr of a single image is 0 whatever its caption says"),
+        (
+            {"1": "a dog runs"},
+            {"1": ["a dog runs"]},
+            "CIDEr of a single image is 0 whatever its caption says",
+        ),
         ({"1": "一只狗", "2": "一只猫"}, {"1": ["狗在跑"], "2": ["猫在跑"]}, "no caption shares a word"),
         ({"1": "a dog", "2": "a cat"}, {"1": ["a bird"], "2": ["a man"]}, "CIDEr is 0 since the words that"),
         ({"1": "a dog", "2": "a cat"}, {"1": ["a dog"], "2": ["a man"]}, None),

@@ -37,7 +37,9 @@ def test_no_more_is_done_than_asked_for_and_a_caller_that_stops_is_obeyed():
     assert [next(results), next(results)] == [0, 1]
     assert len(taken) == 8 and len(done) <= 8
     results.close()
-    assert len(taken) == 8 and not [one for one in threading.enumerate() if one.name.startswith("ThreadPoolExecutor")]
+    assert len(taken) == 8 and not [
+        one for one in threading.enumerate() if one.name.startswith("ThreadPoolExecutor")
+    ]
 
 
 def test_what_waits_is_dropped_when_the_caller_stops():
@@ -60,7 +62,9 @@ def test_who_waits_long_is_told_for_what(monkeypatch, capsys):
     monkeypatch.setattr(captioning.core.threads, "SILENCE", 0.05)
     go = threading.Event()
     threading.Timer(0.2, go.set).start()
-    results = in_order(lambda item: item == 1 and go.wait(20), range(3), 2, 4, name=lambda item: f"file {item}.jpg")
+    results = in_order(
+        lambda item: item == 1 and go.wait(20), range(3), 2, 4, name=lambda item: f"file {item}.jpg"
+    )
     assert list(results) == [False, True, False]
     said = capsys.readouterr().err.splitlines()
     assert said and set(said) == {"nothing came in 0.05 s from file 1.jpg on: still waiting"}

@@ -75,7 +75,9 @@ def house(tmp_path):
 
 def changed_by(house: Path, file: str, old: str, new: str) -> set[str]:
     """The stages whose code counts as changed after an edit."""
-    names = sorted(path.stem for path in (house / "stages").glob("*.py") if path.stem not in ("__init__", "code"))
+    names = sorted(
+        path.stem for path in (house / "stages").glob("*.py") if path.stem not in ("__init__", "code")
+    )
     before = {name: describe(f"stages.{name}", house) for name in names}
     text = (house / file).read_text()
     assert old in text
@@ -84,7 +86,12 @@ def changed_by(house: Path, file: str, old: str, new: str) -> set[str]:
 
 
 def test_a_comment_makes_no_stage_run_again(house):
-    for file in ("captioning/core/errors.py", "captioning/training/loop.py", "models/vgg16.py", "stages/report.py"):
+    for file in (
+        "captioning/core/errors.py",
+        "captioning/training/loop.py",
+        "models/vgg16.py",
+        "stages/report.py",
+    ):
         assert changed_by(house, file, "\nfrom ", "\n# a remark\nfrom ") == set()
 
 
@@ -112,5 +119,8 @@ def test_an_edit_makes_the_stages_run_again_that_it_can_change(house, file, stag
 
 def test_late_imports_and_a_page_s_files_are_followed():
     report = {path.relative_to(ROOT).as_posix() for path in closure("stages.report", ROOT)}
-    assert {"captioning/evaluation/report/page/template.html", "captioning/evaluation/report/__init__.py"} <= report
+    assert {
+        "captioning/evaluation/report/page/template.html",
+        "captioning/evaluation/report/__init__.py",
+    } <= report
     assert not any("__pycache__" in path for path in report)

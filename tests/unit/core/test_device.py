@@ -33,7 +33,9 @@ def test_bf16_is_refused_where_it_would_be_emulated(monkeypatch):
     cpu = torch.device("cpu")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False, "avx512_bf16": False})
     assert device.pick_dtype("auto", cpu) == device.pick_dtype("fp32", cpu) == torch.float32
-    with pytest.raises(UserError, match="precision = 'bf16', which this processor or GPU does not have: set fp32"):
+    with pytest.raises(
+        UserError, match="precision = 'bf16', which this processor or GPU does not have: set fp32"
+    ):
         device.pick_dtype("bf16", cpu)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     assert device.pick_dtype("auto", cpu) == device.pick_dtype("bf16", cpu) == torch.bfloat16

@@ -51,7 +51,11 @@ def test_the_file_loads():
         ("model.mapping", "mpl", ["model.mapping = 'mpl'", "'mlp' or 'transformer'"]),
         ("model", 3, ["model = 3", "a group of settings"]),
         ("vgg16.image_size", 100, ["vgg16.image_size = 100", "a multiple of 32"]),
-        ("model.prefx_len", 20, ["model.prefx_len = 20", "no such setting", "did you mean model.prefix_len?"]),
+        (
+            "model.prefx_len",
+            20,
+            ["model.prefx_len = 20", "no such setting", "did you mean model.prefix_len?"],
+        ),
         ("trian_lstm", {}, ["did you mean train_lstm?"]),
         ("lstm.hidden_size", 300, ["lstm:", "tie_weights"]),
         ("finetune_clip.batch_size", 1, ["finetune_clip.batch_size = 1", "2 or more"]),
@@ -91,7 +95,10 @@ def nested_aliases(join: str) -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("seed: 0\ndate: 2001-99-99\n", "'2001-99-99' on line 2 reads as a value of type timestamp and is none"),
+        (
+            "seed: 0\ndate: 2001-99-99\n",
+            "'2001-99-99' on line 2 reads as a value of type timestamp and is none",
+        ),
         ("seed: !!int abc\n", "'abc' on line 1 reads as a value of type int"),
         ("seed: !!bool x\n", "'x' on line 1 reads as a value of type bool"),
         ("seed: !!float x\n", "type float"),

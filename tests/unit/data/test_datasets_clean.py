@@ -53,7 +53,9 @@ def test_any_text_becomes_one_storable_line_and_stays_as_it_is(raw):
 
 def test_no_character_of_a_cleaned_caption_shifts_the_captions_after_it():
     characters = [chr(code) for code in range(0x3100)]
-    characters += [char for char in map(chr, range(0x3100, sys.maxunicode, 101)) if unicodedata.category(char) != "Cs"]
+    characters += [
+        char for char in map(chr, range(0x3100, sys.maxunicode, 101)) if unicodedata.category(char) != "Cs"
+    ]
     captions = [clean_caption(f"number {i} {char} runs") for i, char in enumerate(characters)]
     tokens = ptb_tokenize(captions)
     assert len(tokens) == len(captions)
@@ -83,7 +85,10 @@ def test_names_are_found_with_backslashes_and_however_accents_are_composed(tmp_p
     beach = photo(tmp_path / "beach" / "1.jpg", 1)
     cafe = photo(tmp_path / "cafe\u0301.jpg", 2)
     assert (
-        inside(tmp_path, "beach\\1.jpg") == inside(tmp_path, "./beach//1.jpg") == inside(tmp_path, str(beach)) == beach
+        inside(tmp_path, "beach\\1.jpg")
+        == inside(tmp_path, "./beach//1.jpg")
+        == inside(tmp_path, str(beach))
+        == beach
     )
     assert inside(tmp_path, "caf\u00e9.jpg") == cafe
     assert inside(tmp_path, "..\\1.jpg") is None
@@ -166,7 +171,9 @@ def test_prepare_passes_exactly_what_the_next_stage_can_use(tmp_path):
     }
     scan = JPEG.index(b"\xff\xda")
     damaged = [
-        JPEG[:at] + marker + JPEG[at + 2 :] for at in range(0, scan + 12, 3) for marker in (b"\xff\xc4", b"\0\0")
+        JPEG[:at] + marker + JPEG[at + 2 :]
+        for at in range(0, scan + 12, 3)
+        for marker in (b"\xff\xc4", b"\0\0")
     ]
     refused = 0
     for content in damaged:
@@ -204,7 +211,10 @@ def test_sound_data_passes_whole_in_the_order_of_the_splits(items):
     result = cleaned(items[::-1])
     order = [*range(19, -1, -1), *range(29, 19, -1), *range(39, 29, -1)]
     assert [image.id for image in result.images] == [str(i) for i in order]
-    assert result.captions[:2] == [("19", "A dog runs .", "a dog runs"), ("19", "Dog number 19", "dog number 19")]
+    assert result.captions[:2] == [
+        ("19", "A dog runs .", "a dog runs"),
+        ("19", "Dog number 19", "dog number 19"),
+    ]
     assert len(result.captions) == 80
     assert not result.dropped
 
@@ -261,7 +271,9 @@ def test_what_is_in_no_split_or_known_is_listed_and_not_held_against_the_data(it
 
 
 def test_an_empty_split_is_an_error_that_counts_the_others(items):
-    with pytest.raises(UserError, match=r"no image is left for dev \(train 20, dev 0, test 10; splits by the test\)"):
+    with pytest.raises(
+        UserError, match=r"no image is left for dev \(train 20, dev 0, test 10; splits by the test\)"
+    ):
         cleaned(items[:20] + items[30:])
     with pytest.raises(UserError, match="no image is left for train and dev and test"):
         cleaned([])
@@ -272,7 +284,10 @@ def test_a_file_that_is_tested_on_is_not_trained_on_under_another_name(items):
     items[21].path.write_bytes(items[34].path.read_bytes())
     items[8].path.write_bytes(items[9].path.read_bytes())  # a copy in training is harmless
     result = cleaned(items)
-    assert entries(result) == [("7", "same file as an image in test"), ("21", "same file as an image in test")]
+    assert entries(result) == [
+        ("7", "same file as an image in test"),
+        ("21", "same file as an image in test"),
+    ]
     assert {"8", "9", "33", "34"} <= {image.id for image in result.images}
 
 

@@ -13,7 +13,11 @@ from captioning.data.sources.base import Reading
 
 NAMES = [f"{1000 + i}_{i:02x}.jpg" for i in range(10)]
 CAPTIONS = {name: [f"A dog runs {i} .", f'He says " go , {i} "'] for i, name in enumerate(NAMES)}
-SPLITS = {"train": NAMES[5:0:-1], "dev": [NAMES[0], NAMES[6]], "test": NAMES[7:9]}  # no split has the last one
+SPLITS = {
+    "train": NAMES[5:0:-1],
+    "dev": [NAMES[0], NAMES[6]],
+    "test": NAMES[7:9],
+}  # no split has the last one
 GHOST = "2258277193_586949ec62.jpg.1"
 
 
@@ -64,7 +68,9 @@ def test_windows_line_ends_and_byte_order_marks_change_nothing(tmp_path):
     for file in (tmp_path / "windows" / "Flickr8k_text").iterdir():
         file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     unix, windows = read(tmp_path / "unix"), read(tmp_path / "windows")
-    assert [(i.id, i.split, i.captions) for i in unix.items] == [(i.id, i.split, i.captions) for i in windows.items]
+    assert [(i.id, i.split, i.captions) for i in unix.items] == [
+        (i.id, i.split, i.captions) for i in windows.items
+    ]
     assert not windows.dropped
 
 
@@ -88,7 +94,9 @@ def test_lines_that_are_no_captions_and_repeated_ones_are_listed(tmp_path):
         ("line 23", "line is not `name#number<tab>caption`"),
         ("line 24", "line is not `name#number<tab>caption`"),
     ]
-    assert {item.path.name: item.captions for item in reading.items} == CAPTIONS | {NAMES[1]: [*CAPTIONS[NAMES[1]], ""]}
+    assert {item.path.name: item.captions for item in reading.items} == CAPTIONS | {
+        NAMES[1]: [*CAPTIONS[NAMES[1]], ""]
+    }
 
 
 def test_an_image_in_two_split_files_is_kept_out_of_the_laxer_one(tmp_path):
@@ -150,7 +158,9 @@ def test_kaggle_captions_with_bare_commas_and_line_breaks_stay_whole(tmp_path):
 
 def test_an_unclosed_quote_is_an_error_and_not_one_caption_of_many_rows(tmp_path):
     rows = [f'{NAMES[0]},"A dog runs .', *rows_of(CAPTIONS)]
-    with pytest.raises(UserError, match=r"captions.txt: a quote .* is opened and not closed, near 'A dog runs"):
+    with pytest.raises(
+        UserError, match=r"captions.txt: a quote .* is opened and not closed, near 'A dog runs"
+    ):
         read(kaggle(tmp_path, rows))
 
 
@@ -193,7 +203,9 @@ def test_what_is_missing_is_named_with_the_places_looked_at_and_the_setting(tmp_
 def test_a_missing_split_file_among_three_is_an_error(tmp_path):
     official(tmp_path, CAPTIONS, SPLITS)
     (tmp_path / "Flickr8k_text" / "Flickr_8k.devImages.txt").unlink()
-    with pytest.raises(UserError, match=r"has some split files of Flickr8k but not Flickr_8k\.devImages\.txt"):
+    with pytest.raises(
+        UserError, match=r"has some split files of Flickr8k but not Flickr_8k\.devImages\.txt"
+    ):
         read(tmp_path)
 
 
@@ -208,7 +220,12 @@ def test_a_captions_file_in_another_encoding_is_an_error_that_names_the_line(tmp
 @pytest.mark.skipif(not REAL_FLICKR8K.is_dir(), reason=f"Flickr8k itself is not at {REAL_FLICKR8K}")
 def test_the_real_thing_has_the_published_counts_in_both_layouts(tmp_path):
     reading = read(REAL_FLICKR8K)
-    assert [len(in_split(reading, split)) for split in ("train", "dev", "test", None)] == [6000, 1000, 1000, 91]
+    assert [len(in_split(reading, split)) for split in ("train", "dev", "test", None)] == [
+        6000,
+        1000,
+        1000,
+        91,
+    ]
     assert dropped(reading) == [(GHOST, "captions without an image, as published")]
     assert {len(item.captions) for item in reading.items} == {5}
 

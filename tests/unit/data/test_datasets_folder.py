@@ -15,7 +15,9 @@ from captioning.data.sources.base import Item, Reading
 from captioning.data.sources.tables import read_csv
 
 
-def read(root, lines: list[str], name: str = "captions.csv", end: str = "\n", mark: str = "", **changes) -> Reading:
+def read(
+    root, lines: list[str], name: str = "captions.csv", end: str = "\n", mark: str = "", **changes
+) -> Reading:
     write(root / name, lines, end, mark)
     return folder.read(data_settings("folder", root, **changes), seed=0)
 
@@ -52,7 +54,10 @@ def test_csv_of_any_system(tmp_path, end, mark):
 
 def test_csv_with_semicolons_tabs_other_column_orders_and_names(tmp_path):
     semicolons = ["image;caption;split", '2.jpg;"A dog ; wet";dev', "3.jpg;A cat , dry .;test"]
-    assert summary(read(tmp_path, semicolons)) == [("2", "dev", ["A dog ; wet"]), ("3", "test", ["A cat , dry ."])]
+    assert summary(read(tmp_path, semicolons)) == [
+        ("2", "dev", ["A dog ; wet"]),
+        ("3", "test", ["A cat , dry ."]),
+    ]
     tabs = ["Split\tid\tCaption\tIMAGE ", "dev\t7\tA dog , wet .\t2.jpg"]
     assert summary(read(tmp_path, tabs)) == [("2", "dev", ["A dog , wet ."])]
     other = ["file_name,text", "2.jpg,A dog , wet ."]
@@ -112,7 +117,9 @@ def test_paths_out_of_the_folder_nameless_rows_and_odd_rows_are_dropped(tmp_path
     ]
     reading = read(tmp_path, ["image,caption", *rows])
     out = "path leads out of data.root"
-    assert dropped(reading) == [(row.split(",")[0], out) for row in rows[:4]] + [("", "row without an image's name")]
+    assert dropped(reading) == [(row.split(",")[0], out) for row in rows[:4]] + [
+        ("", "row without an image's name")
+    ]
     assert [item.id for item in reading.items] == ["1"]
 
     three = ["image,caption,split", "1.jpg,A dog , wet .,test", "2.jpg", "3.jpg,A dog .,test"]
@@ -124,8 +131,16 @@ def test_paths_out_of_the_folder_nameless_rows_and_odd_rows_are_dropped(tmp_path
 
 def test_one_picture_under_several_spellings_is_one_item_and_namesakes_are_two(tmp_path):
     photos(tmp_path, ["beach/1.jpg"])
-    spelled = ["image,caption", "beach/1.jpg,a", "./beach/1.jpg,b", "beach\\1.jpg,c", f"{tmp_path}/beach/1.jpg,d"]
-    assert [(item.id, item.captions) for item in read(tmp_path, spelled).items] == [("beach/1", ["a", "b", "c", "d"])]
+    spelled = [
+        "image,caption",
+        "beach/1.jpg,a",
+        "./beach/1.jpg,b",
+        "beach\\1.jpg,c",
+        f"{tmp_path}/beach/1.jpg,d",
+    ]
+    assert [(item.id, item.captions) for item in read(tmp_path, spelled).items] == [
+        ("beach/1", ["a", "b", "c", "d"])
+    ]
     namesakes = ["image,caption", "a/1.jpg,x", "b/1.jpg,x", "2.jpg,x", "2.png,x", "3.v1.jpg,x"]
     ids = ["a/1", "b/1", "2.jpg", "2.png", "3.v1"]
     assert [item.id for item in read(tmp_path, namesakes).items] == ids
@@ -139,7 +154,9 @@ def test_a_picture_in_two_splits_keeps_the_strictest_and_one_without_a_split_is_
     reading = read(tmp_path, ["image,caption,split", *rows])
     assert summary(reading) == [("1", "test", ["a", "b"]), ("2", "dev", ["a", "b"]), ("3", None, ["a"])]
     assert dropped(reading) == [("1", "in train and test: kept in test only")]
-    with pytest.raises(UserError, match=r"captions.csv, image 1.jpg: split is 'tset', expected train, dev or test"):
+    with pytest.raises(
+        UserError, match=r"captions.csv, image 1.jpg: split is 'tset', expected train, dev or test"
+    ):
         read(tmp_path, ["image,caption,split", "1.jpg,a,tset"])
 
 
@@ -164,7 +181,9 @@ def test_every_split_gets_an_image_where_there_are_three(count, seed, dev_share,
 
 
 def test_a_header_is_needed_and_a_near_miss_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"the first line must name image and caption; it names '1.jpg', 'A dog .'"):
+    with pytest.raises(
+        UserError, match=r"the first line must name image and caption; it names '1.jpg', 'A dog .'"
+    ):
         read(tmp_path, ["1.jpg,A dog ."])
     with pytest.raises(UserError, match=r"it names 'image', 'captoin' \(is 'captoin' it\?\)"):
         read(tmp_path, ["image,captoin", "1.jpg,A dog ."])
@@ -186,7 +205,9 @@ def test_what_to_set_is_said(tmp_path):
         folder.read(data_settings("folder", None), 0)
     with pytest.raises(UserError, match=r"no captions in data.root = .*captions.csv.*; set data.annotations"):
         folder.read(data_settings("folder", tmp_path), 0)
-    with pytest.raises(UserError, match=r"data.annotations = no.csv is no file \(looked at /.*no.csv and /.*no.csv\)"):
+    with pytest.raises(
+        UserError, match=r"data.annotations = no.csv is no file \(looked at /.*no.csv and /.*no.csv\)"
+    ):
         folder.read(data_settings("folder", tmp_path, annotations="no.csv"), 0)
     file = write(tmp_path / "captions.csv", CSV)
     with pytest.raises(UserError, match=r"data.root = nowhere is no folder"):
@@ -217,7 +238,8 @@ rows = st.text(st.sampled_from('image,caption;\t."\r\n\u2028jpgé/\0{}[]:7'), ma
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["image", "caption", "split", "text"]), inner)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["image", "caption", "split", "text"]), inner)
     ),
 )
 

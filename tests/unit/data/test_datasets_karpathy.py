@@ -13,7 +13,9 @@ from captioning.data.sources.base import Reading
 
 
 def image(number: int, split: str, **changes) -> dict:
-    sentences = [{"raw": f"A dog, {number}.", "tokens": ["a", "dog", str(number)], "imgid": number, "sentid": number}]
+    sentences = [
+        {"raw": f"A dog, {number}.", "tokens": ["a", "dog", str(number)], "imgid": number, "sentid": number}
+    ]
     return {
         "filename": f"{number}.jpg",
         "imgid": number,
@@ -113,7 +115,9 @@ def test_the_json_may_lie_elsewhere_but_must_be_one(tmp_path):
         karpathy.read(data_settings("karpathy", tmp_path / "pictures"), 0)
     for name in ("dataset_coco.json", "dataset_flickr8k.json"):
         write_json(tmp_path / "pictures" / name, {})
-    with pytest.raises(UserError, match=r"\(dataset_coco.json, dataset_flickr8k.json\): set data.annotations"):
+    with pytest.raises(
+        UserError, match=r"\(dataset_coco.json, dataset_flickr8k.json\): set data.annotations"
+    ):
         karpathy.read(data_settings("karpathy", tmp_path / "pictures"), 0)
     with pytest.raises(UserError, match=r"data.annotations = no.json is no file"):
         karpathy.read(data_settings("karpathy", tmp_path, annotations="no.json"), 0)
@@ -122,7 +126,9 @@ def test_the_json_may_lie_elsewhere_but_must_be_one(tmp_path):
 def test_what_is_wrong_is_named(tmp_path):
     with pytest.raises(UserError, match=r"data\.source = karpathy needs data\.root"):
         karpathy.read(data_settings("karpathy", None), 0)
-    with pytest.raises(UserError, match=r"none of the first 1 images is in .*looked for 0.jpg in it and in images"):
+    with pytest.raises(
+        UserError, match=r"none of the first 1 images is in .*looked for 0.jpg in it and in images"
+    ):
         read(tmp_path, [image(0, "train")])
     photos(tmp_path, ["0.jpg"])
     with pytest.raises(UserError, match=r"images\[1\]: no `filename`"):
@@ -137,14 +143,22 @@ def test_what_is_wrong_is_named(tmp_path):
         karpathy.read(data_settings("karpathy", tmp_path), 0)
 
 
-anything = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.text(max_size=5), max_size=2)
+anything = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.lists(st.text(max_size=5), max_size=2)
+)
 records = st.fixed_dictionaries(
     {"filename": st.just("0.jpg") | st.just("1.jpg") | anything},
     optional={
         "filepath": st.just(".") | anything,
         "cocoid": anything,
         "split": st.sampled_from(["train", "val"]) | anything,
-        "sentences": st.lists(st.dictionaries(st.sampled_from(["raw", "tokens"]), anything) | anything, max_size=2)
+        "sentences": st.lists(
+            st.dictionaries(st.sampled_from(["raw", "tokens"]), anything) | anything, max_size=2
+        )
         | anything,
     },
 )
@@ -175,5 +189,12 @@ def test_equal_names_in_two_folders_are_two_images(tmp_path):
     photos(tmp_path, [f"{folder}/{name}" for folder, name in names])
     records = [image(i, "train", filename=name, filepath=folder) for i, (folder, name) in enumerate(names)]
     reading = read(tmp_path, records)
-    assert [item.id for item in reading.items] == ["cats/000.jpg", "dogs/000.jpg", "1", "x.png", "x.gif", "x.gif.jpg"]
+    assert [item.id for item in reading.items] == [
+        "cats/000.jpg",
+        "dogs/000.jpg",
+        "1",
+        "x.png",
+        "x.gif",
+        "x.gif.jpg",
+    ]
     assert not reading.dropped

@@ -41,7 +41,13 @@ def picture(number: int) -> bytes:
 def sample(number: int, **other: bytes) -> list[tuple[str, bytes]]:
     """One sample as img2dataset writes it: picture, caption, and a record of its origin."""
     key, caption = f"{number:09d}", f"a dog runs after ball {number}"
-    record = {"caption": caption, "url": "http://x/1.jpg", "key": key, "status": "success", "error_message": None}
+    record = {
+        "caption": caption,
+        "url": "http://x/1.jpg",
+        "key": key,
+        "status": "success",
+        "error_message": None,
+    }
     members = {"jpg": picture(number), "txt": caption.encode(), "json": json.dumps(record).encode()} | other
     return [(f"{key}.{ending}", content) for ending, content in members.items() if content is not None]
 
@@ -53,7 +59,8 @@ def read(root: str | Path = "shards"):
 def test_shards_become_pictures_with_captions_and_splits():
     for number in range(2):
         shard(
-            Path(f"shards/{number:05d}.tar"), [m for i in range(TRUE_PICTURES // 2) for m in sample(number * 100 + i)]
+            Path(f"shards/{number:05d}.tar"),
+            [m for i in range(TRUE_PICTURES // 2) for m in sample(number * 100 + i)],
         )
     reading = read()
     assert reading.dropped == [] and len(reading.items) == TRUE_PICTURES
@@ -136,6 +143,10 @@ def test_a_shard_that_is_cut_anywhere_gives_what_is_whole():
 
 
 def test_what_to_set_is_said():
-    for root, said in ((None, "needs data.root"), ("nowhere", "is no folder"), (".", "no shards in data.root")):
+    for root, said in (
+        (None, "needs data.root"),
+        ("nowhere", "is no folder"),
+        (".", "no shards in data.root"),
+    ):
         with pytest.raises(UserError, match=said):
             read(root) if root else webdataset.locate(None)

@@ -20,7 +20,16 @@ from captioning.core.settings import read_yaml
 from captioning.data.dataset import load_data
 from stages import prepare
 
-ODD = ["NA", "null", "1.0", 'He says " go , now " .', "Ein Café am Straßenrand", "an #1 'dog' \\ n", "-A dog-", "=1+1"]
+ODD = [
+    "NA",
+    "null",
+    "1.0",
+    'He says " go , now " .',
+    "Ein Café am Straßenrand",
+    "an #1 'dog' \\ n",
+    "-A dog-",
+    "=1+1",
+]
 
 
 @pytest.fixture
@@ -70,7 +79,8 @@ def test_what_is_written_comes_back_as_it_was(project, tmp_path):
     assert data.tokens("train")["003"] == ["a dog runs", "he says go now"]
     assert data.references("test") == {"018": ["A dog runs ."], "019": ["A dog runs ."]}
     assert all(
-        Path(path).is_file() and len(sha) == 64 for path, sha in zip(data.images.path, data.images.sha256, strict=True)
+        Path(path).is_file() and len(sha) == 64
+        for path, sha in zip(data.images.path, data.images.sha256, strict=True)
     )
 
 
@@ -111,8 +121,16 @@ def test_statistics_count_and_list_what_was_left_out(project, tmp_path):
         {"image": "002", "caption": "", "reason": "empty caption"},
     ]
     assert sum(statistics["dropped_counts"].values()) == 5
-    assert statistics["splits"]["train"] == {"images": 94, "captions": 94 + 6, "images_by_captions": {"1": 88, "2": 6}}
-    assert statistics["splits"]["test"] == {"images": 3, "captions": 5, "images_by_captions": {"1": 2, "3": 1}}
+    assert statistics["splits"]["train"] == {
+        "images": 94,
+        "captions": 94 + 6,
+        "images_by_captions": {"1": 88, "2": 6},
+    }
+    assert statistics["splits"]["test"] == {
+        "images": 3,
+        "captions": 5,
+        "images_by_captions": {"1": 2, "3": 1},
+    }
     assert statistics["caption_words"]["max"] == 6
     assert statistics["vocabulary"] == 16
     assert statistics["splits_from"] == "the split column of captions.csv"
@@ -172,7 +190,9 @@ def test_tables_that_are_missing_or_do_not_fit_are_errors(project, tmp_path):
     with pytest.raises(UserError, match="do not fit together"):
         load_data()
     Path("data/images.csv").write_text(images.replace("sha256", "md5", 1))
-    with pytest.raises(UserError, match=r"has columns id, path, split, md5, expected id, path, split, sha256"):
+    with pytest.raises(
+        UserError, match=r"has columns id, path, split, md5, expected id, path, split, sha256"
+    ):
         load_data()
     with pytest.raises(ValueError, match="split 'val': expected one of train, dev, test"):
         Path("data/images.csv").write_text(images)
@@ -221,7 +241,9 @@ def test_flickr8k_itself_is_ready_within_a_minute(project):
 def test_a_carriage_return_in_a_file_name_shifts_no_row(project):
     rows = [("x\ry", 'a "b", c'), ("\n", "z")]
     prepare.write_table(Path("table.csv"), ("a", "b"), rows)
-    assert pd.read_csv("table.csv", dtype=str, keep_default_na=False).to_numpy().tolist() == [list(row) for row in rows]
+    assert pd.read_csv("table.csv", dtype=str, keep_default_na=False).to_numpy().tolist() == [
+        list(row) for row in rows
+    ]
 
 
 def start() -> subprocess.Popen:
@@ -251,7 +273,10 @@ def test_drawing_workers_end_with_their_stage_and_a_second_stage_waits(project):
     workers = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
     assert len(workers) == 2
     second = start()
-    assert second.stdout.readline() == f"waiting: process {first.pid} is writing data (`kill {first.pid}` stops it)\n"
+    assert (
+        second.stdout.readline()
+        == f"waiting: process {first.pid} is writing data (`kill {first.pid}` stops it)\n"
+    )
     for process in (second, first):
         process.kill()
         process.communicate()

@@ -36,7 +36,11 @@ def test_each_token_s_probability_is_the_members_mean(kind):
 
 def test_an_ensemble_of_equals_is_the_decoder_itself():
     for model in (random_clipcap(1), random_lstm(1)):
-        both, features, rules = Ensemble([model, model]).eval(), random_features(1, 4), Rules(max_tokens=9, eos_id=END)
+        both, features, rules = (
+            Ensemble([model, model]).eval(),
+            random_features(1, 4),
+            Rules(max_tokens=9, eos_id=END),
+        )
         assert both.max_tokens == model.max_tokens
         alone = [captions[0].tokens for captions in greedy(model, features, rules)]
         assert [captions[0].tokens for captions in greedy(both, features, rules)] == alone

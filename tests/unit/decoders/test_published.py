@@ -61,7 +61,10 @@ def test_used_at_once_it_ends_with_a_full_stop_and_trained_further_with_end_of_t
     assert at_once.text.eos_id == at_once.text.tokenizer.token_to_id(".")
     save_decoder(tmp_path / "saved", at_once)
     again = kinds.load(tmp_path / "saved")
-    assert again.text.end == "." and again.text.decode(again.text.tokenizer.encode("a dog. a cat").ids) == "a dog"
+    assert (
+        again.text.end == "."
+        and again.text.decode(again.text.tokenizer.encode("a dog. a cat").ids) == "a dog"
+    )
     further = initial_clipcap(options(tmp_path, path, epochs=1), SIZE, RAW)
     assert further.text.end == "<|endoftext|>"
 
@@ -106,7 +109,9 @@ def test_what_is_no_clipcap_is_said(tmp_path):
         "none.pt": "no weights at",
         "pickle.pt": "cannot be opened safely|holds no weights that can be opened safely",
         "other.pt": "no weight named 'gpt.transformer.wte.weight'",
-        published(tmp_path / "less.pt", "mlp", **{"gpt.transformer.h.1.ln_1.bias": None}).name: "does not fit",
+        published(
+            tmp_path / "less.pt", "mlp", **{"gpt.transformer.h.1.ln_1.bias": None}
+        ).name: "does not fit",
         published(tmp_path / "more.pt", "mlp", **{"clip_project.extra": torch.ones(1)}).name: "does not fit",
     }
     for name, fault in cases.items():
@@ -130,7 +135,9 @@ def test_sizes_of_the_published_files_are_read_from_their_shapes():
                 return found | {"clip_project.model.2.weight": torch.empty(768 * prefix, 768 * prefix // 2)}
             found["clip_project.prefix_const"] = torch.empty(prefix, 768)
             found["clip_project.linear.weight"] = torch.empty(768 * clip_len, size)
-            return found | {f"clip_project.transformer.layers.{i}.norm1.bias": torch.empty(768) for i in range(8)}
+            return found | {
+                f"clip_project.transformer.layers.{i}.norm1.bias": torch.empty(768) for i in range(8)
+            }
 
     coco = sizes_of(weights(512, 10, None))
     assert (coco["mapping"], coco["prefix_len"], coco["feature_size"]) == ("mlp", 10, 512)
@@ -155,7 +162,9 @@ def test_gpt2_folders_are_read_whole_or_not_at_all(tmp_path):
     weights = load_file(tmp_path / "gpt2/model.safetensors")
     del weights["h.1.mlp.c_fc.bias"]
     save_file(weights, tmp_path / "gpt2/model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"1 of GPT-2.s weights are missing.*transformer\.h\.1\.mlp\.c_fc\.bias"):
+    with pytest.raises(
+        UserError, match=r"1 of GPT-2.s weights are missing.*transformer\.h\.1\.mlp\.c_fc\.bias"
+    ):
         language_model(options(tmp_path, "").model, [])
     (tmp_path / "gpt2/model.safetensors").write_bytes(np.random.default_rng(0).bytes(100))
     with pytest.raises(UserError, match=r"model\.safetensors holds no weights that can be opened safely"):

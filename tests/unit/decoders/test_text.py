@@ -26,7 +26,13 @@ def test_words_seen_too_rarely_are_unknown():
 
 def test_words_come_by_frequency_then_alphabet():
     text = word_vocabulary(["b a", "a c", "c b a"], min_count=1)
-    assert [text.tokenizer.id_to_token(i) for i in range(text.size)] == ["<|endoftext|>", "<unk>", "a", "b", "c"]
+    assert [text.tokenizer.id_to_token(i) for i in range(text.size)] == [
+        "<|endoftext|>",
+        "<unk>",
+        "a",
+        "b",
+        "c",
+    ]
 
 
 BPE = train_bpe(CAPTIONS, 400)
@@ -76,7 +82,9 @@ def without_normalizer() -> Text:
     trainer = trainers.BpeTrainer(
         vocab_size=400, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator([f"{caption} ." for caption in CAPTIONS] + ["it's a dog's 2nd run!!"], trainer)
+    tokenizer.train_from_iterator(
+        [f"{caption} ." for caption in CAPTIONS] + ["it's a dog's 2nd run!!"], trainer
+    )
     return Text(tokenizer)
 
 

@@ -29,11 +29,19 @@ def project(tmp_path) -> Path:
     """A folder as the earlier stages leave it: image n has a CIDEr of n / 10."""
     said = [f"a man in a red shirt {n}" for n in range(COUNT)]
     for path, head, rows in (
-        ("data/images.csv", ["id", "path", "split", "sha256"], [[f"im{n}", "x", "test", "0"] for n in range(COUNT)]),
+        (
+            "data/images.csv",
+            ["id", "path", "split", "sha256"],
+            [[f"im{n}", "x", "test", "0"] for n in range(COUNT)],
+        ),
         (
             "data/captions.csv",
             ["image_id", "caption", "tokens"],
-            [[f"im{n}", text, ""] for n in range(COUNT) for text in ("A woman | in red.", "a woman", f"x {n}")],
+            [
+                [f"im{n}", text, ""]
+                for n in range(COUNT)
+                for text in ("A woman | in red.", "a woman", f"x {n}")
+            ],
         ),
         (
             "results/lstm.csv",
@@ -47,7 +55,8 @@ def project(tmp_path) -> Path:
         with open(tmp_path / path, "w", newline="") as file:
             csv.writer(file, delimiter="\t" if path.endswith("tsv") else ",").writerows([head, *rows])
     wrong = {
-        kind: {"said": 7, "precision": score(0.75), "recall": score(0.5)} for kind in ("colour", "number", "gender")
+        kind: {"said": 7, "precision": score(0.75), "recall": score(0.5)}
+        for kind in ("colour", "number", "gender")
     }
     scores = {
         "split": "test",

@@ -6,7 +6,10 @@ from pycocoevalcap.cider.cider import Cider
 
 from captioning.evaluation.variety import diversity, mutual_bleu, oracle
 
-SETS = {"1": ["a dog runs on grass", "a dog runs on grass", "the cat"], "2": ["two birds", "a bird sings", "a bird"]}
+SETS = {
+    "1": ["a dog runs on grass", "a dog runs on grass", "the cat"],
+    "2": ["two birds", "a bird sings", "a bird"],
+}
 
 
 def test_scores_worked_out_by_hand():
@@ -26,7 +29,11 @@ def test_mutual_bleu_is_1_of_equal_captions_and_0_of_strangers():
 
 
 def test_the_best_of_a_set_is_coco_caption_s_cider_of_it():
-    references = {"1": ["a dog runs", "a brown dog on grass"], "2": ["a bird sings", "one bird"], "3": ["a car"]}
+    references = {
+        "1": ["a dog runs", "a brown dog on grass"],
+        "2": ["a bird sings", "one bird"],
+        "3": ["a car"],
+    }
     sets = SETS | {"3": ["a car", "cars"]}
     found = oracle(sets, references)
     for image, row in zip(sets, range(3), strict=True):

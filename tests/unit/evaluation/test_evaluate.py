@@ -48,10 +48,16 @@ def project(tmp_path_factory):
         features.append(np.concatenate([np.eye(5)[subject], np.eye(4)[place]]) + 0.01 * n / COUNT)
         if split == "test":
             said["lstm"].append({"image_id": image, "caption": f"a {SUBJECTS[subject]} in the {PLACES[0]}"})
-            said["clipcap"].append({"image_id": image, "caption": f"a {SUBJECTS[subject]} in the {PLACES[place]}"})
+            said["clipcap"].append(
+                {"image_id": image, "caption": f"a {SUBJECTS[subject]} in the {PLACES[place]}"}
+            )
     write_csv(folder / "data/images.csv", ["id", "path", "split", "sha256"], images)
     write_csv(folder / "data/captions.csv", ["image_id", "caption", "tokens"], rows)
-    ids, hashes, table = [row[0] for row in images], [row[3] for row in images], np.array(features, np.float16)
+    ids, hashes, table = (
+        [row[0] for row in images],
+        [row[3] for row in images],
+        np.array(features, np.float16),
+    )
     for name in ("vgg16", "clip"):
         (folder / "features").mkdir(exist_ok=True)
         path = folder / "features" / f"{name}.h5"
@@ -59,7 +65,9 @@ def project(tmp_path_factory):
     for name, entries in said.items():
         (folder / "captions").mkdir(exist_ok=True)
         (folder / f"captions/{name}.json").write_text(json.dumps(entries))
-    several = [{"image_id": one["image_id"], "captions": [one["caption"], "A bird."]} for one in said["clipcap"]]
+    several = [
+        {"image_id": one["image_id"], "captions": [one["caption"], "A bird."]} for one in said["clipcap"]
+    ]
     (folder / "captions/clipcap_diverse.json").write_text(json.dumps(several))
     (folder / "captions/lstm_diverse.json").write_text("[]")
     shutil.copy(ROOT / "params.yaml", folder)
@@ -139,7 +147,9 @@ def test_results_hold_the_rest(evaluated):
         "a bird is never the better one"
     )
     assert several["clipcap"]["mean_cider"]["value"] < metrics["clipcap"]["cider"]
-    assert scores["more"]["mistakes"]["clipcap"] == {name: {"said": 0} for name in ("colour", "number", "gender")}
+    assert scores["more"]["mistakes"]["clipcap"] == {
+        name: {"said": 0} for name in ("colour", "number", "gender")
+    }
 
 
 def test_what_cannot_be_scored_is_told(evaluated):
@@ -182,7 +192,11 @@ def test_plots_are_drawn(evaluated):
 
 def test_the_table_puts_models_beside_people(evaluated):
     _, printed = evaluated
-    table = [line for line in printed.splitlines() if line[:6] in ("humans", "lstm  ", "clipca", "neares", "random")]
+    table = [
+        line
+        for line in printed.splitlines()
+        if line[:6] in ("humans", "lstm  ", "clipca", "neares", "random")
+    ]
     assert len(table) >= 5
     assert max(map(len, printed.splitlines())) <= 120
     assert "clipcap - lstm: CIDEr" in printed
@@ -203,7 +217,9 @@ def test_captions_of_other_images_are_told_at_once(project, tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text())[1:]))
     done = run(tmp_path / "other", "evaluate")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: captions/lstm.json does not fit the test split: 1 of its 20 images have no")
+    assert done.stderr.startswith(
+        "error: captions/lstm.json does not fit the test split: 1 of its 20 images have no"
+    )
     path.unlink()
     assert run(tmp_path / "other", "evaluate").stderr.startswith("error: captions/lstm.json cannot be read")
 
@@ -217,7 +233,8 @@ def test_scores_that_mean_nothing_are_told(project, tmp_path, why):
     said = {name: json.loads((folder / f"captions/{name}.json").read_text()) for name in ("lstm", "clipcap")}
     if why.startswith("CIDEr"):
         images, rows = (
-            [*csv.reader((folder / f"data/{name}.csv").read_text().splitlines())] for name in ("images", "captions")
+            [*csv.reader((folder / f"data/{name}.csv").read_text().splitlines())]
+            for name in ("images", "captions")
         )
         kept = {row[0] for row in images if row[2] == "train"} | {said["lstm"][0]["image_id"]}
         write_csv(folder / "data/images.csv", images[0], [row for row in images if row[0] in kept])
@@ -225,7 +242,8 @@ def test_scores_that_mean_nothing_are_told(project, tmp_path, why):
         said = {name: entries[:1] for name, entries in said.items()}
     else:
         images, rows = (
-            [*csv.reader((folder / f"data/{name}.csv").read_text().splitlines())] for name in ("images", "captions")
+            [*csv.reader((folder / f"data/{name}.csv").read_text().splitlines())]
+            for name in ("images", "captions")
         )
         rows = [[row[0], f"一只狗{n}", f"一只狗{n}"] for n, row in enumerate(rows[1:])]
         write_csv(folder / "data/captions.csv", ["image_id", "caption", "tokens"], rows)
@@ -244,7 +262,11 @@ def test_scores_that_mean_nothing_are_told(project, tmp_path, why):
 def test_humans_leave_each_reference_out_once():
     references = {"a": ["a1", "a2", "a3"], "b": ["b1", "b2"], "c": ["c1"]}
     folds = baselines.humans(references)
-    assert [said for _, said in folds] == [{"a": "a1", "b": "b1"}, {"a": "a2", "b": "b2"}, {"a": "a3", "b": "b1"}]
+    assert [said for _, said in folds] == [
+        {"a": "a1", "b": "b1"},
+        {"a": "a2", "b": "b2"},
+        {"a": "a3", "b": "b1"},
+    ]
     assert folds[1][0] == {"a": ["a1", "a3"], "b": ["b1"]}
     assert baselines.humans({"c": ["c1"]}) == []
 

@@ -40,7 +40,9 @@ def project(tmp_path, monkeypatch) -> Path:
     (tmp_path / "data/images.csv").write_text("id,path,split,sha256\n" + rows)
     (tmp_path / "data/captions.csv").write_text("image_id,caption,tokens\nim0,a,a\n")
     features = np.random.default_rng(0).normal(size=(10, 8)).astype(np.float16)
-    write_store(tmp_path / "features/vgg16.h5", IMAGES, ["1" * 64] * 10, ATTRIBUTES, (8,), lambda rows: features[rows])
+    write_store(
+        tmp_path / "features/vgg16.h5", IMAGES, ["1" * 64] * 10, ATTRIBUTES, (8,), lambda rows: features[rows]
+    )
     save_lstm(tmp_path / "checkpoints/lstm", 0)
     save_lstm(tmp_path / "checkpoints/lstm-1", 1)
     return tmp_path
@@ -93,8 +95,13 @@ def test_consensus_chooses_among_the_beams_captions(project, monkeypatch):
         file.writelines(f"im1{n},x,train,0\n" for n in range(3))
     with open(project / "data/captions.csv", "a") as file:
         file.writelines(f"im1{n},{caption},{caption}\n" for n, caption in enumerate(CAPTIONS))
-    ids, features = [*IMAGES, "im10", "im11", "im12"], np.random.default_rng(0).normal(size=(13, 8)).astype(np.float16)
-    write_store(project / "features/vgg16.h5", ids, ["1" * 64] * 13, ATTRIBUTES, (8,), lambda rows: features[rows])
+    ids, features = (
+        [*IMAGES, "im10", "im11", "im12"],
+        np.random.default_rng(0).normal(size=(13, 8)).astype(np.float16),
+    )
+    write_store(
+        project / "features/vgg16.h5", ids, ["1" * 64] * 13, ATTRIBUTES, (8,), lambda rows: features[rows]
+    )
     search = {"max_tokens": 4, "no_repeat_ngram": 1, "beam_size": 8}
     alone = caption(project, monkeypatch, **search)
     asked = caption(project, monkeypatch, **search, consensus=100.0)

@@ -41,7 +41,11 @@ def test_lengths_are_shares_without_gaps():
 
 def test_what_is_rare_is_what_people_agree_on():
     train = {"t1": ["a dog runs", "the dog"], "t2": ["a dog sleeps"], "t3": ["a zebra"]}
-    references = {"x": ["a dog", "the dog and a zebra"], "y": ["a zebra", "one zebra eats"], "z": ["a lynx", "a cat"]}
+    references = {
+        "x": ["a dog", "the dog and a zebra"],
+        "y": ["a zebra", "one zebra eats"],
+        "z": ["a lynx", "a cat"],
+    }
     assert rarity(train, references) == {"x": 2, "y": 1, "z": 0}
     rows = by_rarity({"x": 2, "y": 1, "z": 0}, {"m": {"x": 3.0, "y": 2.0, "z": 1.0}})
     assert [row["m"] for row in rows] == [1.0, 2.0, 3.0]
@@ -85,7 +89,12 @@ def own_clip(tmp_path_factory):
     attributes = {"encoder": "clip", "weights": sha256_of(folder / "model.safetensors")}
     path = folder / "clip.h5"
     write_store(
-        path, ["a", "b", "c"], [f"{n:064x}" for n in range(3)], attributes, (32,), lambda r: rows[r.start : r.stop]
+        path,
+        ["a", "b", "c"],
+        [f"{n:064x}" for n in range(3)],
+        attributes,
+        (32,),
+        lambda r: rows[r.start : r.stop],
     )
     return folder, FeatureStore.open(path), dict(zip("abc", captions, strict=True)), rows
 
@@ -94,7 +103,9 @@ def test_clipscore_is_2_5_times_the_cosine(own_clip):
     folder, store, captions, rows = own_clip
     assert clipscore.fault(folder, store) is None
     scorer = clipscore.CLIPScorer(folder, store, official=False)
-    plain, with_references = scorer.score(captions, {i: [text, "something else"] for i, text in captions.items()})
+    plain, with_references = scorer.score(
+        captions, {i: [text, "something else"] for i, text in captions.items()}
+    )
     assert plain == pytest.approx([2.5] * 3, abs=0.01), "each caption points where its image does"
     assert with_references == pytest.approx([2 * 2.5 / 3.5] * 3, abs=0.01), "harmonic mean of 2.5 and 1"
     others = {"a": captions["b"], "b": captions["c"], "c": captions["a"]}

@@ -49,7 +49,9 @@ def test_the_page_asks_fkeep_start_from_outside():
     page = re.sub(r'<script type="application/json".*?</script>', "", html, flags=re.S)
     addresses = set(re.findall(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}[^\s"')]*""", page))
     assert addresses == {"http://www.w3.org/2000/svg"}, "the name of SVG, which is not fetched"
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", page)
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", page
+    )
 
 
 @pytest.mark.parametrize("text", ["\ud800", "\x00", "é😀", "</ScRiPt", "]]>"])
@@ -72,7 +74,10 @@ def project(tmp_path):
     write(tmp_path / "data/statistics.json", made_up["statistics"])
     write(tmp_path / "results/scores.json", made_up["scores"])
     for name in ("lstm", "clipcap"):
-        write(tmp_path / f"captions/{name}.json", [{"image_id": i, "caption": text} for i, text in CAPTIONS.items()])
+        write(
+            tmp_path / f"captions/{name}.json",
+            [{"image_id": i, "caption": text} for i, text in CAPTIONS.items()],
+        )
         spelt = {"tokens": ["a d", "og", " runs"], "log_probs": [-0.5, -0.225, -0.1, -0.4], "ended": True}
         details = [{"image_id": i, **spelt} for i in CAPTIONS]
         write(tmp_path / f"captions/{name}_details.json", details)
@@ -106,7 +111,9 @@ def write(path: Path, value) -> None:
 def test_everything_is_collected(project):
     data = collect(project)
     first, second = data["images"]
-    assert (first["width"], first["height"]) == (208, 104) and first["src"].startswith("data:image/webp;base64,UklGR")
+    assert (first["width"], first["height"]) == (208, 104) and first["src"].startswith(
+        "data:image/webp;base64,UklGR"
+    )
     assert "src" not in second, "a damaged file has no picture, and the report its other images"
     assert first["references"] == ["a dog runs, 0", "a dog runs, 1"]
     lstm = first["said"]["lstm"]

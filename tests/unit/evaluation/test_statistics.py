@@ -57,18 +57,24 @@ def some(scores: Scores, rows: np.ndarray) -> Scores:
 def test_sums_over_all_images_give_the_corpus_scores(good_and_poor):
     for scores in good_and_poor:
         again = corpus_scores(image_statistics(scores).sum(axis=0))
-        assert {name: float(value) for name, value in again.items()} == pytest.approx(scores.corpus, rel=1e-12)
+        assert {name: float(value) for name, value in again.items()} == pytest.approx(
+            scores.corpus, rel=1e-12
+        )
 
 
 def test_a_resample_scores_as_the_scorer_scores_its_captions(data, good_and_poor, meteor):
     references, good, _ = data
     drawn = np.random.default_rng(5).integers(0, 120, size=120)
     chosen = {f"{n}": str(i) for n, i in enumerate(drawn)}
-    scorer = score({n: references[i] for n, i in chosen.items()}, {n: good[i] for n, i in chosen.items()}, meteor)
+    scorer = score(
+        {n: references[i] for n, i in chosen.items()}, {n: good[i] for n, i in chosen.items()}, meteor
+    )
     ours = corpus_scores(image_statistics(some(good_and_poor[0], drawn)).sum(axis=0))
     for name in METRICS[:-1]:
         assert float(ours[name]) == pytest.approx(scorer.corpus[name], rel=1e-12), name
-    mean = good_and_poor[0].per_image["cider"][drawn].mean()  # document frequencies stay those of the whole set
+    mean = (
+        good_and_poor[0].per_image["cider"][drawn].mean()
+    )  # document frequencies stay those of the whole set
     assert float(ours["cider"]) == pytest.approx(mean, rel=1e-12)
 
 
@@ -110,7 +116,14 @@ def test_parts_are_resampled_alike_and_averaged(good_and_poor):
 
 def test_a_captioner_is_no_better_than_itself(good_and_poor):
     for found in compare(good_and_poor[0], good_and_poor[0], 200, seed=0).values():
-        assert (found.difference, found.low, found.high, found.p, found.effect, found.wins) == (0, 0, 0, 1, 0, 0.5)
+        assert (found.difference, found.low, found.high, found.p, found.effect, found.wins) == (
+            0,
+            0,
+            0,
+            1,
+            0,
+            0.5,
+        )
 
 
 def test_a_better_captioner_is_found_and_the_sign_turns_with_the_order(good_and_poor):

@@ -34,7 +34,9 @@ def folder(tmp_path) -> Path:
     return tmp_path / "out"
 
 
-def write(folder: Path, part: int, names: list[str], column: str = "image_path", rows: int | None = None) -> None:
+def write(
+    folder: Path, part: int, names: list[str], column: str = "image_path", rows: int | None = None
+) -> None:
     import pyarrow
     from pyarrow.parquet import write_table
 
@@ -67,7 +69,9 @@ def test_parts_are_in_the_order_of_their_numbers(folder, tmp_path):
     np.testing.assert_array_equal(rows, [value("/data/pictures/p2.jpg"), value("/data/pictures/p11.jpg")])
 
 
-@pytest.mark.parametrize("wart", ["fewer embeddings", "fewer rows", "no table", "no column", "twice", "cut", "none"])
+@pytest.mark.parametrize(
+    "wart", ["fewer embeddings", "fewer rows", "no table", "no column", "twice", "cut", "none"]
+)
 def test_what_does_not_fit_together_is_refused_in_a_sentence(folder, tmp_path, wart):
     names = ["/data/pictures/3.jpg", "/data/pictures/2.jpg"]
     said = "which row is whose"

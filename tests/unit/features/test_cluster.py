@@ -44,7 +44,11 @@ class Images:
     """A list of made-up images, whose rows a number of workers write in ranges of ten."""
 
     def __init__(self, count: int = 30) -> None:
-        self.ids, self.sha256s, self.computed = [f"image {i}" for i in range(count)], [sha(i) for i in range(count)], []
+        self.ids, self.sha256s, self.computed = (
+            [f"image {i}" for i in range(count)],
+            [sha(i) for i in range(count)],
+            [],
+        )
 
     def fill(self, rows: RowStore, needed: list[int]) -> None:
         self.computed = needed
@@ -78,7 +82,9 @@ def test_shards_of_workers_make_the_bytes_of_one_process(tmp_path, monkeypatch):
         assert hashlib.sha256(content).hexdigest() == entry["sha256"]
     monkeypatch.setenv("CAPTIONING_WORK", str(tmp_path / "other"))
     compute = lambda needed: (np.stack([row(images.sha256s[i])]) for i in needed)  # noqa: E731
-    assert write_features(tmp_path / "f.h5", images.ids, images.sha256s, ATTRS, "code", compute) == Written(0, 30)
+    assert write_features(tmp_path / "f.h5", images.ids, images.sha256s, ATTRS, "code", compute) == Written(
+        0, 30
+    )
     assert (tmp_path / "f.h5").read_bytes() == shards
 
 
@@ -101,7 +107,9 @@ def test_rows_of_a_shard_that_does_not_fit_the_manifest_are_computed_anew(tmp_pa
     else:
         rewrite([*lines[:1], lines[1] | {"sha256": "0" * 64}, lines[2]])
     assert images.write(tmp_path / "f.h5") == whole and images.computed == list(range(10, 20))
-    said = {"taken away": "is missing: its 10", "count": "has 10 rows, not 9: its 9"}.get(harm, "is damaged: its 10")
+    said = {"taken away": "is missing: its 10", "count": "has 10 rows, not 9: its 9"}.get(
+        harm, "is damaged: its 10"
+    )
     assert f"{shard.name} {said} rows are computed anew" in capsys.readouterr().out
     images.computed = []
     assert images.write(tmp_path / "f.h5") == whole and not images.computed
@@ -172,7 +180,11 @@ def worker(tmp_path) -> Worker:
 def pictures() -> tuple[list[str], list[str], list[str]]:
     """Ids, paths and hashes."""
     paths = [f"{i}.png" for i in range(10)]
-    return [path[:1] for path in paths], paths, [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
+    return (
+        [path[:1] for path in paths],
+        paths,
+        [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths],
+    )
 
 
 def test_a_worker_computes_the_rows_that_one_process_does(worker, tmp_path, monkeypatch):
@@ -190,7 +202,9 @@ def test_a_worker_computes_the_rows_that_one_process_does(worker, tmp_path, monk
 
     fill_and_write(tmp_path / "f.h5", ids, sha256s, *identity, fill)
     assert (tmp_path / "f.h5").read_bytes() == alone
-    assert [result.entry.rows for result in results] == [3, 7] and all(result.seconds > 0 for result in results)
+    assert [result.entry.rows for result in results] == [3, 7] and all(
+        result.seconds > 0 for result in results
+    )
 
 
 def test_a_worker_keeps_the_rows_before_an_unusable_image(worker, tmp_path):
@@ -206,19 +220,29 @@ def test_a_worker_keeps_the_rows_before_an_unusable_image(worker, tmp_path):
 def test_a_worker_elsewhere_is_refused(worker, tmp_path):
     attributes, code = worker.identity()
     on_gpu = Identity(attributes | {"device": "cuda", "decoding": "on the GPU"}, code)
-    fault = r"other features \(decoding 'on the GPU' and None, device 'cuda' and 'cpu'\): all machines must have"
+    fault = (
+        r"other features \(decoding 'on the GPU' and None, device 'cuda' and 'cpu'\): all machines must have"
+    )
     with pytest.raises(UserError, match=fault):
         worker.encode(on_gpu, str(tmp_path), [], [], [])
-    assert differences(Identity(attributes, code), Identity(attributes, "x")) == "the code that computes features"
+    assert (
+        differences(Identity(attributes, code), Identity(attributes, "x"))
+        == "the code that computes features"
+    )
     with pytest.raises(UserError, match=r"does not see .*absent: all machines must share it"):
         worker.encode(worker.identity(), str(tmp_path / "absent"), [], [], [])
-    with pytest.raises(UserError, match=r"cannot enter /absent \(No such file or directory\): all machines must share"):
+    with pytest.raises(
+        UserError, match=r"cannot enter /absent \(No such file or directory\): all machines must share"
+    ):
         Worker("/absent", worker.load, BATCH, 1).identity()
 
 
 def test_without_ray_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"^machine.ray = 'auto' needs Ray: .*requirements-ray.txt`"), connected("auto"):
+    with (
+        pytest.raises(UserError, match=r"^machine.ray = 'auto' needs Ray: .*requirements-ray.txt`"),
+        connected("auto"),
+    ):
         pass
 
 

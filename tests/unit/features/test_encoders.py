@@ -32,14 +32,21 @@ CPU = torch.device("cpu")
 
 
 def pixels(count: int, size: int) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 def test_without_open_clip_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    write_json(tmp_path / "config.json", {"kind": "open_clip", "sizes": {}, "preprocess": clip_preprocess().to_dict()})
+    write_json(
+        tmp_path / "config.json",
+        {"kind": "open_clip", "sizes": {}, "preprocess": clip_preprocess().to_dict()},
+    )
     for use in (lambda: sources.clip("open_clip:ViT-B-32/openai"), lambda: load_encoder(tmp_path, {})):
-        with pytest.raises(UserError, match=r"not installed: `uv pip install open_clip_torch` .requirements-open-clip"):
+        with pytest.raises(
+            UserError, match=r"not installed: `uv pip install open_clip_torch` .requirements-open-clip"
+        ):
             use()
 
 
@@ -78,7 +85,11 @@ def test_vgg16_sizes_follow_the_weights_and_foreign_weights_are_refused():
         network = vgg16.VGG16(config)
         assert vgg16.from_state_dict(network.state_dict()).config == config
         assert network.classifier[3].out_features == config.channels(4096)
-    for change in ({"features.0.weight": None}, {"extra": torch.zeros(1)}, {"features.2.bias": torch.zeros(3)}):
+    for change in (
+        {"features.0.weight": None},
+        {"extra": torch.zeros(1)},
+        {"features.2.bias": torch.zeros(3)},
+    ):
         weights = {n: t for n, t in {**network.state_dict(), **change}.items() if t is not None}
         with pytest.raises(ValueError, match="not a VGG16"):
             vgg16.from_state_dict(weights)
@@ -114,7 +125,11 @@ def test_clip_equals_openais_own_exactly(config, tmp_path):
     assert all(t.dtype == torch.float16 for t in weights.values())  # the given network is unchanged
 
 
-EXTRAS = {"input_resolution": torch.tensor(64), "context_length": torch.tensor(24), "vocab_size": torch.tensor(1000)}
+EXTRAS = {
+    "input_resolution": torch.tensor(64),
+    "context_length": torch.tensor(24),
+    "vocab_size": torch.tensor(1000),
+}
 
 
 def test_clip_sizes_of_official_models_are_read_from_their_weights():
@@ -145,7 +160,10 @@ def test_clip_encoder_equals_encode_image(config, tmp_path):
     save_clip(tmp_path, model, clip_preprocess(64), retrieval={"r1": 0.5})
     again, preprocess, saved = open_clip(tmp_path)
     assert preprocess == clip_preprocess(64) and saved["retrieval"] == {"r1": 0.5}
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True)
+    )
     images = pixels(5, 64)
     expected = model.encode_image(preprocess.normalize(images))
     exact = load_clip(tmp_path, normalize=False, precision="fp32", device=CPU)
@@ -201,8 +219,12 @@ def test_a_row_does_not_depend_on_its_neighbours_or_its_place(precision, tmp_pat
         images, order = pixels(2 * size, 64), torch.randperm(2 * size)
         with one_core_each() as start:
             start()
-            whole, mixed = (torch.cat([encoder(part) for part in some.split(size)]) for some in (images, images[order]))
-            lonely = [encoder(torch.cat([image[None], torch.zeros_like(images[1:size])]))[0] for image in images]
+            whole, mixed = (
+                torch.cat([encoder(part) for part in some.split(size)]) for some in (images, images[order])
+            )
+            lonely = [
+                encoder(torch.cat([image[None], torch.zeros_like(images[1:size])]))[0] for image in images
+            ]
         assert torch.equal(mixed, whole[order]) and torch.equal(torch.stack(lonely), whole)
 
 

@@ -63,7 +63,11 @@ def test_a_device_that_is_fed_computes_the_same(encoder, paths, workers, engines
 def test_a_fault_comes_after_the_features_of_all_before_it(encoder, paths, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     files = ImageFiles([*paths[:13], tmp_path / "bad.png", *paths[13:]], encoder.preprocess)
-    for made in (encode(encoder, files, 6, 2), on_device(encoder, files, 6, 2), on_device(encoder, files, 6, 2, True)):
+    for made in (
+        encode(encoder, files, 6, 2),
+        on_device(encoder, files, 6, 2),
+        on_device(encoder, files, 6, 2, True),
+    ):
         seen = 0
         with pytest.raises(ImageFault, match=r"bad\.png is not an image"):
             for features, seconds in made:

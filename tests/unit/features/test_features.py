@@ -119,7 +119,9 @@ def test_a_renamed_or_doubled_image_costs_nothing(tmp_path):
     images.computed.clear()
     images.write(tmp_path / "f.h5")
     assert images.computed == []
-    assert np.array_equal(FeatureStore.open(tmp_path / "f.h5").load(["renamed 2", "copy"]), images.expected()[[2, 2]])
+    assert np.array_equal(
+        FeatureStore.open(tmp_path / "f.h5").load(["renamed 2", "copy"]), images.expected()[[2, 2]]
+    )
 
 
 def test_rows_of_other_weights_or_other_code_are_not_reused_and_come_back(tmp_path):
@@ -352,7 +354,9 @@ def test_large_features_are_normalised_without_an_overflow(tmp_path, kind):
     features[3] = [3e30, 4e30, 0, 0]
     source = features_file(tmp_path / f"large.{kind}", IDS, features)
     import_features(tmp_path / "f.h5", source, IDS, SHA256S, normalize=True)
-    np.testing.assert_allclose(FeatureStore.open(tmp_path / "f.h5").load(IDS[3:4]), [[0.6, 0.8, 0, 0]], rtol=1e-3)
+    np.testing.assert_allclose(
+        FeatureStore.open(tmp_path / "f.h5").load(IDS[3:4]), [[0.6, 0.8, 0, 0]], rtol=1e-3
+    )
 
 
 def test_import_names_what_is_wrong(tmp_path):
@@ -360,14 +364,20 @@ def test_import_names_what_is_wrong(tmp_path):
     bad, more = good.copy(), np.ones((10, 4), np.float32)
     bad[3, 1] = np.nan
     cases = [
-        (features_file(tmp_path / "missing.npz", IDS[:6], good[:6]), "no features of 3 of 9 images, such as 6_photo"),
+        (
+            features_file(tmp_path / "missing.npz", IDS[:6], good[:6]),
+            "no features of 3 of 9 images, such as 6_photo",
+        ),
         (features_file(tmp_path / "nan.npz", IDS, bad), "3_photo are not finite"),
         (features_file(tmp_path / "large.h5", IDS, good * 1e6), "0_photo reach 1e\\+06"),
         (features_file(tmp_path / "shape.npz", IDS, good[:, 0]), "expected \\(N, D\\)"),
         (features_file(tmp_path / "count.h5", IDS, good[:5]), "expected \\(N, D\\)"),
         (features_file(tmp_path / "integers.npz", IDS, good.astype(int)), "expected floats"),
         (features_file(tmp_path / "twice.npz", [*IDS[:8], IDS[0]], good), "'0_photo' occurs twice"),
-        (features_file(tmp_path / "which.npz", ["0_photo.png", *(f"{i}.jpg" for i in IDS)], more), "which one is it"),
+        (
+            features_file(tmp_path / "which.npz", ["0_photo.png", *(f"{i}.jpg" for i in IDS)], more),
+            "which one is it",
+        ),
         (features_file(tmp_path / "none.h5", IDS, good[:, :0]), "expected \\(N, D\\)"),
         (tmp_path / "group.h5", "`features` is a group"),
         (tmp_path / "empty.npz", "cannot be read"),
@@ -375,7 +385,10 @@ def test_import_names_what_is_wrong(tmp_path):
         (tmp_path / "theirs.csv", "from .npz or .h5"),
         (tmp_path / "text.npz", "cannot be read"),
         (tmp_path / "text.h5", "cannot be read"),
-        (tmp_path / "pickled.npz", "cannot be read: it holds Python objects, which are not opened; save ids as"),
+        (
+            tmp_path / "pickled.npz",
+            "cannot be read: it holds Python objects, which are not opened; save ids as",
+        ),
         (tmp_path / "names.npz", "must hold `ids` and `features`"),
     ]
     for name in ("theirs.csv", "text.npz", "text.h5"):

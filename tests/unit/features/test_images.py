@@ -78,7 +78,11 @@ def test_preprocess_survives_json_and_describes_itself():
     one = clip_preprocess(96)
     assert Preprocess.from_dict(one.to_dict()) == one
     assert Preprocess.from_dict({**one.to_dict(), "mean": list(one.mean)}) == one
-    assert "96" in one.describe() and "bicubic" in one.describe() and one.describe() != clip_preprocess(64).describe()
+    assert (
+        "96" in one.describe()
+        and "bicubic" in one.describe()
+        and one.describe() != clip_preprocess(64).describe()
+    )
 
 
 def test_very_long_images_cost_no_memory_and_differ_by_little(monkeypatch):
@@ -163,13 +167,18 @@ def test_hostile_files_are_faults_that_name_the_file(tmp_path):
             decode(path, clip_preprocess(32))
         assert str(path) in str(caught.value)
     os.mkfifo(tmp_path / "pipe.jpg")
-    for name, fault in [("pipe.jpg", "not a regular file"), (".", "not a regular file"), ("no.jpg", "does not exist")]:
+    for name, fault in [
+        ("pipe.jpg", "not a regular file"),
+        (".", "not a regular file"),
+        ("no.jpg", "does not exist"),
+    ]:
         with pytest.raises(ImageFault, match=fault):
             decode(tmp_path / name, clip_preprocess(32))
 
 
 @pytest.mark.parametrize(
-    ("dtype", "white"), [("f4", 1), ("f4", 255), ("f4", 65_535), ("i4", 255), ("u4", 65_535), ("u4", 2**32 - 1)]
+    ("dtype", "white"),
+    [("f4", 1), ("f4", 255), ("f4", 65_535), ("i4", 255), ("u4", 65_535), ("u4", 2**32 - 1)],
 )
 def test_deep_greys_keep_their_levels_whatever_number_is_white(dtype, white):
     grey = np.linspace(0, 255, 40 * 30).reshape(30, 40)
@@ -244,4 +253,6 @@ def test_pixel_store_in_memory_and_streaming_agree(folder):
     indices = torch.tensor([20, 3, 3, 0])
     assert kept.batch(indices).shape == (4, 3, 32, 32)
     assert torch.equal(kept.batch(indices), streamed.batch(indices.tolist()))
-    assert torch.equal(kept.batch([5])[0], torch.from_numpy(decode(folder[5], preprocess).copy()).permute(2, 0, 1))
+    assert torch.equal(
+        kept.batch([5])[0], torch.from_numpy(decode(folder[5], preprocess).copy()).permute(2, 0, 1)
+    )

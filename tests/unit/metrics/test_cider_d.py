@@ -24,7 +24,9 @@ def drawn(images: int, seed: int) -> tuple[dict[str, list[str]], dict[str, str]]
     return references, {i: rng.choice([*given, text(), ""]) for i, given in references.items()}
 
 
-def with_frequencies_of(corpus: list[list[str]], references: dict[str, list[str]], candidates: dict[str, str]):
+def with_frequencies_of(
+    corpus: list[list[str]], references: dict[str, list[str]], candidates: dict[str, str]
+):
     """pycocoevalcap's own code with the document frequencies of another corpus."""
     other = CiderScorer()
     for texts in corpus:
@@ -59,7 +61,10 @@ def test_frequencies_of_another_corpus(count_end):
     reward = CiderD(corpus, count_end)
     found = ours(reward, references, candidates)
     if count_end:  # the end becomes a written word
-        corpus, references = [closed(texts) for texts in corpus], {i: closed(t) for i, t in references.items()}
+        corpus, references = (
+            [closed(texts) for texts in corpus],
+            {i: closed(t) for i, t in references.items()},
+        )
         candidates = {i: f"{text} </s>" for i, text in candidates.items()}
     expected = with_frequencies_of(corpus, references, candidates)
     assert found == pytest.approx(expected, abs=1e-9)
@@ -70,7 +75,11 @@ def closed(texts: list[str]) -> list[str]:
 
 
 def test_the_end_as_a_word_tells_a_whole_caption_from_one_that_stops_too_soon():
-    corpus = [[f"a {animal} runs in the {place}"] for animal in ("dog", "cat") for place in ("grass", "sand", "snow")]
+    corpus = [
+        [f"a {animal} runs in the {place}"]
+        for animal in ("dog", "cat")
+        for place in ("grass", "sand", "snow")
+    ]
     (reference,), whole, stopped = corpus[0], "a dog jumps in the grass", "a dog runs in the"
     (plain, other), (better, worse) = (
         CiderD(corpus, count_end).scores([reference], [whole, stopped]) for count_end in (False, True)
@@ -86,11 +95,15 @@ def test_several_candidates_of_an_image_are_scored_one_by_one():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.lists(st.lists(st.sampled_from(WORDS[:5])).map(" ".join), min_size=1, max_size=3), min_size=1))
+@given(
+    st.lists(st.lists(st.lists(st.sampled_from(WORDS[:5])).map(" ".join), min_size=1, max_size=3), min_size=1)
+)
 def test_any_references_even_empty_ones(corpus):
     corpus = [*corpus, ["a word"]]  # theirs fails if there are none at all
     reward = CiderD(corpus)
-    expected = Cider().compute_score(dict(enumerate(corpus)), {i: [texts[0]] for i, texts in enumerate(corpus)})[1]
+    expected = Cider().compute_score(
+        dict(enumerate(corpus)), {i: [texts[0]] for i, texts in enumerate(corpus)}
+    )[1]
     found = [reward.scores(texts, [texts[0]])[0] for texts in corpus]
     np.testing.assert_allclose(found, expected, atol=1e-9)
 

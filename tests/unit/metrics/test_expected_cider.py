@@ -29,7 +29,9 @@ SAID = [
 def test_one_image_is_what_cider_d_says(image):
     expected = CiderD(CORPUS).scores(CORPUS[image], SAID)
     assert max(expected) > 1
-    assert ExpectedCiderD(CORPUS).scores(np.eye(len(CORPUS))[image], SAID) == pytest.approx(expected, abs=1e-6)
+    assert ExpectedCiderD(CORPUS).scores(np.eye(len(CORPUS))[image], SAID) == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_shares_of_any_sign_add_up():
@@ -40,7 +42,9 @@ def test_shares_of_any_sign_add_up():
 
 def test_captions_do_not_depend_on_their_company():
     judge, shares = ExpectedCiderD(CORPUS), np.array([0.7, -0.2, 0.3, 0.5])
-    assert judge.scores(shares, SAID) == pytest.approx([judge.scores(shares, [said])[0] for said in SAID], abs=1e-12)
+    assert judge.scores(shares, SAID) == pytest.approx(
+        [judge.scores(shares, [said])[0] for said in SAID], abs=1e-12
+    )
 
 
 def test_a_corpus_of_one_word_has_no_pairs():

@@ -24,8 +24,12 @@ CAPTIONS = {
 def folder(tmp_path):
     lines = [f"{name}#{n}\t{text}" for name, texts in CAPTIONS.items() for n, text in enumerate(texts)]
     write(tmp_path / "Flickr8k.token.txt", lines)
-    write(tmp_path / EXPERT, ["a.jpg\tb.jpg#0\t1\t1\t2", "a.jpg\ta.jpg#1\t4\t4\t4", "b.jpg\ta.jpg#0\t1\t1\t1"])
-    write(tmp_path / CROWD, ["a.jpg\tb.jpg#0\t0\t0\t3", "a.jpg\ta.jpg#1\t1\t3\t0", "b.jpg\ta.jpg#0\t0.25\t1\t3"])
+    write(
+        tmp_path / EXPERT, ["a.jpg\tb.jpg#0\t1\t1\t2", "a.jpg\ta.jpg#1\t4\t4\t4", "b.jpg\ta.jpg#0\t1\t1\t1"]
+    )
+    write(
+        tmp_path / CROWD, ["a.jpg\tb.jpg#0\t0\t0\t3", "a.jpg\ta.jpg#1\t1\t3\t0", "b.jpg\ta.jpg#0\t0.25\t1\t3"]
+    )
     return tmp_path
 
 
@@ -39,13 +43,17 @@ def test_experts_are_a_row_each_and_own_references_are_left_out(folder):
 def test_the_crowds_captions_leave_the_references_instead(folder):
     found = read(folder, CROWD)
     assert found.ratings.tolist() == [0, 1, 0.25]
-    assert found.references[0] == found.references[1] == CAPTIONS["a.jpg"][:1]  # both rows lose the judged one
+    assert (
+        found.references[0] == found.references[1] == CAPTIONS["a.jpg"][:1]
+    )  # both rows lose the judged one
 
 
 def test_scores_that_rank_as_people_do(folder):
     write(folder / CROWD, ["a.jpg\tb.jpg#0\t0\t0\t3", "a.jpg\ta.jpg#1\t1\t3\t0", "b.jpg\tb.jpg#1\t1\t3\t0"])
     found = correlations(read(folder, CROWD), "b")
-    assert found["bleu_1"] == found["rouge_l"] == pytest.approx(2 / np.sqrt(3 * 2))  # three scores, two ratings
+    assert (
+        found["bleu_1"] == found["rouge_l"] == pytest.approx(2 / np.sqrt(3 * 2))
+    )  # three scores, two ratings
 
 
 def test_tau_is_its_definition_with_ties():

@@ -78,7 +78,9 @@ def test_captions_are_scored():
     assert found[0] == 1 and found[1] == 0
 
 
-@pytest.mark.parametrize("answer", ["", "[]", '[{"image_id": "a"}]', '[{"image_id": "a", "scores": {"All": {}}}]'])
+@pytest.mark.parametrize(
+    "answer", ["", "[]", '[{"image_id": "a"}]', '[{"image_id": "a", "scores": {"All": {}}}]']
+)
 def test_an_answer_that_is_none_is_an_error(answer):
     with pytest.raises(UserError, match="answer cannot be read"):
         spice.read(answer, ["a"])

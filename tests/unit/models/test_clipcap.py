@@ -77,7 +77,9 @@ def test_any_number_of_images_captions_and_tokens(shape):
     model = small_model("mlp")
     images, captions, longest = shape
     features, captions = torch.randn(images, FEATURES), some_captions(3, images, captions, longest)
-    torch.testing.assert_close(model.loss(features, captions).total, padded_loss(in_library(model), features, captions))
+    torch.testing.assert_close(
+        model.loss(features, captions).total, padded_loss(in_library(model), features, captions)
+    )
 
 
 def test_padding_and_order_of_captions_do_not_matter():
@@ -96,7 +98,9 @@ def test_padding_and_order_of_captions_do_not_matter():
         {"scale_attn_by_inverse_layer_idx": True},
         {"tie_word_embeddings": False},
         {"layer_norm_epsilon": 0.1},
-        *({name: 1.0} for name in ("embd_pdrop", "resid_pdrop", "attn_pdrop")),  # drops everything, so not random
+        *(
+            {name: 1.0} for name in ("embd_pdrop", "resid_pdrop", "attn_pdrop")
+        ),  # drops everything, so not random
     ],
     ids=str,
 )
@@ -159,7 +163,9 @@ def test_names_are_those_of_the_published_checkpoints():
     mapping = {name for name in small_model("mlp").state_dict() if not name.startswith("gpt.")}
     assert mapping == {f"clip_project.model.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")}
     layer = "norm1.weight norm1.bias attn.to_queries.weight attn.to_keys_values.weight attn.project.weight "
-    layer += "attn.project.bias norm2.weight norm2.bias mlp.fc1.weight mlp.fc1.bias mlp.fc2.weight mlp.fc2.bias"
+    layer += (
+        "attn.project.bias norm2.weight norm2.bias mlp.fc1.weight mlp.fc1.bias mlp.fc2.weight mlp.fc2.bias"
+    )
     names = {f"clip_project.transformer.layers.{i}.{name}" for i in (0, 1) for name in layer.split()}
     names |= {"clip_project.linear.weight", "clip_project.linear.bias", "clip_project.prefix_const"}
     assert {name for name in small_model("transformer").state_dict() if not name.startswith("gpt.")} == names

@@ -9,7 +9,14 @@ from benchmarks.networks import library_gpt2
 from models import gpt2
 from models.gpt2 import ACTIVATIONS, GPT2, GPT2Config
 
-SIZES = {"vocab_size": 40, "n_positions": 24, "n_embd": 32, "n_layer": 3, "n_head": 4, "initializer_range": 0.1}
+SIZES = {
+    "vocab_size": 40,
+    "n_positions": 24,
+    "n_embd": 32,
+    "n_layer": 3,
+    "n_head": 4,
+    "initializer_range": 0.1,
+}
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -33,7 +40,9 @@ def test_logits_word_by_word_are_those_of_the_library_s_forward(activation):
     torch.manual_seed(0)
     ours = GPT2(GPT2Config(**SIZES, activation_function=activation)).eval()
     prefix, tokens = torch.randn(2, 5, SIZES["n_embd"]), torch.randint(SIZES["vocab_size"], (2, 9))
-    expected = library_gpt2(ours)(inputs_embeds=torch.cat([prefix, ours.transformer.wte(tokens)], 1)).logits[:, 4:]
+    expected = library_gpt2(ours)(inputs_embeds=torch.cat([prefix, ours.transformer.wte(tokens)], 1)).logits[
+        :, 4:
+    ]
     logits, state = gpt2.begin(ours, prefix)
     torch.testing.assert_close(logits, expected[:, 0])
     for step in range(tokens.shape[1]):

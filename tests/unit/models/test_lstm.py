@@ -78,7 +78,9 @@ def test_any_number_of_images_captions_and_tokens(grid, shape):
     model, captions = small_lstm(grid), some_captions(images, captions, longest, seed=1)
     captions[0, 0] = torch.arange(2, 2 + longest)
     features = some_features(grid, images)
-    torch.testing.assert_close(model.loss(features, captions).total, loss_word_by_word(model, features, captions))
+    torch.testing.assert_close(
+        model.loss(features, captions).total, loss_word_by_word(model, features, captions)
+    )
 
 
 @KINDS
@@ -104,7 +106,9 @@ def test_captions_of_one_image_get_dropout_of_their_own(grid):
     hidden = []
     model.lstm.register_forward_hook(lambda module, inputs, output: hidden.append(output[0]))
     model.loss(some_features(grid, 1), torch.tensor([[[4, 5, 6, END]] * 2]))
-    first, second = torch.cat([rows.reshape(len(rows), -1)[:, -16:] for rows in hidden])[-2:]  # after the last word
+    first, second = torch.cat([rows.reshape(len(rows), -1)[:, -16:] for rows in hidden])[
+        -2:
+    ]  # after the last word
     assert not torch.equal(first, second)
 
 
@@ -159,7 +163,9 @@ def test_the_regulariser_wants_every_cell_to_receive_one():
             wanted = wanted + 0.7 * ((1 - received) ** 2).sum()
     difference = model.loss(features, captions).total - plain.loss(features, captions).total
     torch.testing.assert_close(difference, wanted)
-    torch.testing.assert_close(model.eval().loss(features, captions).total, plain.loss(features, captions).total)
+    torch.testing.assert_close(
+        model.eval().loss(features, captions).total, plain.loss(features, captions).total
+    )
 
 
 @needs_bf16
@@ -200,4 +206,6 @@ def test_what_does_not_fit_is_said():
 def test_the_recurrent_layer_is_never_in_eval_mode():
     model = LSTMDecoder(LSTMConfig(20, 8, embed_dim=16, hidden_size=16)).eval()
     assert not model.training and not model.dropout.training
-    assert model.lstm.training, "cuDNN gives self-critical training, which has dropout off, no gradient otherwise"
+    assert model.lstm.training, (
+        "cuDNN gives self-critical training, which has dropout off, no gradient otherwise"
+    )

@@ -28,7 +28,9 @@ def packed_trees(images: list, prefix: int, more: int = 0) -> PackedTrees:
 
 
 def test_a_shared_beginning_is_one_branch():
-    packed = packed_trees([[[5, 6, 7, END], [5, 6, 8, END], [5, 6, 7, END]], [[5, END], [9, 6, END], []]], prefix=2)
+    packed = packed_trees(
+        [[[5, 6, 7, END], [5, 6, 8, END], [5, 6, 7, END]], [[5, END], [9, 6, END], []]], prefix=2
+    )
     nodes = packed.cells[4:11]  # after the prefixes of both images
     assert packed.tokens.tolist() == [5, 6, 7, 8, 5, 9, 6, *[0] * 21]
     assert packed.positions.tolist() == [0, 1, 0, 1, 2, 3, 4, 4, 2, 2, 3, *[0] * 21]
@@ -67,10 +69,15 @@ def test_each_target_is_predicted_from_its_own_caption_s_beginning(images, prefi
     assert [weight for *_, weight in found] == [0] * more, "filling counts for something"
     assert packed.count == sum(len(words) for of_image in images for words in of_image)
     beginnings = {
-        (i, *words[:n]) for i, of_image in enumerate(images) for words in of_image for n in range(1, len(words))
+        (i, *words[:n])
+        for i, of_image in enumerate(images)
+        for words in of_image
+        for n in range(1, len(words))
     }
     assert len(place) == len(beginnings)  # each once
-    assert not visible[:, torch.ones(cells, cells, dtype=torch.bool).triu(1)].any(), "a cell sees what comes after it"
+    assert not visible[:, torch.ones(cells, cells, dtype=torch.bool).triu(1)].any(), (
+        "a cell sees what comes after it"
+    )
     assert visible.any(2).all(), "a softmax over nothing"
 
 
@@ -91,6 +98,9 @@ def test_runs_hold_the_inputs_and_the_targets_of_every_caption(images, groups, m
     words = torch.cat([run.flatten() for run in packed.words])[packed.inside[:inputs]]
     assert words.tolist() == captions[..., :-1][expected.inside.numpy()].tolist()
     assert sorted(torch.cat(packed.order).tolist()) == list(range(len(images) * rows))
-    assert packed.present[packed.real > 0].tolist() == expected.first[:, :rows].flatten().nonzero()[:, 0].tolist()
+    assert (
+        packed.present[packed.real > 0].tolist()
+        == expected.first[:, :rows].flatten().nonzero()[:, 0].tolist()
+    )
     lengths = packed.lengths.flatten()[torch.cat(packed.order)]
     assert groups == 1 or (lengths.diff() <= 0).all(), "captions of like length do not stand together"

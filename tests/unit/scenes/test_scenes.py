@@ -60,7 +60,9 @@ def test_captions_are_five_and_differ(told):
     for _, captions in told:
         assert len(captions) == len(set(captions)) == 5
         for caption in captions:
-            assert caption[0].isupper() and caption.endswith(".") and "{" not in caption and "  " not in caption
+            assert (
+                caption[0].isupper() and caption.endswith(".") and "{" not in caption and "  " not in caption
+            )
 
 
 def test_vocabulary_is_wide_and_no_word_rules(told):
@@ -98,7 +100,9 @@ def test_captions_of_another_scene_are_mostly_found_wrong(told):
 def test_five_captions_together_tell_the_whole_scene(told):
     named = total = 0
     for facts, captions in told:
-        said = {(c, label) for caption in captions for c, labels in mentioned(caption).items() for label in labels}
+        said = {
+            (c, label) for caption in captions for c, labels in mentioned(caption).items() for label in labels
+        }
         for category, labels in true_of(facts)["core"]:
             total += 1
             named += any((category, label) in said for label in labels)

@@ -24,7 +24,9 @@ from captioning.search.beam import beam_search
 def test_beams_are_those_of_generate(seed, penalty):
     model, images = random_clipcap(seed, mapping=("mlp", "transformer")[seed % 2]), 1 + seed % 6
     features = random_features(seed, images)
-    found = beam_search(model, features, Rules(beam_size=5, max_tokens=12, eos_id=END, length_penalty=penalty))
+    found = beam_search(
+        model, features, Rules(beam_size=5, max_tokens=12, eos_id=END, length_penalty=penalty)
+    )
     rows, scores = generated(model, features, 5, 12, length_penalty=penalty)
     assert_same(found, rows, scores)
 
@@ -50,7 +52,9 @@ def test_the_models_above_end_some_captions_and_cut_others():
     assert len({len(caption.tokens) for caption in found}) > 6
 
 
-def plain_beam_search(model, features, beams: int, max_tokens: int, penalty: float) -> list[tuple[float, list[int]]]:
+def plain_beam_search(
+    model, features, beams: int, max_tokens: int, penalty: float
+) -> list[tuple[float, list[int]]]:
     """(score, tokens with the end) of the best beams, best first: one image, Python lists, no cache between
     steps."""
     live, ended = [(0.0, [])], []
@@ -81,15 +85,21 @@ def test_beams_are_those_of_the_textbook(kind, seed, penalty):
     found = beam_search(model, features, Rules(beam_size=3, max_tokens=7, eos_id=END, length_penalty=penalty))
     for image, captions in enumerate(found):
         plain = plain_beam_search(model, features[image : image + 1], 3, 7, penalty)
-        assert [caption.tokens + [END] * caption.ended for caption in captions] == [tokens for _, tokens in plain]
-        assert [caption.score for caption in captions] == pytest.approx([score for score, _ in plain], abs=1e-5)
+        assert [caption.tokens + [END] * caption.ended for caption in captions] == [
+            tokens for _, tokens in plain
+        ]
+        assert [caption.score for caption in captions] == pytest.approx(
+            [score for score, _ in plain], abs=1e-5
+        )
 
 
 def test_a_beam_of_one_is_greedy():
     for model in (random_clipcap(3), random_lstm(3)):
         features = random_features(3, 4)
         options = dict(max_tokens=10, eos_id=END, length_penalty=0.3)
-        assert beam_search(model, features, Rules(beam_size=1, **options)) == greedy(model, features, Rules(**options))
+        assert beam_search(model, features, Rules(beam_size=1, **options)) == greedy(
+            model, features, Rules(**options)
+        )
 
 
 def test_a_vocabulary_smaller_than_the_beam():

@@ -27,7 +27,10 @@ def consensus(weight: float = 1.0, features: np.ndarray = FEATURES) -> Consensus
 
 
 def found(*scores: float) -> list[Hypothesis]:
-    return [Hypothesis(TEXT.encode([said])[0][:-1], score, [], True) for said, score in zip(SAID, scores, strict=True)]
+    return [
+        Hypothesis(TEXT.encode([said])[0][:-1], score, [], True)
+        for said, score in zip(SAID, scores, strict=True)
+    ]
 
 
 def test_shares_predict_what_ridge_regression_predicts():
@@ -39,7 +42,9 @@ def test_shares_predict_what_ridge_regression_predicts():
     one = Consensus(train, [["a dog"]] * 30, TEXT, 1.0)
     rows, queries = ((x - train.mean(0, float)) / train.std(0, float) for x in (train.astype(float), asked))
     ridge = PENALTY * (rows**2).sum() / 30 * np.eye(5)
-    wanted = labels.mean(0) + queries @ np.linalg.solve(rows.T @ rows + ridge, rows.T @ (labels - labels.mean(0)))
+    wanted = labels.mean(0) + queries @ np.linalg.solve(
+        rows.T @ rows + ridge, rows.T @ (labels - labels.mean(0))
+    )
     shares = one.shares(torch.from_numpy(asked).float())
     assert shares.shape == (4, 30) and shares.sum(1) == pytest.approx(1, abs=1e-3)
     assert shares @ labels == pytest.approx(wanted, abs=5e-3)

@@ -50,7 +50,9 @@ def test_images_do_not_influence_each_other(kind):
     rules = Rules(beam_size=4, max_tokens=14, eos_id=END)
     for search in (greedy, beam_search):
         together = search(model, features, rules)
-        assert len({len(captions[0].tokens) for captions in together}) > 1  # some leave the batch before others
+        assert (
+            len({len(captions[0].tokens) for captions in together}) > 1
+        )  # some leave the batch before others
         for image, captions in enumerate(together):
             (alone,) = search(model, features[image : image + 1], rules)
             assert [caption.tokens for caption in captions] == [caption.tokens for caption in alone]
@@ -148,6 +150,8 @@ def test_expanding_after_a_step_is_an_error():
 def test_captions_end_with_the_model_s_positions():
     model = random_clipcap(0)  # 32 positions, 3 for the prefix; the last token needs none
     for search in (greedy, beam_search):
-        (captions,) = search(model, random_features(0, 1), Rules(beam_size=2, max_tokens=50, eos_id=VOCABULARY))
+        (captions,) = search(
+            model, random_features(0, 1), Rules(beam_size=2, max_tokens=50, eos_id=VOCABULARY)
+        )
         assert {len(caption.tokens) for caption in captions} == {30}
         assert not any(caption.ended for caption in captions)

@@ -47,14 +47,18 @@ def test_details_of_every_kind_of_captioner(decoder):
     entries = details(decoder, ["x", "y", "z"], features, captions)
     assert [entry["image_id"] for entry in entries] == ["x", "y", "z"]
     for entry, caption in zip(entries, captions, strict=True):
-        said = "".join(entry["tokens"]).replace("\ufffd", "")  # an untrained network says bytes that are not text
+        said = "".join(entry["tokens"]).replace(
+            "\ufffd", ""
+        )  # an untrained network says bytes that are not text
         assert " ".join(said.split()) == " ".join(text.decode(caption.tokens).replace("\ufffd", "").split())
         assert len(entry["log_probs"]) == len(entry["tokens"]) + entry["ended"]
         assert entry["log_probs"] == pytest.approx(caption.log_probs, abs=6e-4)
         assert ("attention" in entry) == grid
         if grid:
             maps = np.frombuffer(base64.b64decode(entry["attention"]["maps"]), np.uint8)
-            maps = maps.reshape(len(entry["tokens"]), entry["attention"]["rows"] * entry["attention"]["columns"])
+            maps = maps.reshape(
+                len(entry["tokens"]), entry["attention"]["rows"] * entry["attention"]["columns"]
+            )
             assert (entry["attention"]["rows"], entry["attention"]["columns"]) == (4, 5)
             assert (maps.max(axis=1) == 255).all()
         assert len(entry.get("prefix_words", [])) == (3 if decoder.kind == "clipcap" else 0)

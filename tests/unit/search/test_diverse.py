@@ -44,12 +44,18 @@ def plain_diverse(model, features, groups: int, strength: float, beams: int, max
 def test_captions_are_those_of_a_plain_search(kind, strength, penalty):
     model, grid = MODELS[kind](3)
     features = random_features(3, 4, grid)
-    found = diverse_beam_search(model, features, replace(RULES, length_penalty=penalty), groups=3, strength=strength)
+    found = diverse_beam_search(
+        model, features, replace(RULES, length_penalty=penalty), groups=3, strength=strength
+    )
     for image, captions in enumerate(found):
         one = features[image : image + 1]
         plain = plain_diverse(model, one, 3, strength, 2, 7, penalty)
-        assert [caption.tokens + [END] * caption.ended for caption in captions] == [tokens for _, tokens in plain]
-        assert [caption.score for caption in captions] == pytest.approx([score for score, _ in plain], abs=1e-4)
+        assert [caption.tokens + [END] * caption.ended for caption in captions] == [
+            tokens for _, tokens in plain
+        ]
+        assert [caption.score for caption in captions] == pytest.approx(
+            [score for score, _ in plain], abs=1e-4
+        )
         for caption in captions:
             tokens = caption.tokens + [END] * caption.ended
             own = [log_probs_after(model, one, tokens[:i])[token] for i, token in enumerate(tokens)]
@@ -98,7 +104,9 @@ def test_captions_that_differ_are_as_many_as_asked(kind, method, temperature):
     model, grid = MODELS[kind](3)
     features = random_features(3, 5, grid)
     options = settings.load().generate
-    diverse = options.diverse.model_copy(update={"method": method, "temperature": temperature, "strength": 0.0})
+    diverse = options.diverse.model_copy(
+        update={"method": method, "temperature": temperature, "strength": 0.0}
+    )
     options = options.model_copy(update={"diverse": diverse, "max_tokens": 7})
     torch.manual_seed(0)
     for most_rows in (1, 512):

@@ -24,7 +24,9 @@ def few_words(seed: int) -> LSTMDecoder:
 
 
 @torch.no_grad()
-def distribution(model, features: torch.Tensor, longest: int, change=lambda logs: logs) -> dict[tuple[int, ...], float]:
+def distribution(
+    model, features: torch.Tensor, longest: int, change=lambda logs: logs
+) -> dict[tuple[int, ...], float]:
     """The probability of every caption of up to `longest` tokens, computed word by word."""
     found, beginnings = {}, {(): 1.0}
     for _ in range(longest):
@@ -36,7 +38,9 @@ def distribution(model, features: torch.Tensor, longest: int, change=lambda logs
     return found | beginnings
 
 
-def drawn(model, features: torch.Tensor, count: int, seed: int = 0, banned_ids=(), **options) -> list[tuple[int, ...]]:
+def drawn(
+    model, features: torch.Tensor, count: int, seed: int = 0, banned_ids=(), **options
+) -> list[tuple[int, ...]]:
     generator = torch.Generator().manual_seed(seed)
     rules = Rules(max_tokens=3, eos_id=END, banned_ids=banned_ids)
     (found,) = sample(model, features, rules, count, generator=generator, **options)
@@ -88,7 +92,9 @@ def test_captions_come_as_often_as_the_model_says(change):
 def test_two_samples_of_an_image_are_independent():
     model, features, turns = few_words(3), random_features(3, 1), 3000
     images = features.expand(turns, -1)
-    found = sample(model, images, Rules(max_tokens=1, eos_id=END), 2, generator=torch.Generator().manual_seed(0))
+    found = sample(
+        model, images, Rules(max_tokens=1, eos_id=END), 2, generator=torch.Generator().manual_seed(0)
+    )
     pairs = Counter(tuple(tuple(one.tokens) for one in of_image) for of_image in found)
     alone = {caption[:-1] if caption[-1] == END else caption: share
              for caption, share in distribution(model, features, 1).items()}  # fmt: skip

@@ -39,9 +39,15 @@ def test_a_card_has_valid_front_matter_and_all_that_made_the_weights(tmp_path, m
     (tmp_path / "data/statistics.json").write_text(
         '{"source": "scenes", "splits_from": "position", "splits": {"train": {"images": 1920, "captions": 9600}}}'
     )
-    write_card(tmp_path, "ClipCap", "A captioner.", {"lr": 0.001}, {"dev_loss": 1.23456, "none": None}, ["clipcap"])
+    write_card(
+        tmp_path, "ClipCap", "A captioner.", {"lr": 0.001}, {"dev_loss": 1.23456, "none": None}, ["clipcap"]
+    )
     front = metadata_load(tmp_path / "README.md")
-    assert front["pipeline_tag"] == "image-to-text" and front["language"] == "en" and front["tags"] == ["clipcap"]
+    assert (
+        front["pipeline_tag"] == "image-to-text"
+        and front["language"] == "en"
+        and front["tags"] == ["clipcap"]
+    )
     card = (tmp_path / "README.md").read_text()
     for part in ("# ClipCap", "1,920 images, 9,600 captions", '"lr": 0.001', "| dev_loss | 1.235 |"):
         assert part in card
@@ -56,7 +62,9 @@ def test_tied_embeddings_are_stored_once_and_come_back_tied(tmp_path):
         assert "gpt.lm_head.weight" not in file.keys() and "gpt.transformer.wte.weight" in file.keys()  # noqa: SIM118
     again = kinds.load(tmp_path)
     assert again.model.gpt.lm_head.weight is again.model.gpt.transformer.wte.weight
-    for (name, ours), theirs in zip(decoder.model.state_dict().items(), again.model.state_dict().values(), strict=True):
+    for (name, ours), theirs in zip(
+        decoder.model.state_dict().items(), again.model.state_dict().values(), strict=True
+    ):
         assert torch.equal(ours, theirs), name
     again.model.train().loss(torch.ones(1, 8), torch.tensor([[[2, 3, 0]]])).mean.backward()
     with torch.no_grad():
@@ -66,7 +74,9 @@ def test_tied_embeddings_are_stored_once_and_come_back_tied(tmp_path):
 
 def store(path: Path, **changes: str) -> Path:
     rows = np.ones((2, 8), np.float16)
-    write_store(path, ["a", "b"], ["1" * 64, "2" * 64], ATTRIBUTES | changes, (8,), lambda block: rows[list(block)])
+    write_store(
+        path, ["a", "b"], ["1" * 64, "2" * 64], ATTRIBUTES | changes, (8,), lambda block: rows[list(block)]
+    )
     return path
 
 

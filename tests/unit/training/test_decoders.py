@@ -68,9 +68,15 @@ def test_kill_9_in_either_phase(tmp_path):
 
 
 def test_without_epochs_the_weights_are_as_they_were(tmp_path):
-    train("lstm", tmp_path, options(epochs=0, self_critical=options().self_critical.model_copy(update={"epochs": 0})))
+    train(
+        "lstm",
+        tmp_path,
+        options(epochs=0, self_critical=options().self_critical.model_copy(update={"epochs": 0})),
+    )
     config = json.loads((checkpoint("lstm") / "config.json").read_text())
     assert config["dev_loss"] is None and config["dev_cider"] is None
     weights, (data, store) = load_file(checkpoint("lstm") / "model.safetensors"), scenes(tmp_path)
-    assert weights["standardize.mean"].numpy() == pytest.approx(store.load(data.split("train")).mean(0), abs=1e-3)
+    assert weights["standardize.mean"].numpy() == pytest.approx(
+        store.load(data.split("train")).mean(0), abs=1e-3
+    )
     assert weights["output_bias"].count_nonzero() == 0

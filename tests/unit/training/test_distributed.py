@@ -20,7 +20,13 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 
 def network() -> nn.Module:
-    layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4 * 6 * 6, 2)
+    layers = (
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(4 * 6 * 6, 2),
+    )
     torch.manual_seed(0)
     return nn.Sequential(*layers).double()
 
@@ -49,7 +55,9 @@ def embeddings_are_gathered_with_gradients() -> None:
     own = distributed.share(x).clone().requires_grad_()
     every = distributed.whole(own, ROWS)
     assert torch.equal(every, x)
-    (every @ every.T).square().sum().backward()  # in each process: the sum over processes is twice the gradient
+    (
+        every @ every.T
+    ).square().sum().backward()  # in each process: the sum over processes is twice the gradient
     x.requires_grad_()
     (x @ x.T).square().sum().backward()
     torch.testing.assert_close(own.grad, 2 * distributed.share(x.grad))
@@ -62,7 +70,9 @@ def weights_used_by_some_or_none_get_their_sums() -> None:
     (weights[distributed.rank()] * 5).sum().backward()  # the third is used by no process
     weights[0].grad = None if weights[0].grad is None else weights[0].grad.T.contiguous().T  # another layout
     distributed.sum_gradients(weights)
-    assert torch.equal(weights[0].grad, torch.full((2, 3), 5.0)) and torch.equal(weights[1].grad, weights[0].grad)
+    assert torch.equal(weights[0].grad, torch.full((2, 3), 5.0)) and torch.equal(
+        weights[1].grad, weights[0].grad
+    )
     assert weights[2].grad is None
 
 
@@ -114,5 +124,9 @@ def test_two_processes_compute_what_one_does(tmp_path: Path):
 def test_one_process_gets_back_what_it_gives():
     rows, mean = np.arange(4), torch.tensor(2.0)
     assert distributed.share(rows).tolist() == rows.tolist()
-    assert distributed.part(mean, 3) is mean and distributed.added(mean) is mean and distributed.whole(mean, 1) is mean
+    assert (
+        distributed.part(mean, 3) is mean
+        and distributed.added(mean) is mean
+        and distributed.whole(mean, 1) is mean
+    )
     assert distributed.equal_draws(0, 0) is torch.default_generator and distributed.on_first(lambda: 5) == 5

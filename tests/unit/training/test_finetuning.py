@@ -62,7 +62,12 @@ def test_one_picture_under_two_names_is_one_picture_to_the_loss_and_to_retrieval
 
 def test_a_text_belongs_to_every_image_of_its_picture_and_of_its_words():
     pictures, words = torch.tensor([0, 0, 1, 2]), torch.tensor([[5], [6], [6], [7]])
-    assert same_pairs(pictures, words).int().tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 1]]
+    assert same_pairs(pictures, words).int().tolist() == [
+        [1, 1, 1, 0],
+        [1, 1, 1, 0],
+        [0, 1, 1, 0],
+        [0, 0, 0, 1],
+    ]
 
 
 def test_a_text_of_several_captions_is_the_mean_of_their_directions():
@@ -102,7 +107,12 @@ class Store:
 
 
 def test_images_are_mirrored_where_captions_stay_true():
-    captions = [["a dog beside a tree"], ["a dog", "a dog to the left of a tree"], ["the right one runs"], ["leftover"]]
+    captions = [
+        ["a dog beside a tree"],
+        ["a dog", "a dog to the left of a tree"],
+        ["the right one runs"],
+        ["leftover"],
+    ]
     allowed = mirrorable(captions)
     assert allowed.tolist() == [True, False, False, True]
     images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)  # too small for a shift

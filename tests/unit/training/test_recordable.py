@@ -32,11 +32,15 @@ DECODERS = pytest.mark.parametrize("kind", ["clipcap", "frozen", "lstm", "grid"]
 CPU = torch.device("cpu")
 
 
-def decoder(kind: str, dropout: float = 0.0, layers: int = 2, vocabulary: int = 1000, merge: bool = True) -> nn.Module:
+def decoder(
+    kind: str, dropout: float = 0.0, layers: int = 2, vocabulary: int = 1000, merge: bool = True
+) -> nn.Module:
     torch.manual_seed(0)
     if kind in ("lstm", "grid"):
         sizes = dict(embed_dim=32, hidden_size=32, attention_dim=16, dropout=dropout, image_dropout=dropout)
-        return LSTMDecoder(LSTMConfig(vocabulary, FEATURES, grid=kind == "grid", merge=merge, **sizes)).train()
+        return LSTMDecoder(
+            LSTMConfig(vocabulary, FEATURES, grid=kind == "grid", merge=merge, **sizes)
+        ).train()
     gpt = GPT2(
         GPT2Config(
             vocab_size=vocabulary, n_embd=48, n_layer=layers, n_head=4, n_positions=128,
@@ -63,7 +67,9 @@ def batches(model: nn.Module, kind: str, images: int, size: int, few_sizes: bool
     return CaptionBatches(features, captions, size, 0, CPU, model.packing, few_sizes)
 
 
-def gradients(model: nn.Module, features: torch.Tensor, captions) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def gradients(
+    model: nn.Module, features: torch.Tensor, captions
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     model.zero_grad()
     loss = model.loss(features, captions, 0.1).mean
     loss.backward()
@@ -78,7 +84,10 @@ def test_a_batch_packed_when_encoded_is_one_packed_from_padded_captions(kind):
     plain.packing = None
     for (features, captions), (same, padded) in zip(packed.epoch(3), plain.epoch(3), strict=True):
         assert torch.equal(features, same)
-        (loss, ours), (expected, theirs) = gradients(model, features, captions), gradients(model, features, padded)
+        (loss, ours), (expected, theirs) = (
+            gradients(model, features, captions),
+            gradients(model, features, padded),
+        )
         assert loss == expected
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -91,7 +100,10 @@ def test_filling_a_batch_up_changes_neither_loss_nor_gradients(kind):
     shapes = set()
     for (features, captions), (_, own) in list(zip(filled.epoch(1), exact.epoch(1), strict=True))[:4]:
         shapes.add(str(tree_map(lambda x: x.shape, captions[:-2])))
-        (loss, ours), (expected, theirs) = gradients(model, features, captions), gradients(model, features, own)
+        (loss, ours), (expected, theirs) = (
+            gradients(model, features, captions),
+            gradients(model, features, own),
+        )
         torch.testing.assert_close(loss, expected)
         for name in theirs:
             torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-5, msg=name)
@@ -117,7 +129,9 @@ def test_loss_and_gradients_need_no_data(kind):
     model = decoder(kind)
     features, captions = next(batches(model, kind, 16, 8, True).epoch(0))
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        fake = tree_map(lambda x: mode.from_tensor(x) if isinstance(x, torch.Tensor) else x, (features, captions))
+        fake = tree_map(
+            lambda x: mode.from_tensor(x) if isinstance(x, torch.Tensor) else x, (features, captions)
+        )
         model.loss(*fake, 0.1).mean.backward()
 
 
@@ -170,7 +184,9 @@ def test_weights_cast_once_a_step_train_as_those_that_autocast_casts(kind):
     frozen = [name for name, weight in ours.named_parameters() if not weight.requires_grad]
     for name, weight in ours.named_parameters():
         assert weight.dtype == torch.float32 and weight.grad is None
-        assert name in frozen or not torch.equal(weight, decoder(kind).get_parameter(name)), f"{name} did not move"
+        assert name in frozen or not torch.equal(weight, decoder(kind).get_parameter(name)), (
+            f"{name} did not move"
+        )
 
 
 def flickr8k_captions() -> list[list[str]]:
@@ -183,7 +199,13 @@ def flickr8k_captions() -> list[list[str]]:
 def test_an_epoch_of_flickr8k_comes_in_few_shapes(kind, images, most):
     captions = encoded(flickr8k_captions(), kind)
     table = CaptionBatches(
-        np.zeros((len(captions), 1), np.float16), captions, images, 0, CPU, decoder(kind).packing, few_sizes=True
+        np.zeros((len(captions), 1), np.float16),
+        captions,
+        images,
+        0,
+        CPU,
+        decoder(kind).packing,
+        few_sizes=True,
     )
     work, used, needed, had = table.packing.work, set(), 0, 0
     for index in table.order(5, images):

@@ -47,7 +47,9 @@ def trained_a_little() -> Decoder:
 
 @pytest.mark.parametrize("references", [REFERENCES[:1], [REFERENCES[0]] * 3])
 def test_a_reward_that_is_always_0_is_refused(references, capsys):
-    with pytest.raises(UserError, match=r"0, since it weighs words by how few.*train_lstm\.self_critical\.epochs to 0"):
+    with pytest.raises(
+        UserError, match=r"0, since it weighs words by how few.*train_lstm\.self_critical\.epochs to 0"
+    ):
         SelfCritical(small_decoder(), references, samples=2)
     GreedyCider(small_decoder(), references)
     assert capsys.readouterr().out.startswith("note: dev_cider is 0 whatever is said")
@@ -136,7 +138,9 @@ def test_autocast_gives_every_weight_its_gradient(kind):
         loss = critic.loss(torch.randn(3, 8), np.arange(3))
     loss.backward()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in model.parameters())
-    assert all(weight.grad.abs().sum() > 0 for name, weight in model.named_parameters() if "attn.bias" not in name)
+    assert all(
+        weight.grad.abs().sum() > 0 for name, weight in model.named_parameters() if "attn.bias" not in name
+    )
 
 
 def test_weights_that_are_no_numbers_give_a_loss_that_is_none():
@@ -156,7 +160,9 @@ def test_greedy_cider_is_coco_caption_s():
 
     decoder = trained_a_little()
     text = decoder.text
-    found = greedy(decoder.model, IMAGE_FEATURES, Rules(max_tokens=40, eos_id=text.eos_id, banned_ids=text.banned_ids))
+    found = greedy(
+        decoder.model, IMAGE_FEATURES, Rules(max_tokens=40, eos_id=text.eos_id, banned_ids=text.banned_ids)
+    )
     said = {i: [text.decode(captions[0].tokens)] for i, captions in enumerate(found)}
     expected, _ = Cider().compute_score(dict(enumerate(REFERENCES)), said)
     assert GreedyCider(decoder, REFERENCES).of([IMAGE_FEATURES]) == pytest.approx(expected)
@@ -186,7 +192,9 @@ def test_one_dev_image_is_scored_by_the_training_images_frequencies():
     found = greedy(decoder.model, IMAGE_FEATURES[:1], rules)
     [[said]] = tokens_of(decoder.text, found)
     expected = CiderD(REFERENCES).scores(dev[0], [said])[0]
-    assert expected > 0.1 and GreedyCider(decoder, dev, REFERENCES).of([IMAGE_FEATURES[:1]]) == pytest.approx(expected)
+    assert expected > 0.1 and GreedyCider(decoder, dev, REFERENCES).of([IMAGE_FEATURES[:1]]) == pytest.approx(
+        expected
+    )
 
 
 def test_a_dev_split_that_is_no_smaller_than_training_keeps_its_own_frequencies():

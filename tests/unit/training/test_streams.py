@@ -21,7 +21,8 @@ from models.standardize import Standardize
 N, WIDTH = 300, 6
 RNG = np.random.default_rng(0)
 CAPTIONS = [
-    [[*RNG.integers(1, 9, RNG.integers(1, 12)).tolist(), 0] for _ in range(RNG.integers(1, 6))] for _ in range(N)
+    [[*RNG.integers(1, 9, RNG.integers(1, 12)).tolist(), 0] for _ in range(RNG.integers(1, 6))]
+    for _ in range(N)
 ]
 PACKINGS = {"trees": lambda captions, _: Trees(captions, 2), "runs": lambda captions, _: Runs(captions, 2)}
 CPU = torch.device("cpu")
@@ -40,7 +41,9 @@ def store(tmp_path, monkeypatch) -> FeatureStore:
 ROWS = np.concatenate([np.arange(0, N), np.arange(2 * N - 1, N - 1, -1)])[::2]
 
 
-def streamed(store, packing="trees", seed=0, size=4, few_sizes=False, window=70 * 2 * WIDTH) -> StreamedBatches:
+def streamed(
+    store, packing="trees", seed=0, size=4, few_sizes=False, window=70 * 2 * WIDTH
+) -> StreamedBatches:
     parts = [CAPTIONS[start : start + 77] for start in range(0, N, 77)]
     return StreamedBatches(
         store, ROWS, parts, size, seed, CPU, PACKINGS[packing], few_sizes, window=window, block=20 * 2 * WIDTH
@@ -104,14 +107,19 @@ def test_one_window_gives_the_epochs_of_memory(store):
 @pytest.mark.parametrize("packing", PACKINGS)
 def test_few_sizes_hold_the_same_captions(store, packing):
     disk, memory = streamed(store, packing, few_sizes=True), in_memory(store, packing, few_sizes=True)
-    shapes = {tuple(x.shape for x in captions[:2] if isinstance(x, torch.Tensor)) for _, captions in disk.epoch(0)}
+    shapes = {
+        tuple(x.shape for x in captions[:2] if isinstance(x, torch.Tensor)) for _, captions in disk.epoch(0)
+    }
     assert len(shapes) <= len(disk.rooms.rooms) + 1 < len(disk)
     index = next(disk.order(0, 4))
     assert disk.take(index, disk.rooms)[1].count == memory.take(index)[1].count
 
 
 def test_standardisation_is_that_of_memory(store):
-    disk, whole = Standardize(WIDTH).fit(streamed(store).features), Standardize(WIDTH).fit(in_memory(store).features)
+    disk, whole = (
+        Standardize(WIDTH).fit(streamed(store).features),
+        Standardize(WIDTH).fit(in_memory(store).features),
+    )
     torch.testing.assert_close((disk.mean, disk.std), (whole.mean, whole.std))
 
 

@@ -88,7 +88,9 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, after):
     expected = fit(whole, options(), 0)
     seen = []
 
-    def stop() -> list[str]:  # samples come before the state is saved, so the epoch in which this raises is lost
+    def stop() -> list[
+        str
+    ]:  # samples come before the state is saved, so the epoch in which this raises is lost
         seen.append(1)
         if len(seen) > after:
             raise Stop
@@ -333,7 +335,9 @@ def test_phases_that_are_stopped_go_on_to_the_same_weights(tmp_path, after, ema,
     whole = two_phases(ema=ema)
     expected, kept = fit_in_phases(whole, 0)
     assert [*expected[0]] == ["train_loss", "dev_loss"] and [*expected[5]] == ["absolute", "dev_loss"]
-    assert kept["dev_loss"] == whole[0][0].evaluate()["dev_loss"] == min(epoch["dev_loss"] for epoch in expected)
+    assert (
+        kept["dev_loss"] == whole[0][0].evaluate()["dev_loss"] == min(epoch["dev_loss"] for epoch in expected)
+    )
     seen, part, again = [], two_phases(ema=ema), two_phases(ema=ema)
 
     def stop() -> list[str]:

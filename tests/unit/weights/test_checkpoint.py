@@ -72,7 +72,9 @@ def test_an_encoder_s_folder_of_the_older_form_loads(tmp_path, kind):
     old = {"network": kind, **new["sizes"], "preprocess": new["preprocess"], **about}
     (tmp_path / "config.json").write_text(json.dumps(old))
     again, found, rest = opened(tmp_path)
-    assert equal(again, network) and found == preprocess and rest == {"preprocess": new["preprocess"], **about}
+    assert (
+        equal(again, network) and found == preprocess and rest == {"preprocess": new["preprocess"], **about}
+    )
     assert checkpoint.from_older(old) == new and checkpoint.from_older(new) == new
 
 
@@ -81,7 +83,9 @@ def test_a_clip_of_before_activations_were_stored_loads_as_openai_s(tmp_path):
     save_clip(tmp_path, network, preprocess)
     new = config(tmp_path)
     sizes = {key: value for key, value in new["sizes"].items() if key != "activation"}
-    (tmp_path / "config.json").write_text(json.dumps({"network": "clip", **sizes, "preprocess": new["preprocess"]}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"network": "clip", **sizes, "preprocess": new["preprocess"]})
+    )
     assert clip.activation_of(open_clip(tmp_path)[0]) == "quick_gelu"
 
 
@@ -105,7 +109,9 @@ def test_a_decoder_s_folder_gives_back_what_was_saved(tmp_path, make):
     assert equal(again.model, decoder.model) and not again.model.training
     assert (again.kind, again.sizes, again.features) == (decoder.kind, decoder.sizes, decoder.features)
     assert again.text.tokenizer.to_str() == decoder.text.tokenizer.to_str()
-    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1, "others may read all of it, or none"
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1, (
+        "others may read all of it, or none"
+    )
 
 
 def test_a_tensor_under_two_names_is_stored_once_and_stays_one(tmp_path):
@@ -116,7 +122,9 @@ def test_a_tensor_under_two_names_is_stored_once_and_stays_one(tmp_path):
     assert "gpt.lm_head.weight" not in weights
     loaded = load(tmp_path).model.gpt
     assert loaded.lm_head.weight is loaded.transformer.wte.weight
-    twice = weights | {"gpt.lm_head.weight": weights["gpt.transformer.wte.weight"].clone()}  # as transformers might
+    twice = weights | {
+        "gpt.lm_head.weight": weights["gpt.transformer.wte.weight"].clone()
+    }  # as transformers might
     save_file(twice, tmp_path / "model.safetensors")
     assert equal(load(tmp_path).model, decoder.model)
 
@@ -171,7 +179,9 @@ def damage(name):
         "half the weights": cut,
         "a weight less": lambda folder: weights(folder, lambda found: found.pop(first(found))),
         "a weight more": lambda folder: weights(folder, lambda found: found.update(extra=torch.zeros(2))),
-        "a shape": lambda folder: weights(folder, lambda found: found.update({first(found): torch.zeros(1, 2, 3)})),
+        "a shape": lambda folder: weights(
+            folder, lambda found: found.update({first(found): torch.zeros(1, 2, 3)})
+        ),
     }[name]
 
 

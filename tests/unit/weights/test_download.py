@@ -110,7 +110,11 @@ def test_files_are_unpacked_and_junk_is_not(tmp_path):
     source = archive(tmp_path / "x.zip", {name: name.encode() for name in names})
     found = extract(source, tmp_path / "out")
     assert found == [tmp_path / "out" / name for name in names[:3]]
-    files = {str(p.relative_to(tmp_path / "out")): p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    files = {
+        str(p.relative_to(tmp_path / "out")): p.read_bytes()
+        for p in (tmp_path / "out").rglob("*")
+        if p.is_file()
+    }
     assert files == {name: name.encode() for name in names[:3]}
 
 
@@ -166,7 +170,9 @@ def flickr8k(images: int = 6) -> tuple[dict[str, bytes], dict[str, int]]:
         "Flickr_8k.testImages.txt": names[5] + "\n",
         "__MACOSX/._readme.txt": "junk",
     }
-    pictures = {f"Flicker8k_Dataset/{name}": b"jpeg" for name in names} | {"__MACOSX/Flicker8k_Dataset/._0.jpg": b""}
+    pictures = {f"Flicker8k_Dataset/{name}": b"jpeg" for name in names} | {
+        "__MACOSX/Flicker8k_Dataset/._0.jpg": b""
+    }
     files = {"/Flickr8k_text.zip": zipped({n: c.encode() for n, c in text.items()})}
     counts = {"images": images, "captions": 5 * images, "train": 4, "dev": 1, "test": 1}
     return files | {"/Flickr8k_Dataset.zip": zipped(pictures)}, counts
@@ -191,6 +197,8 @@ def test_flickr8k_is_fetched_unpacked_and_counted(tmp_path):
 def test_flickr8k_with_other_counts_is_an_error(tmp_path):
     files, counts = flickr8k()
     with serving(files) as server:
-        wanted = Flickr8k("data.root = null", tmp_path, server.url, tuple((counts | {"images": 8091}).items()))
+        wanted = Flickr8k(
+            "data.root = null", tmp_path, server.url, tuple((counts | {"images": 8091}).items())
+        )
         with pytest.raises(UserError, match="6 of 8091 images after unpacking"):
             wanted.get()

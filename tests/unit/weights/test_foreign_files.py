@@ -41,14 +41,19 @@ def test_a_clip_of_transformers_gives_its_features(tmp_path, activation):
     sizes = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 2, "num_hidden_layers": 2}
     sizes["hidden_act"] = activation
     text = sizes | {"vocab_size": 100, "max_position_embeddings": 12, "eos_token_id": 99, "bos_token_id": 98}
-    config = CLIPConfig(text_config=text, vision_config=sizes | {"image_size": 64, "patch_size": 32}, projection_dim=32)
+    config = CLIPConfig(
+        text_config=text, vision_config=sizes | {"image_size": 64, "patch_size": 32}, projection_dim=32
+    )
     theirs = CLIPModel(config).eval()
     theirs.save_pretrained(tmp_path)
     ours, images, words = opened(tmp_path), torch.randn(3, 3, 64, 64), torch.randint(1, 90, (3, 12))
     words[:, 7] = 99
     with torch.no_grad():
         found = theirs(input_ids=words, pixel_values=images)
-        mine = [torch.nn.functional.normalize(x, dim=-1) for x in (ours.encode_image(images), ours.encode_text(words))]
+        mine = [
+            torch.nn.functional.normalize(x, dim=-1)
+            for x in (ours.encode_image(images), ours.encode_text(words))
+        ]
     torch.testing.assert_close(mine[0], found.image_embeds)
     torch.testing.assert_close(mine[1], found.text_embeds)
 
@@ -61,7 +66,10 @@ def test_a_clip_of_transformers_gives_its_features(tmp_path, activation):
     index.write_text(json.dumps({"weight_map": names[0] | names[1]}))
     shards = opened(tmp_path).state_dict()
     assert all(torch.equal(weight, shards[name]) for name, weight in ours.state_dict().items())
-    for damaged, said in (("{", "index of a model's weights"), ('{"weight_map": {"a": "../b.bin"}}', "no file of its")):
+    for damaged, said in (
+        ("{", "index of a model's weights"),
+        ('{"weight_map": {"a": "../b.bin"}}', "no file of its"),
+    ):
         (tmp_path / "damaged").mkdir(exist_ok=True)
         shutil.copy(tmp_path / "config.json", tmp_path / "damaged")
         (tmp_path / "damaged" / index.name).write_text(damaged)
@@ -88,7 +96,9 @@ def test_wrapped_and_prefixed_weights_are_unwrapped(tmp_path):
 
 
 def test_a_width_that_openai_has_not_is_refused_without_a_config(tmp_path):
-    torch.save(clip.build(clip.CLIPConfig(32, 64, 1, 320, 32, 12, 100, 64, 1)).state_dict(), tmp_path / "clip.pt")
+    torch.save(
+        clip.build(clip.CLIPConfig(32, 64, 1, 320, 32, 12, 100, 64, 1)).state_dict(), tmp_path / "clip.pt"
+    )
     with pytest.raises(UserError, match="no CLIP of OpenAI has a vision_width of 320"):
         opened(tmp_path / "clip.pt")
 
@@ -97,7 +107,11 @@ def test_more_weights_than_a_gpt2_config_describes_are_refused(tmp_path):
     folder = tmp_path / "gpt2"
     gpt2_folder(folder)
     weights = load_file(folder / "model.safetensors")
-    more = {n.replace(".h.0.", ".h.7.").replace("h.0.", "h.7."): t.clone() for n, t in weights.items() if "h.0." in n}
+    more = {
+        n.replace(".h.0.", ".h.7.").replace("h.0.", "h.7."): t.clone()
+        for n, t in weights.items()
+        if "h.0." in n
+    }
     save_file(weights | more, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match="have no place in the network"):
         open_model(folder)

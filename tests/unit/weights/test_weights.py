@@ -26,7 +26,8 @@ from captioning.weights.torchscript import is_archive, read_tensors
 from models import clip, vgg16
 
 pytestmark = [
-    pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "torch.jit.TracerWarning")
+    pytest.mark.filterwarnings(f"ignore::{kind}")
+    for kind in ("DeprecationWarning", "torch.jit.TracerWarning")
 ]
 
 ROOT = Path(__file__).parents[3]
@@ -56,7 +57,9 @@ def official_clip(path: Path, config: clip.CLIPConfig, archive: bool) -> clip.CL
     """A CLIP in half precision, as a TorchScript archive like OpenAI's or as a plain state dict."""
     torch.manual_seed(0)
     model = clip.build(config).eval()
-    model.load_state_dict({n: t.half().float() if t.is_floating_point() else t for n, t in model.state_dict().items()})
+    model.load_state_dict(
+        {n: t.half().float() if t.is_floating_point() else t for n, t in model.state_dict().items()}
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     if not archive:
         torch.save({n: t.half() if t.is_floating_point() else t for n, t in model.state_dict().items()}, path)
@@ -84,7 +87,9 @@ def test_clip_from_either_kind_of_file_equals_clips_own(tmp_path, config, archiv
     assert torch.equal(ours.encode_text(texts), model.encode_text(texts))
     if config is VIT or not archive:
         theirs, _ = package.load(str(tmp_path / "clip.pt"), device="cpu", jit=False)
-        torch.testing.assert_close(ours.encode_image(images), theirs.float().encode_image(images), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            ours.encode_image(images), theirs.float().encode_image(images), rtol=1e-3, atol=1e-4
+        )
 
 
 def test_an_archive_s_tensors_are_those_that_torch_reads(tmp_path):
@@ -115,7 +120,12 @@ class Attack:
 def test_nothing_in_a_file_is_run(tmp_path):
     victim = tmp_path / "victim"
     official_clip(tmp_path / "clip.pt", VIT, archive=True)
-    for content in (pickle.dumps(Attack(victim), 2), b"", b"\x80\x02}.", b"\x80\x02c__torch__\nX\n)\x81N\x86b."):
+    for content in (
+        pickle.dumps(Attack(victim), 2),
+        b"",
+        b"\x80\x02}.",
+        b"\x80\x02c__torch__\nX\n)\x81N\x86b.",
+    ):
         changed = rewritten(tmp_path / "clip.pt", "/data.pkl", content)
         assert is_archive(changed)
         with pytest.raises(UserError, match="opened safely, or is damaged"):
@@ -123,7 +133,9 @@ def test_nothing_in_a_file_is_run(tmp_path):
     with zipfile.ZipFile(tmp_path / "clip.pt") as file:
         record = next(name for name in file.namelist() if name.endswith("/data/0"))
         less = file.read(record)[:-2]
-    with pytest.raises(UserError, match="opened safely, or is damaged"):  # a count that points beyond the record
+    with pytest.raises(
+        UserError, match="opened safely, or is damaged"
+    ):  # a count that points beyond the record
         read_state_dict(rewritten(tmp_path / "clip.pt", record, less))
     torch.save({"a": Attack(victim)}, tmp_path / "plain.pt")
     (tmp_path / "bare.pt").write_bytes(pickle.dumps(Attack(victim), 2))
@@ -167,7 +179,9 @@ def test_vgg16_by_name_comes_from_torch_hubs_cache(caches, monkeypatch):
             monkeypatch.setenv("TORCH_HOME", str(folder))
         (folder / "hub/checkpoints").mkdir(parents=True)
         path = folder / "hub/checkpoints/vgg16-397923af.pth"
-        torch.save(network.state_dict(), path, _use_new_zipfile_serialization=False)  # the same as torchvision's file
+        torch.save(
+            network.state_dict(), path, _use_new_zipfile_serialization=False
+        )  # the same as torchvision's file
         assert Path(torch.hub.get_dir()) / "checkpoints" == path.parent
         ours, preprocess = initial_vgg16(chosen(vgg16={"weights": "imagenet"}).vgg16)
         images = torch.randn(2, 3, 64, 64)
@@ -233,11 +247,15 @@ def test_the_first_stage_stops_before_any_work(tmp_path):
     (tmp_path / "params.yaml").write_text(json.dumps(values))  # JSON is valid YAML
     elsewhere = ("HF_HOME", "HF_HUB_CACHE")  # places where weights could be found
     environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # packages may be there
+    path = os.pathsep.join(
+        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )  # packages may be there
     environment |= {"PYTHONPATH": path, "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     for module in ("stages.prepare", "commands.fetch"):
         command = [sys.executable, "-m", module]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 1
         assert done.stderr.startswith("error: model.gpt2 = gpt2-xl") and done.stderr.count("\n") == 1
         assert not (tmp_path / "data").exists()

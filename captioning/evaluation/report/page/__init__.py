@@ -38,7 +38,9 @@ def render(data: dict[str, Any], page: Path = PAGE) -> str:
     parts = {"POLICY": policy, "STYLE": style, "SCRIPT": script, "DATA": escape(data)}
     html = (page / "template.html").read_text(encoding="utf-8")
     pieces = html.split("{{")  # replaces all slots in one pass, because the data may contain a slot's name
-    return pieces[0] + "".join(parts[name] + rest for name, rest in (piece.split("}}", 1) for piece in pieces[1:]))
+    return pieces[0] + "".join(
+        parts[name] + rest for name, rest in (piece.split("}}", 1) for piece in pieces[1:])
+    )
 
 
 def escape(data: Any) -> str:
