@@ -97,9 +97,8 @@ def application(captioners: dict[str, Captioner]) -> web.Application:
         return web.FileResponse(pictures[int(number)])
 
     async def captions(request: web.Request) -> web.Response:
-        if (
-            request.headers.get("Content-Type") != "application/octet-stream"
-        ):  # aiohttp's content_type has a default
+        # aiohttp's content_type has a default
+        if request.headers.get("Content-Type") != "application/octet-stream":
             return fault(415, "send the picture's bytes as application/octet-stream")
         try:
             wanted = Wanted(request.query, captioners)

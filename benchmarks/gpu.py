@@ -33,10 +33,8 @@ from captioning.core.files import write_json
 from captioning.core.malloc import keep_freed_memory
 
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # FLOP/s, dense bf16, from NVIDIA's data sheets
-DATA_SETS = {
-    "Flickr8k": (8_000, 6_000, 1_000),
-    "COCO": (123_287, 113_287, 5_000),
-}  # images: all, training, test
+# images: all, training, test
+DATA_SETS = {"Flickr8k": (8_000, 6_000, 1_000), "COCO": (123_287, 113_287, 5_000)}
 EPOCHS = {"finetune_clip": 5, "train_lstm": 14, "train_clipcap": 10}
 
 ROWS = {  # the most important rows first

@@ -163,17 +163,12 @@ def lstm_beam_search(
     Whenever a beam ends, there is one less of them; the best of the finished is taken, or of the others at
     the end.
     """
-    norm, weight, bias = (
-        model.image_norm,
-        model.embedding.weight,
-        model.output_bias,
-    )  # the output layer is tied
+    # the output layer is tied
+    norm, weight, bias = model.image_norm, model.embedding.weight, model.output_bias
     inputs = norm(model.image(features))[:, None]  # (1, 1, E): the image is the first input
     hidden = cell = inputs.new_zeros(1, 1, model.config.hidden_size)
-    scores, tokens = (
-        inputs.new_zeros(1),
-        torch.zeros(1, 0, dtype=torch.int64, device=features.device),
-    )  # (K,), (K, t)
+    # (K,), (K, t)
+    scores, tokens = inputs.new_zeros(1), torch.zeros(1, 0, dtype=torch.int64, device=features.device)
     finished: list[tuple[float, list[int]]] = []
     for _ in range(max_tokens):
         out, (hidden, cell) = model.lstm(inputs, (hidden, cell))

@@ -120,9 +120,8 @@ def patches(tower: VisionTransformer, images: Tensor) -> Tensor:
     found = tower.conv1(images).flatten(2).transpose(1, 2)  # (B, P, W)
     first = tower.class_embedding.to(found.dtype).expand(len(found), 1, -1)
     tokens = torch.cat([first, found], dim=1) + tower.positional_embedding.to(found.dtype)
-    return tower.transformer(tower.ln_pre(tokens).transpose(0, 1)).transpose(0, 1)[
-        :, 1:
-    ]  # blocks take (L, B, W)
+    # blocks take (L, B, W)
+    return tower.transformer(tower.ln_pre(tokens).transpose(0, 1)).transpose(0, 1)[:, 1:]
 
 
 def config_of(weights: dict[str, Tensor]) -> CLIPConfig:

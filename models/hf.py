@@ -23,10 +23,8 @@ PATCHES_LAST = (
     "dinov3_vit",
     "vit",
 )
-UNSETTLED = (
-    "siglip2",
-    "siglip2_vision_model",
-)  # patches as many as a picture's shape asks for; no square of pixels
+# patches as many as a picture's shape asks for; no square of pixels
+UNSETTLED = ("siglip2", "siglip2_vision_model")
 
 
 def vision_config(config: PretrainedConfig) -> PretrainedConfig:

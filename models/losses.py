@@ -71,10 +71,8 @@ def cross_entropy(logits: Tensor, targets: Scored, smoothing: float = 0.0) -> Lo
 # ---- without holding more than one copy of all logits ----------------------------------------------------------------
 
 COLUMNS = {"cpu": 1, "cuda": 64}  # the logits are padded to a multiple: tensor cores need aligned rows
-CHUNK = {
-    "cpu": 64,
-    "cuda": 2048,
-}  # rows whose softmax is in memory at once; 64 rows of GPT-2's take 13 MB in float32
+# rows whose softmax is in memory at once; 64 rows of GPT-2's take 13 MB in float32
+CHUNK = {"cpu": 64, "cuda": 2048}
 
 
 def linear_cross_entropy(
@@ -154,9 +152,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if spare := -size % COLUMNS.get(kind, 1):
                 matrix = F.pad(matrix, (0, 0, 0, spare))  # (V + spare, E)
             weights = weights.float()
-            share = weights.new_zeros(len(x)).index_add_(
-                0, rows, weights
-            )  # (R,) weight of each row's targets
+            # (R,) weight of each row's targets
+            share = weights.new_zeros(len(x)).index_add_(0, rows, weights)
             of_hidden, of_weight = (training and wanted for wanted in ctx.needs_input_grad[:2])
             gradient = torch.empty_like(x) if of_hidden else None  # (R, E)
             total, chunk, kept = weights.new_zeros(()), CHUNK.get(kind, 64), None

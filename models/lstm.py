@@ -178,9 +178,8 @@ class LSTMDecoder(nn.Module):
         first, looked, state = self._begin(features)  # (B, H), (B, L)
         teach = self._teach_grid if self.config.grid else self._teach
         hidden, penalty = teach(packed, looked, state.expand(packed.lengths.shape[1]))  # (N, H)
-        firsts = first.index_select(
-            0, packed.present // packed.lengths.shape[1]
-        )  # (F, H): one row per caption
+        # (F, H): one row per caption
+        firsts = first.index_select(0, packed.present // packed.lengths.shape[1])
         hidden = torch.cat([firsts, hidden])
         hidden = F.pad(hidden, (0, 0, 0, len(packed.tokens) - len(hidden)))  # (M, H)
         loss = cross_entropy(self._logits(hidden), packed, label_smoothing)
@@ -203,9 +202,8 @@ class LSTMDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor | float]:
         """The attending LSTM's output after each input, (N, H), and the doubly stochastic regulariser."""
         words = self.dropout(self.embedding(packed.words[0]))  # (B*C, S, E)
-        received = looked[:, None].expand(
-            -1, packed.lengths.shape[1], -1
-        )  # (B, C, L): attention of all steps so far
+        # (B, C, L): attention of all steps so far
+        received = looked[:, None].expand(-1, packed.lengths.shape[1], -1)
         outputs = [words.new_zeros(len(words), 0, self.config.hidden_size)]
         for i in range(words.shape[1]):
             hidden, weights = self._attend(words[:, i], state)  # (B*C, H), (B*C, L)

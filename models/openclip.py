@@ -9,13 +9,8 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-SMALL_TEXT = {
-    "width": 64,
-    "heads": 1,
-    "layers": 1,
-    "vocab_size": 1,
-    "context_length": 1,
-}  # built with it, and dropped
+# built with it, and dropped
+SMALL_TEXT = {"width": 64, "heads": 1, "layers": 1, "vocab_size": 1, "context_length": 1}
 
 
 def sizes_of(config: dict[str, Any]) -> dict[str, Any]:

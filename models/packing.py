@@ -30,9 +30,8 @@ from torch.utils._pytree import tree_map
 from models.losses import PAD, ROUND
 
 Batch = TypeVar("Batch")
-Column = tuple[
-    np.ndarray, np.ndarray
-]  # int32 (M, K), the records of all images in turn; (n,) the number of each
+# int32 (M, K), the records of all images in turn; (n,) the number of each
+Column = tuple[np.ndarray, np.ndarray]
 ALL = np.iinfo(np.int32).max  # as a node's `last`: larger than any place
 AT_ONCE = 10_000  # images whose trees are built together
 
@@ -69,9 +68,8 @@ class PackedTrees(NamedTuple):
     cells: Tensor  # (R,) the index of each among the B * S cells of attention; B * S: no cell
     first: Tensor  # (B, S) a cell's place in its image's tree, branch after branch; the prefix comes first
     last: Tensor  # (B, S) the last place below it: a cell is visible from its `first` to its `last`
-    outputs: (
-        Tensor  # (W,) the rows that predict something: the ends of the prefixes, then the nodes, then filling
-    )
+    # (W,) the rows that predict something: the ends of the prefixes, then the nodes, then filling
+    outputs: Tensor
     rows: Tensor  # (M,) the index into `outputs` that predicts each target
     targets: Tensor  # (M,) the target tokens
     weights: Tensor  # (M,) float32, the weight of each target in the sum
@@ -194,13 +192,11 @@ def _grow(captions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     counts = new.sum((1, 2))  # (n,)
     number = new.cumsum().reshape(new.shape) - 1  # over all images
     node = np.maximum.accumulate(np.where(new, number, -1), axis=1)  # (n, C, T) of each input
-    end = np.where(exist, node, -1).max(
-        axis=2, keepdims=True, initial=-1
-    )  # (n, C, 1) the deepest of each caption
+    # (n, C, 1) the deepest of each caption
+    end = np.where(exist, node, -1).max(axis=2, keepdims=True, initial=-1)
     last = np.empty(counts.sum(), np.int64)
-    last[node[exist]] = np.broadcast_to(end, node.shape)[
-        exist
-    ]  # of several captions through a node, the last one's
+    # of several captions through a node, the last one's
+    last[node[exist]] = np.broadcast_to(end, node.shape)[exist]
     node = np.take_along_axis(node, order.argsort(1), 1)  # in the original order of captions
 
     # A node is named by the first caption that runs through it; nodes are in the order of their names.

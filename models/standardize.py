@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-LEAST = (
-    0.1  # of the mean standard deviation: a lower limit, so that nearly constant features are not amplified
-)
+# of the mean standard deviation: a lower limit, so that nearly constant features are not amplified
+LEAST = 0.1
 ROWS = 1024  # rows that are converted to float64 at once
 
 

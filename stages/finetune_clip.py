@@ -109,9 +109,8 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
 
     def batches(epoch: int):
         rng = np.random.default_rng([settings.seed, epoch, 1])
-        chosen = torch.stack(
-            [draw(of_image, options.captions, rng) for of_image in tokens["train"]]
-        )  # (N, K, L)
+        # (N, K, L)
+        chosen = torch.stack([draw(of_image, options.captions, rng) for of_image in tokens["train"]])
         for images, index in augmented(
             pixels["train"], mirror, options.batch_size, settings.seed, epoch, device
         ):
@@ -130,9 +129,8 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
             whole(one, len(texts)) for one in (image_embeddings, text_embeddings)
         )
         same = same_pairs(shown.to(device), texts.flatten(1))
-        return part(
-            contrastive_loss(image_embeddings, text_embeddings, model.logit_scale, same), 1
-        )  # (B, D) each
+        # (B, D) each
+        return part(contrastive_loss(image_embeddings, text_embeddings, model.logit_scale, same), 1)
 
     def evaluate() -> dict[str, float]:
         size = options.chunk_size or options.batch_size

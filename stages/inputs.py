@@ -24,10 +24,8 @@ from captioning.weights.sources import Needed, OwnFile
 from stages import stage
 
 NETWORKS = [name for pair in paths.ENCODER_OF.items() for name in pair]
-EMPTIED = [
-    *map(paths.checkpoint, NETWORKS),
-    *map(paths.features, paths.ENCODER_OF.values()),
-]  # by DVC, before a stage
+# by DVC, before a stage
+EMPTIED = [*map(paths.checkpoint, NETWORKS), *map(paths.features, paths.ENCODER_OF.values())]
 
 
 @stage

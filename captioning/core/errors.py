@@ -39,9 +39,8 @@ def opening(path: str | Path, what: str, advice: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UserError(f"{error.filename or path} is missing: {advice}") from None
     except BaseException as error:
-        if (
-            not isinstance(error, Exception) and type(error).__name__ != "PanicException"
-        ):  # of libraries in Rust
+        # of libraries in Rust
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         if isinstance(error, OSError) and error.errno in FULL:
             raise
@@ -75,9 +74,8 @@ def command(main: Callable[..., None]) -> Callable[..., None]:
         except UserError as error:
             sys.exit(f"error: {error}")
         except BrokenPipeError:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # or Python's own flush at exit fails
+            # or Python's own flush at exit fails
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(CLOSED_PIPE)
         except Exception as error:
             if fault := _of_disk(error):

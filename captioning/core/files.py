@@ -81,9 +81,8 @@ def _move(temporary: Path, path: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        neighbour = path.with_name(
-            f".{path.name}.tmp"
-        )  # across file systems, only a neighbour can replace it
+        # across file systems, only a neighbour can replace it
+        neighbour = path.with_name(f".{path.name}.tmp")
         try:
             shutil.copyfile(temporary, neighbour)
             _sync(neighbour)

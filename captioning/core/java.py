@@ -171,10 +171,8 @@ class Conversation:
             for question in questions:
                 self._process.stdin.write(question.encode("utf-8", "replace") + b"\n")
             self._process.stdin.flush()
-        except (
-            BrokenPipeError,
-            ValueError,
-        ):  # the program is gone; the thread that waits for answers reports why
+        except (BrokenPipeError, ValueError):
+            # the program is gone; the thread that waits for answers reports why
             pass
 
     def _worked(self) -> float:

@@ -18,22 +18,14 @@ from PIL import ExifTags, Image, ImageOps
 
 from captioning.core.errors import UserError
 
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "GIF",
-    "BMP",
-    "TIFF",
-    "PPM",
-)  # none of them runs another program, as EPS does
+# none of them runs another program, as EPS does
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 100_000_000  # files with more are refused: a few bytes could unpack to 300 MB
 MAX_BYTES = 2**30  # of a file: as many pixels in the deepest format
 WHITES = (1, 255, 65_535, 2**32 - 1)  # possible levels of white in a file that does not define it
 
-warnings.filterwarnings(
-    "ignore", module=r"PIL\."
-)  # about odd metadata, which does not matter here; for all threads
+# about odd metadata, which does not matter here; for all threads
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class ImageFault(UserError):
@@ -111,11 +103,8 @@ def _parse(content: bytes, name: str) -> Image.Image:
 def _shrink(image: Image.Image, enough: int) -> None:
     """Lets the JPEG decoder do the first part of a resize (DCT scaling). Other formats are unchanged."""
     width, height = image.size
-    for scale in (
-        8,
-        4,
-        2,
-    ):  # only if the size divides evenly: a partial pixel at the edge would shift the rest
+    # only if the size divides evenly: a partial pixel at the edge would shift the rest
+    for scale in (8, 4, 2):
         if min(image.size) >= scale * enough and width % scale == 0 and height % scale == 0:
             image.draft("RGB", (width // scale, height // scale))
             return

@@ -110,9 +110,8 @@ class TrainingSettings(Group):
 
 
 class FinetuneSettings(TrainingSettings):
-    epochs: Annotated[
-        Any, PlainValidator(_whole_or_auto)
-    ]  # captioning.data.enough replaces `auto` by a number
+    # captioning.data.enough replaces `auto` by a number
+    epochs: Annotated[Any, PlainValidator(_whole_or_auto)]
     mirror: bool
 
 

@@ -15,9 +15,8 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 PR_SET_PDEATHSIG = 1  # of Linux
-PRCTL = getattr(
-    ctypes.CDLL(None), "prctl", None
-)  # looked up here: nothing may be loaded between fork and exec
+# looked up here: nothing may be loaded between fork and exec
+PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 SILENCE = 60  # seconds of waiting for an item before a line on stderr names it; repeated after the same time
 
 

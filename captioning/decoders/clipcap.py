@@ -28,9 +28,8 @@ from models.empty import no_weights
 from models.gpt2 import GPT2, GPT2Config
 
 HEAD = 64  # channels of an attention head in every published GPT-2
-OLD_BUFFERS = re.compile(
-    r"gpt\.transformer\.h\.\d+\.attn\.(bias|masked_bias)"
-)  # masks that old transformers stored
+# masks that old transformers stored
+OLD_BUFFERS = re.compile(r"gpt\.transformer\.h\.\d+\.attn\.(bias|masked_bias)")
 WHOLE = ("transformer.", "lm_head.")  # prefixes of a GPT-2 with its output layer; the hub's gpt2 has none
 REPLACE = "copy the model's files anew, or name another in model.gpt2"
 CLIP_WITH = {512: "ViT-B/32, ViT-B/16, RN101", 640: "RN50x4", 768: "ViT-L/14, RN50x16", 1024: "RN50, RN50x64"}
@@ -133,9 +132,8 @@ def _published(path: Path, settings: Settings) -> Decoder:
         chosen = {"freeze_gpt2": settings.model.freeze_gpt2, "image_dropout": settings.model.image_dropout}
         sizes = sizes_of(weights) | chosen
         model = from_sizes(sizes)
-        weights.setdefault(
-            "gpt.lm_head.weight", weights["gpt.transformer.wte.weight"]
-        )  # one tensor, two names
+        # one tensor, two names
+        weights.setdefault("gpt.lm_head.weight", weights["gpt.transformer.wte.weight"])
         model.load_state_dict(weights)
     except KeyError as error:
         raise UserError(f"model.init_from = {path} is no ClipCap: no weight named {error}") from None

@@ -77,9 +77,8 @@ class Text:
         for start in range(0, len(captions), AT_ONCE):
             block = captions[start : start + AT_ONCE]
             texts = [caption.split(" ") for caption in block]
-            plain = [
-                caption.split() == words for caption, words in zip(block, texts, strict=True)
-            ]  # no other blanks
+            # no other blanks
+            plain = [caption.split() == words for caption, words in zip(block, texts, strict=True)]
             odd = iter(
                 self._encode(
                     [caption for caption, is_plain in zip(block, plain, strict=True) if not is_plain]

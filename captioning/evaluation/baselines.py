@@ -91,9 +91,8 @@ def _directions(ids: list[str], load: Callable[[list[str]], np.ndarray]) -> np.n
     for start in range(0, len(ids), 256):  # a grid is large, so it is averaged before the next one is read
         features = load(ids[start : start + 256]).astype(np.float32)
         if features.ndim > 2:
-            features = features.reshape(len(features), -1, features.shape[-1]).mean(
-                axis=1
-            )  # (B, H, W, D) -> (B, D)
+            # (B, H, W, D) -> (B, D)
+            features = features.reshape(len(features), -1, features.shape[-1]).mean(axis=1)
         parts.append(features)
     features = np.concatenate(parts)
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

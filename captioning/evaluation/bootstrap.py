@@ -81,9 +81,8 @@ def bootstrap(parts: Scores | Sequence[Scores], count: int, seed: int) -> dict[s
     images, result = len(statistics[0]), {name: [] for name in METRICS}
     generator = np.random.default_rng(seed)
     for rows in _chunks(count, images):
-        weights = generator.multinomial(images, np.full(images, 1 / images), size=rows).astype(
-            np.float64
-        )  # (R, N)
+        # (R, N)
+        weights = generator.multinomial(images, np.full(images, 1 / images), size=rows).astype(np.float64)
         resampled = [corpus_scores(weights @ table) for table in statistics]
         for name in METRICS:
             result[name].append(np.mean([scores[name] for scores in resampled], axis=0))
@@ -182,9 +181,8 @@ def _permutations(a: np.ndarray, b: np.ndarray, observed: dict, count: int, seed
     generator, reached = np.random.default_rng(seed), dict.fromkeys(METRICS, 0)
     total = a.sum(axis=0) + b.sum(axis=0)
     for rows in _chunks(count, len(a)):
-        keep = generator.integers(0, 2, size=(rows, len(a))).astype(
-            np.float64
-        )  # (R, N): 1 keeps an image's two sides
+        # (R, N): 1 keeps an image's two sides
+        keep = generator.integers(0, 2, size=(rows, len(a))).astype(np.float64)
         first = keep @ (a - b) + b.sum(axis=0)  # (R, 36)
         left, right = corpus_scores(first), corpus_scores(total - first)
         for name in METRICS:

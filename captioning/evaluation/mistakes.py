@@ -68,9 +68,8 @@ def mistakes(folds: Folds, count: int, seed: int) -> dict[str, dict]:
     """
     result = {}
     for name, words in CLASSES.items():
-        table = np.mean(
-            [counts(references, captions, words) for references, captions in folds], axis=0
-        )  # (N, 5)
+        # (N, 5)
+        table = np.mean([counts(references, captions, words) for references, captions in folds], axis=0)
         said, supported, contradicted, agreed, named = table.T
         pairs = {
             "precision": (supported, said),

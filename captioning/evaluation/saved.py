@@ -51,9 +51,8 @@ def save(path: Path, scores: Mapping[str, Scores], references: Mapping[str, list
             raise ValueError(f"the scores of {name} are of other images")
         arrays[f"{name}.bleu_statistics"] = one.bleu_statistics
         arrays[f"{name}.meteor_statistics"] = one.meteor_statistics
-        arrays[f"{name}.per_image"] = np.stack(
-            [one.per_image[metric] for metric in METRICS], axis=1
-        )  # (N, 7)
+        # (N, 7)
+        arrays[f"{name}.per_image"] = np.stack([one.per_image[metric] for metric in METRICS], axis=1)
         arrays[f"{name}.corpus"] = np.array([one.corpus[metric] for metric in METRICS])
     with atomic_write(path, "wb") as file:
         np.savez_compressed(file, **arrays)

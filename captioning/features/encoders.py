@@ -182,9 +182,8 @@ def cast_products(network: nn.Module, dtype: torch.dtype) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.to(dtype)
         elif isinstance(module, nn.MultiheadAttention):
-            for parameter in module.parameters(
-                recurse=False
-            ):  # of the projections to queries, keys and values
+            # of the projections to queries, keys and values
+            for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
         elif isinstance(module, clip.VisionTransformer):
             module.proj.data = module.proj.data.to(dtype)

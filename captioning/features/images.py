@@ -23,9 +23,8 @@ from torch import Tensor
 from captioning.core.pictures import open_rgb
 
 LONGEST_RATIO = 50  # ratio of an image's sides; longer images lose their ends before the centre crop
-DRAFT = (
-    3  # times the resized side: least size of a reduced JPEG; pixels differ by 0.3 of 255 levels on average
-)
+# times the resized side: least size of a reduced JPEG; pixels differ by 0.3 of 255 levels on average
+DRAFT = 3
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,8 @@ class Preprocess:
 
     name: str
     image_size: int  # pixels of a side of the crop, S
-    resize: (
-        int | None
-    )  # pixels of the shorter side before the crop; None: both sides become S, and nothing is cropped
+    # pixels of the shorter side before the crop; None: both sides become S, and nothing is cropped
+    resize: int | None
     interpolation: str  # bilinear | bicubic, both with anti-aliasing
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -61,12 +59,10 @@ class Preprocess:
     def normalize(self, pixels: Tensor) -> Tensor:
         """Converts bytes (B, 3, S, S) to the network's input: float32, channels_last, on the same device."""
         width = pixels.shape[3]
-        mean, std = (
-            torch.tensor(x, device=pixels.device).repeat(width) for x in (self.mean, self.std)
-        )  # (S * 3,)
-        lines = pixels.permute(0, 2, 3, 1).flatten(
-            2
-        )  # (B, S, S * 3): long runs, four times as fast as runs of three
+        # (S * 3,)
+        mean, std = (torch.tensor(x, device=pixels.device).repeat(width) for x in (self.mean, self.std))
+        # (B, S, S * 3): long runs, four times as fast as runs of three
+        lines = pixels.permute(0, 2, 3, 1).flatten(2)
         values = lines.float().div_(255).sub_(mean).div_(std)
         return values.unflatten(2, (width, 3)).permute(0, 3, 1, 2)  # (B, 3, S, S)
 

@@ -86,9 +86,8 @@ def import_features(
         def rows(block: range) -> np.ndarray:
             at = np.array(wanted[block.start : block.stop])
             order = np.argsort(at)  # HDF5 can read only increasing positions
-            batch = np.empty(
-                (len(at), *features.shape[1:])
-            )  # float64: the square of a large float32 overflows float32
+            # float64: the square of a large float32 overflows float32
+            batch = np.empty((len(at), *features.shape[1:]))
             batch[order] = features[at[order]]
             if normalize:
                 batch /= np.maximum(np.linalg.norm(batch, axis=-1, keepdims=True), 1e-12)

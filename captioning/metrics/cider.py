@@ -37,9 +37,8 @@ class CiderD:
             documents.update({gram for text in references for grams in self._grams(text) for gram in grams})
         if not images:
             raise ValueError("CIDEr-D needs a corpus of one image or more")
-        self.rarest = math.log(
-            images
-        )  # the weight of what one image has, or none: not stored, for it is most of them
+        # the weight of what one image has, or none: not stored, for it is most of them
+        self.rarest = math.log(images)
         self.weights = {gram: self.rarest - math.log(count) for gram, count in documents.items() if count > 1}
 
     def scores(self, references: Sequence[str], candidates: Sequence[str]) -> list[float]:
@@ -47,9 +46,8 @@ class CiderD:
 
         Deterministic to the last digit. Equal to pycocoevalcap's scores, up to rounding, for the same corpus.
         """
-        wanted: dict[
-            Gram, list[tuple[int, float, float]]
-        ] = {}  # n-gram -> which references have it, and its weights
+        # n-gram -> which references have it, and its weights
+        wanted: dict[Gram, list[tuple[int, float, float]]] = {}
         lengths = []
         for which, reference in enumerate(references):
             grams = self._grams(reference)

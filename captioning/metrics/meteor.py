@@ -55,9 +55,8 @@ class Meteor:
         """
         lines = self._java.ask(map(_question, references, candidates), len(candidates))
         try:
-            statistics = np.array([line.split() for line in lines], dtype=np.float64).reshape(
-                -1, WIDTH
-            )  # (N, 23)
+            # (N, 23)
+            statistics = np.array([line.split() for line in lines], dtype=np.float64).reshape(-1, WIDTH)
             scores = [float(x) for x in self._java.ask([" ||| ".join(["EVAL", *lines])], len(candidates) + 1)]
         except ValueError:
             odd = next((line for line in lines if len(line.split()) != WIDTH), lines[0])
@@ -77,9 +76,8 @@ class Meteor:
 
 def summands(statistics: np.ndarray) -> np.ndarray:
     """The statistics that METEOR sums over images. A caption equal to its reference counts no chunk."""
-    totals = (
-        statistics[:, 4:20].reshape(-1, 4, 2, 2).sum(axis=(1, 2))
-    )  # (N, stage, c|f, test|ref) -> (N, test|ref)
+    # (N, stage, c|f, test|ref) -> (N, test|ref)
+    totals = statistics[:, 4:20].reshape(-1, 4, 2, 2).sum(axis=(1, 2))
     perfect = (totals == statistics[:, :2]).all(axis=1) & (statistics[:, 20] == 1)
     result = statistics.copy()
     result[perfect, 20] = 0
@@ -89,9 +87,8 @@ def summands(statistics: np.ndarray) -> np.ndarray:
 def from_sums(sums: np.ndarray) -> np.ndarray:
     """METEOR of a corpus from the sum of its images' `summands`: (..., 23) -> (...,)"""
     test_length, reference_length, test_function, reference_function = np.moveaxis(sums[..., :4], -1, 0)
-    stages = sums[..., 4:20].reshape(
-        *sums.shape[:-1], 4, 4
-    )  # (..., stage, [test, reference] x [content, function])
+    # (..., stage, [test, reference] x [content, function])
+    stages = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4)
     chunks, test_words, reference_words = np.moveaxis(sums[..., 20:23], -1, 0)
 
     def weighted(content: np.ndarray, function: np.ndarray) -> np.ndarray:

@@ -86,13 +86,10 @@ class LiveBeams(NamedTuple):
         """
         size, length = rules.beam_size, self.paths.shape[2] + 1
         gain, worth, token = best_tokens(logits, 2 * size, self.paths.flatten(0, 1), rules, handicap)
-        total, parent, gain, token = _best_continuations(
-            self.scores, gain, worth, token, 2 * size
-        )  # (n, 2K) each
-        paths, gains = (
-            _extend(self.paths, parent, token),
-            _extend(self.gains, parent, gain),
-        )  # (n, 2K, length)
+        # (n, 2K) each
+        total, parent, gain, token = _best_continuations(self.scores, gain, worth, token, 2 * size)
+        # (n, 2K, length)
+        paths, gains = _extend(self.paths, parent, token), _extend(self.gains, parent, gain)
 
         # Those that end here. The lower half of the 2K only serves to keep K beams alive.
         ends = (

@@ -48,9 +48,8 @@ def sample(
             f"sample needs count >= 1, 0 < top_p <= 1 and temperature > 0, not {count}, {top_p} and {temperature}"
         )
     rules, eos_id = rules.within(model), rules.eos_id
-    paths = torch.zeros(
-        len(features), count, 0, dtype=torch.int64, device=features.device
-    )  # (n, count, length)
+    # (n, count, length)
+    paths = torch.zeros(len(features), count, 0, dtype=torch.int64, device=features.device)
     chances = None if chances is None else chances.to(features.device)
     gains, over = paths.float(), paths.any(dim=2)  # (n, count, length), (n, count): the end has been drawn
     with evaluating(model):
@@ -58,12 +57,10 @@ def sample(
         for length, logits in batch.steps():
             if length == 1:
                 logits = logits.repeat_interleave(count, dim=0)
-            chance = (
-                None if chances is None else chances[batch.images, :, length - 1].view(-1, 1)
-            )  # (n * count, 1)
-            token, gain = _draw(
-                logits, rules.banned_ids, top_p, temperature, generator, chance
-            )  # (n * count,) each
+            # (n * count, 1)
+            chance = None if chances is None else chances[batch.images, :, length - 1].view(-1, 1)
+            # (n * count,) each
+            token, gain = _draw(logits, rules.banned_ids, top_p, temperature, generator, chance)
             token = token.view(over.shape).masked_fill(over, eos_id)  # what follows an end is not looked at
             paths = torch.cat([paths, token[..., None]], dim=2)
             gains = torch.cat([gains, gain.view(over.shape)[..., None]], dim=2)
@@ -94,9 +91,8 @@ def _draw(
         allowed = logits.index_fill(1, torch.tensor(sorted(banned_ids), device=logits.device), DEAD)
     probabilities = (allowed / temperature).softmax(dim=1)
     token = _one_of_each(probabilities, generator, chance)  # (N,)
-    if (
-        top_p < 1
-    ):  # draws from outside the nucleus are drawn again, which is faster than sorting the vocabulary
+    # draws from outside the nucleus are drawn again, which is faster than sorting the vocabulary
+    if top_p < 1:
         rows = torch.arange(len(token), device=token.device)
         while len(rows := rows[_outside(probabilities[rows], token[rows], top_p)]):
             token[rows] = _one_of_each(probabilities[rows], generator)
@@ -111,9 +107,8 @@ def _one_of_each(
     if chance is None:
         chance = torch.rand(len(reached), 1, generator=generator, device=reached.device)
     wanted = (1 - chance) * reached[:, -1:]  # above 0, so that no banned first token is taken
-    return torch.searchsorted(reached, wanted)[:, 0].clamp(
-        max=reached.shape[1] - 1
-    )  # a NaN stays; training reports it
+    # a NaN stays; training reports it
+    return torch.searchsorted(reached, wanted)[:, 0].clamp(max=reached.shape[1] - 1)
 
 
 def _outside(probabilities: Tensor, token: Tensor, top_p: float) -> Tensor:

@@ -249,9 +249,8 @@ def _epoch(
 
 def _check_finite(job: Job, epoch: int, losses: list[Tensor], norms: list[Tensor]) -> None:
     first = (len(losses) - 1) // CHECK_EVERY * CHECK_EVERY
-    recent = torch.stack(
-        [torch.stack(losses[first:]).float(), torch.stack(norms[first:]).float()]
-    )  # (2, steps)
+    # (2, steps)
+    recent = torch.stack([torch.stack(losses[first:]).float(), torch.stack(norms[first:]).float()])
     bad = ~recent.isfinite().all(dim=0)
     if bad.any():
         at = int(bad.nonzero()[0])

@@ -67,9 +67,8 @@ def _start(module: str, count: int) -> None:
         elastic_launch(config, sys.executable)("-m", module, *sys.argv[1:])
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-        rank = min(
-            codes, key=lambda rank: (codes[rank] == -signal.SIGTERM, codes[rank])
-        )  # others are ended by SIGTERM
+        # others are ended by SIGTERM
+        rank = min(codes, key=lambda rank: (codes[rank] == -signal.SIGTERM, codes[rank]))
         code = codes[rank]
         how = (
             f"was killed (signal {-code}, {signal.Signals(-code).name})"

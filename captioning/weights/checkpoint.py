@@ -30,12 +30,8 @@ Part = TypeVar("Part")
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 AGAIN = "`dvc repro` makes those in checkpoints/; copy any other folder anew"
-BESIDE_SIZES = (
-    "preprocess",
-    "labels",
-    "dev_map",
-    "retrieval",
-)  # in the older form of an encoder's config.json
+# in the older form of an encoder's config.json
+BESIDE_SIZES = ("preprocess", "labels", "dev_map", "retrieval")
 
 
 def config_from(config: type[Config], *settings: BaseModel, **others: Any) -> Config:

@@ -16,9 +16,8 @@ from pathlib import Path
 from captioning.core.errors import UserError
 from captioning.weights.download import DownloadFault, download, within
 
-VGG16_URL = (
-    "https://download.pytorch.org/models/vgg16-397923af.pth"  # torchvision's VGG16_Weights.IMAGENET1K_V1
-)
+# torchvision's VGG16_Weights.IMAGENET1K_V1
+VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 CLIP_URL = "https://openaipublic.azureedge.net/clip/models"
 CLIP_FILES = {  # name of clip.available_models(): its file's sha256, which the URL also contains
     "RN50": "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",

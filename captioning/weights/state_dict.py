@@ -14,12 +14,8 @@ from torch import Tensor
 from captioning.core.errors import UserError, in_a_line, opening
 from captioning.weights import torchscript
 
-WRAPPERS = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "module",
-)  # keys under which training scripts save the weights
+# keys under which training scripts save the weights
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 PREFIXES = ("module.", "model.", "clip_model.", "clip.", "_orig_mod.")  # that wrappers add to every name
 FILES = ("model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors",
          "open_clip_pytorch_model.bin", "pytorch_model.bin", "pytorch_model.bin.index.json")  # fmt: skip
@@ -54,9 +50,8 @@ def _unwrapped(path: Path) -> dict[str, Tensor]:
             f"{path} holds no weights that can be opened safely, or is damaged: {fault}"
         ) from None
     while isinstance(weights, dict):
-        inner = [
-            weights[key] for key in WRAPPERS if isinstance(weights.get(key), dict)
-        ]  # scripts save optimizers, too
+        # scripts save optimizers, too
+        inner = [weights[key] for key in WRAPPERS if isinstance(weights.get(key), dict)]
         if not inner:
             break
         weights = inner[0]

@@ -108,13 +108,8 @@ def test_the_page_answers_with_the_pipelines_captions_and_refuses_the_rest(first
         ("captions?captioner=gpt", picture, {}, 400, "one of clipcap, lstm"),
         ("captions?captions=0", picture, {}, 400, "from 1 to 20"),
         ("captions?captions=x", picture, {}, 400, "from 1 to 20"),
-        (
-            "captions",
-            picture,
-            {"Content_Type": "text/plain"},
-            415,
-            "application/octet-stream",
-        ),  # as any web site may
+        # as any web site may
+        ("captions", picture, {"Content_Type": "text/plain"}, 415, "application/octet-stream"),
         ("captions", picture, {"Host": "example.org"}, 403, "open this page at"),  # by another name
         ("captions", bytes(65 * 2**20), {}, 413, "more than 64 MB"),
     ]:

@@ -96,9 +96,8 @@ def test_scores_and_curves_are_those_of_one_process(folders):
     one, two = map(curves, folders)
     assert one.keys() == two.keys() and any("negative_reward" in name for name in one)
     for name, values in one.items():
-        near = (
-            {"abs": 0.05} if name.endswith("dev_map.tsv") else {"rel": 1e-4, "abs": 1e-5}
-        )  # two images swap ranks
+        # two images swap ranks
+        near = {"abs": 0.05} if name.endswith("dev_map.tsv") else {"rel": 1e-4, "abs": 1e-5}
         assert two[name] == pytest.approx(values, **near), name
 
 
@@ -109,10 +108,8 @@ def children(of: int) -> list[int]:
 
 def test_a_killed_process_ends_all_and_the_next_run_resumes(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    for folder, processes in (
-        (whole, 1),
-        (killed, 2),
-    ):  # torchrun's number of processes counts, not the setting
+    # torchrun's number of processes counts, not the setting
+    for folder, processes in ((whole, 1), (killed, 2)):
         folder.mkdir()
         write_params(folder, processes)
     finish(start(whole, "lstm_long", launcher=BY_TORCHRUN))

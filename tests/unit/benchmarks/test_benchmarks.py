@@ -72,9 +72,8 @@ def test_published_extraction_sees_our_pixels(tmp_path):
         theirs = published.extract(lambda pixels: pixels, transform, [path, path], "cpu")
         pixels = torch.tensor(decode(path, ours)).permute(2, 0, 1)[None]  # (1, 3, S, S)
         assert len(theirs) == 2
-        assert (
-            theirs[:1] - ours.normalize(pixels)
-        ).abs().mean() < 0.02  # draft mode: see captioning.features.images
+        # draft mode: see captioning.features.images
+        assert (theirs[:1] - ours.normalize(pixels)).abs().mean() < 0.02
 
 
 @pytest.mark.parametrize(("mapping", "freeze"), [("mlp", False), ("transformer", True)])
@@ -84,9 +83,8 @@ def test_a_step_s_operations_are_those_that_torch_counts(mapping, freeze):
     with FlopCounterMode(display=False) as counter:
         model.loss(networks.features(16, networks.CLIP_SIZE), captions).total.backward()
     counted = counter.get_flop_counts()["Global"]
-    products = sum(
-        count for operation, count in counted.items() if "bmm" not in str(operation)
-    )  # bmm: attention
+    # bmm: attention
+    products = sum(count for operation, count in counted.items() if "bmm" not in str(operation))
     assert 0.9 < flops_of(model, captions) / products < 1.02
 
 

@@ -47,9 +47,8 @@ def test_details_of_every_kind_of_captioner(decoder):
     entries = details(decoder, ["x", "y", "z"], features, captions)
     assert [entry["image_id"] for entry in entries] == ["x", "y", "z"]
     for entry, caption in zip(entries, captions, strict=True):
-        said = "".join(entry["tokens"]).replace(
-            "\ufffd", ""
-        )  # an untrained network says bytes that are not text
+        # an untrained network says bytes that are not text
+        said = "".join(entry["tokens"]).replace("\ufffd", "")
         assert " ".join(said.split()) == " ".join(text.decode(caption.tokens).replace("\ufffd", "").split())
         assert len(entry["log_probs"]) == len(entry["tokens"]) + entry["ended"]
         assert entry["log_probs"] == pytest.approx(caption.log_probs, abs=6e-4)

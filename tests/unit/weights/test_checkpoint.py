@@ -122,9 +122,8 @@ def test_a_tensor_under_two_names_is_stored_once_and_stays_one(tmp_path):
     assert "gpt.lm_head.weight" not in weights
     loaded = load(tmp_path).model.gpt
     assert loaded.lm_head.weight is loaded.transformer.wte.weight
-    twice = weights | {
-        "gpt.lm_head.weight": weights["gpt.transformer.wte.weight"].clone()
-    }  # as transformers might
+    # as transformers might
+    twice = weights | {"gpt.lm_head.weight": weights["gpt.transformer.wte.weight"].clone()}
     save_file(twice, tmp_path / "model.safetensors")
     assert equal(load(tmp_path).model, decoder.model)
 

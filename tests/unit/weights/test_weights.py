@@ -133,9 +133,8 @@ def test_nothing_in_a_file_is_run(tmp_path):
     with zipfile.ZipFile(tmp_path / "clip.pt") as file:
         record = next(name for name in file.namelist() if name.endswith("/data/0"))
         less = file.read(record)[:-2]
-    with pytest.raises(
-        UserError, match="opened safely, or is damaged"
-    ):  # a count that points beyond the record
+    # a count that points beyond the record
+    with pytest.raises(UserError, match="opened safely, or is damaged"):
         read_state_dict(rewritten(tmp_path / "clip.pt", record, less))
     torch.save({"a": Attack(victim)}, tmp_path / "plain.pt")
     (tmp_path / "bare.pt").write_bytes(pickle.dumps(Attack(victim), 2))
@@ -179,9 +178,8 @@ def test_vgg16_by_name_comes_from_torch_hubs_cache(caches, monkeypatch):
             monkeypatch.setenv("TORCH_HOME", str(folder))
         (folder / "hub/checkpoints").mkdir(parents=True)
         path = folder / "hub/checkpoints/vgg16-397923af.pth"
-        torch.save(
-            network.state_dict(), path, _use_new_zipfile_serialization=False
-        )  # the same as torchvision's file
+        # the same as torchvision's file
+        torch.save(network.state_dict(), path, _use_new_zipfile_serialization=False)
         assert Path(torch.hub.get_dir()) / "checkpoints" == path.parent
         ours, preprocess = initial_vgg16(chosen(vgg16={"weights": "imagenet"}).vgg16)
         images = torch.randn(2, 3, 64, 64)
@@ -247,9 +245,8 @@ def test_the_first_stage_stops_before_any_work(tmp_path):
     (tmp_path / "params.yaml").write_text(json.dumps(values))  # JSON is valid YAML
     elsewhere = ("HF_HOME", "HF_HUB_CACHE")  # places where weights could be found
     environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
-    path = os.pathsep.join(
-        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )  # packages may be there
+    # packages may be there
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment |= {"PYTHONPATH": path, "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     for module in ("stages.prepare", "commands.fetch"):
         command = [sys.executable, "-m", module]
