@@ -190,7 +190,7 @@ def _encoder(folder: Path, decoder: Decoder, precision: str) -> Encoder:
     for key in sorted({*learned, *made}):
         if learned.get(key) != made.get(key):
             raise UserError(
-                f"{folder} learned from features whose {key} is {learned.get(key)!r}; the encoder in {place} gives "
-                f"{made.get(key)!r}. `dvc repro` makes them fit"
+                f"{folder} learned from features whose {key} is {learned.get(key)!r}; the encoder in {place} "
+                f"gives {made.get(key)!r}. `dvc repro` makes them fit"
             )
     return encoder

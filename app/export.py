@@ -193,6 +193,7 @@ def push(folder: Path, repository: str, sure: bool) -> None:
         )
     except Exception as error:  # errors of the hub, of its network library, of the system
         raise UserError(
-            f"{folder} cannot be uploaded to {repository}: {in_a_line(error)}; `hf auth login` says who you are"
+            f"{folder} cannot be uploaded to {repository}: {in_a_line(error)}; `hf auth login` says who you "
+            "are"
         ) from None
     print(f"uploaded: {told}")

@@ -28,8 +28,8 @@ from captioning.search.consensus import Consensus, table_of
 ENCODER, HOW = "encoder", "captioning"
 TABLE, CAPTIONS = "consensus.safetensors", "consensus.json"
 DEFAULTS = {  # for a checkpoint without params.yaml, and for keys that an older export lacks
-    "beam_size": 5, "length_penalty": 1.0, "no_repeat_ngram": 0, "max_tokens": 40, "batch_size": 64, "consensus": 0.0,
-    "ensemble": {"lstm": [], "clipcap": []},
+    "beam_size": 5, "length_penalty": 1.0, "no_repeat_ngram": 0, "max_tokens": 40, "batch_size": 64,
+    "consensus": 0.0, "ensemble": {"lstm": [], "clipcap": []},
     "diverse": {"captions": 5, "method": "nucleus", "top_p": 0.9, "temperature": 0.5, "strength": 0.5},
 }  # fmt: skip
 

@@ -33,8 +33,8 @@ from captioning.core.settings import read_yaml
 from commands import preset as presets
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("prepare", "finetune_vgg16", "finetune_clip", "extract_vgg16", "extract_clip", "train_lstm", "train_clipcap",
-          "generate lstm", "generate clipcap", "filter_paraphrases", "evaluate")  # fmt: skip
+STAGES = ("prepare", "finetune_vgg16", "finetune_clip", "extract_vgg16", "extract_clip", "train_lstm",
+          "train_clipcap", "generate lstm", "generate clipcap", "filter_paraphrases", "evaluate")  # fmt: skip
 # Runs a stage as `python -m` does, and writes its peak GPU memory to a file.
 RUN = """
 import runpy, sys

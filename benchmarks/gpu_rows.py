@@ -94,7 +94,7 @@ def memory() -> int:
     return peak
 
 
-# ---- training ------------------------------------------------------------------------------------------------------
+# ---- training ----------------------------------------------------------------------------------------------
 
 
 def steps_of(model: nn.Module, batches: CaptionBatches, dtype: torch.dtype) -> Callable[[np.ndarray], None]:
@@ -159,8 +159,8 @@ def _clipcap_step(scale: Scale, mapping: str, prefix: int, freeze: bool, goal: s
         title, f"{ms(bare)}, {peak / 1e9:.1f} GB", goal, f"{ms(theirs)}, {their_peak / 1e9:.1f} GB", figures
     )
     stage = stage_seconds(scale, "train_clipcap", model, data)
-    yield Row(f"the same in the stage's loop, {mapping}", f"{ms(stage)}, {stage / bare:.2f} of the bare step", "1.10",
-              figures={"stage": stage, "bare": bare})  # fmt: skip
+    yield Row(f"the same in the stage's loop, {mapping}", f"{ms(stage)}, {stage / bare:.2f} of the bare step",
+              "1.10", figures={"stage": stage, "bare": bare})  # fmt: skip
 
 
 def _published_step(scale: Scale, mapping: str, prefix: int, freeze: bool, images: int) -> float:
@@ -263,8 +263,8 @@ def step_lstm(scale: Scale) -> Iterator[Row]:
     bare = seconds_of(lambda: step(index), scale.steps)
     yield Row(f"LSTM step, {images} images", ms(bare), "3 ms", figures={"bare": bare, "images": images})
     stage = stage_seconds(scale, "train_lstm", model, data)
-    yield Row("the same in the stage's loop, LSTM", f"{ms(stage)}, {stage / bare:.2f} of the bare step", "1.10",
-              figures={"stage": stage, "bare": bare})  # fmt: skip
+    yield Row("the same in the stage's loop, LSTM", f"{ms(stage)}, {stage / bare:.2f} of the bare step",
+              "1.10", figures={"stage": stage, "bare": bare})  # fmt: skip
 
 
 def step_self_critical(scale: Scale) -> Iterator[Row]:
@@ -282,8 +282,8 @@ def step_self_critical(scale: Scale) -> Iterator[Row]:
         model.zero_grad(set_to_none=True)
 
     seconds = seconds_of(step, 1 if scale.tiny else 5)
-    yield Row(f"self-critical step, LSTM, {images} images of 5 samples, without the optimiser", ms(seconds), "60 ms",
-              figures={"seconds": seconds})  # fmt: skip
+    yield Row(f"self-critical step, LSTM, {images} images of 5 samples, without the optimiser", ms(seconds),
+              "60 ms", figures={"seconds": seconds})  # fmt: skip
 
 
 def step_clip(scale: Scale) -> Iterator[Row]:
@@ -317,7 +317,7 @@ def step_clip(scale: Scale) -> Iterator[Row]:
               figures={"seconds": seconds, "pairs": pairs})  # fmt: skip
 
 
-# ---- captions ------------------------------------------------------------------------------------------------------
+# ---- captions ----------------------------------------------------------------------------------------------
 
 
 def captions(scale: Scale) -> Iterator[Row]:
@@ -329,11 +329,12 @@ def captions(scale: Scale) -> Iterator[Row]:
     seconds = seconds_of(lambda: beam_search(model, features, rules), 1 if scale.tiny else 3) / images
     gpt, prefix = networks.library_gpt2(model.gpt), model.prefix(features[:1]).detach()
     theirs = seconds_of(lambda: published.beam_search(gpt, prefix, 5, tokens, NEVER), 1 if scale.tiny else 3)
-    yield Row(f"beam search, GPT-2, width 5, {tokens} tokens", f"{ms(seconds)} an image", "", f"{ms(theirs)} an image",
+    yield Row(f"beam search, GPT-2, width 5, {tokens} tokens", f"{ms(seconds)} an image", "",
+              f"{ms(theirs)} an image",
               {"seconds": seconds, "published": theirs})  # fmt: skip
 
 
-# ---- features ------------------------------------------------------------------------------------------------------
+# ---- features ----------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager

@@ -127,7 +127,8 @@ def _rows(path: Path, columns: int) -> list[list[str]]:
         rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except OSError as error:
         raise UserError(
-            f"{path}: {error.strerror}; Flickr8k's official archive Flickr8k_text.zip holds it, Kaggle's does not"
+            f"{path}: {error.strerror}; Flickr8k's official archive Flickr8k_text.zip holds it, Kaggle's "
+            "does not"
         ) from None
     for number, row in enumerate(rows, start=1):
         if len(row) != columns:

@@ -49,7 +49,8 @@ def rows(tiny: bool = False) -> list[str]:
         "| extraction | |",
         "| --- | --- |",
         f"| {images:,} images, one process on {pick_device()} | {ours:.2f} ms an image |",
-        f"| the same by Ray's actors | {rays:.2f} ms an image ({rays - ours:+.2f}) and {start:.1f} s to start |",
+        f"| the same by Ray's actors | {rays:.2f} ms an image ({rays - ours:+.2f}) and {start:.1f} s to "
+        "start |",
         f"| the same bytes | {'yes' if same else 'NO'} |",
     ]
 

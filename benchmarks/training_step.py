@@ -61,7 +61,8 @@ def _measure(sizes: dict[str, Any], rounds: int, tiny: bool, goals: dict[str, st
             factor=factor(theirs, side),
             goal=goals[name],
             check=f"{_compare(theirs, side, 1e-4 if name == 'fp32' else 2e-2)}; without the optimiser "
-            f"{_passes(theirs) / _passes(side):.1f} times faster, {side.peak / theirs.peak:.0%} of the memory",
+            f"{_passes(theirs) / _passes(side):.1f} times faster, {side.peak / theirs.peak:.0%} of the "
+            "memory",
             figures={
                 "published": theirs, "ours": side, "memory": round(side.peak / theirs.peak, 3),
                 "passes_seconds": {"published": round(_passes(theirs), 4), "ours": round(_passes(side), 4)},

@@ -48,7 +48,8 @@ def read(revision: str, root: Path = Path(".")) -> Saved:
         path = root / PER_IMAGE
         if not path.exists():
             raise UserError(
-                f"the workspace has no {PER_IMAGE}: `dvc repro` scores and writes it, `dvc checkout` restores it"
+                f"the workspace has no {PER_IMAGE}: `dvc repro` scores and writes it, `dvc checkout` "
+                "restores it"
             )
         return load(path.read_bytes(), WORKSPACE)
 
@@ -60,13 +61,14 @@ def read(revision: str, root: Path = Path(".")) -> Saved:
         content = DVCFileSystem(str(root), rev=revision).read_bytes(str(PER_IMAGE))
     except SCMError:
         raise UserError(
-            f"{revision!r} is no revision or experiment known here: `dvc exp show` and `git branch --all` list them"
+            f"{revision!r} is no revision or experiment known here: `dvc exp show` and `git branch --all` "
+            "list them"
         ) from None
     except (OSError, DvcException) as error:
         raise UserError(
-            f"the scores of {revision} are not of a run made here: {PER_IMAGE} of it is neither in DVC's cache nor in "
-            f"a remote ({' '.join(str(error).split())}); run it here (git checkout {revision} && dvc repro), or, to "
-            f"compare with a run of your own, make that the baseline: {BASELINE}"
+            f"the scores of {revision} are not of a run made here: {PER_IMAGE} of it is neither in DVC's "
+            f"cache nor in a remote ({' '.join(str(error).split())}); run it here (git checkout {revision} "
+            f"&& dvc repro), or, to compare with a run of your own, make that the baseline: {BASELINE}"
         ) from None
     return load(content, revision)
 
@@ -166,7 +168,8 @@ def seeds_alone(side: Sequence[str]) -> None:
             if changed is not None and set(changed) != {"seed"}:
                 told = ", ".join(sorted(set(changed) - {"seed"})) or "nothing, the seed included"
                 raise UserError(
-                    f"{one} and {other} stand on one side and differ in {told}: the runs of a setting differ in `seed`"
+                    f"{one} and {other} stand on one side and differ in {told}: the runs of a setting differ "
+                    "in `seed`"
                 )
 
 
@@ -176,7 +179,8 @@ def settings_lines(captioner: str, found: dict[str, Settings]) -> list[str]:
     for metric in METRICS:
         one = found[metric]
         lines.append(
-            f"{TITLES[metric]:<8} {one.b:9.3f} {one.a:9.3f}  {one.difference:+10.3f}  {one.low:+.3f} to {one.high:+.3f}"
+            f"{TITLES[metric]:<8} {one.b:9.3f} {one.a:9.3f}  {one.difference:+10.3f}  {one.low:+.3f} to "
+            f"{one.high:+.3f}"
         )
     cider = found["cider"]
     if cider.low <= 0 <= cider.high:
@@ -210,7 +214,8 @@ def of_settings(sides: Sequence[Sequence[str]], given: argparse.Namespace) -> No
         print(as_json(found, warnings))
         return
     print(
-        f"{len(next(iter(runs[0].scores.values())).ids)} images; a: {', '.join(sides[0])}; b: {', '.join(sides[1])}"
+        f"{len(next(iter(runs[0].scores.values())).ids)} images; a: {', '.join(sides[0])}; b: "
+        f"{', '.join(sides[1])}"
     )
     print(
         "\n".join(
@@ -297,7 +302,8 @@ def of_runs(names: tuple[str, str], given: argparse.Namespace) -> None:
         print("\n".join(table(names, a[name], b[name], found[name], given.resamples, given.seed)))
         print(verdict(names, name, found[name]["cider"], changed))
     print(
-        "\nTested is the choice of images. Another seed trains another model: a small gain needs several seeds."
+        "\nTested is the choice of images. Another seed trains another model: a small gain needs several "
+        "seeds."
     )
 
 

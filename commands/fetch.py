@@ -28,7 +28,8 @@ def main() -> None:
         print("params.yaml names nothing that would have to be fetched")
     for one in wanted:
         print(
-            f"{'there' if one.find() else 'missing':8}{one.setting}: {one.find() or ' or '.join(one.places())}"
+            f"{'there' if one.find() else 'missing':8}{one.setting}: "
+            f"{one.find() or ' or '.join(one.places())}"
         )
         for source in origins(one) if not one.find() else []:
             print(f"{'':8}  from {source}")

@@ -28,7 +28,8 @@ def score_files(references: Path, candidates: Path, need_all: bool = False) -> t
     unknown = [i for i in captions if i not in all_references]
     if unknown:
         raise UserError(
-            f"{candidates}: {len(unknown)} of {len(captions)} image ids are not in {references}, such as {unknown[0]!r}"
+            f"{candidates}: {len(unknown)} of {len(captions)} image ids are not in {references}, such as "
+            f"{unknown[0]!r}"
         )
     kept = {i: texts for i, texts in all_references.items() if i in captions}
     if len(kept) < len(all_references):

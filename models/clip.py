@@ -82,8 +82,10 @@ class CLIPConfig:
 def build(config: CLIPConfig) -> CLIP:
     """Builds a CLIP in fp32 with fresh weights, initialised as its authors do."""
     model = CLIP(
-        config.embed_dim, config.image_size, config.vision_layers, config.vision_width, config.vision_patch_size,
-        config.context_length, config.vocab_size, config.text_width, config.text_width // HEAD, config.text_layers,
+        config.embed_dim, config.image_size, config.vision_layers, config.vision_width,
+        config.vision_patch_size,
+        config.context_length, config.vocab_size, config.text_width, config.text_width // HEAD,
+        config.text_layers,
     )  # fmt: skip
     return _with_activation(model, config.activation)
 
@@ -222,8 +224,8 @@ def check_openai_widths(config: CLIPConfig) -> None:
         width = getattr(config, name)
         if width not in (HEAD, *widths) and not (name == "vision_width" and config.is_resnet):
             raise ValueError(
-                f"no CLIP of OpenAI has a {name} of {width}, and a file of weights does not say how many heads of "
-                "attention there are: give the model's folder, with its config.json"
+                f"no CLIP of OpenAI has a {name} of {width}, and a file of weights does not say how many "
+                "heads of attention there are: give the model's folder, with its config.json"
             )
 
 

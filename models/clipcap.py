@@ -111,8 +111,8 @@ class ClipCap(nn.Module):
         packed = packed_by(self.packing, captions, weights, features.device)
         hidden = gpt2.packed_hidden(self.gpt, self.prefix(features), packed)  # (W, E)
         total = linear_cross_entropy(
-            self.gpt.transformer.ln_f(hidden), self.gpt.lm_head.weight, packed.rows, packed.targets, packed.weights,
-            label_smoothing,
+            self.gpt.transformer.ln_f(hidden), self.gpt.lm_head.weight, packed.rows, packed.targets,
+            packed.weights, label_smoothing,
         )  # fmt: skip
         return Loss(total, packed.count)
 

@@ -101,8 +101,8 @@ class GPT2(nn.Module):
     def check_length(self, prefix: int, tokens: int) -> None:
         if prefix + tokens > self.config.n_positions:
             raise ValueError(
-                f"a prefix of {prefix} and {tokens} tokens of text need {prefix + tokens} positions; this GPT-2 has "
-                f"{self.config.n_positions}: use a shorter prefix or shorter captions"
+                f"a prefix of {prefix} and {tokens} tokens of text need {prefix + tokens} positions; this "
+                f"GPT-2 has {self.config.n_positions}: use a shorter prefix or shorter captions"
             )
 
 
@@ -196,7 +196,7 @@ def draw_weights(config: GPT2Config, module: nn.Module) -> None:
         nn.init.normal_(module.c_proj.weight, std=config.initializer_range / sqrt(2 * config.n_layer))
 
 
-# ---- training ------------------------------------------------------------------------------------------------------
+# ---- training ----------------------------------------------------------------------------------------------
 
 
 def packed_hidden(gpt: GPT2, prefix: Tensor, packed: PackedTrees) -> Tensor:
@@ -233,7 +233,7 @@ def packed_hidden(gpt: GPT2, prefix: Tensor, packed: PackedTrees) -> Tensor:
     return gpt(embeddings, packed.positions, attend).index_select(0, packed.outputs)
 
 
-# ---- decoding ------------------------------------------------------------------------------------------------------
+# ---- decoding ----------------------------------------------------------------------------------------------
 
 
 class Beams:

@@ -68,7 +68,7 @@ def cross_entropy(logits: Tensor, targets: Scored, smoothing: float = 0.0) -> Lo
     return Loss(total, torch.as_tensor(targets.count, device=logits.device))
 
 
-# ---- without holding more than one copy of all logits ----------------------------------------------------------------
+# ---- without holding more than one copy of all logits ------------------------------------------------------
 
 COLUMNS = {"cpu": 1, "cuda": 64}  # the logits are padded to a multiple: tensor cores need aligned rows
 # rows whose softmax is in memory at once; 64 rows of GPT-2's take 13 MB in float32

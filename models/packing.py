@@ -217,7 +217,7 @@ def _grow(captions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     return nodes.astype(np.int32), counts, targets.astype(np.int32), exists.sum((1, 2))
 
 
-# ---- captions of similar length --------------------------------------------------------------------------------------
+# ---- captions of similar length ----------------------------------------------------------------------------
 
 
 class PackedRuns(NamedTuple):
@@ -336,7 +336,7 @@ class Runs:
         return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-# ---- both ------------------------------------------------------------------------------------------------------------
+# ---- both --------------------------------------------------------------------------------------------------
 
 
 def _filled(room: int, *parts: np.ndarray, filling: int = 0, dtype: type = np.int64) -> Tensor:

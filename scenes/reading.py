@@ -14,8 +14,8 @@ from scenes.english import ing, third
 
 CATEGORIES = ("kind", "count", "colour", "action", "place", "time")
 NUMBERS = {
-    "a": "one", "an": "one", "his": "one", "her": "one", "the": "one", "one": "one", "two": "two", "three": "three",
-    "couple": "two", "pair": "two", "several": "many", "group": "many", "some": "many",
+    "a": "one", "an": "one", "his": "one", "her": "one", "the": "one", "one": "one", "two": "two",
+    "three": "three", "couple": "two", "pair": "two", "several": "many", "group": "many", "some": "many",
 }  # fmt: skip
 COLOURS = {c: c for c in "red blue yellow green white black pink orange brown gray purple".split()} | {
     "tan": "brown",

@@ -238,13 +238,13 @@ TIME_WORDS = {
 KIND_LABELS = {
     "man": ("man", "person"), "woman": ("woman", "person"), "boy": ("boy", "child", "person"),
     "girl": ("girl", "child", "person"), "dog": ("dog", "animal"), "cat": ("cat", "animal"),
-    "horse": ("horse", "animal"), "duck": ("duck", "bird"), "car": ("car", "vehicle"), "bus": ("bus", "vehicle"),
-    "truck": ("truck", "vehicle"), "sailboat": ("sailboat", "boat"), "balloon": ("hot air balloon", "balloon"),
-    "balloons": ("balloon",), "palm": ("tree",),
+    "horse": ("horse", "animal"), "duck": ("duck", "bird"), "car": ("car", "vehicle"),
+    "bus": ("bus", "vehicle"), "truck": ("truck", "vehicle"), "sailboat": ("sailboat", "boat"),
+    "balloon": ("hot air balloon", "balloon"), "balloons": ("balloon",), "palm": ("tree",),
 }  # fmt: skip
 SAME_AS = {  # a noun's last word -> its label, where that is not the entry it first stands in
-    "person": "person", "child": "child", "kid": "child", "animal": "animal", "vehicle": "vehicle", "boat": "boat",
-    "tree": "tree", "bird": "bird", "balloon": "balloon", "sailboat": "sailboat",
+    "person": "person", "child": "child", "kid": "child", "animal": "animal", "vehicle": "vehicle",
+    "boat": "boat", "tree": "tree", "bird": "bird", "balloon": "balloon", "sailboat": "sailboat",
 }  # fmt: skip
 ACTION_WORDS = {
     "run": "run jog race sprint dash gallop chase", "walk": "walk stroll wander", "jump": "jump leap",
@@ -257,7 +257,8 @@ ACTION_LABELS = {  # a scene's action, with its object where that matters -> wha
     "run": ("run",), "walk": ("walk",), "jump": ("jump",), "jump ball": ("jump", "catch", "play", "run"),
     "wave": ("wave", "stand"), "sit": ("sit", "rest"), "kick": ("kick", "play"), "hold": ("hold", "stand"),
     "fly": ("fly",), "fly kite": ("fly", "play", "hold"), "ride": ("ride", "sit"), "ski": ("ski",),
-    "sled": ("sled", "ride", "sit"), "surf": ("surf", "ride", "stand"), "swim": ("swim",), "row": ("row", "sit"),
+    "sled": ("sled", "ride", "sit"), "surf": ("surf", "ride", "stand"), "swim": ("swim",),
+    "row": ("row", "sit"),
     "lead": ("walk",), "sleep": ("sleep", "rest"), "graze": ("eat",), "drive": ("drive",),
     "sail": ("sail", "float", "drive"), "float": ("float", "fly"),
 }  # fmt: skip

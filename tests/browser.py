@@ -16,8 +16,8 @@ import aiohttp  # a dependency of dvc
 
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-extensions --disable-dev-shm-usage --hide-scrollbars "
-    "--force-color-profile=srgb --remote-debugging-port=0"
+    "--disable-component-update --disable-sync --disable-extensions --disable-dev-shm-usage "
+    "--hide-scrollbars --force-color-profile=srgb --remote-debugging-port=0"
 ).split()
 PATIENCE = 120.0  # seconds for any action, for busy machines
 

@@ -88,12 +88,13 @@ def report(count: int = 60, hostile: bool = False) -> dict:
             image["said"]["clipcap"]["prefix_words"] = [text]
     word = HOSTILE[0] if hostile else "scenes"
     fewer = " (one reference fewer)"
-    systems = {"humans": system(0.9), "lstm": system(0.62), "clipcap": system(0.81), "nearest_vgg16": system(0.4),
+    systems = {"humans": system(0.9), "lstm": system(0.62), "clipcap": system(0.81),
+               "nearest_vgg16": system(0.4),
                "nearest_clip": system(0.45), "most_common": system(0.12), "random": system(0.1),
                "lstm" + fewer: system(0.6), "clipcap" + fewer: system(0.79)}  # fmt: skip
     difference = {"difference": 0.19, "low": 0.12, "high": 0.25, "p": 0.001, "effect": 0.4, "wins": 0.66}
-    varied = {"distinct_1": 0.1, "distinct_2": 0.3, "vocabulary": 120, "distinct_captions": 0.8, "copied": 0.5,
-              "exact": 0.01, "mean_words": 8.5,
+    varied = {"distinct_1": 0.1, "distinct_2": 0.3, "vocabulary": 120, "distinct_captions": 0.8,
+              "copied": 0.5, "exact": 0.01, "mean_words": 8.5,
               "facts_precision": system(0.9)["cider"], "facts_recall": system(0.7)["cider"]}  # fmt: skip
     fact = {"precision": system(0.9)["cider"], "recall": system(0.7)["cider"]}
     more = {
@@ -146,7 +147,8 @@ def report(count: int = 60, hostile: bool = False) -> dict:
         "retrieval": [{"recall": f"image to text R@1, {when}", "share": 0.1} for when in ("before", "after")],
         "lengths": [{"words": n, "clipcap": 0.1, "lstm": 0.05 * n % 0.3, "people": 0.08} for n in range(3, 20)],
         "frequency": [
-            {"training_images": n * n * 10.0, "images": 12, "clipcap": 0.3 * n, "lstm": 0.25 * n} for n in range(1, 6)
+            {"training_images": n * n * 10.0, "images": 12, "clipcap": 0.3 * n,
+             "lstm": 0.25 * n} for n in range(1, 6)
         ],
         "statistics": {
             "source": "scenes", "splits_from": "position", "vocabulary": 411,
@@ -155,8 +157,8 @@ def report(count: int = 60, hostile: bool = False) -> dict:
             "most_frequent_words": {"dog": 40, "beach": 30, word: 3},
             "dropped": [{"image": word, "caption": word, "reason": "no image"}],
         },
-        "stages": [{"name": "prepare", "description": word, "command": "python -m stages.prepare", "seconds": 31.2,
-                    "ended": "2026-01-01 00:00:00 UTC", "inputs": [],
+        "stages": [{"name": "prepare", "description": word, "command": "python -m stages.prepare",
+                    "seconds": 31.2, "ended": "2026-01-01 00:00:00 UTC", "inputs": [],
                     "outputs": [{"path": "data", "hash": "d41d8cd98f00b204e9800998.dir", "bytes": 20_000_000}]}],
         "weights": {"clipcap": {"checkpoints/clipcap": "ab" * 32},
                     "lstm": {"checkpoints/lstm": "cd" * 32, f"seeds/{word}": "ef" * 32}},

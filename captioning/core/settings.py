@@ -143,7 +143,8 @@ class LSTMSettings(Group):
     def _tied_sizes(self):
         if self.tie_weights and self.embed_dim != self.hidden_size:
             raise ValueError(
-                f"tie_weights needs embed_dim and hidden_size to be equal: {self.embed_dim} and {self.hidden_size}"
+                f"tie_weights needs embed_dim and hidden_size to be equal: {self.embed_dim} and "
+                f"{self.hidden_size}"
             )
         return self
 
@@ -259,8 +260,8 @@ class Settings(Group):
     def _captions_fit(self):
         if self.generate.max_tokens > self.model.max_caption_tokens:
             raise ValueError(
-                f"generate.max_tokens = {self.generate.max_tokens}: expected model.max_caption_tokens or less "
-                f"({self.model.max_caption_tokens}), the longest caption that GPT-2 is trained on"
+                f"generate.max_tokens = {self.generate.max_tokens}: expected model.max_caption_tokens or "
+                f"less ({self.model.max_caption_tokens}), the longest caption that GPT-2 is trained on"
             )
         return self
 
@@ -273,8 +274,8 @@ class Settings(Group):
             )
         if self.clip.layer == "patches" and self.model.mapping == "mlp":
             raise ValueError(
-                "clip.layer = patches gives many tokens an image, and the mlp takes one vector: set model.mapping to "
-                "transformer"
+                "clip.layer = patches gives many tokens an image, and the mlp takes one vector: set "
+                "model.mapping to transformer"
             )
         if (
             self.clip.layer == "patches"
@@ -282,7 +283,8 @@ class Settings(Group):
             and (weights == "scratch" or weights.startswith("RN"))
         ):
             raise ValueError(
-                f"clip.layer = patches: clip.weights = {weights} is a ResNet, which has no patches; name a ViT"
+                f"clip.layer = patches: clip.weights = {weights} is a ResNet, which has no patches; name a "
+                "ViT"
             )
         return self
 

@@ -72,13 +72,14 @@ def initial_clipcap(settings: Settings, feature_size: int, features: dict[str, s
     wanted = decoder.model.config.feature_size
     if wanted != feature_size:
         raise UserError(
-            f"model.init_from = {path} takes embeddings of {wanted} numbers, features/clip.h5 has {feature_size}: set "
-            f"clip.weights to the CLIP that it was trained with ({wanted}: {CLIP_WITH.get(wanted, 'none of OpenAI')})"
+            f"model.init_from = {path} takes embeddings of {wanted} numbers, features/clip.h5 has "
+            f"{feature_size}: set clip.weights to the CLIP that it was trained with ({wanted}: "
+            f"{CLIP_WITH.get(wanted, 'none of OpenAI')})"
         )
     if (decoder.model.config.clip_len == 0) != (features.get("layer") == "patches"):
         raise UserError(
-            f"model.init_from = {path} takes {'one vector' if decoder.model.config.clip_len else 'patches'} an image, "
-            "features/clip.h5 has the other: change clip.layer"
+            f"model.init_from = {path} takes {'one vector' if decoder.model.config.clip_len else 'patches'} "
+            "an image, features/clip.h5 has the other: change clip.layer"
         )
     decoder.features = features
     c, layers = decoder.model.config, decoder.model.gpt.config.n_layer
@@ -96,8 +97,8 @@ def _own(folder: Path, features: dict[str, str], settings: Settings) -> Decoder:
     ]
     if differing and settings.train_clipcap.epochs == 0:
         raise UserError(
-            f"model.init_from = {folder} was trained on features with {', '.join(differing)}, and features/clip.h5 has "
-            "others: set train_clipcap.epochs to train it further on these"
+            f"model.init_from = {folder} was trained on features with {', '.join(differing)}, and "
+            "features/clip.h5 has others: set train_clipcap.epochs to train it further on these"
         )
     frozen, dropout = settings.model.freeze_gpt2, settings.model.image_dropout
     decoder.sizes |= {"freeze_gpt2": frozen, "image_dropout": dropout}
@@ -142,8 +143,8 @@ def _published(path: Path, settings: Settings) -> Decoder:
         raise UserError(f"model.init_from = {path} does not fit a ClipCap: {fault}") from None
     if text.size != sizes["gpt2"]["vocab_size"]:
         raise UserError(
-            f"model.init_from = {path} knows {sizes['gpt2']['vocab_size']} tokens, model.gpt2 = {settings.model.gpt2} "
-            f"has {text.size}: give the GPT-2 that it was trained with"
+            f"model.init_from = {path} knows {sizes['gpt2']['vocab_size']} tokens, model.gpt2 = "
+            f"{settings.model.gpt2} has {text.size}: give the GPT-2 that it was trained with"
         )
     if settings.train_clipcap.epochs == 0:
         text = Text(text.tokenizer, end=".")
@@ -240,8 +241,8 @@ def open_model(folder: Path) -> GPT2:
             raise UserError(f"{folder}: {len(missing)} of GPT-2's weights are missing, such as {missing[0]}")
         if more := sorted(weights.keys() - expected):
             raise UserError(
-                f"{folder}: {len(more)} weights have no place in the network that config.json describes, such as "
-                f"{more[0]}: config.json and weights are of different models; {REPLACE}"
+                f"{folder}: {len(more)} weights have no place in the network that config.json describes, "
+                f"such as {more[0]}: config.json and weights are of different models; {REPLACE}"
             )
         model.load_state_dict(weights)
     return model

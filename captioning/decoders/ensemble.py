@@ -72,7 +72,8 @@ def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
     for folder in folders:
         if not (Path(folder) / "config.json").is_file():
             raise UserError(
-                f"generate.ensemble: {folder} is no checkpoint folder; copy one there, as params.yaml's comment says"
+                f"generate.ensemble: {folder} is no checkpoint folder; copy one there, as params.yaml's "
+                "comment says"
             )
         other = load(folder)
         if other.kind != decoder.kind:

@@ -125,8 +125,8 @@ def _clipscore(
         )
         scores[name] = {"clipscore": plain, "refclipscore": with_references}
     note = (
-        "CLIPScore is by this run's own CLIP, which learned from this data set: it compares captioners of one run, and "
-        "not with the literature"
+        "CLIPScore is by this run's own CLIP, which learned from this data set: it compares captioners of "
+        "one run, and not with the literature"
     )
     return scores, None if official else note
 
@@ -155,8 +155,8 @@ def suspicion(name: str, found: Mapping[str, float]) -> str | None:
     """A warning if captions are copies or all alike, which no score shows; else None."""
     if found["exact"] > COPIED:
         return (
-            f"{found['exact']:.0%} of the captions by {name} are a reference of their own image, word for word: such "
-            "scores measure a copy, not a captioner"
+            f"{found['exact']:.0%} of the captions by {name} are a reference of their own image, word for "
+            "word: such scores measure a copy, not a captioner"
         )
     if found["distinct_captions"] < COLLAPSED:
         return f"{name} says the same of nearly all images: only {found['distinct_captions']:.1%} of its captions differ"

@@ -35,7 +35,8 @@ def verdict(better: str, other: str, found: Mapping[str, Mapping[str, float]]) -
         one = found[metric]
         lines.append(
             f"{better} - {other}: {TITLES[metric]:<7} {one['difference']:+.3f}, 95% {one['low']:+.3f} to "
-            f"{one['high']:+.3f}, p = {one['p']:.3f}, effect {one['effect']:+.2f}, wins {one['wins']:.0%} of the images"
+            f"{one['high']:+.3f}, p = {one['p']:.3f}, effect {one['effect']:+.2f}, wins {one['wins']:.0%} of "
+            "the images"
         )
     return "\n".join(lines)
 
@@ -77,8 +78,8 @@ def more_table(more: Mapping[str, Mapping]) -> list[str]:
 def _of_sets(name: str, found: Mapping[str, Any]) -> str:
     """How several captions of an image differ, in one line."""
     line = (
-        f"{found['captions']:.3g} captions an image, {name}: div-1 {found['div_1']:.3f}, div-2 {found['div_2']:.3f}, "
-        f"mBLEU-4 {found['mbleu_4']:.3f}"
+        f"{found['captions']:.3g} captions an image, {name}: div-1 {found['div_1']:.3f}, div-2 "
+        f"{found['div_2']:.3f}, mBLEU-4 {found['mbleu_4']:.3f}"
     )
     if "best_cider" not in found:
         return line

@@ -77,8 +77,8 @@ class Worker:
             os.chdir(self.home)
         except OSError as error:
             raise UserError(
-                f"{HERE} cannot enter {self.home} ({error.strerror}): all machines must share the project's folder, at "
-                "one path"
+                f"{HERE} cannot enter {self.home} ({error.strerror}): all machines must share the project's "
+                "folder, at one path"
             ) from None
         return self.load()
 
@@ -95,8 +95,8 @@ class Worker:
         """Writes the rows of a range of images as one shard into `folder`, up to the first unusable image."""
         if differing := differences(wanted, self.identity()):
             raise UserError(
-                f"{HERE} would compute other features ({differing}): all machines must have the same code, libraries "
-                "and kind of GPU"
+                f"{HERE} would compute other features ({differing}): all machines must have the same code, "
+                "libraries and kind of GPU"
             )
         if not Path(folder).is_dir():
             raise UserError(f"{HERE} does not see {folder}: all machines must share it, at one path")
@@ -220,7 +220,8 @@ def connected(address: str) -> Iterator[tuple[Any, int, dict[str, float], int]]:
         import ray
     except ImportError:
         raise UserError(
-            f"machine.ray = {address!r} needs Ray: `uv pip install -r requirements-ray.txt` first, or set it to null"
+            f"machine.ray = {address!r} needs Ray: `uv pip install -r requirements-ray.txt` first, or set it "
+            "to null"
         ) from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     code = str(Path(__file__).parents[2])
@@ -237,8 +238,9 @@ def connected(address: str) -> Iterator[tuple[Any, int, dict[str, float], int]]:
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"machine.ray = {address!r}: no Ray cluster can be reached there ({in_a_line(error)}); `ray start --head` "
-            "starts one, one with a token also wants RAY_AUTH_MODE=token, and `local` uses this machine alone"
+            f"machine.ray = {address!r}: no Ray cluster can be reached there ({in_a_line(error)}); `ray "
+            "start --head` starts one, one with a token also wants RAY_AUTH_MODE=token, and `local` uses "
+            "this machine alone"
         ) from None
     try:
         has = ray.cluster_resources()

@@ -136,6 +136,7 @@ def to_float16(features: np.ndarray, ids: Sequence[str], remedy: str = WRONG_WEI
         else:
             fault = "are not finite (NaN or infinite)"
         raise UserError(
-            f"the features of image {ids[row]} {fault} ({bad.sum()} such in its batch of {len(rows)}): {remedy}"
+            f"the features of image {ids[row]} {fault} ({bad.sum()} such in its batch of {len(rows)}): "
+            f"{remedy}"
         )
     return rows

@@ -173,6 +173,6 @@ def writing(path: Path, ids: Sequence[str]) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(
-            f"no space left in {path.parent}/ while writing {path.name}: free some and run `dvc repro` again; "
-            "what was computed is kept"
+            f"no space left in {path.parent}/ while writing {path.name}: free some and run `dvc repro` "
+            "again; what was computed is kept"
         ) from None

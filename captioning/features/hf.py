@@ -35,8 +35,8 @@ def read_tower(folder: Path) -> tuple[nn.Module, Preprocess]:
             hf.layers(network)["embedding"](preprocess.normalize(black))
     except (ValueError, RuntimeError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{folder}: the {network.config.model_type} makes no features of a picture of {preprocess.image_size} "
-            f"pixels a side ({in_a_line(error)}): {AGAIN}"
+            f"{folder}: the {network.config.model_type} makes no features of a picture of "
+            f"{preprocess.image_size} pixels a side ({in_a_line(error)}): {AGAIN}"
         ) from None
     return network, preprocess
 
@@ -70,8 +70,8 @@ def preprocess_of(made: dict[str, Any], folder: Path) -> Preprocess:
     def check(expressed: bool, key: str, expected: str) -> None:
         if not expressed:
             raise UserError(
-                f"{folder}: its image processor has {key} = {made.get(key)!r}, expected {expected}: compute such "
-                "features with transformers and import them by clip.features"
+                f"{folder}: its image processor has {key} = {made.get(key)!r}, expected {expected}: compute "
+                "such features with transformers and import them by clip.features"
             )
 
     size, crop = ({key: side for key, side in sides.items() if side is not None} for sides in (size, crop))

@@ -48,8 +48,8 @@ def preprocess_of(made: dict[str, Any], name: str) -> Preprocess:
     ):
         if not known:
             raise UserError(
-                f"open_clip's {name} prepares pictures with {key} = {made[key]!r}, which is not supported: compute "
-                "its features with open_clip and import them by clip.features"
+                f"open_clip's {name} prepares pictures with {key} = {made[key]!r}, which is not supported: "
+                "compute its features with open_clip and import them by clip.features"
             )
     # `random` is for training
     interpolation = "bilinear" if made["interpolation"] == "bilinear" else "bicubic"

@@ -94,8 +94,9 @@ class RowStore:
         shard, fault = self._open_listed(entry)
         if shard is None:
             raise UserError(
-                f"{self.folder / entry.shard} {fault}, although a worker has just written it: put the project's folder "
-                "(or the one that CAPTIONING_WORK names) on a file system that all machines of the cluster share"
+                f"{self.folder / entry.shard} {fault}, although a worker has just written it: put the "
+                "project's folder (or the one that CAPTIONING_WORK names) on a file system that all machines "
+                "of the cluster share"
             )
         self._check(shard.shape)
         self._list(entry)

@@ -66,8 +66,8 @@ class FeatureStore:
         for name, wanted in (expect or {}).items():
             if attrs.get(name) != wanted:
                 raise UserError(
-                    f"{path} was made with {name} = {attrs.get(name)!r}, and {wanted!r} is expected: features and "
-                    "decoder belong to different encoders; run `dvc repro` to make both anew"
+                    f"{path} was made with {name} = {attrs.get(name)!r}, and {wanted!r} is expected: "
+                    "features and decoder belong to different encoders; run `dvc repro` to make both anew"
                 )
         return cls(path, ids, attrs, shape, offset)
 
@@ -86,8 +86,8 @@ class FeatureStore:
         missing = [image_id for image_id in ids if image_id not in self._row]
         if missing:
             raise UserError(
-                f"{self.path} has no features of {len(missing)} of {len(ids)} images, such as {some(missing)}: "
-                "run `dvc repro`"
+                f"{self.path} has no features of {len(missing)} of {len(ids)} images, such as "
+                f"{some(missing)}: run `dvc repro`"
             )
         return np.fromiter((self._row[image_id] for image_id in ids), np.int64, len(ids))
 

@@ -147,16 +147,17 @@ def doubts(scores: Scores) -> list[str]:
     """One sentence for each score that means nothing on this data; usually empty."""
     if not scores.bleu_statistics[:, 0].any():
         return [
-            "no caption shares a word with its references, so that all scores are 0 or nearly so; text without blanks "
-            "between its words, such as Chinese, must be segmented first"
+            "no caption shares a word with its references, so that all scores are 0 or nearly so; text "
+            "without blanks between its words, such as Chinese, must be segmented first"
         ]
     if len(scores.ids) == 1:
         return [
-            "CIDEr of a single image is 0 whatever its caption says, since it weighs words by how few of the images "
-            "have them; intervals over images need several, too"
+            "CIDEr of a single image is 0 whatever its caption says, since it weighs words by how few of the "
+            "images have them; intervals over images need several, too"
         ]
     if not scores.corpus["cider"]:
         return [
-            "CIDEr is 0 since the words that captions share with their references are in every image's references"
+            "CIDEr is 0 since the words that captions share with their references are in every image's "
+            "references"
         ]
     return []

@@ -45,7 +45,8 @@ def sample(
     """
     if count < 1 or not 0 < top_p <= 1 or temperature <= 0:
         raise ValueError(
-            f"sample needs count >= 1, 0 < top_p <= 1 and temperature > 0, not {count}, {top_p} and {temperature}"
+            f"sample needs count >= 1, 0 < top_p <= 1 and temperature > 0, not {count}, {top_p} and "
+            f"{temperature}"
         )
     rules, eos_id = rules.within(model), rules.eos_id
     # (n, count, length)

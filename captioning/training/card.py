@@ -46,11 +46,11 @@ def write_card(
     with atomic_write(folder / "README.md") as file:
         file.write(
             f"---\n{data.to_yaml()}\n---\n\n# {title}\n\n{what}\n\n## Data\n\n{describe_data()}\n\n"
-            f"## Scores\n\n{trained}\nScores of captions on the test split are in the project's `metrics.json`, "
-            "the captioners' whole cards in its `results/cards/`.\n\n"
+            f"## Scores\n\n{trained}\nScores of captions on the test split are in the project's "
+            "`metrics.json`, the captioners' whole cards in its `results/cards/`.\n\n"
             f"## Settings\n\n```json\n{json.dumps(settings, indent=2)}\n```\n\n"
-            "This folder is all that is needed to use it. Its licence follows from those of the data and of the "
-            "weights that it started from.\n"
+            "This folder is all that is needed to use it. Its licence follows from those of the data and of "
+            "the weights that it started from.\n"
         )
 
 

@@ -98,8 +98,8 @@ def check_chunks(model: nn.Module, options: FinetuneCLIPSettings) -> None:
     """Raises UserError if chunks would change the result: batch normalisation needs the whole batch."""
     if options.chunk_size and any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         raise UserError(
-            "finetune_clip.chunk_size needs a CLIP whose image tower is a transformer (ViT-...): a ResNet's batch "
-            "normalisation would see chunks instead of batches; set it to null and lower batch_size"
+            "finetune_clip.chunk_size needs a CLIP whose image tower is a transformer (ViT-...): a ResNet's "
+            "batch normalisation would see chunks instead of batches; set it to null and lower batch_size"
         )
 
 

@@ -44,7 +44,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-# ---- batches ---------------------------------------------------------------------------------------------------------
+# ---- batches -----------------------------------------------------------------------------------------------
 
 
 def share(batch: Rows) -> Rows:
@@ -81,7 +81,7 @@ def equal_draws(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(state)
 
 
-# ---- sums ------------------------------------------------------------------------------------------------------------
+# ---- sums --------------------------------------------------------------------------------------------------
 
 
 def part(mean: Tensor, over: Tensor | int) -> Tensor:
@@ -166,7 +166,7 @@ def _batch_norm(module: nn.BatchNorm2d, alone: Callable[[Tensor], Tensor], x: Te
         return (centred * scale[:, None, None] + module.bias[:, None, None]).to(x.dtype)
 
 
-# ---- the first process -----------------------------------------------------------------------------------------------
+# ---- the first process -------------------------------------------------------------------------------------
 
 
 def on_first(work: Callable[[], T]) -> T:

@@ -22,8 +22,8 @@ def two_or_more(data: Data, stage: str) -> None:
     """Raises UserError if the training split has one image: batch normalisation and contrast need two."""
     if len(data.split("train")) < 2:
         raise UserError(
-            f"{stage}: the training split has 1 image, and training needs 2 or more; add images, or set {stage}.epochs "
-            "to 0"
+            f"{stage}: the training split has 1 image, and training needs 2 or more; add images, or set "
+            f"{stage}.epochs to 0"
         )
 
 

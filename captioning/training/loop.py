@@ -196,7 +196,8 @@ def _fit(
             history.append(scores)
             _log(live, scores)
             print(
-                f"epoch {epoch + 1}/{options.epochs}  {_shown(scores)}  {seconds:.1f} s{'  *' if better else ''}",
+                f"epoch {epoch + 1}/{options.epochs}  {_shown(scores)}  {seconds:.1f} "
+                f"s{'  *' if better else ''}",
                 flush=True,
             )
             for line in job.samples() if job.samples and live else []:

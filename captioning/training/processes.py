@@ -76,7 +76,8 @@ def _start(module: str, count: int) -> None:
             else f"failed (exit code {code})"
         )
         raise UserError(
-            f"{name}: process {rank} of {count} {how}, so all were ended; the next run goes on from the last epoch"
+            f"{name}: process {rank} of {count} {how}, so all were ended; the next run goes on from the last "
+            "epoch"
         ) from None
     except SignalException as error:
         sys.exit(128 + error.sigval)

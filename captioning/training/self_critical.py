@@ -55,9 +55,9 @@ class SelfCritical:
         self.reward = CiderD(references, count_end=True)
         if self.reward.says_nothing(references):
             raise UserError(
-                f"train_{decoder.kind}.self_critical: CIDEr-D gives every caption of the {len(references)} training "
-                "images 0, since it weighs words by how few of the images have them, and here all have the same: train "
-                f"on more images, or set train_{decoder.kind}.self_critical.epochs to 0"
+                f"train_{decoder.kind}.self_critical: CIDEr-D gives every caption of the {len(references)} "
+                "training images 0, since it weighs words by how few of the images have them, and here all "
+                f"have the same: train on more images, or set train_{decoder.kind}.self_critical.epochs to 0"
             )
 
     def chances(self, seed: int, epoch: int, images: np.ndarray) -> Tensor:

@@ -50,8 +50,9 @@ class HubFile(Needed):
             return Path(hf_hub_download(self.repository, self.names[-1]))
         except Exception as error:  # of the hub, of httpx, of the system
             raise UserError(
-                f"{self.setting}: {self.repository} ({' or '.join(self.names)}) is not in {constants.HF_HUB_CACHE} and "
-                f"cannot be downloaded: {in_a_line(error)}; give the path of the file in place of the tag"
+                f"{self.setting}: {self.repository} ({' or '.join(self.names)}) is not in "
+                f"{constants.HF_HUB_CACHE} and cannot be downloaded: {in_a_line(error)}; give the path of "
+                "the file in place of the tag"
             ) from None
 
     def places(self) -> list[str]:

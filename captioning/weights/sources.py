@@ -124,8 +124,8 @@ class WebFile(Needed):
             return self.find() or download(self.url, self.path, self.sha256)
         except DownloadFault as fault:
             raise UserError(
-                f"{self.setting}: {self.path.name} is not in {self.cache} and cannot be downloaded: {fault}; copy "
-                f"the file there, or set {self.setting.partition(' = ')[0]} to its path"
+                f"{self.setting}: {self.path.name} is not in {self.cache} and cannot be downloaded: {fault}; "
+                f"copy the file there, or set {self.setting.partition(' = ')[0]} to its path"
             ) from None
 
     def places(self) -> list[str]:
@@ -172,8 +172,8 @@ class HubFolder(Needed):
         except Exception as error:  # of the hub, of httpx, of the system
             fault = " ".join(str(error).split())[:300] or type(error).__name__
             raise UserError(
-                f"{self.setting}: {self.repositories[0]} ({self.wanted}) is not in {constants.HF_HUB_CACHE} and "
-                f"cannot be downloaded: {fault}; put these files into a folder and set "
+                f"{self.setting}: {self.repositories[0]} ({self.wanted}) is not in {constants.HF_HUB_CACHE} "
+                f"and cannot be downloaded: {fault}; put these files into a folder and set "
                 f"{self.setting.partition(' = ')[0]} to its path"
             ) from None
         return folder
@@ -217,7 +217,7 @@ def reach(url: str) -> None:
         raise OSError(f"{url} cannot be reached ({getattr(error, 'reason', '') or error})") from None
 
 
-# ---- what a setting names --------------------------------------------------------------------------------------------
+# ---- what a setting names ----------------------------------------------------------------------------------
 
 
 def _cache(variable: str, *below: str) -> Path:

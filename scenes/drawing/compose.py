@@ -12,12 +12,12 @@ from scenes.drawing.places import GROUND, draw_place
 PEOPLE = ("man", "woman", "boy", "girl")
 ADULT, CHILD = 0.65, 0.64
 SIZES = {  # of one alone: an adult's height for people, else the body's length, as a share of the picture
-    "man": ADULT, "woman": ADULT, "boy": CHILD, "girl": CHILD, "dog": 0.50, "cat": 0.52, "horse": 0.42, "bird": 0.50,
-    "duck": 0.44, "car": 0.70, "bus": 0.80, "truck": 0.76, "sailboat": 0.52, "balloon": 0.38,
+    "man": ADULT, "woman": ADULT, "boy": CHILD, "girl": CHILD, "dog": 0.50, "cat": 0.52, "horse": 0.42,
+    "bird": 0.50, "duck": 0.44, "car": 0.70, "bus": 0.80, "truck": 0.76, "sailboat": 0.52, "balloon": 0.38,
 }  # fmt: skip
 WIDTHS = {  # in those units, of the kind with its action, or of either
-    "run": 0.74, "walk": 0.58, "jump": 0.62, "wave": 0.50, "sit": 0.44, "hold": 0.76, "ski": 0.76, "swim": 0.95,
-    "lead": 0.56, "dog run": 1.36, "dog sit": 0.95, "dog swim": 1.15, "dog walk": 1.25,
+    "run": 0.74, "walk": 0.58, "jump": 0.62, "wave": 0.50, "sit": 0.44, "hold": 0.76, "ski": 0.76,
+    "swim": 0.95, "lead": 0.56, "dog run": 1.36, "dog sit": 0.95, "dog swim": 1.15, "dog walk": 1.25,
     "cat walk": 1.15, "cat sit": 0.8, "horse run": 1.95, "horse graze": 1.75, "bird": 1.25, "duck": 1.2,
     "car": 1.06, "sailboat": 1.08, "balloon": 1.1,
 }  # fmt: skip

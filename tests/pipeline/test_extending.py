@@ -157,7 +157,8 @@ EDITS = {
         ("    clipcap: list[str]\n", "    clipcap: list[str]\n    bigram: list[str]\n"),
         (
             "    generate: GenerateSettings\n",
-            "    bigram: BigramSettings\n    train_bigram: TrainDecoderSettings\n    generate: GenerateSettings\n",
+            "    bigram: BigramSettings\n    train_bigram: TrainDecoderSettings\n    generate: "
+            "GenerateSettings\n",
         ),
     ],
     "params.yaml": [("\ngenerate:\n", TRAINING + "generate:\n"), ("    lstm: []", "    bigram: []\n    lstm: []")],

@@ -35,8 +35,8 @@ SIZES = {
     "patch_size": 8,
 }
 WIDE = SIZES | {"intermediate_size": 96}
-TEXT = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 99,
-        "max_position_embeddings": 16, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
+TEXT = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 1, "num_attention_heads": 1,
+        "vocab_size": 99, "max_position_embeddings": 16, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
 CROP = {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}}
 SQUASH = {"size": {"height": 32, "width": 32}}
 CPU = torch.device("cpu")

@@ -54,8 +54,8 @@ class Flickr8k(Needed):
                 extract(download(f"{self.url}/{name}", archive), self.folder / target)
             except DownloadFault as fault:
                 raise UserError(
-                    f"{self.setting}: {name} is not in {self.folder} and cannot be downloaded: {fault}; copy it "
-                    "there, or set data.root to a folder that has Flicker8k_Dataset/ and Flickr8k_text/"
+                    f"{self.setting}: {name} is not in {self.folder} and cannot be downloaded: {fault}; copy "
+                    "it there, or set data.root to a folder that has Flicker8k_Dataset/ and Flickr8k_text/"
                 ) from None
         if fault := self.missing():
             raise UserError(f"{self.folder} has {fault} after unpacking: remove it and run `make fetch`")

@@ -124,7 +124,7 @@ def _image_folder(root: Path, names: list[str]) -> Path:
     counts = [sum(os.path.isfile(root / folder / name) for name in names) for folder in IMAGE_FOLDERS]
     if not max(counts):
         raise UserError(
-            f"none of the first {len(names)} images is in {root.absolute()}: looked for {names[0]} in it and in "
-            f"{', '.join(IMAGE_FOLDERS[1:])}; set data.root to the folder of the images"
+            f"none of the first {len(names)} images is in {root.absolute()}: looked for {names[0]} in it and "
+            f"in {', '.join(IMAGE_FOLDERS[1:])}; set data.root to the folder of the images"
         )
     return root / IMAGE_FOLDERS[counts.index(max(counts))]

@@ -68,7 +68,8 @@ class Captioner:
         source, found = self.settings.data.source, self.scores["systems"][self.name]
         results = [
             EvalResult(
-                task_type="image-to-text", dataset_type=source, dataset_name=source, dataset_split=self.scores["split"],
+                task_type="image-to-text", dataset_type=source, dataset_name=source,
+                dataset_split=self.scores["split"],
                 metric_type=key, metric_name=title, metric_value=found[key]["value"],
             )
             for key, title in TITLES.items()
@@ -90,8 +91,8 @@ class Captioner:
             if system
         ]
         return (
-            f"{self.scores['images']:,} {self.scores['split']} images, coco-caption's scorers, 95% bootstrap intervals "
-            f"over images. People: each reference against the image's others."
+            f"{self.scores['images']:,} {self.scores['split']} images, coco-caption's scorers, 95% bootstrap "
+            f"intervals over images. People: each reference against the image's others."
             f"\n\n{table(['', *TITLES.values()], rows)}\n\n{self._variety()}"
         )
 
@@ -100,8 +101,8 @@ class Captioner:
         own, people = more["systems"][self.name], more["systems"].get("humans")
         of_people = f" (people: {people['copied']:.1%})" if people else ""
         text = (
-            f"Different captions / captions: {own['distinct_captions']:.2f}, of {own['vocabulary']:.0f} different "
-            f"words. {own['copied']:.1%} are a training caption, word for word{of_people}."
+            f"Different captions / captions: {own['distinct_captions']:.2f}, of {own['vocabulary']:.0f} "
+            f"different words. {own['copied']:.1%} are a training caption, word for word{of_people}."
         )
         return f"{text} Suspect: {more['notes'][self.name]}." if self.name in more["notes"] else text
 
@@ -112,7 +113,8 @@ class Captioner:
             return ""
         titles = {
             "distinct": "different captions / all", "div_1": "div-1", "div_2": "div-2", "mbleu_4": "mBLEU-4",
-            "copied": "copies of training captions", "mean_cider": "mean CIDEr", "best_cider": "best CIDEr of each set",
+            "copied": "copies of training captions", "mean_cider": "mean CIDEr",
+            "best_cider": "best CIDEr of each set",
         }  # fmt: skip
         rows = [[title, number(own.get(key)), number(people.get(key))] for key, title in titles.items()]
         chosen = self.settings.generate.diverse
@@ -135,9 +137,9 @@ class Captioner:
             if of
         ]
         text = (
-            "Words of a class in its captions, against the references: how many it says, the share that a reference "
-            "says too, the share that no reference says where two agree on another, and the share of what two agree on "
-            "that it says. People: each reference against the others.\n\n"
+            "Words of a class in its captions, against the references: how many it says, the share that a "
+            "reference says too, the share that no reference says where two agree on another, and the share "
+            "of what two agree on that it says. People: each reference against the others.\n\n"
             + table(["", "said", "supported", "contradicted", "recall"], rows)
         )
         if facts := more["facts"].get(self.name):

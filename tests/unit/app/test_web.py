@@ -176,8 +176,10 @@ def test_captions_are_drawn_as_asked(server):
 
 @pytest.mark.parametrize(
     ("query", "told"),
-    [("captioner=gpt", "captioner must be one of clipcap, lstm"), ("method=greedy", "method must be one of beams"),
-     ("temperature=0", "above 0 and at most 2"), ("temperature=2.01", "above 0"), ("temperature=nan", "above 0"),
+    [("captioner=gpt", "captioner must be one of clipcap, lstm"),
+     ("method=greedy", "method must be one of beams"),
+     ("temperature=0", "above 0 and at most 2"), ("temperature=2.01", "above 0"),
+     ("temperature=nan", "above 0"),
      ("temperature=1e0", "above 0"), ("seed=-1", "from 0 to 2147483647"), ("seed=2147483648", "from 0"),
      ("seed=" + "9" * 5000, "from 0"), ("caption=2", "no such parameter: 'caption'; there are captioner, captions")],
 )  # fmt: skip

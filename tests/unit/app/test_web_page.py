@@ -63,8 +63,8 @@ def test_pictures_come_by_choice_drop_paste_and_sample_the_newest_last(page, pro
     page.drop("#drop", pictures / "3.png", tmp_path / "folder")
     captioned(page, 4)
     page.value(
-        "(async () => { const picture = await (await fetch('samples/0')).blob(); const data = new DataTransfer();"
-        "data.items.add(new File([picture], 'pasted.png', {type: 'image/png'}));"
+        "(async () => { const picture = await (await fetch('samples/0')).blob(); const data = new "
+        "DataTransfer();data.items.add(new File([picture], 'pasted.png', {type: 'image/png'}));"
         "document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true})); })()"
     )
     captioned(page, 5)
@@ -122,7 +122,8 @@ def test_words_are_shaded_by_their_probability(page, project, served):  # noqa: 
     )
     [row] = json.loads(answer)["captions"]
     shown = page.value(
-        "[...document.querySelectorAll('.token')].map((t) => [t.textContent, t.style.getPropertyValue('--doubt')])"
+        "[...document.querySelectorAll('.token')].map((t) => [t.textContent, "
+        "t.style.getPropertyValue('--doubt')])"
     )
     assert shown == [[text.strip(), f"{1 - chance:.2f}"] for text, chance in row["words"]]
     colours = page.value(

@@ -108,7 +108,8 @@ def test_statistics_count_and_list_what_was_left_out(project, tmp_path):
     (root / "000.jpg").unlink()
     with open(root / "captions.csv", "a") as file:
         file.write(
-            f"001.jpg,{'word ' * 1000},train\n002.jpg,\u2028,train\n003.jpg,A dog runs .,test\n../x.jpg,A dog .,\n"
+            f"001.jpg,{'word ' * 1000},train\n002.jpg,\u2028,train\n003.jpg,A dog runs .,test\n../x.jpg,A "
+            "dog .,\n"
         )
     project(source="folder", root=str(root))
     prepare.main()

@@ -24,7 +24,8 @@ def test_variety_of_a_collapsed_captioner_and_of_one_that_is_not():
     train = {"t": ["a dog runs", "a cat"]}
     collapsed = variety({str(n): "a dog runs" for n in range(10)}, train)
     assert collapsed == {
-        "distinct_1": 0.1, "distinct_2": 0.1, "vocabulary": 3, "distinct_captions": 0.1, "copied": 1, "mean_words": 3,
+        "distinct_1": 0.1, "distinct_2": 0.1, "vocabulary": 3, "distinct_captions": 0.1, "copied": 1,
+        "mean_words": 3,
     }  # fmt: skip
     varied = variety({"1": "a cat", "2": "two red birds", "3": ""}, train)
     assert varied["distinct_1"] == varied["distinct_2"] == varied["distinct_captions"] == 1
@@ -34,7 +35,8 @@ def test_variety_of_a_collapsed_captioner_and_of_one_that_is_not():
 def test_lengths_are_shares_without_gaps():
     rows = lengths({"a": ["x", "x y z", "x y z"], "b": ["x y z w"]})
     assert rows == [
-        {"words": 1, "a": 1 / 3, "b": 0.0}, {"words": 2, "a": 0.0, "b": 0.0}, {"words": 3, "a": 2 / 3, "b": 0.0},
+        {"words": 1, "a": 1 / 3, "b": 0.0}, {"words": 2, "a": 0.0, "b": 0.0},
+        {"words": 3, "a": 2 / 3, "b": 0.0},
         {"words": 4, "a": 0.0, "b": 1.0},
     ]  # fmt: skip
 

@@ -92,7 +92,7 @@ def test_the_search_leaves_the_model_in_its_mode():
     assert beam_search(model.eval(), features, rules) and not model.training
 
 
-# ---- the states that the search reorders -----------------------------------------------------------------------------
+# ---- the states that the search reorders -------------------------------------------------------------------
 
 
 @torch.no_grad()

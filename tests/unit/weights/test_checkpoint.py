@@ -44,8 +44,8 @@ ENCODERS = {
         {"labels": ["dog", "man", "park"], "dev_map": 0.5},
     ),
     "clip": (
-        clip.build(clip.CLIPConfig(32, 32, (1, 1, 1, 1), 8, None, 12, 100, 64, 1)), clip_preprocess(32), save_clip,
-        open_clip, {"retrieval": {"after": {"mean_recall": 0.5}}},
+        clip.build(clip.CLIPConfig(32, 32, (1, 1, 1, 1), 8, None, 12, 100, 64, 1)), clip_preprocess(32),
+        save_clip, open_clip, {"retrieval": {"after": {"mean_recall": 0.5}}},
     ),
 }  # fmt: skip
 
