@@ -37,7 +37,8 @@ USE = """
 ## Use
 
 ```python
-from captioning.app import load_captioner  # after `pip install .` in the folder of the project that trained it
+from captioning.app import load_captioner  # after `pip install .` in the folder of the project \
+that trained it
 
 captioner = load_captioner("{name}")
 for caption in captioner(["a.jpg", "b.jpg"]):
@@ -45,9 +46,13 @@ for caption in captioner(["a.jpg", "b.jpg"]):
 ```
 
 `python -m captioning.app --model {name} pictures/ --out captions.csv` captions a folder. The encoder is in
-`{encoder}/`, and what happens to a picture before it in that folder's `{config}`. Weights are in {precision} precision.
+`{encoder}/`, and what happens to a picture before it in that folder's `{config}`. Weights are in \
+{precision} precision.
 """
-SHARED = "`{file}` has the captions of {count:,} training images, by which the best of a beam's captions is chosen.\n"
+SHARED = (
+    "`{file}` has the captions of {count:,} training images, "
+    "by which the best of a beam's captions is chosen.\n"
+)
 
 
 def export(source: Path, folder: Path, half: bool = False, name: str = "") -> None:
@@ -193,7 +198,7 @@ def push(folder: Path, repository: str, sure: bool) -> None:
         )
     except Exception as error:  # errors of the hub, of its network library, of the system
         raise UserError(
-            f"{folder} cannot be uploaded to {repository}: {in_a_line(error)}; `hf auth login` says who you "
-            "are"
+            f"{folder} cannot be uploaded to {repository}: {in_a_line(error)}; "
+            "`hf auth login` says who you are"
         ) from None
     print(f"uploaded: {told}")

@@ -39,8 +39,8 @@ def found(model: str | Path) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(FILES), local_files_only=True))
     except Exception:
         raise UserError(
-            f"{name} is no folder here ({path.absolute()}), and no captioner of that name can be downloaded: "
-            f"{fault}"
+            f"{name} is no folder here ({path.absolute()}), "
+            f"and no captioner of that name can be downloaded: {fault}"
         ) from None
 
 

@@ -50,8 +50,8 @@ class Results:
                     del counts[newest]
                 if counts and (most := max(counts.values())) != captions:
                     raise UserError(
-                        f"{path} has {most} captions of each picture: ask for as many, or choose another "
-                        "--out"
+                        f"{path} has {most} captions of each picture: ask for as many, "
+                        "or choose another --out"
                     )
             self._check_writer()
             if not whole:
@@ -117,7 +117,7 @@ class Results:
                 raise ValueError
         except (ValueError, RecursionError, csv.Error):
             raise UserError(
-                f"{self.path} has other rows than {', '.join(COLUMNS)}: it is not overwritten; choose "
-                "another --out"
+                f"{self.path} has other rows than {', '.join(COLUMNS)}: it is not overwritten; "
+                "choose another --out"
             ) from None
         return rows, not cut

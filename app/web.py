@@ -1,10 +1,10 @@
 """The captioners in a browser: a page that takes pictures, and the addresses that it calls.
 
-    POST /captions?captions=2       a picture's bytes, as application/octet-stream; all parameters: `app.wanted.Wanted`
-    {"captions": [{"model": "clipcap", "caption": "a man rides a horse", "score": -0.4, "mean": 0.7, "lowest": 0.3,
-                   "words": [["a", 0.9], [" man", 0.8], ...]}, ...]}
+    POST /captions?captions=2   a picture's bytes (application/octet-stream); parameters: `app.wanted.Wanted`
+    {"captions": [{"model": "clipcap", "caption": "a man rides a horse", "score": -0.4, "mean": 0.7,
+                   "lowest": 0.3, "words": [["a", 0.9], [" man", 0.8], ...]}, ...]}
     or, with status 4xx, {"error": "... is not a usable image"}
-    GET /about, /samples/N          the captioners' names, what they learned from, doubts, and test pictures to try
+    GET /about, /samples/N      the captioners' names, what they learned from, doubts, and pictures to try
 
 The server listens only on this machine's own address, keeps no picture, and refuses other web sites' pages
 (`_stranger`). Each connection serves one request, which must arrive within UPLOAD_SECONDS. Requests that are

@@ -1,14 +1,15 @@
-"""Times our paths and the published loops in turn, and prints the table of benchmarks/README.md: `make bench`, or
+"""Times our paths and the published loops in turn, and prints benchmarks/README.md's table: `make bench`, or
 
     python -m benchmarks [--rounds 3] [--only NAME ...] [--tiny] [--out FILE.json]
 
-Without --out the figures go into `results/benchmarks.json` and into `benchmarks/results.json`, which is in git. Rows
-that are not run are kept.
+Without --out the figures go into `results/benchmarks.json` and into `benchmarks/results.json`, which is in
+git. Rows that are not run are kept.
 
-Full-size networks with random weights; captions, photographs and GPT-2's tokenizer as `benchmarks.material` finds them:
-in the folders that the variables FLICKR8K, PHOTOGRAPHS and GPT2_TOKENIZER name, else beside the project, else scenes.
-Each side of a comparison has a process of its own, and they take turns (`benchmarks.turns`); times are medians. On 2
-idle cores 12 minutes with bf16 units and 27 without, in up to 10 GB of memory. Nothing else should be running.
+Full-size networks with random weights; captions, photographs and GPT-2's tokenizer as `benchmarks.material`
+finds them: in the folders that the variables FLICKR8K, PHOTOGRAPHS and GPT2_TOKENIZER name, else beside the
+project, else scenes. Each side of a comparison has a process of its own, and they take turns
+(`benchmarks.turns`); times are medians. On 2 idle cores 12 minutes with bf16 units and 27 without, in up to
+10 GB of memory. Nothing else should be running.
 """
 
 import argparse

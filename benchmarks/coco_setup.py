@@ -1,4 +1,4 @@
-"""From files to the first batch at COCO's size (Karpathy's training images): seconds, and memory beside the model.
+"""From files to the first batch at COCO's size (Karpathy's training images): time, memory beside the model.
 
 Captions are real and repeated, CLIP features random. It times what stage train_clipcap does before its first
 step: reading the tables and the feature store, tokenizing all captions, packing them into tensors, drawing an

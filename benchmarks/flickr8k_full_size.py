@@ -4,8 +4,8 @@ Writes files in the official formats (torchvision's VGG16, an archive like OpenA
 Hugging Face hub) with random numbers, then runs the stages of a preset one by one, as DVC would. Speed and
 memory do not depend on the weights' values. Scores do: those of such a run mean nothing.
 
-    python -m benchmarks.flickr8k_full_size --data flickr8k --tokenizer gpt2-tokenizer     for one GPU
-    python -m benchmarks.flickr8k_full_size --images 64 --epochs 1                         to try it on 2 cores
+    python -m benchmarks.flickr8k_full_size --data flickr8k --tokenizer gpt2-tokenizer  for one GPU
+    python -m benchmarks.flickr8k_full_size --images 64 --epochs 1                      to try it on 2 cores
 
 `--data` is a folder with Flickr8k in either of its layouts; without it, scenes of 224 pixels take its place.
 `--tokenizer` is a folder with GPT-2's vocab.json and merges.txt; without it, a small one is trained on

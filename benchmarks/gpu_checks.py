@@ -100,8 +100,8 @@ def check_features(scale: Scale) -> Iterator[Row]:
             levels = (pixels.cpu().int() - plain.int()).abs().float()
             verdict = "" if cosine >= LOADED else " !"
             ours = (f"cosine {cosine:.5f} or more{verdict}; pixels {levels.mean():.2f} of 255 levels apart, "
-                    f"{levels.max():.0f} at most; rows {'do not ' if places else ''}depend on their "
-                    "place")  # fmt: skip
+                    f"{levels.max():.0f} at most; "
+                    f"rows {'do not ' if places else ''}depend on their place")  # fmt: skip
             figures = {"cosine": cosine, "levels": levels.mean().item(), "places_are_equal": places}
             yield Row(
                 f"features of {kind} against the processor's in float32", ours, f"{LOADED}", figures=figures

@@ -341,7 +341,7 @@ def captions(scale: Scale) -> Iterator[Row]:
 def files(scale: Scale, count: int) -> Iterator[dict[str, Any]]:
     """Photographs under different names.
 
-    Each file ends with different bytes after the JPEG's end, because extraction computes equal files only once.
+    The bytes after the JPEG's end differ in each file, because extraction computes equal files once.
     """
     with tempfile.TemporaryDirectory() as folder:
         sources = [Path(path).read_bytes() for path in material.photographs(count, Path(folder))]

@@ -47,7 +47,7 @@ class Judgements(NamedTuple):
 
 
 def read(folder: Path, name: str) -> Judgements:
-    """The judgements of one of the two files. Raises UserError for a file that is absent or of another form."""
+    """The judgements of one of the two files. UserError for a file that is absent or of another form."""
     said: dict[str, str] = {}  # {"PHOTOGRAPH#N": caption}
     own: dict[str, list[str]] = {}
     for key, caption in _rows(folder / "Flickr8k.token.txt", 2):
@@ -127,8 +127,8 @@ def _rows(path: Path, columns: int) -> list[list[str]]:
         rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except OSError as error:
         raise UserError(
-            f"{path}: {error.strerror}; Flickr8k's official archive Flickr8k_text.zip holds it, Kaggle's "
-            "does not"
+            f"{path}: {error.strerror}; Flickr8k's official archive Flickr8k_text.zip holds it, "
+            "Kaggle's does not"
         ) from None
     for number, row in enumerate(rows, start=1):
         if len(row) != columns:
@@ -142,7 +142,8 @@ def _rows(path: Path, columns: int) -> list[list[str]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.human_judgements",
-        description="Kendall's tau of every score with people's judgements of Flickr8k captions, beside the published.",
+        description="Kendall's tau of every score with people's judgements of Flickr8k captions, "
+        "beside the published.",
     )
     parser.add_argument(
         "folder", type=Path, help="Flickr8k_text, with the captions and the two files of judgements"

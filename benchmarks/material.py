@@ -30,7 +30,7 @@ def locate(place: tuple[str, tuple[Path, ...]]) -> Path | None:
 
 
 def captions(count: int) -> list[list[str]]:
-    """Five captions for each of `count` images: Flickr8k's training images, or scenes; repeated if need be."""
+    """Five captions for each of `count` images, Flickr8k's training images or scenes, repeated if need be."""
     found = _flickr8k_captions() or scenes_captions(min(count, 600))
     return [found[i % len(found)] for i in range(count)]
 
@@ -80,7 +80,7 @@ def tokens(text: Text, count: int) -> list[list[list[int]]]:
 
 
 def photographs(count: int, folder: Path) -> list[str]:
-    """Paths of `count` image files: photographs at their original size, or scenes of that size drawn into `folder`."""
+    """Paths of `count` image files: photographs at full size, or scenes of that size drawn into `folder`."""
     found = locate(PHOTOGRAPHS)
     if found:
         paths = sorted(map(str, found.glob("*.jpg")))[:count]

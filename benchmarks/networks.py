@@ -1,4 +1,4 @@
-"""Full-size networks with random weights, the same in every process; tiny ones for trying the benchmarks out."""
+"""Full-size networks with random weights, the same in every process; tiny ones to try the benchmarks."""
 
 import copy
 
@@ -31,7 +31,7 @@ def clipcap(mapping: str, prefix_len: int, freeze: bool, vocabulary: int, tiny: 
 
 
 def library_gpt2(gpt: GPT2, **ids: int):
-    """transformers' `GPT2LMHeadModel` with copies of the weights; `ids` of special tokens are for its `generate`."""
+    """transformers' `GPT2LMHeadModel` with copies of the weights; its `generate` takes special `ids`."""
     import transformers  # slow, and only needed here
 
     none = {"bos_token_id": None, "eos_token_id": None}
@@ -42,7 +42,7 @@ def library_gpt2(gpt: GPT2, **ids: int):
 
 
 def in_library(model: ClipCap) -> ClipCap:
-    """A copy whose `gpt` is transformers' and can be called; ClipCap's own `loss`, `begin` and `step` cannot."""
+    """A copy whose `gpt` is transformers' and callable; ClipCap's own `loss`, `begin` and `step` fail."""
     twin = copy.deepcopy(model)
     twin.gpt = library_gpt2(model.gpt)
     return twin

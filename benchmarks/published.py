@@ -36,7 +36,7 @@ from models.lstm import LSTMDecoder
 
 
 class PaddedCaptions(Dataset):
-    """Item i is caption i: its tokens, padded on access, the mask of prefix and tokens, and its image's embedding."""
+    """Item i is caption i: tokens, padded on access; the mask of prefix and tokens; the image's embedding."""
 
     def __init__(self, captions: list[list[list[int]]], features: Tensor, prefix_len: int) -> None:
         self.tokens = [torch.tensor(caption) for of_image in captions for caption in of_image]
@@ -121,7 +121,7 @@ def optimizer_of(model: ClipCap) -> torch.optim.Optimizer:
 def beam_search(
     gpt: nn.Module, prefix: Tensor, beam_size: int, max_tokens: int, stop_id: int
 ) -> tuple[list[int], float]:
-    """The best caption of one image's prefix (1, P, E) by transformers' GPT-2, and its mean log-probability a token.
+    """One prefix's (1, P, E) best caption by transformers' GPT-2, and its mean log-probability a token.
 
     Beams are ranked by the mean, finished and unfinished ones together; the search ends when all are
     finished.

@@ -1,9 +1,10 @@
-"""What training by several processes costs: a step of ClipCap in one process, and in two on the same two cores.
+"""What training by several processes costs: a step of ClipCap in one process, and in two on the same cores.
 
     python -m benchmarks.scale_ddp [--tiny]
 
-Both run on two cores, with the same global batches. So the second has no more to compute with, and what it takes
-longer is the overhead: the sum of the gradients by gloo, smaller matrices, and waiting for the slower of the two.
+Both run on two cores, with the same global batches. So the second has no more to compute with, and what it
+takes longer is the overhead: the sum of the gradients by gloo, smaller matrices, and waiting for the slower
+of the two.
 """
 
 import argparse

@@ -27,7 +27,7 @@ SIDE, WIDTH, BATCH = 64, 0.25, 64  # the default run's VGG16
 
 
 def rows(tiny: bool = False) -> list[str]:
-    """Lines of a table of what is measured and how long it takes, in milliseconds per image and in seconds."""
+    """A table's lines: what is measured and how long it takes, in ms per image and in seconds."""
     if find_spec("ray") is None:
         return ["Ray is not installed: uv pip install -r requirements-ray.txt"]
     images = 64 if tiny else 4000
@@ -49,8 +49,10 @@ def rows(tiny: bool = False) -> list[str]:
         "| extraction | |",
         "| --- | --- |",
         f"| {images:,} images, one process on {pick_device()} | {ours:.2f} ms an image |",
-        f"| the same by Ray's actors | {rays:.2f} ms an image ({rays - ours:+.2f}) and {start:.1f} s to "
-        "start |",
+        (
+            f"| the same by Ray's actors | {rays:.2f} ms an image ({rays - ours:+.2f}) "
+            f"and {start:.1f} s to start |"
+        ),
         f"| the same bytes | {'yes' if same else 'NO'} |",
     ]
 

@@ -1,9 +1,10 @@
 """Scores of 1,000 images with five references each: ours beside pycocoevalcap's sequence.
 
-Both get captions as text. Ours is what stage evaluate does: the references' tokens are there (stage prepare), and so is
-the part of METEOR's paraphrase table that they can use (stage filter_paraphrases). These are made once for all
-evaluations, outside of the time that counts, in about .5 and 5 s; the published sequence tokenizes the references and
-reads the whole table each time. The candidates are captions with every fourth word left out.
+Both get captions as text. Ours is what stage evaluate does: the references' tokens are there (stage prepare),
+and so is the part of METEOR's paraphrase table that they can use (stage filter_paraphrases). These are made
+once for all evaluations, outside of the time that counts, in about .5 and 5 s; the published sequence
+tokenizes the references and reads the whole table each time. The candidates are captions with every fourth
+word left out.
 """
 
 import tempfile

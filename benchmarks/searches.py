@@ -1,7 +1,8 @@
-"""Beam search: images together with cached keys and values, or one at a time with the whole sequence at every step.
+"""Beam search: images together with cached keys and values, or one by one with the whole sequence each step.
 
-Random weights end no caption, so that every search runs to its longest, and both sides do all the steps. The published
-search runs on a few of the images only; its time is given for all of them, image by image being what it does.
+Random weights end no caption, so that every search runs to its longest, and both sides do all the steps. The
+published search runs on a few of the images only; its time is given for all of them, image by image being
+what it does.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """Start-up cost: seconds of CPU time until a stage or a command has imported what it needs.
 
-python -m benchmarks.starts                 # every stage and command, beside `import torch`, and the stages' sum
+python -m benchmarks.starts                 # all stages and commands, beside `import torch`; the stages' sum
 python -m benchmarks.starts stages.report   # some of them
 """
 

@@ -1,4 +1,4 @@
-"""ClipCap's training step on the captions of eight images, forward to optimiser: one padded row a caption, or packed.
+"""ClipCap's training step on eight images' captions, forward to optimiser: a padded row a caption, or packed.
 
 The forward and backward passes are timed by themselves, too: the optimiser's work does not depend on the
 captions. Both sides get the same captions of the same images, another eight each round. Before the first
@@ -61,8 +61,8 @@ def _measure(sizes: dict[str, Any], rounds: int, tiny: bool, goals: dict[str, st
             factor=factor(theirs, side),
             goal=goals[name],
             check=f"{_compare(theirs, side, 1e-4 if name == 'fp32' else 2e-2)}; without the optimiser "
-            f"{_passes(theirs) / _passes(side):.1f} times faster, {side.peak / theirs.peak:.0%} of the "
-            "memory",
+            f"{_passes(theirs) / _passes(side):.1f} times faster, "
+            f"{side.peak / theirs.peak:.0%} of the memory",
             figures={
                 "published": theirs, "ours": side, "memory": round(side.peak / theirs.peak, 3),
                 "passes_seconds": {"published": round(_passes(theirs), 4), "ours": round(_passes(side), 4)},

@@ -1,4 +1,4 @@
-"""Times several ways to do the same thing in turn, each in its own process, one working while the others wait.
+"""Times several ways to do the same thing in turn, each in its own process; one works while the others wait.
 
 A side is a function `setup(sizes) -> run`; `run(round) -> dict` does the work once and returns what is
 compared. Each side has its own process, so that its peak memory is the operating system's figure and no side
@@ -129,8 +129,9 @@ def _now() -> int:
 
 
 def resident(name: str = "VmRSS") -> int:
-    """The resident set, or its peak VmHWM, by /proc/self/status in bytes; 0 on systems without. (`ru_maxrss` counts the
-    parent's memory at the fork too, so it comes second.)
+    """The resident set, or its peak VmHWM, by /proc/self/status in bytes; 0 on systems without.
+
+    (`ru_maxrss` counts the parent's memory at the fork too, so it comes second.)
     """
     try:
         with open("/proc/self/status") as file:

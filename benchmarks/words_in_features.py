@@ -1,4 +1,4 @@
-"""How much image features say about captions: ridge regression from features to the words of the dev captions:
+"""How much image features say about captions: ridge regression from features to the dev captions' words:
 
     python -m benchmarks.words_in_features features/clip.h5      # after `dvc repro extract_clip`
 
@@ -50,7 +50,7 @@ def explained(predicted: Tensor, labels: Tensor, mean: Tensor) -> float:
 
 
 def kernels(train: Tensor, dev: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """The linear and the Gaussian kernel of features (N, D) and (M, D); the Gaussian's width is the median distance."""
+    """The linear and the Gaussian kernel (of the median distance's width) of features (N, D) and (M, D)."""
     apart = torch.cdist(train, train).square()
     width = apart.median()
     return {

@@ -1,9 +1,9 @@
 """Tests two runs on the same images: is a difference in the scores more than noise?
 
-    python -m commands.compare main workspace              # revisions: branches, tags, commits, or the workspace
+    python -m commands.compare main workspace          # revisions: branches, tags, commits, or the workspace
     python -m commands.compare fixed-cider exp-b --captioner clipcap
 
-    python -m commands.compare a1 a2 a3 -- b1 b2 b3        # two settings, each trained with several seeds
+    python -m commands.compare a1 a2 a3 -- b1 b2 b3    # two settings, each trained with several seeds
 
 Compares revisions or experiments that DVC knows (`dvc exp show` lists them) and whose stage evaluate has run.
 Nothing is run or checked out. The output names the settings that differ. The intervals cover the choice of
@@ -48,8 +48,8 @@ def read(revision: str, root: Path = Path(".")) -> Saved:
         path = root / PER_IMAGE
         if not path.exists():
             raise UserError(
-                f"the workspace has no {PER_IMAGE}: `dvc repro` scores and writes it, `dvc checkout` "
-                "restores it"
+                f"the workspace has no {PER_IMAGE}: `dvc repro` scores and writes it, "
+                "`dvc checkout` restores it"
             )
         return load(path.read_bytes(), WORKSPACE)
 
@@ -61,8 +61,8 @@ def read(revision: str, root: Path = Path(".")) -> Saved:
         content = DVCFileSystem(str(root), rev=revision).read_bytes(str(PER_IMAGE))
     except SCMError:
         raise UserError(
-            f"{revision!r} is no revision or experiment known here: `dvc exp show` and `git branch --all` "
-            "list them"
+            f"{revision!r} is no revision or experiment known here: "
+            "`dvc exp show` and `git branch --all` list them"
         ) from None
     except (OSError, DvcException) as error:
         raise UserError(
@@ -156,7 +156,10 @@ def of_machines(runs: Sequence[Saved], names: Sequence[str]) -> list[str]:
     if len(kinds) < 2:
         return []
     told = "; ".join(f"{', '.join(of)}: {kind}" for kind, of in kinds.items())
-    text = f"warning: these are runs of different machines, which train different models from equal settings ({told})"
+    text = (
+        "warning: these are runs of different machines, "
+        f"which train different models from equal settings ({told})"
+    )
     return textwrap.wrap(text, 100, subsequent_indent="  ")
 
 
@@ -168,8 +171,8 @@ def seeds_alone(side: Sequence[str]) -> None:
             if changed is not None and set(changed) != {"seed"}:
                 told = ", ".join(sorted(set(changed) - {"seed"})) or "nothing, the seed included"
                 raise UserError(
-                    f"{one} and {other} stand on one side and differ in {told}: the runs of a setting differ "
-                    "in `seed`"
+                    f"{one} and {other} stand on one side and differ in {told}: "
+                    "the runs of a setting differ in `seed`"
                 )
 
 
@@ -214,8 +217,8 @@ def of_settings(sides: Sequence[Sequence[str]], given: argparse.Namespace) -> No
         print(as_json(found, warnings))
         return
     print(
-        f"{len(next(iter(runs[0].scores.values())).ids)} images; a: {', '.join(sides[0])}; b: "
-        f"{', '.join(sides[1])}"
+        f"{len(next(iter(runs[0].scores.values())).ids)} images; a: {', '.join(sides[0])}; "
+        f"b: {', '.join(sides[1])}"
     )
     print(
         "\n".join(
@@ -254,12 +257,13 @@ def changed_lines(changed: dict[str, Any]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m commands.compare",
-        description="Compares two revisions or experiments, image by image: intervals and a paired test, b - a.",
+        description="Compares two revisions or experiments, image by image: "
+        "intervals and a paired test, b - a.",
     )
     parser.add_argument(
         "runs", nargs="+", metavar="run",
-        help="branches, tags, commits or experiments: a and b, where b is `workspace` (the files as they lie here) by "
-        "default; or several seeds of two settings: a1 a2 a3 -- b1 b2 b3",
+        help="branches, tags, commits or experiments: a and b, where b is `workspace` (the files as they lie "
+        "here) by default; or several seeds of two settings: a1 a2 a3 -- b1 b2 b3",
     )  # fmt: skip
     parser.add_argument("--captioner", help="one of those scored, such as clipcap; all by default")
     parser.add_argument("--resamples", type=int, default=2000, help="of bootstrap and permutation (2000)")
@@ -302,8 +306,8 @@ def of_runs(names: tuple[str, str], given: argparse.Namespace) -> None:
         print("\n".join(table(names, a[name], b[name], found[name], given.resamples, given.seed)))
         print(verdict(names, name, found[name]["cider"], changed))
     print(
-        "\nTested is the choice of images. Another seed trains another model: a small gain needs several "
-        "seeds."
+        "\nTested is the choice of images. Another seed trains another model: "
+        "a small gain needs several seeds."
     )
 
 

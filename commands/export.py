@@ -2,7 +2,8 @@
 
 python -m commands.export clipcap FOLDER [--half] [--push USER/NAME]
 
-`load_captioner(FOLDER)` and `python -m app --model FOLDER` read it on any machine. `app/folder.py` lists its contents.
+`load_captioner(FOLDER)` and `python -m app --model FOLDER` read it on any machine. `app/folder.py` lists its
+contents.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from captioning.core.errors import command
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m commands.export",
-        description="Writes a captioner as one folder, which `python -m app --model FOLDER` takes on any machine.",
+        description="Writes a captioner as one folder, "
+        "which `python -m app --model FOLDER` takes on any machine.",
     )
     add = parser.add_argument
     add(

@@ -28,8 +28,8 @@ def score_files(references: Path, candidates: Path, need_all: bool = False) -> t
     unknown = [i for i in captions if i not in all_references]
     if unknown:
         raise UserError(
-            f"{candidates}: {len(unknown)} of {len(captions)} image ids are not in {references}, such as "
-            f"{unknown[0]!r}"
+            f"{candidates}: {len(unknown)} of {len(captions)} image ids are not in {references}, "
+            f"such as {unknown[0]!r}"
         )
     kept = {i: texts for i, texts in all_references.items() if i in captions}
     if len(kept) < len(all_references):
@@ -48,8 +48,9 @@ def score_files(references: Path, candidates: Path, need_all: bool = False) -> t
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m commands.score",
-        description="Scores captions of images with BLEU-1..4, METEOR, ROUGE-L and CIDEr, on coco-caption's scales and "
-        "equal to its numbers. Both files are tokenized here: give plain text. Prints JSON.",
+        description="Scores captions of images with BLEU-1..4, METEOR, ROUGE-L and CIDEr, "
+        "on coco-caption's scales and equal to its numbers. "
+        "Both files are tokenized here: give plain text. Prints JSON.",
     )
     parser.add_argument(
         "references",

@@ -118,7 +118,7 @@ def build_image_tower(config: CLIPConfig) -> ModifiedResNet | VisionTransformer:
 
 
 def patches(tower: VisionTransformer, images: Tensor) -> Tensor:
-    """The last block's tokens of the patches, before the final norm: images (B, 3, S, S) to (B, P, vision_width)."""
+    """Images (B, 3, S, S) to the last block's tokens of patches, before the final norm (B, P, width)."""
     found = tower.conv1(images).flatten(2).transpose(1, 2)  # (B, P, W)
     first = tower.class_embedding.to(found.dtype).expand(len(found), 1, -1)
     tokens = torch.cat([first, found], dim=1) + tower.positional_embedding.to(found.dtype)

@@ -88,7 +88,7 @@ class GPT2(nn.Module):
             self.lm_head.weight = self.transformer.wte.weight
 
     def forward(self, embeddings: Tensor, positions: Tensor, attend: "Attend") -> Tensor:
-        """Runs all blocks: embeddings (N, E) in any order, positions (N,) -> (N, E), before the final norm."""
+        """Runs all blocks: embeddings (N, E) in any order, positions (N,) -> (N, E) before the final norm."""
         x = self.transformer.drop(embeddings + self.transformer.wpe(positions))  # (N, E)
         for block in self.transformer.h:
             x = block(x, attend)

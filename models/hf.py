@@ -1,8 +1,8 @@
-"""Vision towers of transformers as that library builds them: a picture's embedding, or the tokens of its patches.
+"""Vision towers of transformers as that library builds them: a picture's embedding, or its patches' tokens.
 
-An embedding is what the library itself makes of a picture: the projection into the space of captions (CLIP), the
-pooled output (SigLIP, DINOv2, DINOv3 and whatever else has one), or the class token behind the last norm (ViT, whose
-pooler most checkpoints lack).
+An embedding is what the library itself makes of a picture: the projection into the space of captions (CLIP),
+the pooled output (SigLIP, DINOv2, DINOv3 and whatever else has one), or the class token behind the last norm
+(ViT, whose pooler most checkpoints lack).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UNSETTLED = ("siglip2", "siglip2_vision_model")
 
 
 def vision_config(config: PretrainedConfig) -> PretrainedConfig:
-    """The image tower's config in that of a model with two towers; else the config. ValueError of those not taken."""
+    """The image tower's config in that of two towers; else the config. ValueError if it is not taken."""
     if config.model_type in UNSETTLED:
         raise ValueError(
             f"a {config.model_type} takes pictures of any shape (NaFlex); take one of fixed resolution"
@@ -53,7 +53,7 @@ def sizes_of(network: nn.Module) -> dict[str, Any]:
 
 
 def build(sizes: dict[str, Any]) -> nn.Module:
-    """A tower whose weights are about to be loaded. ValueError of sizes that transformers knows no network for.
+    """A tower whose weights will be loaded. ValueError of sizes that transformers knows no network for.
 
     Within `models.empty.no_weights` alone, torch would draw truncated normals again and again.
     """
@@ -64,7 +64,7 @@ def build(sizes: dict[str, Any]) -> nn.Module:
 
 
 def layers(network: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
-    """What makes `embedding` (B, D) and, of vision transformers, `patches` (B, P, W), of images (B, 3, S, S)."""
+    """Images (B, 3, S, S) to `embedding` (B, D) and, of vision transformers, `patches` (B, P, W)."""
     kind = network.config.model_type
 
     def run(images: Tensor):

@@ -114,8 +114,8 @@ class LSTMDecoder(nn.Module):
         super().__init__()
         if config.tie_weights and config.embed_dim != config.hidden_size:
             raise ValueError(
-                f"tie_weights needs embed_dim and hidden_size to be equal: {config.embed_dim} and "
-                f"{config.hidden_size}"
+                "tie_weights needs embed_dim and hidden_size to be equal: "
+                f"{config.embed_dim} and {config.hidden_size}"
             )
         self.config = config
         self.dropout, self.image_dropout = nn.Dropout(config.dropout), nn.Dropout(config.image_dropout)

@@ -1,4 +1,4 @@
-"""Image towers of open_clip as that library builds them: a picture's embedding, or the tokens of its patches."""
+"""Image towers of open_clip as that library builds them: a picture's embedding, or its patches' tokens."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def _colour(rng, options, place: str, time: str) -> str:
 
 
 def _dress(rng, kind: str, plot: Plot, place: str, time: str, count: int) -> dict:
-    """A subject's clothes and colour: of an animal its coat, of a vehicle its paint, of a person the clothes."""
+    """A subject's clothes and colour: an animal's coat, a vehicle's paint, a person's clothes."""
     if kind not in PEOPLE:
         colour = _colour(rng, COATS[kind], place, time)
         return {"colour": colour if count == 1 or rng.random() < 0.6 else None}

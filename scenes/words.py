@@ -1,4 +1,4 @@
-"""The words for everything in a scene: data for the grammar that writes captions and the reader that checks them.
+"""The words for everything in a scene, for the grammar that writes captions and the reader that checks them.
 
 Tables are text: `name: choice weight | choice weight | ...`; the weight is how often people choose it (1 if
 left out). Nouns are "singular/plural". "{}" stands for an object.
@@ -26,7 +26,8 @@ NOUNS = _table("""
 man: man/men 6 | guy/guys 1.4 | young man/young men 1 | person/people 1.6
 woman: woman/women 6 | lady/ladies 1.4 | young woman/young women 1.2 | person/people 1.4
 boy: boy/boys 4.5 | little boy/little boys 1.5 | young boy/young boys 1.5 | child/children 1.2 | kid/kids 0.8
-girl: girl/girls 4.5 | little girl/little girls 1.5 | young girl/young girls 1.5 | child/children 1.2 | kid/kids 0.6
+girl: girl/girls 4.5 | little girl/little girls 1.5 | young girl/young girls 1.5 \
+| child/children 1.2 | kid/kids 0.6
 couple: man and a woman 5 | woman and a man 2 | couple 1.6
 children: boy and a girl 5 | girl and a boy 2
 dog: dog/dogs 9 | puppy/puppies 1.2 | animal/animals 0.3
@@ -83,7 +84,8 @@ run horse: run 6 | gallop 4
 run: run 8 | race 1 | dash 0.6 | run fast 0.8
 walk cat: walk 8 | wander 0.9 | stroll 0.4
 walk: walk 8 | stroll 1.2 | take a walk 0.8 | go for a walk 0.5
-jump: jump 5 | jump in the air 2 | jump up 1 | leap 1 | leap into the air 1 | jump for joy 0.6 | jump up and down 0.5
+jump: jump 5 | jump in the air 2 | jump up 1 | leap 1 | leap into the air 1 \
+| jump for joy 0.6 | jump up and down 0.5
 wave: wave 5 | stand and wave 1.5 | wave hello 1 | stand 1.2 | wave at the camera 0.8 | raise a hand 0.6
 sit bench: sit on {} 9 | rest on {} 1.4 | relax on {} 1
 kick ball: kick {} 5 | play with {} 2.5 | play soccer with {} 1 | play soccer 1.2 | play football 0.5
@@ -100,7 +102,8 @@ surf surfboard: surf 5 | ride {} 2 | surf on {} 2 | ride a wave 3 | surf a wave 
 swim: swim 9 | go for a swim 1 | take a swim 0.6
 row boat: row {} 7 | sit in {} 2.4 | paddle {} 1.6
 lead: walk {} 7 | walk with {} 2.5 | take {} for a walk 1
-jump ball: jump for {} 4 | jump to catch {} 3 | leap for {} 1.5 | jump up for {} 1 | catch {} 2 | play with {} 1.2
+jump ball: jump for {} 4 | jump to catch {} 3 | leap for {} 1.5 | jump up for {} 1 \
+| catch {} 2 | play with {} 1.2
     | chase {} 0.8
 sit: sit 9 | rest 0.8 | sit still 0.4
 sleep: sleep 6 | lie 1.6 | rest 1.2 | take a nap 1 | nap 0.6 | lie down 0.8
@@ -122,14 +125,18 @@ street: on the street 4 | in the street 2 | in the city 2.5 | on a city street 2
 street along: down the street 5 | on the street 2 | down the road 2 | through the city 1.6 | on the road 1.4
     | past some buildings 1.2 | on a city street 1.2 | along a city street 0.8 | through town 0.7
     | past colorful houses 0.8
-park: in the park 5 | in a park 2 | on the grass 3 | in the grass 1.5 | on the green grass 1 | near some trees 1
+park: in the park 5 | in a park 2 | on the grass 3 | in the grass 1.5 | on the green grass 1 \
+| near some trees 1
     | in front of trees 1 | in a grassy area 0.6
-park along: in the park 4 | through the park 3 | on the grass 1.6 | across the grass 1.4 | in a grassy area 0.8
+park along: in the park 4 | through the park 3 | on the grass 1.6 | across the grass 1.4 \
+| in a grassy area 0.8
     | past some trees 1 | across the green grass 0.8
 snow: in the snow 7 | in the mountains 1.5 | on a snowy mountain 1 | in front of the mountains 1
     | in the deep snow 0.6 | near some pine trees 0.8
-snow along: in the snow 4 | through the snow 4 | in the mountains 1.4 | past some pine trees 1 | across the snow 1
-snow down: down a snowy hill 3 | down a hill 1 | in the snow 3 | through the snow 1.5 | down a snowy mountain 1.5
+snow along: in the snow 4 | through the snow 4 | in the mountains 1.4 | past some pine trees 1 \
+| across the snow 1
+snow down: down a snowy hill 3 | down a hill 1 | in the snow 3 | through the snow 1.5 \
+| down a snowy mountain 1.5
     | down the slope 1 | in the mountains 1 | on the slopes 0.8
 snow over: over the mountains 6 | over the snow 2 | above the mountains 2 | over snowy mountains 1.6
 lake: in the lake 4 | in a lake 2.4 | in the water 5 | in the blue water 0.8 | near some trees 0.6
@@ -139,7 +146,8 @@ sea: in the ocean 5 | in the sea 2.4 | in the water 3 | in the waves 1 | in the 
 sea on: on the ocean 4 | on the sea 2.4 | on the water 3 | in the ocean 1.4 | over the waves 0.6
 sea over: over the ocean 4 | over the sea 2.4 | over the water 3 | above the waves 1.2
 desert: in the desert 8 | in the sand 1.4 | near a cactus 1 | in a sandy desert 0.8 | in a dry place 0.3
-desert along: through the desert 4 | in the desert 4 | across the desert 2 | past a cactus 1 | through the sand 1
+desert along: through the desert 4 | in the desert 4 | across the desert 2 | past a cactus 1 \
+| through the sand 1
     | over the sand 0.8
 desert over: over the desert 8 | above the desert 2 | over the sand 1 | above a cactus 0.3
 farm: in a field 4 | in the field 3 | on a farm 3 | in front of a barn 1.4 | near a red barn 1.4
@@ -148,7 +156,8 @@ farm along: through a field 3 | in a field 3 | across the field 2 | on a farm 2 
     | through the yellow field 0.8 | near a barn 0.8
 farm over: over a farm 4 | over a field 4 | over the field 2 | above a barn 1.2 | over a yellow field 0.8
 forest: in the forest 5 | in the woods 4 | among the trees 1.2 | under the trees 0.7
-forest along: through the forest 5 | in the woods 2.4 | through the woods 3 | in the forest 2 | among the trees 1
+forest along: through the forest 5 | in the woods 2.4 | through the woods 3 | in the forest 2 \
+| among the trees 1
     | between the trees 1 | past tall trees 0.7
 """)
 TIMES = _table("""

@@ -54,7 +54,8 @@ def main() -> None:
     def write(**extra: object) -> None:
         save_vgg16(folder, network.cpu(), preprocess, **extra, **choice)
         write_card(
-            folder, "VGG16", "VGG16, for its features of images; trained here, its labels are captions' content words.",
+            folder, "VGG16",
+            "VGG16, for its features of images; trained here, its labels are captions' content words.",
             {"seed": settings.seed, "vgg16": settings.vgg16.model_dump(exclude={"layer"})}
             | {"finetune_vgg16": options.model_dump()},
             {"dev_map": extra.get("dev_map")}, ["vgg16"], task="image-feature-extraction",

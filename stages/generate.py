@@ -64,8 +64,8 @@ def main() -> None:
 
     distinct, rate = len({one["caption"] for one in captions}), len(captions) / (time.monotonic() - start)
     print(
-        f"wrote {captions_of(name)}: {len(captions)} captions, {distinct} distinct, {rate:.0f} images a "
-        "second"
+        f"wrote {captions_of(name)}: {len(captions)} captions, {distinct} distinct, "
+        f"{rate:.0f} images a second"
     )
 
 

@@ -22,8 +22,8 @@ def main() -> None:
     with atomic_write(REPORT) as file:
         file.write(html)
     print(
-        f"wrote {REPORT}: {len(data['images'])} images, {len(html.encode()) / 1e6:.1f} MB; open it in a "
-        "browser"
+        f"wrote {REPORT}: {len(data['images'])} images, {len(html.encode()) / 1e6:.1f} MB; "
+        "open it in a browser"
     )
 
 

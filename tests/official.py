@@ -11,7 +11,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from captioning.decoders.vocabulary import Text, train_bpe
 
-WORDS = "a man in the red shirt runs on grass with two black dogs while some children watch them near water".split()
+WORDS = (
+    "a man in the red shirt runs on grass with two black dogs while some children watch them near water"
+).split()
 CAPTIONS = [" ".join(WORDS[i % 7 : i % 7 + 9]) for i in range(40)] + [" ".join(WORDS)]
 
 

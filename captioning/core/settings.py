@@ -143,8 +143,8 @@ class LSTMSettings(Group):
     def _tied_sizes(self):
         if self.tie_weights and self.embed_dim != self.hidden_size:
             raise ValueError(
-                f"tie_weights needs embed_dim and hidden_size to be equal: {self.embed_dim} and "
-                f"{self.hidden_size}"
+                "tie_weights needs embed_dim and hidden_size to be equal: "
+                f"{self.embed_dim} and {self.hidden_size}"
             )
         return self
 
@@ -227,7 +227,7 @@ class EvaluateSettings(Group):
 
 
 class MachineSettings(Group):
-    """Settings that change a run's speed but not its results, apart from rounding. No stage depends on them."""
+    """They change a run's speed but not its results, apart from rounding. No stage depends on them."""
 
     workers: Whole
     processes: Positive
@@ -283,8 +283,8 @@ class Settings(Group):
             and (weights == "scratch" or weights.startswith("RN"))
         ):
             raise ValueError(
-                f"clip.layer = patches: clip.weights = {weights} is a ResNet, which has no patches; name a "
-                "ViT"
+                f"clip.layer = patches: clip.weights = {weights} is a ResNet, which has no patches; "
+                "name a ViT"
             )
         return self
 

@@ -22,8 +22,8 @@ def read_references(path: str | Path) -> dict[str, list[str]]:
     value = read_json(path)
     if not isinstance(value, dict):
         raise UserError(
-            f"{path}: expected {{id: [captions]}} or a COCO captions file with `annotations`, not "
-            f"{_kind(value)}"
+            f"{path}: expected {{id: [captions]}} or a COCO captions file with `annotations`, "
+            f"not {_kind(value)}"
         )
     result = _coco(path, value) if isinstance(value.get("annotations"), list) else _plain(path, value)
     if not result:

@@ -10,11 +10,11 @@ FUNCTION_WORDS = frozenset(
     "a about above across after against along alongside amongst an and another are around as at away back be "
     "been before behind being below beneath beside besides between beyond both but by can close could do "
     "does doing down during each either far for from front gets getting going has have having he her here "
-    "hers herself him himself his how i if in inside into is it its itself just large like many me middle more "
-    "most much my near nearby next no not of off on one onto or other others our out outside over past same several she "
-    "side small so some someone something such than that the their them then there these they this those through "
-    "to together top toward towards under underneath until up upon us very was we were what when where which while who "
-    "whose will with within without you your n't 's".split()
+    "hers herself him himself his how i if in inside into is it its itself just large like many me middle "
+    "more most much my near nearby next no not of off on one onto or other others our out outside over past "
+    "same several she side small so some someone something such than that the their them then there these "
+    "they this those through to together top toward towards under underneath until up upon us very was we "
+    "were what when where which while who whose will with within without you your n't 's".split()
 )
 
 

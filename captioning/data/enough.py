@@ -59,8 +59,8 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
     if images["train"] < FEWEST["train"]:
         found.append(
             f"{images['train']} training images teach a decoder little: expect captions that are alike, or "
-            f"one word over and over; {FEWEST['train']} with pretrained networks are a beginning, thousands "
-            "without"
+            f"one word over and over; {FEWEST['train']} with pretrained networks are a beginning, "
+            "thousands without"
         )
     if images["dev"] < FEWEST["dev"]:
         found.append(

@@ -220,7 +220,7 @@ def open_tokenizer(folder: Path) -> Text:
 
 
 def open_model(folder: Path) -> GPT2:
-    """Loads a GPT-2 from a folder in transformers' form, in fp32. All weights must be there: none is drawn."""
+    """Loads a GPT-2 from a folder in transformers' form, in fp32. All weights must be there."""
     with opening(folder, "a GPT-2 that can be read", REPLACE):
         values, found = read_folder(folder)
         config = GPT2Config.from_dict(values)

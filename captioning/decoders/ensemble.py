@@ -72,8 +72,8 @@ def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
     for folder in folders:
         if not (Path(folder) / "config.json").is_file():
             raise UserError(
-                f"generate.ensemble: {folder} is no checkpoint folder; copy one there, as params.yaml's "
-                "comment says"
+                f"generate.ensemble: {folder} is no checkpoint folder; copy one there, "
+                "as params.yaml's comment says"
             )
         other = load(folder)
         if other.kind != decoder.kind:
@@ -82,7 +82,10 @@ def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
             other.text.tokenizer.to_str() != decoder.text.tokenizer.to_str()
             or other.text.end != decoder.text.end
         ):
-            fault = "its vocabulary is another one: it learned from other captions, or with other settings of the text"
+            fault = (
+                "its vocabulary is another one: it learned from other captions, "
+                "or with other settings of the text"
+            )
         elif other.features != decoder.features:
             keys = [key for key in decoder.features if other.features.get(key) != decoder.features[key]]
             fault = f"it learned from other features ({', '.join(keys) or 'more attributes'} differ)"

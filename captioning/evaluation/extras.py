@@ -159,5 +159,8 @@ def suspicion(name: str, found: Mapping[str, float]) -> str | None:
             "word: such scores measure a copy, not a captioner"
         )
     if found["distinct_captions"] < COLLAPSED:
-        return f"{name} says the same of nearly all images: only {found['distinct_captions']:.1%} of its captions differ"
+        return (
+            f"{name} says the same of nearly all images: "
+            f"only {found['distinct_captions']:.1%} of its captions differ"
+        )
     return None

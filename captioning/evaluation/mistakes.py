@@ -21,8 +21,14 @@ from captioning.evaluation.bootstrap import ratio
 AGREED = 2  # references
 NUMBERS = "two three four five six seven eight nine ten".split()
 COLOURS = "black white grey red orange yellow green blue purple pink brown tan gold silver".split()
-MALE = "man men boy boys guy guys gentleman gentlemen male males father dad son sons brother brothers he him his himself"
-FEMALE = "woman women girl girls lady ladies female females mother mom daughter daughters sister sisters she her herself"
+MALE = (
+    "man men boy boys guy guys gentleman gentlemen male males "
+    "father dad son sons brother brothers he him his himself"
+)
+FEMALE = (
+    "woman women girl girls lady ladies female females "
+    "mother mom daughter daughters sister sisters she her herself"
+)
 CLASSES = {  # class: {word: label}; without "one", which seldom counts anything ("one of them")
     "colour": {word: word for word in COLOURS} | {"gray": "grey", "golden": "gold"},
     "number": {word: word for word in NUMBERS}

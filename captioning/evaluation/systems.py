@@ -88,6 +88,6 @@ def check_images(path: str, captions: Mapping[str, str], images: list[str], spli
         example = missing[0] if missing else sorted(strange)[0]
         raise UserError(
             f"{path} does not fit the {split} split: {len(missing)} of its {len(images)} images have no "
-            f"caption and {len(strange)} captions are of other images, such as {example!r}; run `dvc repro` "
-            "to caption them anew"
+            f"caption and {len(strange)} captions are of other images, such as {example!r}; "
+            "run `dvc repro` to caption them anew"
         )

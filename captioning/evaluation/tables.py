@@ -35,8 +35,8 @@ def verdict(better: str, other: str, found: Mapping[str, Mapping[str, float]]) -
         one = found[metric]
         lines.append(
             f"{better} - {other}: {TITLES[metric]:<7} {one['difference']:+.3f}, 95% {one['low']:+.3f} to "
-            f"{one['high']:+.3f}, p = {one['p']:.3f}, effect {one['effect']:+.2f}, wins {one['wins']:.0%} of "
-            "the images"
+            f"{one['high']:+.3f}, p = {one['p']:.3f}, effect {one['effect']:+.2f}, "
+            f"wins {one['wins']:.0%} of the images"
         )
     return "\n".join(lines)
 

@@ -1,9 +1,10 @@
 """Extraction on a Ray cluster, which makes the same bytes as one process.
 
-Each of Ray's actors holds the network, on a GPU of its own or, in a cluster without GPUs, on one core. It is given
-a range of images at a time and writes their rows as one shard into the row store's folder. The project's folder
-must therefore lie on a file system that all machines share, at one path. Rows do not travel through Ray; only
-the shards' names, counts and hashes do, and the process that runs the stage lists them in the manifest.
+Each of Ray's actors holds the network, on a GPU of its own or, in a cluster without GPUs, on one core. It is
+given a range of images at a time and writes their rows as one shard into the row store's folder. The
+project's folder must therefore lie on a file system that all machines share, at one path. Rows do not travel
+through Ray; only the shards' names, counts and hashes do, and the process that runs the stage lists them in
+the manifest.
 
 A dead actor is restarted, on another machine if its own is gone, and its range is done again. Nothing but the
 ranges under way is lost with the stage's process.
@@ -50,7 +51,7 @@ class Identity(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What an actor did: the shard, if any row was computed; the first unusable image; the network's seconds."""
+    """What an actor did: its shard, if it computed a row; the first unusable image; the network's seconds."""
 
     entry: Entry | None
     fault: tuple[str, str] | None  # an ImageFault's message and reason
@@ -77,8 +78,8 @@ class Worker:
             os.chdir(self.home)
         except OSError as error:
             raise UserError(
-                f"{HERE} cannot enter {self.home} ({error.strerror}): all machines must share the project's "
-                "folder, at one path"
+                f"{HERE} cannot enter {self.home} ({error.strerror}): "
+                "all machines must share the project's folder, at one path"
             ) from None
         return self.load()
 
@@ -133,7 +134,7 @@ def extract_on_cluster(
     Args:
         load_encoder: is sent to the cluster's machines, so it must not hold a network itself.
         workers: threads of each actor that decode for its GPU. 0: its share of the cluster's cores.
-        address: of a cluster; "auto": the one that this machine belongs to; "local": a new one of this machine.
+        address: of a cluster; "auto": the one that this machine is in; "local": a new one of this machine.
     """
     with connected(address) as (ray, slots, resources, cores):
         actor_class = ray.remote(Worker).options(max_restarts=-1, max_task_retries=RETRIES, **resources)
@@ -210,8 +211,8 @@ def connected(address: str) -> Iterator[tuple[Any, int, dict[str, float], int]]:
     """Connects to a cluster until the block ends.
 
     Yields:
-        the module `ray`; the number of actors that the cluster has room for; the resources of one of them; the
-        cores for each.
+        the module `ray`; the number of actors that the cluster has room for; the resources of one of them;
+        the cores for each.
 
     Raises:
         UserError: Ray is not installed, no cluster answers, or it fails inside the block.
@@ -220,8 +221,8 @@ def connected(address: str) -> Iterator[tuple[Any, int, dict[str, float], int]]:
         import ray
     except ImportError:
         raise UserError(
-            f"machine.ray = {address!r} needs Ray: `uv pip install -r requirements-ray.txt` first, or set it "
-            "to null"
+            f"machine.ray = {address!r} needs Ray: `uv pip install -r requirements-ray.txt` first, "
+            "or set it to null"
         ) from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     code = str(Path(__file__).parents[2])
@@ -239,8 +240,8 @@ def connected(address: str) -> Iterator[tuple[Any, int, dict[str, float], int]]:
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"machine.ray = {address!r}: no Ray cluster can be reached there ({in_a_line(error)}); `ray "
-            "start --head` starts one, one with a token also wants RAY_AUTH_MODE=token, and `local` uses "
-            "this machine alone"
+            "start --head` starts one, one with a token also wants RAY_AUTH_MODE=token, "
+            "and `local` uses this machine alone"
         ) from None
     try:
         has = ray.cluster_resources()
@@ -265,7 +266,7 @@ def _patiently(ray: Any, reference: Any) -> Any:
 
 
 def _get(ray: Any, reference: Any, ids: Sequence[str] = ()) -> Any:
-    """An actor's result. Raises the actor's own error if a user can mend it, and UserError if it died too often."""
+    """An actor's result. Raises the actor's error if users can mend it, UserError if it died too often."""
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:

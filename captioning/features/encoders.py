@@ -1,7 +1,8 @@
 """Image encoders as the pipeline uses them: checkpoint folders, and networks that turn pixels into features.
 
-A checkpoint is a folder as `captioning.weights.checkpoint` describes it, with an image's `preprocess` in its config.
-The fine-tuning stages write `checkpoints/vgg16` and `checkpoints/clip`; the extraction stages and the app read them.
+A checkpoint is a folder as `captioning.weights.checkpoint` describes it, with an image's `preprocess` in its
+config. The fine-tuning stages write `checkpoints/vgg16` and `checkpoints/clip`; the extraction stages and the
+app read them.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Encoder:
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Features (B, D), or (B, H, W, C) of a grid, float32 on the encoder's device, of bytes (B, 3, S, S)."""
+        """Bytes (B, 3, S, S) to features (B, D), of a grid (B, H, W, C), float32 on the encoder's device."""
         images = self.preprocess.normalize(pixels.to(self.device, non_blocking=True))
         features = self.forward(images.to(self.dtype)).float()
         return F.normalize(features, dim=-1) if self.l2_normalize else features
@@ -177,7 +178,7 @@ TOWERS: dict[str, Callable[[Checkpoint], Tower]] = {
 
 
 def cast_products(network: nn.Module, dtype: torch.dtype) -> None:
-    """Casts what enters matrix products and convolutions, as autocast would at every call; norms stay in float32."""
+    """Casts what enters matrix products and convolutions, as autocast would at every call; not norms."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.to(dtype)
@@ -200,7 +201,7 @@ def save_vgg16(folder: str | Path, network: vgg16.VGG16, preprocess: Preprocess,
 
 
 def open_vgg16(folder: str | Path) -> tuple[vgg16.VGG16, Preprocess, dict[str, Any]]:
-    """The network in fp32 on the CPU, ready for training, its preprocessing, and what else its config.json says."""
+    """The network in fp32 on the CPU, ready for training; its preprocessing; the rest of its config.json."""
     saved = checkpoint.read(folder, ("vgg16",))
     return saved.network(vgg16_of), saved.part("preprocess", Preprocess.from_dict), saved.about
 
@@ -226,7 +227,7 @@ def save_openclip(
 
 
 def open_clip(folder: str | Path) -> tuple[clip.CLIP, Preprocess, dict[str, Any]]:
-    """Both towers in fp32 on the CPU, ready for training, the preprocessing, and what else config.json says."""
+    """Both towers in fp32 on the CPU, ready for training; the preprocessing; the rest of config.json."""
     saved = checkpoint.read(folder, ("clip",))
     model = saved.network(lambda sizes: clip.build(clip.CLIPConfig(**sizes)))
     return model, saved.part("preprocess", Preprocess.from_dict), saved.about

@@ -41,7 +41,7 @@ class Written:
 
 @dataclass
 class Work:
-    """What an extraction came to: its rows, and the seconds that networks worked, on average over the processes."""
+    """What an extraction came to: its rows, and the seconds that a process's network worked on average."""
 
     written: Written | None = None
     busy: float = 0.0
@@ -92,7 +92,10 @@ def reporting(path: str | Path, attrs: dict[str, str], where: str = "") -> Itera
     images = written.reused + written.computed
     line = f"{path}: {images} images, {written.reused} reused, {written.computed} computed in {seconds:.1f} s"
     if written.computed:
-        line += f" ({written.computed / seconds:.1f} images/s, {work.busy / seconds:.0%} of the time in the network)"
+        line += (
+            f" ({written.computed / seconds:.1f} images/s, "
+            f"{work.busy / seconds:.0%} of the time in the network)"
+        )
     print(line)
 
 
@@ -140,7 +143,7 @@ def fill_and_write(
     code: str,
     fill: Callable[[RowStore, list[int]], None],
 ) -> Written:
-    """Like `write_features`, with a function that adds the rows at the positions given to the row store itself."""
+    """Like `write_features`, with a function that itself adds rows at given positions to the row store."""
     path = Path(path)
     rows = RowStore(attrs, code)
     with writing(path, ids), rows.writing():

@@ -1,4 +1,4 @@
-"""`clip.weights: hf:...`: a vision tower of transformers and its processor's preprocessing, from a model's folder."""
+"""`clip.weights: hf:...`: a vision tower of transformers and its processor's preprocessing, from a folder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ AGAIN = "give the folder of a vision model of transformers, with its safetensors
 
 
 def read_tower(folder: Path) -> tuple[nn.Module, Preprocess]:
-    """The image tower in a model's folder, in fp32 on the CPU, and its preprocessing. No code of the folder is run.
+    """A folder's image tower, in fp32 on the CPU, and its preprocessing. No code of the folder is run.
 
     Raises:
-        UserError: no such model, weights that are not all there, a processor that does what `Preprocess` cannot, or
-            pictures that the tower does not take.
+        UserError: no such model, weights that are not all there, a processor that does what `Preprocess`
+            cannot, or pictures that the tower does not take.
     """
     network = _network(folder)
     with opening(folder, "a model with an image processor", AGAIN):

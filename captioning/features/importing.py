@@ -96,8 +96,8 @@ def import_features(
         write_store(path, ids, sha256s, attrs, features.shape[1:], rows)
     shape = " x ".join(map(str, features.shape[1:]))
     print(
-        f"{path}: {len(ids)} images, {shape} features each, from {source}; {len(names) - len(ids)} more left "
-        "out"
+        f"{path}: {len(ids)} images, {shape} features each, from {source}; "
+        f"{len(names) - len(ids)} more left out"
     )
     return Written(reused=0, computed=len(ids))
 

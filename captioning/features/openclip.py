@@ -1,4 +1,4 @@
-"""`clip.weights: open_clip:...`: an image tower of open_clip and its preprocessing, from the library's own weights."""
+"""`clip.weights: open_clip:...`: the library's image tower with its weights, and its preprocessing."""
 
 from __future__ import annotations
 

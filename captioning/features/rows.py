@@ -10,8 +10,8 @@ yet. Each of its records has a checksum, and the next writer keeps all records b
 
 One process at a time, which holds the folder's lock, writes the manifest. It may let other processes, on
 other machines too, write shards (`write_shard`): whole ones, under a temporary name until they are complete,
-which it then checks and lists (`adopt`). A shard that is missing, or that differs from its line in the manifest,
-is never read: its rows count as not computed.
+which it then checks and lists (`adopt`). A shard that is missing, or that differs from its line in the
+manifest, is never read: its rows count as not computed.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class RowStore:
         if shard is None:
             raise UserError(
                 f"{self.folder / entry.shard} {fault}, although a worker has just written it: put the "
-                "project's folder (or the one that CAPTIONING_WORK names) on a file system that all machines "
-                "of the cluster share"
+                "project's folder (or the one that CAPTIONING_WORK names) "
+                "on a file system that all machines of the cluster share"
             )
         self._check(shard.shape)
         self._list(entry)

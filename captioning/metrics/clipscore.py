@@ -78,10 +78,14 @@ def fault(folder: Path, store: FeatureStore) -> str | None:
     """Why there is no CLIPScore, or None."""
     if len(store.shape) != 2:
         return "the features of stage extract_clip are no single vector an image"
-    if not (folder / "model.safetensors").is_file() or store.attrs.get("weights") != sha256_of(
-        folder / "model.safetensors"
-    ):
-        return f"the features are not those of the CLIP in {folder} but {store.attrs.get('encoder', 'of unknown origin')}"
+    if (
+        not (folder / "model.safetensors").is_file()
+        or store.attrs.get("weights") != sha256_of(folder / "model.safetensors")
+    ):  # fmt: skip
+        return (
+            f"the features are not those of the CLIP in {folder} "
+            f"but {store.attrs.get('encoder', 'of unknown origin')}"
+        )
     if checkpoint.read(folder, TOWERS).kind != "clip":
         return f"the encoder in {folder} has no text tower"
     return None

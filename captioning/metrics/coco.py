@@ -111,7 +111,7 @@ def _score(references: Mapping[str, Sequence[str]], candidates: Mapping[str, str
 
 
 def _check(name: str, references: Mapping[str, Sequence[str]], candidates: Mapping[str, str]) -> None:
-    """Raises UserError for input that makes the scorers fail with a bare assertion or return a wrong number."""
+    """UserError for input that makes the scorers fail with a bare assertion or return a wrong number."""
     if not references:
         raise UserError(f"{name}: no references, so there is nothing to score")
     lacking = {

@@ -87,7 +87,7 @@ class ExpectedCiderD:
         return self._place(order, keys)
 
     def _place(self, order: int, keys: np.ndarray) -> np.ndarray:
-        """Numbers n-grams: a key's index among the corpus's n-grams; unknown keys are numbered after all of these."""
+        """Numbers n-grams: a key's index among the corpus's n-grams; unknown keys come after all of these."""
         known = self.known[order - 2]
         places = np.searchsorted(known, keys)
         other = known[places] != keys
@@ -108,7 +108,7 @@ class ExpectedCiderD:
 
 
 class _Postings:
-    """For each n-gram of one order: the captions that contain it, its counts and its weights in their vectors."""
+    """For each n-gram of one order: the captions that contain it, its counts and weights in their vectors."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class _Postings:
         self.caption, self.count, self.share = caption, count, share  # (P,) each
 
     def meet(self, gram: int, count: int, share: np.ndarray, length: np.ndarray, lengths: int) -> np.ndarray:
-        """What an n-gram that occurs `count` times in a candidate adds to the score, by caption length: (L,)."""
+        """What an n-gram that a candidate has `count` times adds to the score, by caption length: (L,)."""
         having = slice(self.begins[gram], self.begins[gram + 1])
         caption = self.caption[having]
         added = share[caption] * np.minimum(self.count[having], count) * self.share[having]

@@ -1,4 +1,4 @@
-"""The part of METEOR's paraphrase table that a set of references can use. METEOR then starts in 0.7 s, not in 5.8.
+"""The part of METEOR's paraphrase table that references can use. METEOR then starts in 0.7 s, not in 5.8.
 
 METEOR looks for a phrase of the candidate whose paraphrase is in the reference. An entry can only match if
 one of its phrases is in a reference. METEOR's own `FilterParaphrase`, which normalizes references as METEOR

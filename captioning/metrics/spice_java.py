@@ -1,4 +1,4 @@
-"""Calls SPICE's own classes without the parts that a current Java refuses. `captioning.metrics.spice` runs this.
+"""Calls SPICE's classes without the parts that a current Java refuses. `captioning.metrics.spice` runs this.
 
     python -m captioning.metrics.spice_java IN.json OUT.json
 

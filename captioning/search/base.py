@@ -2,10 +2,11 @@
 
 A decoder offers these (see `models.lstm.LSTMDecoder` and `models.clipcap.ClipCap`):
 
-    begin(features) -> (logits (B, V), state)      the first token's logits, and a state with one row an image
-    step(tokens (N,), state) -> (logits (N, V), state)          one more token a row; N = B * K, row b * K + k is beam k
-    state.expand(K), state.select(rows)       K rows an image from one; rows in a new order, images may leave
-    max_tokens                                the longest caption that it can say, end-of-text token counted, or None
+    begin(features) -> (logits (B, V), state)            the first token's logits; a state of one row an image
+    step(tokens (N,), state) -> (logits (N, V), state)   one more token a row; row b * K + k is beam k of b
+    state.expand(K), state.select(rows)                  K rows an image; rows in a new order, images may
+    leave max_tokens                                           of its longest caption, end-of-text counted, or
+    None
 
 Further searches: `captioning.search.beam`, `captioning.search.diverse`, `captioning.search.sampling`.
 """
@@ -68,7 +69,7 @@ class Rules:
         )
 
     def within(self, model: CaptionModel) -> "Rules":
-        """These rules with `max_tokens` cut to the model's limit. ValueError if no caption can keep to them."""
+        """These rules, `max_tokens` cut to the model's limit. ValueError if no caption can keep to them."""
         if self.beam_size < 1 or self.max_tokens < 1:
             raise ValueError(
                 f"beam_size and max_tokens must be 1 or more, not {self.beam_size} and {self.max_tokens}"
@@ -114,7 +115,7 @@ class Batch:
             self.state = state.expand(width)
 
     def steps(self) -> Iterator[tuple[int, Tensor]]:
-        """While images are left, yields the length of their captions after the next token, and the token's logits.
+        """While images are left, yields their captions' length after the next token, and its logits.
 
         The first token's logits are (n, V), one row an image; later ones are (n * W, V).
         """

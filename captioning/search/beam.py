@@ -108,7 +108,7 @@ class LiveBeams(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The K best finished captions of each image, best first; a score of minus infinity marks an empty place."""
+    """The K best finished captions of each image, best first; minus infinity marks an empty place."""
 
     scores: Tensor  # (n, K)
     paths: Tensor  # (n, K, max_tokens), zeros after the end
@@ -126,7 +126,7 @@ class Ended(NamedTuple):
         return Ended(*(x[images] for x in self))
 
     def merged(self, scores: Tensor, paths: Tensor, gains: Tensor, complete: Tensor) -> "Ended":
-        """The best K of these and of M candidates: scores (n, M), paths and gains (n, M, length), complete (n, M)."""
+        """The best K of these and M candidates: scores, complete (n, M), paths and gains (n, M, length)."""
         length = paths.shape[2]
         pad = self.paths.shape[2] - length
         scores, best = torch.cat([self.scores, scores], dim=1).topk(self.scores.shape[1], dim=1)  # (n, K)
@@ -156,7 +156,7 @@ class Ended(NamedTuple):
 def _best_continuations(
     scores: Tensor, gains: Tensor, worths: Tensor, tokens: Tensor, count: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The `count` best continuations of an image, best first: totals, parents, gains, tokens, (n, count) each.
+    """An image's `count` best continuations, best first: totals, parents, gains, tokens, (n, count) each.
 
     Args:
         scores: (n, W) of the beams so far.

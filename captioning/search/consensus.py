@@ -1,4 +1,4 @@
-"""Consensus reranking: chooses, among the captions that a search found, the one that training captions agree with most.
+"""Consensus reranking: of the captions that a search found, training captions agree most with the chosen one.
 
 A decoder's own probabilities prefer captions that fit many images. The training captions give a second
 opinion: captions are ranked by their score plus `weight` times their expected CIDEr-D. Mao et al. 2015
@@ -55,7 +55,7 @@ class Consensus:
 
     @torch.inference_mode()
     def shares(self, features: Tensor) -> np.ndarray:
-        """The weight of each training image for images (B, ...): (B, N). Rows sum to 1; weights may be negative."""
+        """Each training image's weight for images (B, ...): (B, N). Rows sum to 1; some may be negative."""
         asked = self.standardize(_pooled(features.cpu()).float()) @ self.solution  # (B, D)
         parts = [asked @ part.float().T for part in self.train]
         return (torch.cat(parts, dim=1) + 1 / self.images).double().numpy()
@@ -78,7 +78,7 @@ def consensus_of(options: GenerateSettings, store: FeatureStore, data: Data, tex
 
 
 def table_of(store: FeatureStore, data: Data) -> tuple[np.ndarray, list[list[str]]]:
-    """The arguments of `Consensus`: features (N, D), grids pooled, and the captions' tokens, of the training images."""
+    """`Consensus`'s arguments: the training images' features (N, D), grids pooled, and captions' tokens."""
     references = {image: captions for image, captions in data.tokens("train").items() if captions}
     features = torch.from_numpy(store.load(list(references)))
     return torch.cat([_pooled(part) for part in features.split(BLOCK)]).numpy(), list(references.values())

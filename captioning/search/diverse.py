@@ -98,7 +98,7 @@ def distinct(
     count: int,
     most_rows: int = 512,
 ) -> list[list[Hypothesis]]:
-    """`count` different captions of each image: those of `several`, with repetitions replaced by a beam's best.
+    """`count` different captions of each image: those of `several`, a beam's best in place of repetitions.
 
     An image gets fewer only if a beam of twice as many hypotheses has too few different ones.
 

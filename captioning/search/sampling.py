@@ -45,8 +45,8 @@ def sample(
     """
     if count < 1 or not 0 < top_p <= 1 or temperature <= 0:
         raise ValueError(
-            f"sample needs count >= 1, 0 < top_p <= 1 and temperature > 0, not {count}, {top_p} and "
-            f"{temperature}"
+            f"sample needs count >= 1, 0 < top_p <= 1 and temperature > 0, not {count}, "
+            f"{top_p} and {temperature}"
         )
     rules, eos_id = rules.within(model), rules.eos_id
     # (n, count, length)
@@ -103,7 +103,7 @@ def _draw(
 def _one_of_each(
     probabilities: Tensor, generator: torch.Generator | None, chance: Tensor | None = None
 ) -> Tensor:
-    """Draws a column of each row, (N, V) -> (N,), by inversion: one random number a row; multinomial takes V."""
+    """Draws a column of each row, (N, V) -> (N,), by inversion: one number a row; multinomial draws V."""
     reached = probabilities.cumsum(dim=1)
     if chance is None:
         chance = torch.rand(len(reached), 1, generator=generator, device=reached.device)

@@ -9,9 +9,9 @@ def words(tokens: Iterable[tuple[str, float]]) -> list[tuple[str, float, int]]:
     """(text, probability, tokens) of each word; the texts put together are the caption.
 
     Args:
-        tokens: what each adds to the text (`captioning.search.explain.pieces`), and its probability given those
-            before it. One that begins with a blank begins a word, as the tokenizers have it; a word's probability is
-            the product of its tokens'.
+        tokens: what each adds to the text (`captioning.search.explain.pieces`), and its probability given
+            those before it. One that begins with a blank begins a word, as the tokenizers have it; a word's
+            probability is the product of its tokens'.
     """
     found: list[tuple[str, float, int]] = []
     for piece, probability in tokens:

@@ -14,8 +14,8 @@ from captioning.core.paths import STATISTICS
 
 WHAT = {
     "lstm": "An LSTM that writes a caption from an image's features",
-    "clipcap": "ClipCap (Mokady et al. 2021): a mapping network turns an image's features into a prefix that GPT-2 "
-    "continues",
+    "clipcap": "ClipCap (Mokady et al. 2021): a mapping network turns an image's features into a prefix "
+    "that GPT-2 continues",
 }
 
 

@@ -43,7 +43,7 @@ def depths(model: nn.Module) -> dict[str, int]:
 
 
 def parameter_groups(model: nn.Module, options: FinetuneCLIPSettings) -> list[dict]:
-    """Freezes all weights outside `options.trains`; returns the others as `captioning.training.loop.Job.groups`.
+    """Freezes weights outside `options.trains`; returns the rest as `captioning.training.loop.Job.groups`.
 
     A weight at depth d learns at `layer_decay` ** d times the peak rate (Clark et al. 2020, ELECTRA).
     """
@@ -66,7 +66,7 @@ def _keep_in_eval_mode(module: nn.Module) -> None:
 
 
 def recompute_blocks(model: nn.Module) -> None:
-    """Gradient checkpointing (Chen et al. 2016): transformer blocks store only their input, recompute the rest.
+    """Gradient checkpointing (Chen et al. 2016): transformer blocks store their input, recompute the rest.
 
     A ResNet's blocks are not changed: their batch normalisation would count every batch twice.
     """

@@ -7,13 +7,14 @@ up to the loss, and the sum of all gradients (`sum_gradients`) is the gradient, 
 All processes then make the same step. The first one alone evaluates, writes and draws curves (`on_first`).
 
 The sum is one all-reduce of all gradients in a row, and not torch's DistributedDataParallel. That wraps a
-network's `forward`, and ours learn through other methods (`loss`, `encode_image`, `encode_text`); it averages,
-where our parts add up; and it must be told which weights are unused or used again in a checkpoint. The sum
-needs none of this: it starts when autograd is done, and tied, frozen and unused weights are no special cases.
-The price is memory for a second gradient, and that no sum hides behind the backward pass.
+network's `forward`, and ours learn through other methods (`loss`, `encode_image`, `encode_text`); it
+averages, where our parts add up; and it must be told which weights are unused or used again in a checkpoint.
+The sum needs none of this: it starts when autograd is done, and tied, frozen and unused weights are no
+special cases. The price is memory for a second gradient, and that no sum hides behind the backward pass.
 
 With one process, every function here returns what it is given, and nothing else happens. CUDA graphs are for
-one process only: the sums of several make the host wait. `captioning.training.processes` starts the processes.
+one process only: the sums of several make the host wait. `captioning.training.processes` starts the
+processes.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def rank() -> int:
 
 
 def share(batch: Rows) -> Rows:
-    """This process's rows of a global batch. A batch of fewer rows than processes is computed whole by each."""
+    """This process's rows of a global batch. Each computes all of one with fewer rows than processes."""
     return batch[_own(len(batch))]
 
 
@@ -149,7 +150,7 @@ def share_batch_norm(model: nn.Module) -> None:
 
 
 def _batch_norm(module: nn.BatchNorm2d, alone: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """(B, C, H, W) of this process's share, normalised by each channel's mean and variance in the global batch."""
+    """This process's (B, C, H, W), normalised by each channel's mean and variance in the global batch."""
     if not module.training:
         return alone(x)
     with torch.autocast(x.device.type, enabled=False):

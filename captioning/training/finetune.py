@@ -22,8 +22,8 @@ def two_or_more(data: Data, stage: str) -> None:
     """Raises UserError if the training split has one image: batch normalisation and contrast need two."""
     if len(data.split("train")) < 2:
         raise UserError(
-            f"{stage}: the training split has 1 image, and training needs 2 or more; add images, or set "
-            f"{stage}.epochs to 0"
+            f"{stage}: the training split has 1 image, and training needs 2 or more; add images, "
+            f"or set {stage}.epochs to 0"
         )
 
 
@@ -49,7 +49,7 @@ def steps(count: int, batch_size: int) -> int:
 
 
 def mirrorable(captions: list[list[str]]) -> Tensor:
-    """(N,) bool: images whose captions say neither left nor right, so that they are true of the mirrored image."""
+    """(N,) bool: images whose captions say neither left nor right, so are true of the mirrored image."""
     return torch.tensor(
         [not any(SIDES & set(caption.split()) for caption in of_image) for of_image in captions]
     )

@@ -1,4 +1,4 @@
-"""Starts a training stage in several processes: by itself (`machine.processes`), or under a cluster's torchrun."""
+"""Starts a training stage in several processes: itself (`machine.processes`), or under a torchrun."""
 
 from __future__ import annotations
 
@@ -76,15 +76,15 @@ def _start(module: str, count: int) -> None:
             else f"failed (exit code {code})"
         )
         raise UserError(
-            f"{name}: process {rank} of {count} {how}, so all were ended; the next run goes on from the last "
-            "epoch"
+            f"{name}: process {rank} of {count} {how}, so all were ended; "
+            "the next run goes on from the last epoch"
         ) from None
     except SignalException as error:
         sys.exit(128 + error.sigval)
 
 
 def _join(main: Callable[[], None]) -> None:
-    """Runs `main` as one process of several. Only the first one prints; the others print only why they fail."""
+    """Runs `main` as one process of several. The first one prints; the others print only why they fail."""
     rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", 0))
     if "TORCHELASTIC_RUN_ID" in os.environ:
         end_with(os.getppid())  # torchrun

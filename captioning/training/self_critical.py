@@ -61,7 +61,7 @@ class SelfCritical:
             )
 
     def chances(self, seed: int, epoch: int, images: np.ndarray) -> Tensor:
-        """The random numbers (B, C, T) of the images' samples: they depend on nothing but seed, epoch and image."""
+        """Random numbers (B, C, T) of the images' samples: they depend only on seed, epoch and image."""
         size = self.samples, self.max_tokens
         drawn = [np.random.default_rng([seed, epoch, image]).random(size, np.float32) for image in images]
         return torch.from_numpy(np.stack(drawn))

@@ -24,7 +24,7 @@ def training_step(
     clip_norm: float,
     weights: CastWeights | None = None,
 ) -> Step:
-    """Returns a step: loss, gradient, clipping, optimiser update; loss and gradient are summed over all processes.
+    """Returns a step: loss, gradient, clipping, optimiser update. Loss and gradient are all processes' sums.
 
     Args:
         loss: batch -> mean loss, or this process's part of it.

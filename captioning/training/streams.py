@@ -2,8 +2,8 @@
 
 An epoch goes through the images window by window. A window is made of blocks of consecutive images, which are
 drawn anew in each epoch, and its images are shuffled and sorted as those of a whole epoch in memory are. One
-thread reads the next window while batches of the present one are made, so three windows at most are in memory.
-The order depends only on the seed and the epoch's number. Of each image 28 bytes stay in memory.
+thread reads the next window while batches of the present one are made, so three windows at most are in
+memory. The order depends only on the seed and the epoch's number. Of each image 28 bytes stay in memory.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class StreamedBatches(CaptionBatches):
         return _Parts(self.store, self.positions, step)
 
     def order(self, number: int, batch_size: int) -> Iterator[np.ndarray]:
-        """Yields the image positions of each batch of an epoch, for any batch size; reads ahead for `take`."""
+        """Yields the image positions of an epoch's batches, for any batch size; reads ahead for `take`."""
 
         def read(planned: tuple[np.ndarray, list[np.ndarray]]) -> tuple[_Window, list[np.ndarray]]:
             return self._read(planned[0]), planned[1]
@@ -136,7 +136,7 @@ class StreamedBatches(CaptionBatches):
         return _Window(images, torch.from_numpy(self.store.read(rows)), packing)
 
     def _rooms(self) -> Rooms | None:
-        """Chooses the sizes from the first window of the first epochs. A batch of another size is not padded."""
+        """Chooses the sizes from the first epochs' first window. A batch of another size is not padded."""
         sizes, largest = [], []
         for epoch in range(SEEN):
             images, batches = next(self._plan(epoch, self.batch_size))
@@ -217,7 +217,7 @@ def fits_in_memory(store: FeatureStore, captions: list[list[str]]) -> bool:
 def _write(
     captions: Iterable[list[list[list[int]]]], packing: Callable[[np.ndarray, bool], Packing], few_sizes: bool
 ) -> tuple[np.ndarray, Packing, list[_Column]]:
-    """Packs captions part by part. Returns tokens per image (N,), a packing of few images, and the columns."""
+    """Packs captions part by part. Returns tokens per image (N,), a packing of few images, the columns."""
     totals, columns, packed = [], [_Column(), _Column()], None
     for part in captions:
         tokens = padded(part)

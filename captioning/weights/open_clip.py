@@ -1,4 +1,4 @@
-"""What `clip.weights: open_clip:NAME/PRETRAINED` names: a model of open_clip, and a tag of its weights or a file.
+"""What `clip.weights: open_clip:NAME/PRETRAINED` names: a model of open_clip, and its weights' tag or file.
 
 The library is optional and takes seconds to import, with torch. So it is imported only if a setting names it.
 """
@@ -84,7 +84,7 @@ def preprocessing(name: str, pretrained: str) -> dict[str, Any]:
 
 
 def needed(setting: str, text: str) -> Needed:
-    """The file of weights that NAME/PRETRAINED means. Raises UserError if the library knows no such name or tag."""
+    """The file of weights that NAME/PRETRAINED means. UserError if the library knows no such name or tag."""
     check_installed(setting)
     import open_clip
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME

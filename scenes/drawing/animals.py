@@ -10,7 +10,7 @@ from scenes.drawing.pen import Colour, Pen, Point, mix, path, shade
 
 EYE = (30, 24, 34)
 
-# Legs as (near fore, far fore, near hind, far hind), each [knee offset, foot offset] from where it joins the body.
+# Legs as (near fore, far fore, near hind, far hind), each [knee offset, foot offset] from its joint.
 Legs = tuple[tuple[Point, Point], ...]
 GALLOP: Legs = (
     ((0.16, -0.13), (0.33, -0.18)),

@@ -1,7 +1,7 @@
 """Bodies, poses and looks: the skeleton of a person as angles and lengths.
 
-Angles are in degrees, 0 = straight down, positive = forward (to the figure's right; one that faces left is mirrored by
-its pen). An adult is 1 unit tall, feet at the origin.
+Angles are in degrees, 0 = straight down, positive = forward (to the figure's right; one that faces left is
+mirrored by its pen). An adult is 1 unit tall, feet at the origin.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Look:
 
 
 def look(subject: dict, colour: str, rng) -> Look:
-    """A person of a scene's facts; `rng` chooses what the facts leave open: skin, trousers, shoes, mixed hair."""
+    """A person of a scene's facts; `rng` chooses what they leave open: skin, trousers, shoes, mixed hair."""
     kind, hair, trait = subject["kind"], subject.get("hair"), subject.get("trait")
     legs = TROUSERS[2] if colour in ("blue", "black") else TROUSERS[int(rng.integers(len(TROUSERS)))]
     hair = hair or ("black", "brown", "blond")[int(rng.integers(3))]

@@ -1,8 +1,9 @@
 """A pen over an image three times too large: shapes in local units, an ink outline round whole figures.
 
-PIL's shapes have hard edges; every scene is drawn at `SUPERSAMPLE` times its size and averaged down, which makes them
-smooth. On the page x runs right and y down, both 0 to 1. A figure's pen (`Pen.figure`) has its origin where the figure
-stands, y up and 1 unit = the figure's own size, so that a body or a car is written down once, whatever its place.
+PIL's shapes have hard edges; every scene is drawn at `SUPERSAMPLE` times its size and averaged down, which
+makes them smooth. On the page x runs right and y down, both 0 to 1. A figure's pen (`Pen.figure`) has its
+origin where the figure stands, y up and 1 unit = the figure's own size, so that a body or a car is written
+down once, whatever its place.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def path(text: str) -> tuple[Point, ...]:
 
 
 class Pen:
-    """Draws polygons, ellipses and limbs through an affine map; a figure's shapes are held back until `finish`."""
+    """Draws polygons, ellipses, limbs through an affine map; holds a figure's shapes back until `finish`."""
 
     def __init__(self, image: Image.Image, matrix: tuple[float, ...] | None = None, held: list | None = None):
         self.image = image
@@ -95,7 +96,7 @@ class Pen:
         self.held.clear()
 
     def polygon(self, points: Sequence[Point], colour: Colour, outline: bool = True) -> None:
-        """A filled polygon. `outline=False` keeps inner details (windows, eyes) out of the figure's ink line."""
+        """A filled polygon. `outline=False` keeps details (windows, eyes) out of the figure's ink line."""
         a, b, c, d, e, f = self.matrix
         placed = [(a * x + b * y + c, d * x + e * y + f) for x, y in points]
         if self.held is None:
@@ -158,7 +159,7 @@ class Pen:
         self.polygon([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], colour, outline)
 
     def gradient(self, top: float, bottom: float, colours: Sequence[Colour]) -> None:
-        """Fill the page's rows from `top` to `bottom` (0..1) with colours blended downwards. Page pens only."""
+        """Fills the page's rows from `top` to `bottom` (0..1), blended downwards. Page pens only."""
         width, height = self.image.size
         y0, y1 = round(top * height), round(bottom * height)
         strip = Image.new("RGB", (1, len(colours)))

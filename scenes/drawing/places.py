@@ -1,7 +1,7 @@
 """The nine places: beach, street, park, snow, lake, desert, farm, forest, sea.
 
-Each `draw_<place>(page, time, rng)` paints the whole background. x and y run 0..1, y down; what stands on the ground
-stands at `GROUND[place]`, the y of feet in the foreground.
+Each `draw_<place>(page, time, rng)` paints the whole background. x and y run 0..1, y down; what stands on the
+ground stands at `GROUND[place]`, the y of feet in the foreground.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def draw_truck(pen: Pen, colour: str) -> None:
 
 
 def draw_bicycle(pen: Pen, colour: str) -> None:
-    """1 unit from wheel to wheel; saddle at (-0.12, 0.52), handlebar at (0.24, 0.60), pedals near (0, 0.2)."""
+    """1 unit from wheel to wheel; saddle at (-0.12, 0.52), handlebar (0.24, 0.60), pedals near (0, 0.2)."""
     paint = PAINT[colour]
     for x in (-0.29, 0.29):
         _ring(pen, x, 0.21, 0.21, 0.03)

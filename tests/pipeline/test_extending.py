@@ -66,7 +66,8 @@ class Bigram(nn.Module):
         image = self.image(self.standardize(features))[:, None].expand(-1, captions.shape[1], -1)  # (B, C, V)
         inner = image[:, :, None] + self.following(captions[..., :-1].clamp(min=0))  # (B, C, T-1, V)
         logits = torch.cat([image[targets.first] + self.first, inner[targets.inside]])
-        return cross_entropy(F.pad(logits, (0, 0, 0, len(targets.tokens) - len(logits))), targets, label_smoothing)
+        return cross_entropy(\
+F.pad(logits, (0, 0, 0, len(targets.tokens) - len(logits))), targets, label_smoothing)
 
     def begin(self, features):
         image = self.image(self.standardize(features))
@@ -100,7 +101,8 @@ def main():
     settings = schema.load()
     data, store = load_data(), FeatureStore.open(features("vgg16"))
     captions = {split: list(data.tokens(split).values()) for split in ("train", "dev")}
-    text = word_vocabulary((one for of_image in captions["train"] for one in of_image), settings.bigram.min_count)
+    text = word_vocabulary(\
+(one for of_image in captions["train"] for one in of_image), settings.bigram.min_count)
     seed_everything(settings.seed)
     config = config_from(BigramConfig, settings.bigram, vocab_size=text.size, feature_size=store.shape[-1])
     sizes = config.to_dict()
@@ -157,23 +159,29 @@ EDITS = {
         ("    clipcap: list[str]\n", "    clipcap: list[str]\n    bigram: list[str]\n"),
         (
             "    generate: GenerateSettings\n",
-            "    bigram: BigramSettings\n    train_bigram: TrainDecoderSettings\n    generate: "
-            "GenerateSettings\n",
+            "    bigram: BigramSettings\n    train_bigram: TrainDecoderSettings\n"
+            "    generate: GenerateSettings\n",
         ),
     ],
-    "params.yaml": [("\ngenerate:\n", TRAINING + "generate:\n"), ("    lstm: []", "    bigram: []\n    lstm: []")],
+    "params.yaml": [
+        ("\ngenerate:\n", TRAINING + "generate:\n"), ("    lstm: []", "    bigram: []\n    lstm: []"),
+    ],
     "captioning/core/paths.py": [('{"lstm": "vgg16", ', '{"lstm": "vgg16", "bigram": "vgg16", ')],
     "captioning/decoders/kinds.py": [
         ("from models.lstm ", "from models import bigram\nfrom models.lstm "),
         ('"clipcap": from_sizes', '"clipcap": from_sizes, "bigram": bigram.from_sizes'),
     ],
-    "captioning/training/card.py": [("WHAT = {\n", 'WHAT = {\n    "bigram": "The next word by the last one",\n')],
+    "captioning/training/card.py": [
+        ("WHAT = {\n", 'WHAT = {\n    "bigram": "The next word by the last one",\n'),
+    ],
     "captioning/evaluation/report/data.py": [
         ('MODELS = ("clipcap", "lstm"', 'MODELS = ("clipcap", "lstm", "bigram"'),
         ('TRAINED = ("train_clipcap", ', 'TRAINED = ("train_clipcap", "train_bigram", '),
     ],
     "captioning/evaluation/report/page/dom.js": [('lstm: "LSTM", ', 'lstm: "LSTM", bigram: "Bigram", ')],
-    "captioning/evaluation/report/page/run.js": [('train_clipcap: ', 'train_bigram: "Bigram", train_clipcap: ')],
+    "captioning/evaluation/report/page/run.js": [
+        ('train_clipcap: ', 'train_bigram: "Bigram", train_clipcap: '),
+    ],
     "app/__init__.py": [('"lstm": "LSTM"', '"lstm": "LSTM", "bigram": "Bigram"')],
     "dvc.yaml": [
         ("\n  generate:\n", TRAIN_STAGE + "  generate:\n"),
@@ -185,8 +193,14 @@ EDITS = {
                 "captions/lstm_weights.json", "results/lstm.csv",
             )
         ),
-        ("lstm\n      - checkpoints/clipcap\n", "lstm\n      - checkpoints/bigram\n      - checkpoints/clipcap\n"),
-        ("lstm\n      - live/train_clipcap\n", "lstm\n      - live/train_bigram\n      - live/train_clipcap\n"),
+        (
+            "lstm\n      - checkpoints/clipcap\n",
+            "lstm\n      - checkpoints/bigram\n      - checkpoints/clipcap\n",
+        ),
+        (
+            "lstm\n      - live/train_clipcap\n",
+            "lstm\n      - live/train_bigram\n      - live/train_clipcap\n",
+        ),
         ("lstm, train_lstm, model", "lstm, train_lstm, bigram, train_bigram, model"),
     ],
 }  # fmt: skip
@@ -227,7 +241,8 @@ generate.main()
 written = [entry["caption"] for entry in json.loads(paths.captions("bigram").read_text())]
 assert written == captions, (written, captions)
 
-true = [next(thing for thing in THINGS if thing in said[0].lower()) for said in data.references("dev").values()]
+true = [next(thing for thing in THINGS if thing in said[0].lower()) \
+for said in data.references("dev").values()]
 right = sum(thing in caption for thing, caption in zip(true, captions))
 print("RIGHT", right, len(true), KINDS["bigram"])
 """

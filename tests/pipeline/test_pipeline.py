@@ -41,8 +41,8 @@ def page(first_run):
     command = [sys.executable, "-u", "-m", "app", "--web", "--port", "0"]
     server = subprocess.Popen(
         command, cwd=first_run, env=ENV, stdout=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         # children of a background shell ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         line = server.stdout.readline()

@@ -83,7 +83,7 @@ def test_two_processes_train_to_the_weights_of_one(folders, name):
 
 @pytest.mark.parametrize("name", ["vgg16_bn", "resnet"])
 def test_batch_norm_sees_the_whole_batch(folders, name):
-    """One step: the few weights without a gradient but rounding move by the rate or back, all others alike."""
+    """One step: the few weights whose gradient is rounding move by the rate or back, all others alike."""
     one, two = (weights(folder, name) for folder in folders)
     apart = [(one[key] - two[key]).abs() > 1e-5 for key in one]
     assert sum(part.sum() for part in apart) < 0.005 * sum(part.numel() for part in apart)
@@ -127,7 +127,10 @@ def test_a_killed_process_ends_all_and_the_next_run_resumes(tmp_path):
     os.kill(ranks[1], signal.SIGKILL)
     _, err = run.communicate(timeout=120)
     assert run.returncode == 1
-    last = "error: small_training: process 1 of 2 was killed (signal 9, SIGKILL), so all were ended; the next run goes"
+    last = (
+        "error: small_training: process 1 of 2 was killed (signal 9, SIGKILL), so all were ended; "
+        "the next run goes"
+    )
     assert err.splitlines()[-1].startswith(last) and "Traceback" not in err
     assert not any(Path(f"/proc/{pid}").exists() for pid in ranks)
 

@@ -1,4 +1,4 @@
-"""Towers of transformers as encoders: pixels and features are that library's own, for embeddings and for patches."""
+"""Towers of transformers as encoders: pixels and features are that library's, for embeddings and patches."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def clip_model():
 MODELS = {  # how to make a model and its processor, and how many tokens come before those of the patches
     "clip": (clip_model, lambda: transformers.CLIPImageProcessor(**CROP), 1),
     "clip vision": (
-        lambda: transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**WIDE, projection_dim=24)),
+        lambda: transformers.CLIPVisionModelWithProjection(
+            transformers.CLIPVisionConfig(**WIDE, projection_dim=24)
+        ),
         lambda: transformers.CLIPImageProcessor(**CROP), 1,
     ),
     "siglip": (
@@ -74,7 +76,9 @@ MODELS = {  # how to make a model and its processor, and how many tokens come be
         lambda: transformers.ViTImageProcessor(**SQUASH), 1,
     ),
     "convnext": (
-        lambda: transformers.ConvNextModel(transformers.ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1] * 4)),
+        lambda: transformers.ConvNextModel(
+            transformers.ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1] * 4)
+        ),
         lambda: transformers.ViTImageProcessor(**SQUASH), None,
     ),
 }  # fmt: skip

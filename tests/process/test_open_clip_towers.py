@@ -1,4 +1,4 @@
-"""Towers of open_clip as encoders: pixels and features are that library's own, for embeddings and for patches."""
+"""Towers of open_clip as encoders: pixels and features are that library's, for embeddings and patches."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ MODELS = {  # configs of small models; each has random weights
     },
     "tiny-siglip": {
         "embed_dim": 192, "text_cfg": TEXT, "custom_text": True,
-        "vision_cfg": TIMM | {"timm_model_name": "vit_tiny_patch16_224", "timm_pool": "map", "timm_proj": "none"},
+        "vision_cfg": TIMM
+        | {"timm_model_name": "vit_tiny_patch16_224", "timm_pool": "map", "timm_proj": "none"},
     },
     "tiny-eva": {
         "embed_dim": 24, "text_cfg": TEXT, "custom_text": True,
@@ -67,7 +68,7 @@ SQUASH = {
 
 @pytest.fixture(params=MODELS)
 def made(request, tmp_path, monkeypatch):
-    """The name of a model, known to the library with a tag, and a file of its random weights in the hub's cache."""
+    """A model's name, which the library knows with a tag, and a file of random weights in the hub's cache."""
     return known(request.param, tmp_path, monkeypatch)
 
 

@@ -1,5 +1,5 @@
-"""Extraction on a real Ray cluster of two cores: the bytes of one process, also after kills of workers and of the
-process that runs the stage."""
+"""Extraction on a real Ray cluster of two cores: the bytes of one process, also after kills of workers and of
+the process that runs the stage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ STAGE = "-m", "stages.extract_vgg16"
 PATIENCE = 240.0  # seconds, for busy machines
 CLUSTER = """
 import sys, ray
-ray.init("local", num_cpus=2, num_gpus=0, include_dashboard=False, object_store_memory=2**27, log_to_driver=False)
+ray.init("local", num_cpus=2, num_gpus=0, include_dashboard=False, \
+object_store_memory=2**27, log_to_driver=False)
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 """
@@ -37,7 +38,7 @@ class Cluster:
         self.environment = {
             **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16),
-            "RAY_worker_niceness": "0",  # on a busy machine, workers of Ray's niceness of 15 do not get to work
+            "RAY_worker_niceness": "0",  # busy machines do not let workers of Ray's niceness of 15 work
         }  # fmt: skip
         # Its workers start in another folder than the stage, as on another machine.
         self.process = self.start("-c", CLUSTER, folder=Path("/"), stdin=subprocess.PIPE)
@@ -166,7 +167,8 @@ def test_a_worker_that_always_dies_ends_the_stage(tmp_path, cluster):
 import os
 from captioning.features.cluster import extract_on_cluster
 from captioning.core.errors import command
-command(extract_on_cluster)("f.h5", lambda: os._exit(1), ["a"], ["a.jpg"], ["0" * 64], 8, 1, "{cluster.address}")
+command(extract_on_cluster)("f.h5", lambda: os._exit(1), \
+["a"], ["a.jpg"], ["0" * 64], 8, 1, "{cluster.address}")
 """
     error = cluster.run("-c", script, folder=project.folder)
     assert error.startswith("error: a worker of the Ray cluster died before its first image: "), error

@@ -269,8 +269,10 @@ def test_the_policy_stops_what_would_get_in_regardless(page):
     for attack in (
         "const s = document.createElement('script'); s.textContent = 'document.body.dataset.hacked = 1';"
         "document.body.append(s)",
-        "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"document.body.dataset.hacked = "
-        "1\">')",
+        (
+            "document.body.insertAdjacentHTML('beforeend', "
+            "'<img src=x onerror=\"document.body.dataset.hacked = 1\">')"
+        ),
         "fetch('https://example.com/').catch(() => 0)",
     ):
         page.value(f"(() => {{ {attack} }})()")

@@ -1,8 +1,8 @@
 """Karpathy's splits (Karpathy & Fei-Fei 2015): dataset_{flickr8k,flickr30k,coco}.json.
 
     {"dataset": "coco", "images": [
-        {"filename": "COCO_val2014_000000391895.jpg", "filepath": "val2014", "cocoid": 391895, "split": "test",
-         "sentences": [{"raw": "A man ...", "tokens": ["a", "man", ...]}, ...]}, ...]}
+        {"filename": "COCO_val2014_000000391895.jpg", "filepath": "val2014", "cocoid": 391895,
+         "split": "test", "sentences": [{"raw": "A man ...", "tokens": ["a", "man", ...]}, ...]}, ...]}
 
 `restval` (COCO's validation images that are in neither dev nor test) joins train, as is usual. Ids are
 COCO's, or the file name without its ending. If images would share an id, the id is the whole path.

@@ -40,8 +40,8 @@ def read_csv(path: Path, required: tuple[str, ...]) -> tuple[list[dict[str, str]
                 if "\n" in cell and SWALLOWED_ROW.search(cell):
                     raise UserError(
                         f"{path}: a quote before line {reader.line_num} is opened and not closed, "
-                        f"near {cell[:60]!r}; close it, double it inside a caption, or write the cell in one "
-                        "line"
+                        f"near {cell[:60]!r}; close it, double it inside a caption, "
+                        "or write the cell in one line"
                     )
             if len(cells) > len(columns) and columns[-1] == "caption":
                 cells[len(columns) - 1 :] = [delimiter.join(cells[len(columns) - 1 :])]

@@ -175,7 +175,10 @@ class Captioner:
         )
         told = {key: self.config[key] for key in ("training", "sizes", "features")}
         told["generate"] = self.settings.generate.model_dump()
-        return f"{joined}{agreed}SHA-256 of the weights:\n\n{weights}\n\n```json\n{json.dumps(told, indent=2)}\n```"
+        return (
+            f"{joined}{agreed}SHA-256 of the weights:\n\n{weights}\n\n"
+            f"```json\n{json.dumps(told, indent=2)}\n```"
+        )
 
     def _ranked(self) -> list[tuple[str, str, Sequence[str], float]]:
         return sorted(self.images, key=lambda image: (-image[3], image[0]))

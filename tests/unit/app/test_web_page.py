@@ -16,7 +16,10 @@ from app import load_captioner
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium: `apt install chromium`")
 SHOTS = os.environ.get("REPORT_SCREENSHOTS")  # a folder to keep the screenshots in
 BUSY = "document.querySelectorAll('figure[aria-busy=true]').length"
-TEXTS = "[...document.querySelectorAll('figure')].map((f) => [...f.querySelectorAll('.text')].map((t) => t.textContent))"
+TEXTS = (
+    "[...document.querySelectorAll('figure')].map((f) => "
+    "[...f.querySelectorAll('.text')].map((t) => t.textContent))"
+)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,10 @@ from commands.summary import foreign
 
 ROOT = Path(__file__).parents[3]
 # A pipeline of one stage that writes scores for params.yaml's skill, as stage evaluate does, but at once.
-STAGE = "stages: {evaluate: {cmd: python write.py, deps: [write.py], params: [skill], outs: [results/per_image.npz]}}"
+STAGE = (
+    "stages: {evaluate: "
+    "{cmd: python write.py, deps: [write.py], params: [skill], outs: [results/per_image.npz]}}"
+)
 WRITE = """
 import sys
 sys.path[:0] = {paths!r}

@@ -100,8 +100,10 @@ def test_the_card_holds_scores_curves_examples_and_mistakes(project):
         "| gender, lstm | 7 | 0.750 (0.700 to 0.800) |",
         "| epoch | dev_cider | dev_loss |", "| 1 |  | 3.5 |", "| 2 | 0.4321 | 3.25 |", '"seed": 3',
         '"beam_size"',
-        "0.04, of 31 different words. 12.5% are a training caption, word for word (people: 1.0%). Suspect: "
-        "lstm says",
+        (
+            "0.04, of 31 different words. 12.5% are a training caption, word for word (people: 1.0%). "
+            "Suspect: lstm says"
+        ),
         "several decoders, their probabilities averaged", "cd" * 32,
     ):  # fmt: skip
         assert part in text, part

@@ -1,5 +1,5 @@
-"""What a worker of a cluster does with a range of images, and what the row store makes of its shards. Ray is not
-needed: an actor is a plain object too."""
+"""What a worker of a cluster does with a range of images, and what the row store makes of its shards. Ray is
+not needed: an actor is a plain object too."""
 
 from __future__ import annotations
 

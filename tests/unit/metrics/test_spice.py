@@ -16,7 +16,10 @@ from captioning.metrics import spice
 ROOT = Path(__file__).parents[3]
 # The tokenizer's CoreNLP has the classes that SPICE links with, but no models.
 CLASSES = package_folder() / "tokenizer" / "stanford-corenlp-3.4.1.jar"
-START = "from pathlib import Path; from captioning.metrics.spice_java import start, score; start([Path({classes!r})])\n"
+START = (
+    "from pathlib import Path; from captioning.metrics.spice_java import start, score; "
+    "start([Path({classes!r})])\n"
+)
 # Scene graphs of a candidate and a reference, as the parser would make them. SPICE scores and prints them.
 GRAPHS = """
 import jpype

@@ -34,8 +34,8 @@ def some_captions(seed: int, images: int = 4, captions: int = 3, longest: int = 
 
 
 def padded_loss(model: ClipCap, features: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
-    """The loss of a ClipCap `in_library` in the published form: one padded row per caption, the prefix computed
-    for each, the library's forward."""
+    """The loss of a ClipCap `in_library` in the published form: one padded row per caption, the prefix
+    computed for each, the library's forward."""
     rows = captions.flatten(0, 1)  # (B*C, T)
     prefix = model.prefix(features.repeat_interleave(captions.shape[1], dim=0))  # (B*C, P, E)
     embeddings = torch.cat([prefix, model.gpt.transformer.wte(rows.clamp(min=0))], dim=1)
