@@ -28,7 +28,7 @@ def learned_from(folder: Path) -> str | None:
 
 
 def doubts(folder: Path) -> list[str]:
-    """Sentences: why a captioner's captions or scores mean little, if they do (`captioning.data.enough`)."""
+    """A sentence for each reason why captions or scores mean little (`captioning.data.enough`)."""
     if (folder / ENCODER).is_dir():
         return json.loads((folder / "config.json").read_text(encoding="utf-8")).get(DOUBTS, [])
     return found_doubts(project_of(folder) / STATISTICS)

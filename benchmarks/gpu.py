@@ -81,12 +81,8 @@ def main() -> None:
     peak = next((rate for card, rate in PEAKS.items() if card in name), None)
     scale = Scale(asked.tiny, device, dtype, peak, asked.images, asked.workers)
     found: dict[str, Any] = {
-        "device": name,
-        "torch": torch.__version__,
-        "tiny": asked.tiny,
-        "rows": {},
-        "failed": {},
-    }
+        "device": name, "torch": torch.__version__, "tiny": asked.tiny, "rows": {}, "failed": {},
+    }  # fmt: skip
     if not asked.tiny:
         found["plain_product"] = product_rate(device)
         print(f"{name}: a plain bf16 product reaches {found['plain_product'] / 1e12:.3g} TFLOP/s", flush=True)

@@ -149,12 +149,8 @@ def _clipcap_step(scale: Scale, mapping: str, prefix: int, freeze: bool, goal: s
         f"ClipCap step, GPT-2 {'frozen' if freeze else 'tuned'}, {mapping}, prefix {prefix}, {images} images"
     )
     figures = {
-        "published": theirs,
-        "bare": bare,
-        "published_bytes": their_peak,
-        "bytes": peak,
-        "images": images,
-    }
+        "published": theirs, "bare": bare, "published_bytes": their_peak, "bytes": peak, "images": images,
+    }  # fmt: skip
     yield Row(
         title, f"{ms(bare)}, {peak / 1e9:.1f} GB", goal, f"{ms(theirs)}, {their_peak / 1e9:.1f} GB", figures
     )

@@ -31,7 +31,7 @@ def clipcap(mapping: str, prefix_len: int, freeze: bool, vocabulary: int, tiny: 
 
 
 def library_gpt2(gpt: GPT2, **ids: int):
-    """transformers' `GPT2LMHeadModel` with copies of the weights; its `generate` takes special `ids`."""
+    """transformers' `GPT2LMHeadModel` with copied weights; the `ids` of special tokens are for `generate`."""
     import transformers  # slow, and only needed here
 
     none = {"bos_token_id": None, "eos_token_id": None}

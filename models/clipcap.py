@@ -26,8 +26,7 @@ class ClipCapConfig:
     feature_size: int  # width of the image embedding
     mapping: str = "mlp"  # mlp | transformer
     prefix_len: int = 10  # prefix tokens that represent the image
-    # transformer: tokens made from the embedding; 0: features are tokens already, (B, L, D)
-    clip_len: int = 10
+    clip_len: int = 10  # transformer: tokens made from the embedding; 0: features are tokens, (B, L, D)
     mapping_layers: int = 8  # transformer: layers
     mapping_heads: int = 8  # transformer: attention heads
     freeze_gpt2: bool = False  # True: only the mapping network is trained

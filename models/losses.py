@@ -19,9 +19,7 @@ ROUND = 32  # large matrices have a multiple of this many rows: oneDNN keeps a k
 class Loss(NamedTuple):
     """A batch's loss as a sum, so that batches of different sizes can be averaged with correct weights."""
 
-    total: (
-        Tensor  # () float32, differentiable: summed cross-entropy in nats, and any regulariser of the model
-    )
+    total: Tensor  # () float32, differentiable: summed cross-entropy in nats, and the model's regulariser
     tokens: Tensor  # () int64: the number of target tokens
 
     @property
@@ -35,9 +33,7 @@ class Targets(NamedTuple):
 
     first: Tensor  # (B, C) bool: captions that exist; the image alone predicts their first token
     inside: Tensor  # (B, C, T-1) bool: tokens that are inputs: all but each caption's last
-    tokens: (
-        Tensor  # (M,) int64: all first tokens, then all successors of `inside` in row-major order, then PAD
-    )
+    tokens: Tensor  # (M,) int64: all first tokens, all successors of `inside` in row-major order, then PAD
     count: int  # the number of `tokens` that are not padding
     weights: Tensor | None  # (M,) float32: the weight of each token's cross-entropy in the sum; None: 1
 

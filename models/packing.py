@@ -68,8 +68,7 @@ class PackedTrees(NamedTuple):
     cells: Tensor  # (R,) the index of each among the B * S cells of attention; B * S: no cell
     first: Tensor  # (B, S) a cell's place in its image's tree, branch after branch; the prefix comes first
     last: Tensor  # (B, S) the last place below it: a cell is visible from its `first` to its `last`
-    # (W,) the rows that predict something: the ends of the prefixes, then the nodes, then filling
-    outputs: Tensor
+    outputs: Tensor  # (W,) the rows that predict something: the prefixes' ends, the nodes, then filling
     rows: Tensor  # (M,) the index into `outputs` that predicts each target
     targets: Tensor  # (M,) the target tokens
     weights: Tensor  # (M,) float32, the weight of each target in the sum
@@ -297,12 +296,8 @@ class Runs:
         words, exists = captions.reshape(-1, captions.shape[2]), self.lengths[index, :rows].ravel() > 0
         inputs = np.maximum(self.lengths[index, :rows] - 1, 0).ravel()  # (B*C,)
         order, longest, runs, begins, before = (
-            self._groups(inputs),
-            captions.shape[2],
-            [],
-            np.empty_like(inputs),
-            0,
-        )
+            self._groups(inputs), captions.shape[2], [], np.empty_like(inputs), 0,
+        )  # fmt: skip
         for group, most in zip(order, steps, strict=True):
             run = np.zeros((len(group), most), np.int64)  # (G, S)
             run[:, :longest] = words[group, :most].clip(0)

@@ -130,7 +130,7 @@ def mentioned(caption: str) -> dict[str, list[str]]:
 
 
 def _is_noun(before: str, word: str) -> bool:
-    """Whether a word that the scenes know is a noun here: "rides a sled", "in a top", not "sleds", a verb."""
+    """Whether a word that scenes know is a noun here: "rides a sled", "in a top", not the verb "sleds"."""
     described = before in NUMBERS or before in COLOURS or before in BESIDE
     return (word in NOUNS or word in GARMENTS) and (
         word not in VERBS or (described and not word.endswith("s"))
@@ -138,7 +138,7 @@ def _is_noun(before: str, word: str) -> bool:
 
 
 def _is_verb(before: str, word: str, after: str) -> bool:
-    """Whether it is a verb or a noun of its meaning ("a swim"); the sea's waves, sailing boats are not."""
+    """Whether it is a verb or a noun of its meaning ("a swim"); sea waves and sailing boats are not."""
     wave = word in ("wave", "waves") and before in ("a", "the")
     return word in VERBS and not _is_noun(before, word) and not wave and not after.startswith("boat")
 

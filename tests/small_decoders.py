@@ -27,13 +27,8 @@ SIZE = len(THINGS) + len(PLACES)
 def options(**changes) -> settings.TrainDecoderSettings:
     values = settings.read_yaml(ROOT / "params.yaml")["train_lstm"]
     small = {
-        "epochs": 4,
-        "batch_size": 4,
-        "lr": 0.01,
-        "label_smoothing": 0.0,
-        "precision": "fp32",
-        "patience": 10,
-    }
+        "epochs": 4, "batch_size": 4, "lr": 0.01, "label_smoothing": 0.0, "precision": "fp32", "patience": 10,
+    }  # fmt: skip
     critic = {"epochs": 3, "batch_size": 4, "lr": 0.003, "samples": 4}
     return settings.TrainDecoderSettings.model_validate(values | small | {"self_critical": critic} | changes)
 

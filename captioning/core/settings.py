@@ -227,7 +227,7 @@ class EvaluateSettings(Group):
 
 
 class MachineSettings(Group):
-    """They change a run's speed but not its results, apart from rounding. No stage depends on them."""
+    """What changes a run's speed but not its results, apart from rounding. No stage depends on it."""
 
     workers: Whole
     processes: Positive

@@ -57,12 +57,9 @@ def counts(
         people, agreed = _of_people(references[image], words)
         strange = said - people
         table[row] = (
-            len(said),
-            len(said) - len(strange),
-            len(strange) if agreed else 0,
-            len(agreed),
+            len(said), len(said) - len(strange), len(strange) if agreed else 0, len(agreed),
             len(agreed & said),
-        )
+        )  # fmt: skip
     return table
 
 

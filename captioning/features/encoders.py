@@ -178,7 +178,7 @@ TOWERS: dict[str, Callable[[Checkpoint], Tower]] = {
 
 
 def cast_products(network: nn.Module, dtype: torch.dtype) -> None:
-    """Casts what enters matrix products and convolutions, as autocast would at every call; not norms."""
+    """Casts what enters matrix products and convolutions, as autocast would; norms stay in float32."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.to(dtype)

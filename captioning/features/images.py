@@ -36,8 +36,7 @@ class Preprocess:
 
     name: str
     image_size: int  # pixels of a side of the crop, S
-    # pixels of the shorter side before the crop; None: both sides become S, and nothing is cropped
-    resize: int | None
+    resize: int | None  # pixels of the shorter side before the crop; None: both become S, without a crop
     interpolation: str  # bilinear | bicubic, both with anti-aliasing
     mean: tuple[float, float, float]
     std: tuple[float, float, float]

@@ -42,7 +42,7 @@ class CiderD:
         self.weights = {gram: self.rarest - math.log(count) for gram, count in documents.items() if count > 1}
 
     def scores(self, references: Sequence[str], candidates: Sequence[str]) -> list[float]:
-        """Scores candidates for one image against all its references, as tokens: 0 to 10, as coco-caption.
+        """Scores candidates against all references of an image, as tokens: 0 to 10, coco-caption's scale.
 
         Deterministic to the last digit. Equal to pycocoevalcap's scores, up to rounding, for the same corpus.
         """

@@ -37,8 +37,7 @@ class Scores:
     ids: list[str]
     corpus: dict[str, float]  # the seven METRICS on coco-caption's scales
     per_image: dict[str, np.ndarray]  # the same for each image alone: (N,) each
-    # (N, 10): matched n-grams for n = 1..4, candidate's n-grams, its length, reference's
-    bleu_statistics: np.ndarray
+    bleu_statistics: np.ndarray  # (N, 10): matched n-grams for n = 1..4, candidate's, its length, reference's
     meteor_statistics: np.ndarray  # (N, 23): see captioning.metrics.meteor
 
 

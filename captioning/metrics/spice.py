@@ -1,4 +1,4 @@
-"""SPICE (Anderson et al. 2016, https://arxiv.org/abs/1607.08822): optional, computed where its parts are.
+"""SPICE (Anderson et al. 2016, https://arxiv.org/abs/1607.08822): optional, computed if its parts are there.
 
 pycocoevalcap ships SPICE's own jar and downloads Stanford CoreNLP (385 MB) on first use. This module
 downloads nothing: a sentence names missing parts. Java runs in its own process, so that it can neither hang

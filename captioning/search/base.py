@@ -4,9 +4,8 @@ A decoder offers these (see `models.lstm.LSTMDecoder` and `models.clipcap.ClipCa
 
     begin(features) -> (logits (B, V), state)            the first token's logits; a state of one row an image
     step(tokens (N,), state) -> (logits (N, V), state)   one more token a row; row b * K + k is beam k of b
-    state.expand(K), state.select(rows)                  K rows an image; rows in a new order, images may
-    leave max_tokens                                           of its longest caption, end-of-text counted, or
-    None
+    state.expand(K), state.select(rows)                  K rows of each; rows in a new order, images may leave
+    max_tokens                                           of its longest caption, end-of-text counted, or None
 
 Further searches: `captioning.search.beam`, `captioning.search.diverse`, `captioning.search.sampling`.
 """

@@ -1,4 +1,4 @@
-"""Consensus reranking: of the captions that a search found, training captions agree most with the chosen one.
+"""Consensus reranking: chooses, of a search's captions, the one that training captions agree with most.
 
 A decoder's own probabilities prefer captions that fit many images. The training captions give a second
 opinion: captions are ranked by their score plus `weight` times their expected CIDEr-D. Mao et al. 2015

@@ -1,4 +1,4 @@
-"""Starts a training stage in several processes: itself (`machine.processes`), or under a torchrun."""
+"""Starts a training stage in several processes: by `machine.processes`, or under a cluster's torchrun."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def training_step(
     clip_norm: float,
     weights: CastWeights | None = None,
 ) -> Step:
-    """Returns a step: loss, gradient, clipping, optimiser update. Loss and gradient are all processes' sums.
+    """Returns a step: loss, gradient, clipping, optimiser update. Loss and gradient are sums over processes.
 
     Args:
         loss: batch -> mean loss, or this process's part of it.

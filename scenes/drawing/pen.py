@@ -63,13 +63,8 @@ class Pen:
         a, b, c, d, e, f = self.matrix
         p, q, r, s, t, u = local
         matrix = (
-            a * p + b * s,
-            a * q + b * t,
-            a * r + b * u + c,
-            d * p + e * s,
-            d * q + e * t,
-            d * r + e * u + f,
-        )
+            a * p + b * s, a * q + b * t, a * r + b * u + c, d * p + e * s, d * q + e * t, d * r + e * u + f,
+        )  # fmt: skip
         pen = Pen.__new__(Pen)
         pen.image, pen.draw, pen.matrix = self.image, self.draw, matrix
         pen.held = [] if self.held is None else self.held

@@ -182,12 +182,9 @@ def test_what_is_no_model_tag_or_file_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="trained with another activation"):
         sources.clip("open_clip:tiny-vit/squashed")
     usual = {
-        "size": 32,
-        "mean": (0, 0, 0),
-        "std": (1, 1, 1),
-        "interpolation": "bicubic",
+        "size": 32, "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bicubic",
         "resize_mode": "shortest",
-    }
+    }  # fmt: skip
     for change_, told in (
         ({"resize_mode": "longest"}, "resize_mode = 'longest'"),
         ({"size": (32, 40)}, "size = "),

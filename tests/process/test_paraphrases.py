@@ -23,13 +23,8 @@ ROOT = Path(__file__).parents[2]
 # counts content words of candidate and reference, then function words of both.
 FUNCTION_WORDS, PARAPHRASES = slice(7, 20, 4), slice(16, 20)
 ODD = [
-    "Don't stop-and-go, U.S. mail!",
-    "naïve café 日本",
-    "it's 3,000.5 ||| or 1990's",
-    "--",
-    "",
-    "zzyzx wug",
-]
+    "Don't stop-and-go, U.S. mail!", "naïve café 日本", "it's 3,000.5 ||| or 1990's", "--", "", "zzyzx wug",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -181,15 +181,9 @@ def their_tokens(captions: list[str]) -> list[str]:
 def test_tokens_equal_pycocoevalcaps():
     captions = [text for texts in REFERENCES.values() for text in texts]
     captions += [
-        "A dog etc.",
-        "The U.S.",
-        "call (415) 555-1234",
-        "",
-        "emoji 😀 lost",
-        "<a href=x> [b] {c}",
-        "A",
-        "...",
-    ]
+        "A dog etc.", "The U.S.", "call (415) 555-1234", "", "emoji 😀 lost", "<a href=x> [b] {c}",
+        "A", "...",
+    ]  # fmt: skip
     tokens = ptb_tokenize(captions)
     assert tokens == their_tokens(captions)
     assert tokens[0] == "a brown dog runs on the beach"

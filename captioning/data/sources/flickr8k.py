@@ -32,12 +32,8 @@ from captioning.data.sources.base import (
 from captioning.data.sources.tables import read_csv
 
 IMAGE_FOLDERS = (
-    "Flicker8k_Dataset",
-    "Flickr8k_Dataset",
-    "Flickr8k_Dataset/Flicker8k_Dataset",
-    "Images",
-    "images",
-)
+    "Flicker8k_Dataset", "Flickr8k_Dataset", "Flickr8k_Dataset/Flicker8k_Dataset", "Images", "images",
+)  # fmt: skip
 TEXT_FOLDERS = ("Flickr8k_text", ".", "text")
 TOKEN_FILE = "Flickr8k.token.txt"
 CAPTIONS_FILE = "captions.txt"

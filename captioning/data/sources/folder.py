@@ -1,8 +1,7 @@
 """Your own pictures: a folder, and a CSV or JSON Lines file of `image,caption[,split]`.
 
-    image,caption,split                      {"image": "beach/1.jpg", "caption": "A dog runs .", "split":
-    "train"} beach/1.jpg,"A dog runs , wet .",train   {"image": "beach/1.jpg", "caption": ["A wet dog .", "It
-    runs ."]}
+    image,caption,split                     {"image": "beach/1.jpg", "caption": "It runs .", "split": "train"}
+    beach/1.jpg,"A dog runs , wet .",train  {"image": "beach/1.jpg", "caption": ["A wet dog .", "It runs ."]}
 
 A row holds one caption (a JSON record may hold a list). Image names are relative to `data.root`. Without a
 split column, a seeded hash of an image's id gives its split, by data.dev_share and data.test_share. So a new

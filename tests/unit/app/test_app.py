@@ -115,13 +115,9 @@ def test_warnings_are_those_of_the_captioners_own_project(house, tmp_path):
         (tmp_path / name / "data/statistics.json").write_text(json.dumps(about))
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     given = [
-        sys.executable,
-        "-m",
-        "app",
-        "--model",
-        tmp_path / "few/checkpoints/lstm",
+        sys.executable, "-m", "app", "--model", tmp_path / "few/checkpoints/lstm",
         tmp_path / "few/pictures/0.png",
-    ]
+    ]  # fmt: skip
     done = subprocess.run(given, cwd=tmp_path / "many", env=env, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr.splitlines()[-1] == "warning: few pictures", done.stderr
 
@@ -212,16 +208,8 @@ def test_what_cannot_be_captioned_is_refused_at_once(tmp_path, words, told):
 
 def test_files_folders_globs_and_lists_give_each_picture_once(tmp_path, monkeypatch):
     for name in (
-        "b/2.jpg",
-        "b/1.jpg",
-        "b/c/3",
-        "b/.hidden/4.jpg",
-        "b/.5.jpg",
-        "x1.png",
-        "x2.png",
-        "[1].jpg",
-        "é.jpg",
-    ):
+        "b/2.jpg", "b/1.jpg", "b/c/3", "b/.hidden/4.jpg", "b/.5.jpg", "x1.png", "x2.png", "[1].jpg", "é.jpg",
+    ):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "b/out.csv").touch()

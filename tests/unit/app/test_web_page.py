@@ -175,15 +175,8 @@ def test_everything_is_done_by_keyboard(page):
         page.press("Enter", 13)
     captioned(page, 2)
     for selector in (
-        "#captioner",
-        "#count",
-        "#method",
-        "#csv",
-        "#json",
-        "#clear",
-        ".copy",
-        "figcaption button",
-    ):
+        "#captioner", "#count", "#method", "#csv", "#json", "#clear", ".copy", "figcaption button",
+    ):  # fmt: skip
         tab_to(selector)
     page.press("Enter", 13)
     assert len(names(page)) == 1

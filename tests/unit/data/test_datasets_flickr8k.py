@@ -218,11 +218,8 @@ def test_a_captions_file_in_another_encoding_is_an_error_that_names_the_line(tmp
 def test_the_real_thing_has_the_published_counts_in_both_layouts(tmp_path):
     reading = read(REAL_FLICKR8K)
     assert [len(in_split(reading, split)) for split in ("train", "dev", "test", None)] == [
-        6000,
-        1000,
-        1000,
-        91,
-    ]
+        6000, 1000, 1000, 91,
+    ]  # fmt: skip
     assert dropped(reading) == [(GHOST, "captions without an image, as published")]
     assert {len(item.captions) for item in reading.items} == {5}
 

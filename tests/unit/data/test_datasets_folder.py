@@ -132,12 +132,8 @@ def test_paths_out_of_the_folder_nameless_rows_and_odd_rows_are_dropped(tmp_path
 def test_one_picture_under_several_spellings_is_one_item_and_namesakes_are_two(tmp_path):
     photos(tmp_path, ["beach/1.jpg"])
     spelled = [
-        "image,caption",
-        "beach/1.jpg,a",
-        "./beach/1.jpg,b",
-        "beach\\1.jpg,c",
-        f"{tmp_path}/beach/1.jpg,d",
-    ]
+        "image,caption", "beach/1.jpg,a", "./beach/1.jpg,b", "beach\\1.jpg,c", f"{tmp_path}/beach/1.jpg,d",
+    ]  # fmt: skip
     assert [(item.id, item.captions) for item in read(tmp_path, spelled).items] == [
         ("beach/1", ["a", "b", "c", "d"])
     ]

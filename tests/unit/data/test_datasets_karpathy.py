@@ -190,11 +190,6 @@ def test_equal_names_in_two_folders_are_two_images(tmp_path):
     records = [image(i, "train", filename=name, filepath=folder) for i, (folder, name) in enumerate(names)]
     reading = read(tmp_path, records)
     assert [item.id for item in reading.items] == [
-        "cats/000.jpg",
-        "dogs/000.jpg",
-        "1",
-        "x.png",
-        "x.gif",
-        "x.gif.jpg",
-    ]
+        "cats/000.jpg", "dogs/000.jpg", "1", "x.png", "x.gif", "x.gif.jpg",
+    ]  # fmt: skip
     assert not reading.dropped

@@ -42,12 +42,8 @@ def sample(number: int, **other: bytes) -> list[tuple[str, bytes]]:
     """One sample as img2dataset writes it: picture, caption, and a record of its origin."""
     key, caption = f"{number:09d}", f"a dog runs after ball {number}"
     record = {
-        "caption": caption,
-        "url": "http://x/1.jpg",
-        "key": key,
-        "status": "success",
-        "error_message": None,
-    }
+        "caption": caption, "url": "http://x/1.jpg", "key": key, "status": "success", "error_message": None,
+    }  # fmt: skip
     members = {"jpg": picture(number), "txt": caption.encode(), "json": json.dumps(record).encode()} | other
     return [(f"{key}.{ending}", content) for ending, content in members.items() if content is not None]
 

@@ -21,15 +21,9 @@ from captioning.data.dataset import load_data
 from stages import prepare
 
 ODD = [
-    "NA",
-    "null",
-    "1.0",
-    'He says " go , now " .',
-    "Ein Café am Straßenrand",
-    "an #1 'dog' \\ n",
-    "-A dog-",
+    "NA", "null", "1.0", 'He says " go , now " .', "Ein Café am Straßenrand", "an #1 'dog' \\ n", "-A dog-",
     "=1+1",
-]
+]  # fmt: skip
 
 
 @pytest.fixture

@@ -27,12 +27,8 @@ def test_words_seen_too_rarely_are_unknown():
 def test_words_come_by_frequency_then_alphabet():
     text = word_vocabulary(["b a", "a c", "c b a"], min_count=1)
     assert [text.tokenizer.id_to_token(i) for i in range(text.size)] == [
-        "<|endoftext|>",
-        "<unk>",
-        "a",
-        "b",
-        "c",
-    ]
+        "<|endoftext|>", "<unk>", "a", "b", "c",
+    ]  # fmt: skip
 
 
 BPE = train_bpe(CAPTIONS, 400)

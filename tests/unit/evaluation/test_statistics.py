@@ -116,13 +116,8 @@ def test_parts_are_resampled_alike_and_averaged(good_and_poor):
 def test_a_captioner_is_no_better_than_itself(good_and_poor):
     for found in compare(good_and_poor[0], good_and_poor[0], 200, seed=0).values():
         assert (found.difference, found.low, found.high, found.p, found.effect, found.wins) == (
-            0,
-            0,
-            0,
-            1,
-            0,
-            0.5,
-        )
+            0, 0, 0, 1, 0, 0.5,
+        )  # fmt: skip
 
 
 def test_a_better_captioner_is_found_and_the_sign_turns_with_the_order(good_and_poor):

@@ -10,13 +10,8 @@ from models import gpt2
 from models.gpt2 import ACTIVATIONS, GPT2, GPT2Config
 
 SIZES = {
-    "vocab_size": 40,
-    "n_positions": 24,
-    "n_embd": 32,
-    "n_layer": 3,
-    "n_head": 4,
-    "initializer_range": 0.1,
-}
+    "vocab_size": 40, "n_positions": 24, "n_embd": 32, "n_layer": 3, "n_head": 4, "initializer_range": 0.1,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -37,8 +37,8 @@ def test_a_card_has_valid_front_matter_and_all_that_made_the_weights(tmp_path, m
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data/statistics.json").write_text(
-        '{"source": "scenes", "splits_from": "position", "splits": {"train": {"images": 1920, "captions": '
-        "9600}}}"
+        '{"source": "scenes", "splits_from": "position", "splits": '
+        '{"train": {"images": 1920, "captions": 9600}}}'
     )
     write_card(
         tmp_path, "ClipCap", "A captioner.", {"lr": 0.001}, {"dev_loss": 1.23456, "none": None}, ["clipcap"]

@@ -21,12 +21,8 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 def network() -> nn.Module:
     layers = (
-        nn.Conv2d(3, 4, 3),
-        nn.BatchNorm2d(4),
-        nn.ReLU(inplace=True),
-        nn.Flatten(),
-        nn.Linear(4 * 6 * 6, 2),
-    )
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4 * 6 * 6, 2),
+    )  # fmt: skip
     torch.manual_seed(0)
     return nn.Sequential(*layers).double()
 
