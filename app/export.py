@@ -94,7 +94,7 @@ def export(source: Path, folder: Path, half: bool = False, name: str = "") -> No
         )
         shared = SHARED.format(file=CAPTIONS, count=images) if images else ""
         (written / "README.md").write_text(card(source, captioner) + use + shared, encoding="utf-8")
-        # safetensors writes files that only their owner can read
+        # Safetensors writes files that only their owner can read.
         for weights in written.rglob("*.safetensors"):
             shutil.copymode(written / "README.md", weights)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -97,7 +97,7 @@ def application(captioners: dict[str, Captioner]) -> web.Application:
         return web.FileResponse(pictures[int(number)])
 
     async def captions(request: web.Request) -> web.Response:
-        # aiohttp's content_type has a default
+        # `content_type` of aiohttp has a default.
         if request.headers.get("Content-Type") != "application/octet-stream":
             return fault(415, "send the picture's bytes as application/octet-stream")
         try:

@@ -221,7 +221,7 @@ def checkpoint(sizes: dict[str, Any]):
             save_vgg16(folder, vgg16_model.VGG16(config), vgg16_preprocess(side))
         else:
             side, layers, width = (64, 2, 128) if sizes["tiny"] else (224, 12, 768)
-            # small: not used here
+            # Small: the text tower is not used here.
             text = dict(context_length=77, vocab_size=49408, text_width=64, text_layers=1)
             vision = dict(image_size=side, vision_layers=layers, vision_width=width, vision_patch_size=32)
             save_clip(

@@ -33,7 +33,7 @@ from captioning.core.files import write_json
 from captioning.core.malloc import keep_freed_memory
 
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # FLOP/s, dense bf16, from NVIDIA's data sheets
-# images: all, training, test
+# Images: all, training, test.
 DATA_SETS = {"Flickr8k": (8_000, 6_000, 1_000), "COCO": (123_287, 113_287, 5_000)}
 EPOCHS = {"finetune_clip": 5, "train_lstm": 14, "train_clipcap": 10}
 

@@ -163,7 +163,7 @@ def lstm_beam_search(
     Whenever a beam ends, there is one less of them; the best of the finished is taken, or of the others at
     the end.
     """
-    # the output layer is tied
+    # The output layer is tied.
     norm, weight, bias = model.image_norm, model.embedding.weight, model.output_bias
     inputs = norm(model.image(features))[:, None]  # (1, 1, E): the image is the first input
     hidden = cell = inputs.new_zeros(1, 1, model.config.hidden_size)

@@ -30,7 +30,7 @@ from models.clipcap import ClipCap, ClipCapConfig
 from models.gpt2 import GPT2, GPT2Config
 
 ROOT = Path(__file__).parents[1]
-# runs of each kind in turn, timed steps in a run, images in a global batch
+# Cores; runs of each kind in turn; timed steps in a run; images in a global batch.
 CORES, TURNS, STEPS, IMAGES = 2, 3, 6, 32
 SIZES = {"n_layer": 6, "n_head": 6, "n_embd": 384}
 HEAD = f"| processes on {CORES} cores | weights | a step of {IMAGES} images | the gradients' sum | overhead |"

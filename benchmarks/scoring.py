@@ -57,7 +57,7 @@ def ours(sizes: dict[str, Any]) -> Run:
     write_table((text for texts in prepared.values() for text in texts), Path(folder.name) / "paraphrases.gz")
 
     def run(turn: int) -> dict[str, Any]:
-        # it starts while the candidates are tokenized
+        # METEOR starts while the candidates are tokenized.
         with Meteor(Path(folder.name) / "paraphrases.gz") as meteor:
             said = dict(zip(candidates, ptb_tokenize(list(candidates.values())), strict=True))
             return {"scores": score(prepared, said, meteor).corpus}

@@ -122,7 +122,7 @@ def patches(tower: VisionTransformer, images: Tensor) -> Tensor:
     found = tower.conv1(images).flatten(2).transpose(1, 2)  # (B, P, W)
     first = tower.class_embedding.to(found.dtype).expand(len(found), 1, -1)
     tokens = torch.cat([first, found], dim=1) + tower.positional_embedding.to(found.dtype)
-    # blocks take (L, B, W)
+    # Blocks take (L, B, W).
     return tower.transformer(tower.ln_pre(tokens).transpose(0, 1)).transpose(0, 1)[:, 1:]
 
 

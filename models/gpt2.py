@@ -288,7 +288,7 @@ class Beams:
             self.values = [self._grown(values) for values in self.values]
         images, beams, cells = seen.shape
         mask = torch.zeros(images, beams, cells + -cells % 8, dtype=self.keys[0].dtype, device=seen.device)
-        # rows aligned: no copy per layer
+        # Rows are aligned: no copy per layer.
         return mask[..., :cells].masked_fill_(~seen, float("-inf"))[:, None]
 
     def _grown(self, stored: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from transformers.initialization import no_init_weights
 PATCHES_LAST = (
     "clip_vision_model", "siglip_vision_model", "dinov2", "dinov2_with_registers", "dinov3_vit", "vit",
 )  # fmt: skip
-# patches as many as a picture's shape asks for; no square of pixels
+# They take as many patches as a picture's shape asks for, no square of pixels.
 UNSETTLED = ("siglip2", "siglip2_vision_model")
 
 

@@ -71,7 +71,7 @@ def cross_entropy(logits: Tensor, targets: Scored, smoothing: float = 0.0) -> Lo
 # ---- without holding more than one copy of all logits ------------------------------------------------------
 
 COLUMNS = {"cpu": 1, "cuda": 64}  # the logits are padded to a multiple: tensor cores need aligned rows
-# rows whose softmax is in memory at once; 64 rows of GPT-2's take 13 MB in float32
+# Rows whose softmax is in memory at once; 64 rows of GPT-2's take 13 MB in float32.
 CHUNK = {"cpu": 64, "cuda": 2048}
 
 

@@ -9,7 +9,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-# built with it, and dropped
+# The text tower is built with the image tower, and dropped.
 SMALL_TEXT = {"width": 64, "heads": 1, "layers": 1, "vocab_size": 1, "context_length": 1}
 
 

@@ -194,7 +194,7 @@ def _grow(captions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     # (n, C, 1) the deepest of each caption
     end = np.where(exist, node, -1).max(axis=2, keepdims=True, initial=-1)
     last = np.empty(counts.sum(), np.int64)
-    # of several captions through a node, the last one's
+    # Of several captions through a node, the last one's place counts.
     last[node[exist]] = np.broadcast_to(end, node.shape)[exist]
     node = np.take_along_axis(node, order.argsort(1), 1)  # in the original order of captions
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-# of the mean standard deviation: a lower limit, so that nearly constant features are not amplified
+# A share of the mean standard deviation: the lower limit, so that nearly constant features do not grow.
 LEAST = 0.1
 ROWS = 1024  # rows that are converted to float64 at once
 

@@ -24,7 +24,7 @@ from captioning.weights.sources import Needed, OwnFile
 from stages import stage
 
 NETWORKS = [name for pair in paths.ENCODER_OF.items() for name in pair]
-# by DVC, before a stage
+# DVC empties them before a stage.
 EMPTIED = [*map(paths.checkpoint, NETWORKS), *map(paths.features, paths.ENCODER_OF.values())]
 
 

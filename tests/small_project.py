@@ -70,7 +70,7 @@ def project(folder: Path, layer: str = "fc7") -> Path:
         write_store(path, ids, ["0" * 64] * 8, encoder.attributes, rows.shape[1:], rows.__getitem__)
         learned = decoder(rows.shape[1:], feature_identity(encoder.attributes))
         learned.model.standardize.fit(torch.from_numpy(rows))
-        # so that captions differ; new networks' captions hardly do
+        # So that captions differ; new networks' captions hardly do.
         for parameter in learned.model.parameters():
             parameter.data *= 2
         save_decoder(checkpoints / learned.kind, learned)

@@ -39,7 +39,7 @@ def opening(path: str | Path, what: str, advice: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UserError(f"{error.filename or path} is missing: {advice}") from None
     except BaseException as error:
-        # of libraries in Rust
+        # Libraries in Rust raise PanicException.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         if isinstance(error, OSError) and error.errno in FULL:
@@ -74,7 +74,7 @@ def command(main: Callable[..., None]) -> Callable[..., None]:
         except UserError as error:
             sys.exit(f"error: {error}")
         except BrokenPipeError:
-            # or Python's own flush at exit fails
+            # Without this, Python's own flush at exit fails.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(CLOSED_PIPE)
         except Exception as error:
@@ -89,7 +89,7 @@ def _of_disk(error: BaseException | None) -> str | None:
     """Describes the full disk or missing permission behind an error, in whatever form libraries report it."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FAULTS_OF_DISKS:
-            # HDF5's own message has eight lines
+            # HDF5's own message has eight lines.
             return f"{error.filename or 'writing a file'}: {os.strerror(error.errno)}"
         found = re.search(r"\(os error (\d+)\)", str(error))  # safetensors raises errors that are not OSError
         if found and int(found[1]) in FAULTS_OF_DISKS:

@@ -81,7 +81,7 @@ def _move(temporary: Path, path: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        # across file systems, only a neighbour can replace it
+        # Across file systems, only a neighbour can replace the file.
         neighbour = path.with_name(f".{path.name}.tmp")
         try:
             shutil.copyfile(temporary, neighbour)

@@ -173,7 +173,7 @@ class Conversation:
                 self._process.stdin.write(question.encode("utf-8", "replace") + b"\n")
             self._process.stdin.flush()
         except (BrokenPipeError, ValueError):
-            # the program is gone; the thread that waits for answers reports why
+            # The program is gone; the thread that waits for answers reports why.
             pass
 
     def _worked(self) -> float:

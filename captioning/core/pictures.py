@@ -18,13 +18,13 @@ from PIL import ExifTags, Image, ImageOps
 
 from captioning.core.errors import UserError
 
-# none of them runs another program, as EPS does
+# None of them runs another program, as EPS does.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 100_000_000  # files with more are refused: a few bytes could unpack to 300 MB
 MAX_BYTES = 2**30  # of a file: as many pixels in the deepest format
 WHITES = (1, 255, 65_535, 2**32 - 1)  # possible levels of white in a file that does not define it
 
-# about odd metadata, which does not matter here; for all threads
+# Warnings of odd metadata do not matter here. This holds for all threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -103,7 +103,7 @@ def _parse(content: bytes, name: str) -> Image.Image:
 def _shrink(image: Image.Image, enough: int) -> None:
     """Lets the JPEG decoder do the first part of a resize (DCT scaling). Other formats are unchanged."""
     width, height = image.size
-    # only if the size divides evenly: a partial pixel at the edge would shift the rest
+    # Only if the size divides evenly: a partial pixel at the edge would shift the rest.
     for scale in (8, 4, 2):
         if min(image.size) >= scale * enough and width % scale == 0 and height % scale == 0:
             image.draft("RGB", (width // scale, height // scale))

@@ -110,7 +110,7 @@ class TrainingSettings(Group):
 
 
 class FinetuneSettings(TrainingSettings):
-    # captioning.data.enough replaces `auto` by a number
+    # `captioning.data.enough` replaces `auto` by a number.
     epochs: Annotated[Any, PlainValidator(_whole_or_auto)]
     mirror: bool
 

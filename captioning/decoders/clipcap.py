@@ -28,7 +28,7 @@ from models.empty import no_weights
 from models.gpt2 import GPT2, GPT2Config
 
 HEAD = 64  # channels of an attention head in every published GPT-2
-# masks that old transformers stored
+# Masks that old versions of transformers stored.
 OLD_BUFFERS = re.compile(r"gpt\.transformer\.h\.\d+\.attn\.(bias|masked_bias)")
 WHOLE = ("transformer.", "lm_head.")  # prefixes of a GPT-2 with its output layer; the hub's gpt2 has none
 REPLACE = "copy the model's files anew, or name another in model.gpt2"
@@ -133,7 +133,7 @@ def _published(path: Path, settings: Settings) -> Decoder:
         chosen = {"freeze_gpt2": settings.model.freeze_gpt2, "image_dropout": settings.model.image_dropout}
         sizes = sizes_of(weights) | chosen
         model = from_sizes(sizes)
-        # one tensor, two names
+        # One tensor has two names.
         weights.setdefault("gpt.lm_head.weight", weights["gpt.transformer.wte.weight"])
         model.load_state_dict(weights)
     except KeyError as error:

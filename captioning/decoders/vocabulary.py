@@ -77,7 +77,7 @@ class Text:
         for start in range(0, len(captions), AT_ONCE):
             block = captions[start : start + AT_ONCE]
             texts = [caption.split(" ") for caption in block]
-            # no other blanks
+            # Plain: single blanks between words, and no others.
             plain = [caption.split() == words for caption, words in zip(block, texts, strict=True)]
             odd = iter(
                 self._encode(

@@ -142,7 +142,7 @@ def _spice(
         for name, (references, said) in jobs.items():
             scores[name] = {"spice": _mean(spice.spice(references, said), count, seed)}
     except UserError as error:
-        # an old program that needs gigabytes of memory: if it fails, the run continues
+        # SPICE is an old program that needs gigabytes of memory: if it fails, the run continues.
         return scores, f"no SPICE: {error}"
     return scores, None
 

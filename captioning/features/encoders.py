@@ -183,7 +183,7 @@ def cast_products(network: nn.Module, dtype: torch.dtype) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.to(dtype)
         elif isinstance(module, nn.MultiheadAttention):
-            # of the projections to queries, keys and values
+            # Parameters of the projections to queries, keys and values.
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
         elif isinstance(module, clip.VisionTransformer):

@@ -147,7 +147,7 @@ def fill_and_write(
     path = Path(path)
     rows = RowStore(attrs, code)
     with writing(path, ids), rows.writing():
-        # equal images share a row
+        # Equal images share a row.
         first = {sha: position for position, sha in reversed(list(enumerate(sha256s)))}
         needed = sorted(position for sha, position in first.items() if sha not in rows)
         if needed:

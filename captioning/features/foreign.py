@@ -19,7 +19,7 @@ import numpy as np
 from captioning.core.errors import UserError, command, opening
 from captioning.core.threads import ending_with_this
 
-# time limit for reading a file: a start-up time, and a slow disk's rate
+# Time limit for reading a file: a start-up time, and a slow disk's rate.
 SECONDS, BYTES_A_SECOND = 60, 5 * 10**6
 BLOCK_BYTES = 64 * 2**20  # read at once
 MEND = "save it again as an .npz or .h5 with `ids` and `features`"

@@ -23,7 +23,7 @@ from torch import Tensor
 from captioning.core.pictures import open_rgb
 
 LONGEST_RATIO = 50  # ratio of an image's sides; longer images lose their ends before the centre crop
-# times the resized side: least size of a reduced JPEG; pixels differ by 0.3 of 255 levels on average
+# Times the resized side: least size of a reduced JPEG. Pixels differ by 0.3 of 255 levels on average.
 DRAFT = 3
 
 

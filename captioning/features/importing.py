@@ -86,7 +86,7 @@ def import_features(
         def rows(block: range) -> np.ndarray:
             at = np.array(wanted[block.start : block.stop])
             order = np.argsort(at)  # HDF5 can read only increasing positions
-            # float64: the square of a large float32 overflows float32
+            # In float64: the square of a large float32 overflows float32.
             batch = np.empty((len(at), *features.shape[1:]))
             batch[order] = features[at[order]]
             if normalize:

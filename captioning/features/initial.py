@@ -68,7 +68,7 @@ def _read_clip(path: Path, options: CLIPSettings) -> clip.CLIP:
     if path.is_dir() and checkpoint.is_ours(path):
         return open_clip(path)[0]
     config, weights = read_folder(path) if path.is_dir() else ({}, read_state_dict(path))
-    # no weight
+    # The mask is no weight.
     weights = {name: tensor for name, tensor in weights.items() if not name.endswith("attn_mask")}
     if "model_cfg" in config:
         return clip.from_open_clip(config["model_cfg"], weights)

@@ -51,7 +51,7 @@ def preprocess_of(made: dict[str, Any], name: str) -> Preprocess:
                 f"open_clip's {name} prepares pictures with {key} = {made[key]!r}, which is not supported: "
                 "compute its features with open_clip and import them by clip.features"
             )
-    # `random` is for training
+    # `random` is for training.
     interpolation = "bilinear" if made["interpolation"] == "bilinear" else "bicubic"
     resize = height if made["resize_mode"] == "shortest" else None
     return Preprocess("open_clip", height, resize, interpolation, tuple(made["mean"]), tuple(made["std"]))

@@ -37,7 +37,7 @@ class CiderD:
             documents.update({gram for text in references for grams in self._grams(text) for gram in grams})
         if not images:
             raise ValueError("CIDEr-D needs a corpus of one image or more")
-        # the weight of what one image has, or none: not stored, for it is most of them
+        # The weight of what one image has, or none: not stored, for it is most of them.
         self.rarest = math.log(images)
         self.weights = {gram: self.rarest - math.log(count) for gram, count in documents.items() if count > 1}
 
@@ -46,7 +46,7 @@ class CiderD:
 
         Deterministic to the last digit. Equal to pycocoevalcap's scores, up to rounding, for the same corpus.
         """
-        # n-gram -> which references have it, and its weights
+        # N-gram -> which references have it, and its weights.
         wanted: dict[Gram, list[tuple[int, float, float]]] = {}
         lengths = []
         for which, reference in enumerate(references):

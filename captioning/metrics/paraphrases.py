@@ -38,7 +38,7 @@ def write_table(references: Iterable[str], path: Path) -> int:
         arguments = [*program, str(folder / WHOLE_TABLE), str(made), str(texts)]
         java.run(arguments, b"", what="METEOR's FilterParaphrase", timeout=TIMEOUT)
         try:
-            # Java does not report a full disk, so this checks that the table is whole
+            # Java does not report a full disk, so this checks that the table is whole.
             with gzip.open(made) as file:
                 entries = sum(1 for _ in file) // 3  # probability, phrase, paraphrase
         except (EOFError, OSError) as error:

@@ -92,7 +92,7 @@ def _draw(
         allowed = logits.index_fill(1, torch.tensor(sorted(banned_ids), device=logits.device), DEAD)
     probabilities = (allowed / temperature).softmax(dim=1)
     token = _one_of_each(probabilities, generator, chance)  # (N,)
-    # draws from outside the nucleus are drawn again, which is faster than sorting the vocabulary
+    # Draws from outside the nucleus are drawn again, which is faster than sorting the vocabulary.
     if top_p < 1:
         rows = torch.arange(len(token), device=token.device)
         while len(rows := rows[_outside(probabilities[rows], token[rows], top_p)]):
@@ -108,7 +108,7 @@ def _one_of_each(
     if chance is None:
         chance = torch.rand(len(reached), 1, generator=generator, device=reached.device)
     wanted = (1 - chance) * reached[:, -1:]  # above 0, so that no banned first token is taken
-    # a NaN stays; training reports it
+    # A NaN stays; training reports it.
     return torch.searchsorted(reached, wanted)[:, 0].clamp(max=reached.shape[1] - 1)
 
 

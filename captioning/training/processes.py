@@ -67,7 +67,7 @@ def _start(module: str, count: int) -> None:
         elastic_launch(config, sys.executable)("-m", module, *sys.argv[1:])
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-        # others are ended by SIGTERM
+        # The others are ended by SIGTERM.
         rank = min(codes, key=lambda rank: (codes[rank] == -signal.SIGTERM, codes[rank]))
         code = codes[rank]
         how = (

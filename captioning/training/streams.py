@@ -27,9 +27,9 @@ from models.losses import PAD
 from models.packing import Column, on_device
 from models.standardize import ROWS
 
-# bytes; a larger split is read from disk. Not a share of memory: it decides an epoch's order
+# Bytes; a larger split is read from disk. Not a share of memory: it decides an epoch's order.
 IN_MEMORY = 8 * 2**30
-# of features: images that are shuffled together, and read together
+# Of features: images that are shuffled together, and read together.
 WINDOW_BYTES, BLOCK_BYTES = 128 * 2**20, 2**20
 OF_CAPTION, OF_CHARACTER = 200, 10  # bytes of a caption in memory: its lists, arrays and packing
 

@@ -30,7 +30,7 @@ Part = TypeVar("Part")
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 AGAIN = "`dvc repro` makes those in checkpoints/; copy any other folder anew"
-# in the older form of an encoder's config.json
+# In the older form of an encoder's config.json.
 BESIDE_SIZES = ("preprocess", "labels", "dev_map", "retrieval")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from captioning.core.errors import UserError
 from captioning.weights.download import DownloadFault, download, within
 
-# torchvision's VGG16_Weights.IMAGENET1K_V1
+# Torchvision's VGG16_Weights.IMAGENET1K_V1.
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 CLIP_URL = "https://openaipublic.azureedge.net/clip/models"
 CLIP_FILES = {  # name of clip.available_models(): its file's sha256, which the URL also contains

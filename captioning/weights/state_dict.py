@@ -14,7 +14,7 @@ from torch import Tensor
 from captioning.core.errors import UserError, in_a_line, opening
 from captioning.weights import torchscript
 
-# keys under which training scripts save the weights
+# Keys under which training scripts save the weights.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 PREFIXES = ("module.", "model.", "clip_model.", "clip.", "_orig_mod.")  # that wrappers add to every name
 FILES = ("model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors",
@@ -50,7 +50,7 @@ def _unwrapped(path: Path) -> dict[str, Tensor]:
             f"{path} holds no weights that can be opened safely, or is damaged: {fault}"
         ) from None
     while isinstance(weights, dict):
-        # scripts save optimizers, too
+        # Scripts save optimizers, too.
         inner = [weights[key] for key in WRAPPERS if isinstance(weights.get(key), dict)]
         if not inner:
             break

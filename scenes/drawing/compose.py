@@ -21,7 +21,7 @@ WIDTHS = {  # in those units, of the kind with its action, or of either
     "cat walk": 1.15, "cat sit": 0.8, "horse run": 1.95, "horse graze": 1.75, "bird": 1.25, "duck": 1.2,
     "car": 1.06, "sailboat": 1.08, "balloon": 1.1,
 }  # fmt: skip
-# how far the middle of the body lies before its origin
+# How far the middle of the body lies before its origin.
 AHEAD = {"dog": 0.07, "horse": 0.10, "hold": 0.12, "ski": 0.06}
 DEPTH = {1: (0.0,), 2: (-0.025, 0.02), 3: (-0.035, 0.035, -0.02)}  # how much nearer each stands
 MIXED = ("red", "blue", "yellow", "green", "pink", "orange")
@@ -93,7 +93,7 @@ class Stage:
             widths.append(width * size)
         number = len(widths)
         herd = self.cast[0]["kind"] in ("dog", "cat", "horse") and len(self.facts["subjects"]) == 1
-        # at different depths they may
+        # Those at different depths may overlap.
         overlap = {1: 1.0, 2: 1.12 if herd else 1.0, 3: 1.36 if herd else 1.08}[number]
         shrink = min(1.0 if not self.facts["relation"] else 0.9, room * overlap / sum(widths))
         spare = room - sum(widths) * shrink

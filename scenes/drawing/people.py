@@ -59,7 +59,7 @@ def _leg(pen: Pen, who: Look, body: Body, at: dict[str, Point], pose: Pose, side
     pen.limb([top, knee], [w * 1.08, w * 0.92], skin if bare else cloth)
     if who.wear == "swimsuit":
         return
-    # the foot is square to the shin, never steeper than 50
+    # The foot is square to the shin, never steeper than 50.
     down = math.atan2(foot[0] - knee[0], knee[1] - foot[1])
     tilt = max(-0.9, min(0.9, down))
     ahead = 0.0 if pose.front else 1.0

@@ -41,7 +41,7 @@ def page(first_run):
     command = [sys.executable, "-u", "-m", "app", "--web", "--port", "0"]
     server = subprocess.Popen(
         command, cwd=first_run, env=ENV, stdout=subprocess.PIPE, text=True,
-        # children of a background shell ignore it
+        # Children of a background shell ignore SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
@@ -109,7 +109,7 @@ def test_the_page_answers_with_the_pipelines_captions_and_refuses_the_rest(first
         ("captions?captioner=gpt", picture, {}, 400, "one of clipcap, lstm"),
         ("captions?captions=0", picture, {}, 400, "from 1 to 20"),
         ("captions?captions=x", picture, {}, 400, "from 1 to 20"),
-        # as any web site may
+        # As any web site may.
         ("captions", picture, {"Content_Type": "text/plain"}, 415, "application/octet-stream"),
         ("captions", picture, {"Host": "example.org"}, 403, "open this page at"),  # by another name
         ("captions", bytes(65 * 2**20), {}, 413, "more than 64 MB"),

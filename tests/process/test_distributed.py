@@ -96,7 +96,7 @@ def test_scores_and_curves_are_those_of_one_process(folders):
     one, two = map(curves, folders)
     assert one.keys() == two.keys() and any("negative_reward" in name for name in one)
     for name, values in one.items():
-        # two images swap ranks
+        # Two images swap ranks.
         near = {"abs": 0.05} if name.endswith("dev_map.tsv") else {"rel": 1e-4, "abs": 1e-5}
         assert two[name] == pytest.approx(values, **near), name
 
@@ -108,7 +108,7 @@ def children(of: int) -> list[int]:
 
 def test_a_killed_process_ends_all_and_the_next_run_resumes(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    # torchrun's number of processes counts, not the setting
+    # Torchrun's number of processes counts, not the setting.
     for folder, processes in ((whole, 1), (killed, 2)):
         folder.mkdir()
         write_params(folder, processes)

@@ -241,7 +241,7 @@ def test_imported_features_go_through_the_same_stage(tmp_path):
     store = FeatureStore.open(project.store("vgg16"))
     assert np.array_equal(store.load(["003", "009"]), features[[3, 9]].astype(np.float16))
     unit = FeatureStore.open(project.store("clip")).load(["003", "009"])
-    # extract_clip.normalize
+    # By extract_clip.normalize.
     assert np.allclose(np.linalg.norm(unit.astype(np.float32), axis=1), 1, atol=2e-3)
     for i in range(12, 15):
         draw(tmp_path / f"a/data/images/{i:03}.jpg", i)

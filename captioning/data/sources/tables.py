@@ -12,7 +12,7 @@ from pathlib import Path
 from captioning.core.errors import UserError
 from captioning.data.sources.base import Dropped, read_text, unix_line_ends
 
-# as in Hugging Face's metadata.csv
+# As in Hugging Face's metadata.csv.
 OTHER_COLUMNS = {"file_name": "image", "filename": "image", "text": "caption"}
 SWALLOWED_ROW = re.compile(
     r"\n[^\n]{1,200}?\.(?:jpe?g|png|webp|gif|bmp|tiff?)(?:[,;\t\"\n]|$)", re.IGNORECASE

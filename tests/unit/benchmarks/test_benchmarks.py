@@ -72,7 +72,7 @@ def test_published_extraction_sees_our_pixels(tmp_path):
         theirs = published.extract(lambda pixels: pixels, transform, [path, path], "cpu")
         pixels = torch.tensor(decode(path, ours)).permute(2, 0, 1)[None]  # (1, 3, S, S)
         assert len(theirs) == 2
-        # draft mode: see captioning.features.images
+        # Draft mode: see captioning.features.images.
         assert (theirs[:1] - ours.normalize(pixels)).abs().mean() < 0.02
 
 
@@ -83,7 +83,7 @@ def test_a_step_s_operations_are_those_that_torch_counts(mapping, freeze):
     with FlopCounterMode(display=False) as counter:
         model.loss(networks.features(16, networks.CLIP_SIZE), captions).total.backward()
     counted = counter.get_flop_counts()["Global"]
-    # bmm: attention
+    # Attention is bmm.
     products = sum(count for operation, count in counted.items() if "bmm" not in str(operation))
     assert 0.9 < flops_of(model, captions) / products < 1.02
 

@@ -13,7 +13,7 @@ from captioning.data.sources.base import Reading
 
 NAMES = [f"{1000 + i}_{i:02x}.jpg" for i in range(10)]
 CAPTIONS = {name: [f"A dog runs {i} .", f'He says " go , {i} "'] for i, name in enumerate(NAMES)}
-# no split has the last one
+# No split has the last one.
 SPLITS = {"train": NAMES[5:0:-1], "dev": [NAMES[0], NAMES[6]], "test": NAMES[7:9]}
 GHOST = "2258277193_586949ec62.jpg.1"
 

@@ -19,9 +19,9 @@ def test_figures_counted_by_hand():
         name: {key: one["value"] for key, one in of.items() if key != "said"} for name, of in found.items()
     }
     assert {name: of["said"] for name, of in found.items()} == {"colour": 3, "number": 1, "gender": 2}
-    # three; all three people say two
+    # It says three; all three people say two.
     assert values["number"] == {"precision": 0, "contradicted": 1, "recall": 0}
-    # one person alone tells the third's
+    # One person alone tells the third's.
     assert values["gender"] == {"precision": 0, "contradicted": 0.5, "recall": 0}
     assert values["colour"] == pytest.approx({"precision": 2 / 3, "contradicted": 0, "recall": 1}, abs=1e-4)
     for of in found.values():

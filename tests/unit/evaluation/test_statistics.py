@@ -72,7 +72,7 @@ def test_a_resample_scores_as_the_scorer_scores_its_captions(data, good_and_poor
     ours = corpus_scores(image_statistics(some(good_and_poor[0], drawn)).sum(axis=0))
     for name in METRICS[:-1]:
         assert float(ours[name]) == pytest.approx(scorer.corpus[name], rel=1e-12), name
-    # document frequencies stay those of the whole set
+    # Document frequencies stay those of the whole set.
     mean = good_and_poor[0].per_image["cider"][drawn].mean()
     assert float(ours["cider"]) == pytest.approx(mean, rel=1e-12)
 

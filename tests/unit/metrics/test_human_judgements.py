@@ -43,14 +43,14 @@ def test_experts_are_a_row_each_and_own_references_are_left_out(folder):
 def test_the_crowds_captions_leave_the_references_instead(folder):
     found = read(folder, CROWD)
     assert found.ratings.tolist() == [0, 1, 0.25]
-    # both rows lose the judged one
+    # Both rows lose the judged one.
     assert found.references[0] == found.references[1] == CAPTIONS["a.jpg"][:1]
 
 
 def test_scores_that_rank_as_people_do(folder):
     write(folder / CROWD, ["a.jpg\tb.jpg#0\t0\t0\t3", "a.jpg\ta.jpg#1\t1\t3\t0", "b.jpg\tb.jpg#1\t1\t3\t0"])
     found = correlations(read(folder, CROWD), "b")
-    # three scores, two ratings
+    # Three scores, two ratings.
     assert found["bleu_1"] == found["rouge_l"] == pytest.approx(2 / np.sqrt(3 * 2))
 
 

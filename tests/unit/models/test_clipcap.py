@@ -98,7 +98,7 @@ def test_padding_and_order_of_captions_do_not_matter():
         {"scale_attn_by_inverse_layer_idx": True},
         {"tie_word_embeddings": False},
         {"layer_norm_epsilon": 0.1},
-        # drops everything, so not random
+        # A rate of 1 drops everything, so it is not random.
         *({name: 1.0} for name in ("embd_pdrop", "resid_pdrop", "attn_pdrop")),
     ],
     ids=str,

@@ -106,7 +106,7 @@ def test_captions_of_one_image_get_dropout_of_their_own(grid):
     hidden = []
     model.lstm.register_forward_hook(lambda module, inputs, output: hidden.append(output[0]))
     model.loss(some_features(grid, 1), torch.tensor([[[4, 5, 6, END]] * 2]))
-    # after the last word
+    # After the last word.
     first, second = torch.cat([rows.reshape(len(rows), -1)[:, -16:] for rows in hidden])[-2:]
     assert not torch.equal(first, second)
 

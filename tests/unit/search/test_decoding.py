@@ -50,7 +50,7 @@ def test_images_do_not_influence_each_other(kind):
     rules = Rules(beam_size=4, max_tokens=14, eos_id=END)
     for search in (greedy, beam_search):
         together = search(model, features, rules)
-        # some leave the batch before others
+        # Some leave the batch before others.
         assert len({len(captions[0].tokens) for captions in together}) > 1
         for image, captions in enumerate(together):
             (alone,) = search(model, features[image : image + 1], rules)

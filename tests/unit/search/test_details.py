@@ -47,7 +47,7 @@ def test_details_of_every_kind_of_captioner(decoder):
     entries = details(decoder, ["x", "y", "z"], features, captions)
     assert [entry["image_id"] for entry in entries] == ["x", "y", "z"]
     for entry, caption in zip(entries, captions, strict=True):
-        # an untrained network says bytes that are not text
+        # An untrained network says bytes that are not text.
         said = "".join(entry["tokens"]).replace("\ufffd", "")
         assert " ".join(said.split()) == " ".join(text.decode(caption.tokens).replace("\ufffd", "").split())
         assert len(entry["log_probs"]) == len(entry["tokens"]) + entry["ended"]

@@ -69,7 +69,7 @@ def test_a_chunk_is_encoded_twice_and_no_more_than_one_chunk_at_a_time():
 
     weight = torch.ones(3, requires_grad=True)
     embed(encode, torch.ones(7, 3), 3).sum().backward()
-    # all once, then again from the last to the first
+    # All once, then again from the last to the first.
     assert [size for size, _ in sizes] == [3, 3, 1, 1, 3, 3]
     assert torch.equal(weight.grad, torch.full((3,), 7.0))
     sizes.clear()

@@ -51,7 +51,7 @@ def embeddings_are_gathered_with_gradients() -> None:
     own = distributed.share(x).clone().requires_grad_()
     every = distributed.whole(own, ROWS)
     assert torch.equal(every, x)
-    # in each process: the sum over processes is twice the gradient
+    # In each process: the sum over processes is twice the gradient.
     (every @ every.T).square().sum().backward()
     x.requires_grad_()
     (x @ x.T).square().sum().backward()

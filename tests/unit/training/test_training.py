@@ -88,7 +88,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, after):
     expected = fit(whole, options(), 0)
     seen = []
 
-    # samples come before the state is saved, so the epoch in which this raises is lost
+    # Samples come before the state is saved, so the epoch in which this raises is lost.
     def stop() -> list[str]:
         seen.append(1)
         if len(seen) > after:

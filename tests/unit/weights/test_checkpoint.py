@@ -122,7 +122,7 @@ def test_a_tensor_under_two_names_is_stored_once_and_stays_one(tmp_path):
     assert "gpt.lm_head.weight" not in weights
     loaded = load(tmp_path).model.gpt
     assert loaded.lm_head.weight is loaded.transformer.wte.weight
-    # as transformers might
+    # As transformers might.
     twice = weights | {"gpt.lm_head.weight": weights["gpt.transformer.wte.weight"].clone()}
     save_file(twice, tmp_path / "model.safetensors")
     assert equal(load(tmp_path).model, decoder.model)

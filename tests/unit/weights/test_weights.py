@@ -133,7 +133,7 @@ def test_nothing_in_a_file_is_run(tmp_path):
     with zipfile.ZipFile(tmp_path / "clip.pt") as file:
         record = next(name for name in file.namelist() if name.endswith("/data/0"))
         less = file.read(record)[:-2]
-    # a count that points beyond the record
+    # A count that points beyond the record.
     with pytest.raises(UserError, match="opened safely, or is damaged"):
         read_state_dict(rewritten(tmp_path / "clip.pt", record, less))
     torch.save({"a": Attack(victim)}, tmp_path / "plain.pt")
@@ -178,7 +178,7 @@ def test_vgg16_by_name_comes_from_torch_hubs_cache(caches, monkeypatch):
             monkeypatch.setenv("TORCH_HOME", str(folder))
         (folder / "hub/checkpoints").mkdir(parents=True)
         path = folder / "hub/checkpoints/vgg16-397923af.pth"
-        # the same as torchvision's file
+        # The same as torchvision's file.
         torch.save(network.state_dict(), path, _use_new_zipfile_serialization=False)
         assert Path(torch.hub.get_dir()) / "checkpoints" == path.parent
         ours, preprocess = initial_vgg16(chosen(vgg16={"weights": "imagenet"}).vgg16)
@@ -245,7 +245,7 @@ def test_the_first_stage_stops_before_any_work(tmp_path):
     (tmp_path / "params.yaml").write_text(json.dumps(values))  # JSON is valid YAML
     elsewhere = ("HF_HOME", "HF_HUB_CACHE")  # places where weights could be found
     environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
-    # packages may be there
+    # Packages may be there.
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment |= {"PYTHONPATH": path, "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     for module in ("stages.prepare", "commands.fetch"):
