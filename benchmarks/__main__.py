@@ -95,9 +95,8 @@ def machine() -> dict[str, object]:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     return {
         "device": device, "processor": _processor(), "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load": round(os.getloadavg()[0], 1), "python": platform.python_version(),
-        "date": f"{datetime.now(UTC):%F}",
+        "threads": torch.get_num_threads(), "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(), "date": f"{datetime.now(UTC):%F}",
         "libraries": {name: version(name) for name in ("torch", "transformers", "pillow", "pycocoevalcap")},
     }  # fmt: skip
 

@@ -83,9 +83,8 @@ def build(config: CLIPConfig) -> CLIP:
     """Builds a CLIP in fp32 with fresh weights, initialised as its authors do."""
     model = CLIP(
         config.embed_dim, config.image_size, config.vision_layers, config.vision_width,
-        config.vision_patch_size,
-        config.context_length, config.vocab_size, config.text_width, config.text_width // HEAD,
-        config.text_layers,
+        config.vision_patch_size, config.context_length, config.vocab_size,
+        config.text_width, config.text_width // HEAD, config.text_layers,
     )  # fmt: skip
     return _with_activation(model, config.activation)
 

@@ -267,7 +267,6 @@ ACTION_LABELS = {  # a scene's action, with its object where that matters -> wha
     "wave": ("wave", "stand"), "sit": ("sit", "rest"), "kick": ("kick", "play"), "hold": ("hold", "stand"),
     "fly": ("fly",), "fly kite": ("fly", "play", "hold"), "ride": ("ride", "sit"), "ski": ("ski",),
     "sled": ("sled", "ride", "sit"), "surf": ("surf", "ride", "stand"), "swim": ("swim",),
-    "row": ("row", "sit"),
-    "lead": ("walk",), "sleep": ("sleep", "rest"), "graze": ("eat",), "drive": ("drive",),
-    "sail": ("sail", "float", "drive"), "float": ("float", "fly"),
+    "row": ("row", "sit"), "lead": ("walk",), "sleep": ("sleep", "rest"), "graze": ("eat",),
+    "drive": ("drive",), "sail": ("sail", "float", "drive"), "float": ("float", "fly"),
 }  # fmt: skip

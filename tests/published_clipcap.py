@@ -19,8 +19,8 @@ def shapes(mapping: str) -> dict[str, tuple[int, ...]]:
         for name, shape in {"ln_1": (w,), "ln_2": (w,)}.items():
             found |= {f"{block}{name}.weight": shape, f"{block}{name}.bias": shape}
         for name, (rows, columns) in {
-            "attn.c_attn": (w, 3 * w), "attn.c_proj": (w, w), "mlp.c_fc": (w, 4 * w),
-            "mlp.c_proj": (4 * w, w),
+            "attn.c_attn": (w, 3 * w), "attn.c_proj": (w, w),
+            "mlp.c_fc": (w, 4 * w), "mlp.c_proj": (4 * w, w),
         }.items():  # fmt: skip
             found |= {f"{block}{name}.weight": (rows, columns), f"{block}{name}.bias": (columns,)}
     found |= {"gpt.transformer.ln_f.weight": (w,), "gpt.transformer.ln_f.bias": (w,)}

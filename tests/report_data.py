@@ -89,8 +89,8 @@ def report(count: int = 60, hostile: bool = False) -> dict:
     word = HOSTILE[0] if hostile else "scenes"
     fewer = " (one reference fewer)"
     systems = {"humans": system(0.9), "lstm": system(0.62), "clipcap": system(0.81),
-               "nearest_vgg16": system(0.4),
-               "nearest_clip": system(0.45), "most_common": system(0.12), "random": system(0.1),
+               "nearest_vgg16": system(0.4), "nearest_clip": system(0.45),
+               "most_common": system(0.12), "random": system(0.1),
                "lstm" + fewer: system(0.6), "clipcap" + fewer: system(0.79)}  # fmt: skip
     difference = {"difference": 0.19, "low": 0.12, "high": 0.25, "p": 0.001, "effect": 0.4, "wins": 0.66}
     varied = {"distinct_1": 0.1, "distinct_2": 0.3, "vocabulary": 120, "distinct_captions": 0.8,

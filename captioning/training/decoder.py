@@ -194,8 +194,8 @@ def write_decoder(
     save_decoder(folder, decoder, training=training, **dev)
     write_card(
         folder, f"Image captioner: {kind}", describe_captioner(kind, decoder.features),
-        {name: training, "sizes": decoder.sizes, "features": decoder.features}, dev,
-        ["image-captioning", kind],
+        {name: training, "sizes": decoder.sizes, "features": decoder.features},
+        dev, ["image-captioning", kind],
     )  # fmt: skip
     weights = sum(parameter.numel() for parameter in decoder.model.parameters())
     print(f"wrote {folder}: {weights:,} weights, {decoder.text.size} tokens of vocabulary")

@@ -32,9 +32,9 @@ def folder(tmp_path_factory):
 def test_the_readme_walk_does_what_it_says(folder):
     commands = readme_commands()
     expected = ["make repro", BASELINE, "dvc exp run -n", "dvc metrics diff",
-                "python -m commands.compare HEAD",
-                "git checkout", "dvc exp run --queue", "dvc exp run --run-all", "make experiments",
-                "dvc plots show", "dvc exp apply", "git commit -m"]  # fmt: skip
+                "python -m commands.compare HEAD", "git checkout", "dvc exp run --queue",
+                "dvc exp run --run-all", "make experiments", "dvc plots show", "dvc exp apply",
+                "git commit -m"]  # fmt: skip
     assert len(commands) == len(expected)
     assert all(command.startswith(start) for command, start in zip(commands, expected, strict=True)), commands
     stamp = folder.parent / "ready"

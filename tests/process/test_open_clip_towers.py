@@ -40,8 +40,8 @@ MODELS = {  # configs of small models; each has random weights
         "multimodal_cfg": TEXT | {"attn_pooler_heads": 1}, "custom_text": True,
     },
     "tiny-resnet": {
-        "embed_dim": 24, "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16},
-        "text_cfg": TEXT,
+        "embed_dim": 24,
+        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16}, "text_cfg": TEXT,
     },
     "tiny-siglip": {
         "embed_dim": 192, "text_cfg": TEXT, "custom_text": True,
@@ -53,8 +53,8 @@ MODELS = {  # configs of small models; each has random weights
         "vision_cfg": TIMM | {"timm_model_name": "eva02_tiny_patch14_224", "timm_pool": "token"},
     },
     "tiny-convnext": {
-        "embed_dim": 24, "vision_cfg": TIMM | {"timm_model_name": "convnext_atto", "timm_pool": ""},
-        "text_cfg": TEXT,
+        "embed_dim": 24,
+        "vision_cfg": TIMM | {"timm_model_name": "convnext_atto", "timm_pool": ""}, "text_cfg": TEXT,
     },
 }  # fmt: skip
 PATCHES = {"tiny-vit": (16, 64), "tiny-coca": (16, 64), "tiny-siglip": (196, 192), "tiny-eva": (256, 192)}

@@ -69,8 +69,8 @@ class Captioner:
         results = [
             EvalResult(
                 task_type="image-to-text", dataset_type=source, dataset_name=source,
-                dataset_split=self.scores["split"],
-                metric_type=key, metric_name=title, metric_value=found[key]["value"],
+                dataset_split=self.scores["split"], metric_type=key, metric_name=title,
+                metric_value=found[key]["value"],
             )
             for key, title in TITLES.items()
         ]  # fmt: skip

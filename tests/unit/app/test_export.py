@@ -247,9 +247,8 @@ def run(hub, folder: Path, *command: str | Path, said: str = "", offline: bool =
     """Runs code in a new Python, because the hub's library reads its settings when it is imported."""
     env = os.environ | {
         "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": str(int(offline)), "HF_HUB_DISABLE_XET": "1",
-        "HF_TOKEN": "hf_test",
-        "HF_HOME": str(folder / "cache"), "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1",
-        "CUDA_VISIBLE_DEVICES": "",
+        "HF_TOKEN": "hf_test", "HF_HOME": str(folder / "cache"), "PYTHONPATH": str(ROOT),
+        "NO_PROXY": "127.0.0.1", "CUDA_VISIBLE_DEVICES": "",
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, *map(str, command)], cwd=folder, env=env, input=said, capture_output=True, text=True

@@ -97,9 +97,8 @@ def test_the_card_holds_scores_curves_examples_and_mistakes(project):
     for part in (
         "| lstm | 0.500 (0.400 to 0.600) |", "| people | 0.900", "| div-1 | 0.3125 | 0.625 |",
         "| best CIDEr of each set | 0.770 (0.720 to 0.820) |  |",
-        "| gender, lstm | 7 | 0.750 (0.700 to 0.800) |",
-        "| epoch | dev_cider | dev_loss |", "| 1 |  | 3.5 |", "| 2 | 0.4321 | 3.25 |", '"seed": 3',
-        '"beam_size"',
+        "| gender, lstm | 7 | 0.750 (0.700 to 0.800) |", "| epoch | dev_cider | dev_loss |",
+        "| 1 |  | 3.5 |", "| 2 | 0.4321 | 3.25 |", '"seed": 3', '"beam_size"',
         (
             "0.04, of 31 different words. 12.5% are a training caption, word for word (people: 1.0%). "
             "Suspect: lstm says"

@@ -36,8 +36,7 @@ def test_lengths_are_shares_without_gaps():
     rows = lengths({"a": ["x", "x y z", "x y z"], "b": ["x y z w"]})
     assert rows == [
         {"words": 1, "a": 1 / 3, "b": 0.0}, {"words": 2, "a": 0.0, "b": 0.0},
-        {"words": 3, "a": 2 / 3, "b": 0.0},
-        {"words": 4, "a": 0.0, "b": 1.0},
+        {"words": 3, "a": 2 / 3, "b": 0.0}, {"words": 4, "a": 0.0, "b": 1.0},
     ]  # fmt: skip
 
 

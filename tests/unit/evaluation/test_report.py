@@ -133,8 +133,8 @@ def test_everything_is_collected(project):
 @pytest.mark.parametrize(
     ("label", "english"),
     [("two bird", "two birds"), ("many person", "many people"), ("three man", "three men"),
-     ("one bird", "one bird"),
-     ("run", "running"), ("red clothes", "red clothes"), ("hot air balloon", "hot air balloon")],
+     ("one bird", "one bird"), ("run", "running"), ("red clothes", "red clothes"),
+     ("hot air balloon", "hot air balloon")],
 )  # fmt: skip
 def test_what_is_wrong_is_told_in_english(label, english):
     assert plain(label) == english

@@ -97,8 +97,8 @@ def test_batch_normalisation_and_chunks_are_refused():
 def test_depth_counts_from_the_output():
     found = depths(network(VIT))
     expected = {
-        "visual.proj": 0, "text_projection": 0, "logit_scale": 0, "visual.ln_post.weight": 1,
-        "ln_final.bias": 1,
+        "visual.proj": 0, "text_projection": 0, "logit_scale": 0,
+        "visual.ln_post.weight": 1, "ln_final.bias": 1,
         "visual.transformer.resblocks.2.ln_1.weight": 1, "visual.transformer.resblocks.0.ln_1.weight": 3,
         "transformer.resblocks.1.mlp.c_fc.weight": 1, "transformer.resblocks.0.mlp.c_fc.weight": 2,
         "visual.conv1.weight": 4, "visual.class_embedding": 4, "token_embedding.weight": 3,
