@@ -37,8 +37,7 @@ USE = """
 ## Use
 
 ```python
-from captioning.app import load_captioner  # after `pip install .` in the folder of the project \
-that trained it
+from captioning.app import load_captioner  # after `pip install .` in the project's folder
 
 captioner = load_captioner("{name}")
 for caption in captioner(["a.jpg", "b.jpg"]):

@@ -66,8 +66,8 @@ class Bigram(nn.Module):
         image = self.image(self.standardize(features))[:, None].expand(-1, captions.shape[1], -1)  # (B, C, V)
         inner = image[:, :, None] + self.following(captions[..., :-1].clamp(min=0))  # (B, C, T-1, V)
         logits = torch.cat([image[targets.first] + self.first, inner[targets.inside]])
-        return cross_entropy(\
-F.pad(logits, (0, 0, 0, len(targets.tokens) - len(logits))), targets, label_smoothing)
+        logits = F.pad(logits, (0, 0, 0, len(targets.tokens) - len(logits)))
+        return cross_entropy(logits, targets, label_smoothing)
 
     def begin(self, features):
         image = self.image(self.standardize(features))
@@ -101,8 +101,8 @@ def main():
     settings = schema.load()
     data, store = load_data(), FeatureStore.open(features("vgg16"))
     captions = {split: list(data.tokens(split).values()) for split in ("train", "dev")}
-    text = word_vocabulary(\
-(one for of_image in captions["train"] for one in of_image), settings.bigram.min_count)
+    flat = (one for of_image in captions["train"] for one in of_image)
+    text = word_vocabulary(flat, settings.bigram.min_count)
     seed_everything(settings.seed)
     config = config_from(BigramConfig, settings.bigram, vocab_size=text.size, feature_size=store.shape[-1])
     sizes = config.to_dict()
@@ -241,8 +241,8 @@ generate.main()
 written = [entry["caption"] for entry in json.loads(paths.captions("bigram").read_text())]
 assert written == captions, (written, captions)
 
-true = [next(thing for thing in THINGS if thing in said[0].lower()) \
-for said in data.references("dev").values()]
+first = [said[0].lower() for said in data.references("dev").values()]
+true = [next(thing for thing in THINGS if thing in said) for said in first]
 right = sum(thing in caption for thing, caption in zip(true, captions))
 print("RIGHT", right, len(true), KINDS["bigram"])
 """
