@@ -62,7 +62,7 @@ class GPT2Config:
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "GPT2Config":
-        """Takes what it knows from a config.json of transformers. ValueError of other networks."""
+        """Takes the fields it knows from a config.json of transformers. ValueError for other networks."""
         if (kind := config.get("model_type", "gpt2")) != "gpt2":
             raise ValueError(f"config.json describes a {kind}, no GPT-2")
         if config.get("add_cross_attention"):
@@ -133,7 +133,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Everything of a layer's attention but which tokens see each other."""
+    """A layer's attention, except for which tokens see each other: `attend` decides that."""
 
     def __init__(self, config: GPT2Config, layer: int) -> None:
         super().__init__()
@@ -185,10 +185,10 @@ class Conv1D(nn.Module):
 
 
 def draw_weights(config: GPT2Config, module: nn.Module) -> None:
-    """Draws a module's own weights: normal, those that write into the residual sum smaller with depth.
+    """Draws a module's own weights from a normal distribution, smaller for the projections of deep networks.
 
-    The generator is asked in the order in which transformers asks it, discarded draws included, so that a
-    seed gives the same weights as there.
+    Random numbers are drawn in the same order as in transformers, discarded ones included, so a seed gives
+    the same weights.
     """
     if isinstance(module, nn.Embedding | nn.Linear | Conv1D):
         nn.init.normal_(module.weight, std=config.initializer_range)

@@ -14,7 +14,7 @@ SMALL_TEXT = {"width": 64, "heads": 1, "layers": 1, "vocab_size": 1, "context_le
 
 
 def sizes_of(config: dict[str, Any]) -> dict[str, Any]:
-    """What `build` makes a model's image tower from, of the library's config of that model."""
+    """The sizes that `build` needs, from the library's config of a model."""
     tower = {"timm_model_pretrained": False, "output_tokens": False}  # no download; the embedding alone
     return {
         "embed_dim": config["embed_dim"],
@@ -29,7 +29,7 @@ def build(sizes: dict[str, Any]) -> nn.Module:
 
 
 def layers(network: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
-    """What makes `embedding` (B, D) and, of vision transformers, `patches` (B, P, W), of images (B, 3, S, S).
+    """Functions of images (B, 3, S, S): `embedding` (B, D) and, for vision transformers, `patches` (B, P, W).
 
     Patches are the last block's tokens without its class token, before the norm and the pooling.
     """

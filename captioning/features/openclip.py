@@ -24,7 +24,7 @@ def read_tower(text: str, file: Path) -> tuple[nn.Module, dict[str, Any], Prepro
         file: of the weights. No code in it is run.
 
     Raises:
-        UserError: weights that are not those of the model, or preprocessing that `Preprocess` cannot express.
+        UserError: the weights do not fit the model, or `Preprocess` cannot express its preprocessing.
     """
     name, pretrained = parts(text)
     made = {key: value for key, value in preprocessing(name, pretrained).items() if key != "size"}
@@ -39,7 +39,7 @@ def read_tower(text: str, file: Path) -> tuple[nn.Module, dict[str, Any], Prepro
 
 
 def preprocess_of(made: dict[str, Any], name: str) -> Preprocess:
-    """The library's preprocessing as `Preprocess` says it. UserError naming what it cannot say."""
+    """The library's preprocessing. Raises UserError, naming what `Preprocess` cannot express."""
     size = made["size"]
     height, width = (size, size) if isinstance(size, int) else size
     for known, key in (

@@ -3,7 +3,7 @@
 All processes read the same data, draw the same global batches in the same order, and hold the same weights.
 Of each batch, process r of N computes rows r, r + N, r + 2N, ... (`share`), and its part of the global mean
 loss (`part`): its own mean, weighted by its share of what the mean is over, such as tokens. So the parts add
-up to the loss, and the sum of all gradients (`sum_gradients`) is the gradient, however the words are spread.
+up to the loss, and the sum of all gradients (`sum_gradients`) is the gradient.
 All processes then make the same step. The first one alone evaluates, writes and draws curves (`on_first`).
 
 The sum is one all-reduce of all gradients in a row, and not torch's DistributedDataParallel. That wraps a
@@ -49,7 +49,7 @@ def rank() -> int:
 
 
 def share(batch: Rows) -> Rows:
-    """This process's rows of a global batch. Each computes all of one with fewer rows than processes."""
+    """Returns this process's rows of a global batch; all rows if there are fewer rows than processes."""
     return batch[_own(len(batch))]
 
 
@@ -75,7 +75,7 @@ def seed_draws(seed: int, epoch: int) -> None:
 
 
 def equal_draws(seed: int, epoch: int) -> torch.Generator:
-    """A generator that draws the same in every process: what one process draws that has no dropout."""
+    """A generator that draws the same numbers in every process: for everything but dropout."""
     if count() == 1:
         return torch.default_generator
     state = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])  # as `seed_everything`
@@ -86,11 +86,11 @@ def equal_draws(seed: int, epoch: int) -> torch.Generator:
 
 
 def part(mean: Tensor, over: Tensor | int) -> Tensor:
-    """This process's part of a mean over the global batch; all processes' parts add up to it.
+    """This process's part of a mean over the global batch. The parts of all processes add up to the mean.
 
     Args:
         mean: () over this process's share.
-        over: the number of things it is the mean of, such as tokens.
+        over: the number of items in this mean, such as tokens.
     """
     if count() == 1:
         return mean
@@ -123,8 +123,8 @@ class _Sum(torch.autograd.Function):
 def sum_gradients(weights: Sequence[nn.Parameter]) -> None:
     """Replaces each weight's gradient by the sum over all processes.
 
-    A weight that no process used keeps None, so the optimiser leaves it as it is. Who used what is added on
-    the host, by gloo also beside NCCL: a process that has ended is noticed there at once.
+    A weight that no process used keeps None as its gradient, so the optimiser skips it. Which weights were
+    used is exchanged by gloo, even beside NCCL, because gloo notices at once that a process has ended.
     """
     if count() == 1:
         return

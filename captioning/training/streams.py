@@ -35,14 +35,14 @@ OF_CAPTION, OF_CHARACTER = 200, 10  # bytes of a caption in memory: its lists, a
 
 
 class StreamedBatches(CaptionBatches):
-    """As `CaptionBatches`, for any number of images.
+    """Like `CaptionBatches`, for any number of images.
 
     Args:
         store: the feature store.
         rows: (N,) the rows of the images in the store.
         captions: the token ids of the captions of all images, in parts of any number of images.
         window, block: bytes of features that are shuffled together, and that are read together.
-        The others are those of `CaptionBatches`; a packing is needed.
+        The other arguments are those of `CaptionBatches`; a packing is required.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class StreamedBatches(CaptionBatches):
         self.window = None
 
     def take(self, index: np.ndarray, rooms: Rooms | None = None) -> tuple[Tensor, Any]:
-        """As that of `CaptionBatches`. It is fast for images of the batch that `order` yielded last."""
+        """Like that of `CaptionBatches`. It is fast for the batch that `order` yielded last."""
         window = self.window
         if window is None or (places := window.places(index)) is None:
             window = self._read(np.unique(index))
@@ -114,7 +114,7 @@ class StreamedBatches(CaptionBatches):
             yield images, list(self._batches(rng.permutation(images), rng, batch_size))
 
     def _windows(self, rng: np.random.Generator, multiple: int) -> Iterator[np.ndarray]:
-        """Cuts the blocks, in a new order, into windows of a multiple of so many images."""
+        """Cuts the shuffled blocks into windows, each of a multiple of `multiple` images."""
         count, most = self.count, max(1, self.images_in_window // multiple) * multiple
         starts = np.arange(0, count, self.images_in_block)
         parts, room = [], most
@@ -163,7 +163,7 @@ class _Window(NamedTuple):
 
 @dataclass(frozen=True)
 class _Parts:
-    """The features of these rows; a part is read when it is asked for."""
+    """The features of these rows, read part by part."""
 
     store: FeatureStore
     rows: np.ndarray

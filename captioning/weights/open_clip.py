@@ -77,14 +77,14 @@ def parts(text: str) -> tuple[str, str]:
 
 
 def preprocessing(name: str, pretrained: str) -> dict[str, Any]:
-    """What the library says of a tag: its preprocessing and quick_gelu. {} for a file."""
+    """A tag's preprocessing and quick_gelu, from the library. {} for a file."""
     from open_clip import get_pretrained_cfg
 
     return {} if Path(pretrained).expanduser().is_file() else get_pretrained_cfg(name, pretrained)
 
 
 def needed(setting: str, text: str) -> Needed:
-    """The file of weights that NAME/PRETRAINED means. UserError if the library knows no such name or tag."""
+    """The weights of NAME/PRETRAINED. Raises UserError if the library has no such name or tag."""
     check_installed(setting)
     import open_clip
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
