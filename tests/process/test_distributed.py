@@ -101,8 +101,16 @@ def test_scores_and_curves_are_those_of_one_process(folders):
         assert two[name] == pytest.approx(values, **near), name
 
 
-def children(of: int) -> list[int]:
-    found = Path(f"/proc/{of}/task/{of}/children").read_text().split()
+def ranks_after_an_epoch(run: subprocess.Popen, folder: Path) -> list[int]:
+    """Waits for the first training state in a folder; returns the ids of the processes that train."""
+    deadline = time.monotonic() + 300
+    while (
+        not list(folder.glob(".work/states/*/resume.pt"))
+        and time.monotonic() < deadline
+        and run.poll() is None
+    ):
+        time.sleep(0.02)
+    found = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     return [int(pid) for pid in found if b"small_training" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
@@ -115,14 +123,7 @@ def test_a_killed_process_ends_all_and_the_next_run_resumes(tmp_path):
     finish(start(whole, "lstm_long", launcher=BY_TORCHRUN))
 
     run = start(killed, "lstm_long")
-    deadline = time.monotonic() + 300
-    while (
-        not list(killed.glob(".work/states/*/resume.pt"))
-        and time.monotonic() < deadline
-        and run.poll() is None
-    ):
-        time.sleep(0.02)
-    ranks = children(run.pid)
+    ranks = ranks_after_an_epoch(run, killed)
     assert len(ranks) == 2
     os.kill(ranks[1], signal.SIGKILL)
     _, err = run.communicate(timeout=120)
@@ -142,16 +143,10 @@ def test_a_killed_process_ends_all_and_the_next_run_resumes(tmp_path):
 def test_a_killed_starter_leaves_no_process(tmp_path):
     write_params(tmp_path, 2)
     run = start(tmp_path, "lstm_long")
-    deadline = time.monotonic() + 300
-    while (
-        not list(tmp_path.glob(".work/states/*/resume.pt"))
-        and time.monotonic() < deadline
-        and run.poll() is None
-    ):
-        time.sleep(0.02)
-    ranks = children(run.pid)
+    ranks = ranks_after_an_epoch(run, tmp_path)
     run.kill()
     run.communicate(timeout=120)
+    deadline = time.monotonic() + 300
     while any(Path(f"/proc/{pid}").exists() for pid in ranks) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(ranks) == 2 and not any(Path(f"/proc/{pid}").exists() for pid in ranks)
