@@ -64,18 +64,28 @@ def read_content(path: str | Path) -> bytes:
     """The bytes of a regular file. Pipes and devices are refused: reading them may never end."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ImageFault(f"{path} is not a regular file", "not a regular file")
-            content = file.read(MAX_BYTES + 1) if os.fstat(descriptor).st_size <= MAX_BYTES else None
+        try:
+            return _read(descriptor, path)
+        finally:
+            os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError):
         raise ImageFault(f"{path} does not exist", "image file missing") from None
     except OSError as error:
         if not os.path.isfile(path) and os.path.exists(path):  # a folder or a socket cannot be opened
             raise ImageFault(f"{path} is not a regular file", "not a regular file") from None
         raise ImageFault(f"{path} cannot be read: {error.strerror}", "image file unreadable") from None
-    if content is None or len(content) > MAX_BYTES:
+
+
+def _read(descriptor: int, path: str | Path) -> bytes:
+    """An open file's bytes, as many as it has now. Few calls: each lets other threads go first."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageFault(f"{path} is not a regular file", "not a regular file")
+    if status.st_size > MAX_BYTES:
         raise ImageFault(f"{path} is larger than the {MAX_BYTES:,} bytes allowed", "image file too large")
+    content = os.read(descriptor, status.st_size)
+    while more := os.read(descriptor, status.st_size - len(content)):  # some file systems read in parts
+        content += more
     return content
 
 
