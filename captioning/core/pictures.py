@@ -107,6 +107,7 @@ def _parse(content: bytes, name: str) -> Image.Image:
         raise ImageFault(
             f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed", too_many
         )
+    image.decodermaxblock = len(content)  # one call of the decoder, not one for every 64 KB
     return image
 
 

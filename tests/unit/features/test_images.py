@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from captioning.core.pictures import ImageFault, open_rgb
+from captioning.core.pictures import ImageFault, open_rgb, read_content
 from captioning.features import images
 from captioning.features.images import Preprocess, clip_preprocess, decode
 from captioning.features.pixels import ImageFiles, PixelStore, pixel_batches
@@ -92,6 +92,17 @@ def test_very_long_images_cost_no_memory_and_differ_by_little(monkeypatch):
     whole = images.transform(image, preprocess).astype(int)
     monkeypatch.setattr(images, "LONGEST_RATIO", 2)  # cuts the ends off, as for a longer one
     assert np.abs(images.transform(image, preprocess).astype(int) - whole).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_large_files_are_read_whole_with_pillows_own_pixels(kind, tmp_path):
+    options = {"progressive": True} if kind == "JPEG" else {}
+    (tmp_path / "a").write_bytes(encoded(picture(1200, 800), kind, **options))
+    content = read_content(tmp_path / "a")
+    assert len(content) > 2 * 65_536 and content == (tmp_path / "a").read_bytes()
+    assert np.array_equal(np.asarray(open_rgb(tmp_path / "a")), np.asarray(Image.open(tmp_path / "a")))
+    with pytest.raises(ImageFault, match="truncated"):
+        open_rgb(content[: len(content) // 2])
 
 
 def test_every_mode_becomes_rgb():
