@@ -67,9 +67,14 @@ def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
+def mixed_seed(*numbers: int) -> int:
+    """One seed, below 2^32, from a few numbers, such as the run's seed and the epoch."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
 def seed_everything(*numbers: int) -> None:
-    """Seeds Python, NumPy and torch from a few numbers, such as the run's seed and the epoch."""
-    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    """Seeds Python, NumPy and torch with the `mixed_seed` of these numbers."""
+    seed = mixed_seed(*numbers)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

@@ -28,7 +28,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from captioning.core.device import seed_everything
+from captioning.core.device import mixed_seed, seed_everything
 from captioning.core.errors import UserError
 
 T = TypeVar("T")
@@ -75,11 +75,13 @@ def seed_draws(seed: int, epoch: int) -> None:
 
 
 def equal_draws(seed: int, epoch: int) -> torch.Generator:
-    """A generator that draws the same numbers in every process: for everything but dropout."""
+    """A generator that draws the same numbers in every process, for everything but dropout.
+
+    One process uses torch's own, so its numbers follow those of dropout.
+    """
     if count() == 1:
         return torch.default_generator
-    state = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])  # as `seed_everything`
-    return torch.Generator().manual_seed(state)
+    return torch.Generator().manual_seed(mixed_seed(seed, epoch))
 
 
 # ---- sums --------------------------------------------------------------------------------------------------
