@@ -25,7 +25,7 @@ from typing import Any
 
 from captioning.core.errors import UserError, command
 from captioning.core.paths import PARAMS, PER_IMAGE
-from captioning.core.settings import parse_yaml
+from captioning.core.yaml_files import parse_yaml
 from captioning.evaluation.bootstrap import (
     Comparison,
     Settings,

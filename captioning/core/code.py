@@ -16,7 +16,7 @@ from pathlib import Path
 
 PACKAGES = ("captioning", "models", "scenes", "stages", "commands", "app")
 # These modules affect no result, so a change to them runs no stage again.
-DECIDE_NOTHING = ("errors", "malloc", "progress", "settings")
+DECIDE_NOTHING = ("errors", "malloc", "progress", "setting_faults", "settings", "yaml_files")
 
 
 @cache

@@ -22,7 +22,7 @@ from captioning.core.paths import captions as captions_of
 from captioning.core.paths import curves as curves_of
 from captioning.core.pictures import ImageFault, open_rgb
 from captioning.core.progress import track
-from captioning.core.settings import read_yaml
+from captioning.core.yaml_files import read_yaml
 from captioning.data.caption_files import read_candidates
 from captioning.data.dataset import Data, load_data
 from captioning.evaluation import scene_facts

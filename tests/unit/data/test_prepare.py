@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from small_data import REAL_FLICKR8K, ROOT, official, photos, write
 
 from captioning.core.errors import UserError
-from captioning.core.settings import read_yaml
+from captioning.core.yaml_files import read_yaml
 from captioning.data.dataset import load_data
 from stages import prepare
 
