@@ -216,7 +216,7 @@ def open_tokenizer(folder: Path) -> Text:
     if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
         raise UserError(f"{folder} has no tokenizer: expected vocab.json and merges.txt, or tokenizer.json")
     with opening(folder, "the folder of a tokenizer that can be read", REPLACE):
-        return pretrained_bpe(str(folder))
+        return pretrained_bpe(folder)
 
 
 def open_model(folder: Path) -> GPT2:

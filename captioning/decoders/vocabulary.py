@@ -182,13 +182,20 @@ def train_bpe(captions: Iterable[str], vocab_size: int) -> Text:
     return Text(tokenizer)
 
 
-def pretrained_bpe(name_or_folder: str) -> Text:
-    """The tokenizer of a GPT-2, by name or folder (`vocab.json` and `merges.txt`, or `tokenizer.json`)."""
-    from transformers import GPT2TokenizerFast  # slow to import, and needed only for pretrained models
+def pretrained_bpe(folder: str | Path) -> Text:
+    """The tokenizer of a GPT-2: a folder's `vocab.json` and `merges.txt`, or else its `tokenizer.json`.
 
-    tokenizer = GPT2TokenizerFast.from_pretrained(name_or_folder)
-    if len(tokenizer) <= 256:  # transformers makes an empty tokenizer if the files are missing
-        raise UserError(
-            f"no GPT-2 tokenizer at {name_or_folder!r}: expected vocab.json and merges.txt, or tokenizer.json"
-        )
-    return Text(tokenizer.backend_tokenizer)
+    Raises an error of `tokenizers` for unreadable files, and ValueError for a vocabulary without all bytes.
+    """
+    vocab, merges = Path(folder, "vocab.json"), Path(folder, "merges.txt")
+    if vocab.is_file() and merges.is_file():
+        no_affixes = {"continuing_subword_prefix": "", "end_of_word_suffix": ""}
+        tokenizer = Tokenizer(models.BPE.from_file(str(vocab), str(merges), **no_affixes))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.add_special_tokens([END])
+    else:
+        tokenizer = Tokenizer.from_file(str(Path(folder, "tokenizer.json")))
+    if tokenizer.get_vocab_size() <= 256:
+        raise ValueError("its vocabulary lacks tokens for some bytes")
+    return Text(tokenizer)
