@@ -1,8 +1,7 @@
 """The weights that the fine-tuning stages start from: fresh ones, the libraries' pretrained ones, or a file.
 
-Where a file comes from (a path, a cache, the network) is `captioning.weights.sources`'s to say; no library is
-asked to load anything by name, so none looks for a network that is not there, and nothing in a file is ever
-run.
+`captioning.weights.sources` finds or downloads the files. No library loads anything by name, so none waits
+for an absent network. No code in a file is run.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class HubFile(Needed):
 
 
 def check_installed(what: str) -> None:
-    """Raises UserError, saying how to install it, if `what` needs open_clip and it is not there."""
+    """Raises UserError, which says how to install open_clip, if it is missing; `what` needs it."""
     if find_spec("open_clip") is None:
         raise UserError(
             f"{what} needs open_clip, which is not installed: `uv pip install open_clip_torch` "
@@ -102,9 +102,7 @@ def needed(setting: str, text: str) -> Needed:
             f"{setting}: these weights were trained with another activation; name {other}/{pretrained}"
         )
     repository, _, file = where.rpartition("/")
-    names = (
-        (str(Path(file).with_suffix(".safetensors")), file)
-        if file
-        else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
-    )
+    names = HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+    if file:
+        names = str(Path(file).with_suffix(".safetensors")), file
     return HubFile(setting, repository, tuple(dict.fromkeys(names)))
