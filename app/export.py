@@ -19,7 +19,6 @@ from torch import Tensor
 
 from app.captioner import Captioner
 from app.folder import CAPTIONS, ENCODER, HOW, TABLE, encoder_of, table
-from app.hub import online
 from app.origin import DOUBTS, LEARNED, doubts, learned_from
 from captioning.core import paths
 from captioning.core import settings as schema
@@ -30,6 +29,7 @@ from captioning.decoders.clipcap import initial_clipcap
 from captioning.features.encoders import load_encoder, save_clip
 from captioning.features.initial import initial_clip
 from captioning.weights.checkpoint import CONFIG, WEIGHTS
+from captioning.weights.sources import check_online
 from captioning.weights.state_dict import read_state_dict
 
 USED = {"clip": "visual."}  # prefixes of the weights that captioning needs, without CLIP's text tower
@@ -174,9 +174,8 @@ def push(folder: Path, repository: str, sure: bool) -> None:
     if (folder / CAPTIONS).is_file() and not sure:
         count = len(json.loads((folder / CAPTIONS).read_text(encoding="utf-8")))
         try:
-            answer = input(
-                f"{folder / CAPTIONS} has the captions of {count:,} training images. Upload them? [y/N] "
-            )
+            what = f"{folder / CAPTIONS} has the captions of {count:,} training images"
+            answer = input(f"{what}. Upload them? [y/N] ")
         except EOFError:
             answer = ""
         if answer.strip().lower() not in ("y", "yes"):
@@ -186,18 +185,15 @@ def push(folder: Path, repository: str, sure: bool) -> None:
     from huggingface_hub import HfApi
 
     try:
-        online()
+        check_online()
         api = HfApi()
         api.create_repo(repository, exist_ok=True)
+        stale = [TABLE, CAPTIONS]  # of an earlier upload
         told = api.upload_folder(
-            repo_id=repository,
-            folder_path=folder,
-            commit_message="A captioner",
-            delete_patterns=[TABLE, CAPTIONS],
+            repo_id=repository, folder_path=folder, commit_message="A captioner", delete_patterns=stale
         )
     except Exception as error:  # errors of the hub, of its network library, of the system
         raise UserError(
-            f"{folder} cannot be uploaded to {repository}: {in_a_line(error)}; "
-            "`hf auth login` says who you are"
+            f"{folder} cannot be uploaded to {repository}: {in_a_line(error)}; `hf auth login` signs you in"
         ) from None
     print(f"uploaded: {told}")

@@ -41,11 +41,8 @@ def machine() -> str:
 def save(path: Path, scores: Mapping[str, Scores], references: Mapping[str, list[str]]) -> None:
     """Saves scores of several captioners against the same references (tokenized, as they were scored)."""
     ids = next(iter(scores.values())).ids
-    arrays = {
-        "ids": np.array(ids),
-        "references": np.array(fingerprint(references)),
-        "machine": np.array(machine()),
-    }
+    texts = {"references": fingerprint(references), "machine": machine()}
+    arrays = {"ids": np.array(ids)} | {name: np.array(text) for name, text in texts.items()}
     for name, one in scores.items():
         if one.ids != ids:
             raise ValueError(f"the scores of {name} are of other images")

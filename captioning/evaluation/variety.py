@@ -66,9 +66,8 @@ def rarity(train: Tokens, references: Tokens) -> dict[str, int]:
     shown = Counter(word for texts in train.values() for word in set(" ".join(texts).split()))
     result = {}
     for image, texts in references.items():
-        said = Counter(
-            word for text in texts for word in set(text.split()) - FUNCTION_WORDS if word.isalpha()
-        )
+        content = (word for text in texts for word in set(text.split()) - FUNCTION_WORDS)
+        said = Counter(word for word in content if word.isalpha())
         agreed = [word for word, times in said.items() if times > 1] or list(said)
         result[image] = min((shown[word] for word in agreed), default=0)
     return result

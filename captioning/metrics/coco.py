@@ -101,9 +101,7 @@ def _score(references: Mapping[str, Sequence[str]], candidates: Mapping[str, str
     return Scores(
         ids=list(listed),
         corpus={name: float(value) for name, value in zip(METRICS, corpus, strict=True)},
-        per_image={
-            name: np.asarray(values, dtype=np.float64) for name, values in zip(METRICS, images, strict=True)
-        },
+        per_image=dict(zip(METRICS, (np.asarray(values, np.float64) for values in images), strict=True)),
         bleu_statistics=np.array(bleu_statistics, dtype=np.int64),
         meteor_statistics=meteor_statistics,
     )
@@ -113,11 +111,8 @@ def _check(name: str, references: Mapping[str, Sequence[str]], candidates: Mappi
     """UserError for input that makes the scorers fail with a bare assertion or return a wrong number."""
     if not references:
         raise UserError(f"{name}: no references, so there is nothing to score")
-    lacking = {
-        "no candidate": references.keys() - candidates,
-        "no references": candidates.keys() - references,
-    }
-    for kind, ids in lacking.items():
+    lacking, strange = references.keys() - candidates, candidates.keys() - references
+    for kind, ids in (("no candidate", lacking), ("no references", strange)):
         if ids:
             shown = ", ".join(sorted(map(str, ids))[:3])
             raise UserError(

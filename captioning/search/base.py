@@ -68,16 +68,14 @@ class Rules:
         )
 
     def within(self, model: CaptionModel) -> "Rules":
-        """These rules, `max_tokens` cut to the model's limit. ValueError if no caption can keep to them."""
+        """These rules with the model's limit of `max_tokens`. Raises ValueError if they allow no caption."""
         if self.beam_size < 1 or self.max_tokens < 1:
             raise ValueError(
                 f"beam_size and max_tokens must be 1 or more, not {self.beam_size} and {self.max_tokens}"
             )
-        return (
-            self
-            if model.max_tokens is None
-            else replace(self, max_tokens=min(self.max_tokens, model.max_tokens))
-        )
+        if model.max_tokens is None:
+            return self
+        return replace(self, max_tokens=min(self.max_tokens, model.max_tokens))
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,8 @@ class LiveBeams(NamedTuple):
     def start(cls, images: int, rules: Rules, device: torch.device) -> "LiveBeams":
         scores = torch.zeros(images, 1, device=device)
         paths = torch.zeros(images, 1, 0, dtype=torch.int64, device=device)
-        return cls(
-            paths, paths.float(), scores, Ended.empty(images, rules.beam_size, rules.max_tokens, device)
-        )
+        ended = Ended.empty(images, rules.beam_size, rules.max_tokens, device)
+        return cls(paths, paths.float(), scores, ended)
 
     def at(self, images: Tensor) -> "LiveBeams":
         return LiveBeams(self.paths[images], self.gains[images], self.scores[images], self.ended.at(images))
@@ -92,9 +91,7 @@ class LiveBeams(NamedTuple):
         paths, gains = _extend(self.paths, parent, token), _extend(self.gains, parent, gain)
 
         # Those that end here. The lower half of the 2K only serves to keep K beams alive.
-        ends = (
-            (token == rules.eos_id) if length < rules.max_tokens else torch.ones_like(token, dtype=torch.bool)
-        )
+        ends = (token == rules.eos_id) | (length >= rules.max_tokens)
         best_half = torch.arange(2 * size, device=total.device) < size
         final = (total / length**rules.length_penalty).masked_fill(~(ends & best_half), DEAD)
         ended = self.ended.merged(final, paths, gains, token == rules.eos_id)

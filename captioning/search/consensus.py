@@ -93,7 +93,7 @@ def best_captions(
 
 
 def _tokenizer() -> Callable[[Sequence[str]], list[str]]:
-    """That of the training captions; its Java is imported, and needed, with consensus alone."""
+    """The tokenizer of the training captions. Only consensus imports it, since it needs Java."""
     try:
         from captioning.data.ptb_fast import quick_tokenize
     except ModuleNotFoundError as error:

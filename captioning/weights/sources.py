@@ -191,9 +191,7 @@ def download_from_hub(setting: str, what: str, download: Callable[[], Path], adv
     from huggingface_hub import constants
 
     try:
-        if constants.HF_HUB_OFFLINE:
-            raise OSError("HF_HUB_OFFLINE is set")
-        reach(constants.ENDPOINT)  # the hub's own code would retry for minutes
+        check_online()
         return download()
     except Exception as error:  # of the hub, of httpx, of the system
         raise UserError(
@@ -221,15 +219,20 @@ def is_tower_folder(folder: Path) -> bool:
     return "config.json" in names and bool(names & processors) and bool(names & weights)
 
 
-def reach(url: str) -> None:
-    """Raises OSError unless a server at `url` answers soon; any answer counts."""
+def check_online() -> None:
+    """Raises OSError if the Hugging Face hub does not answer soon. Its own code would retry for minutes."""
     import urllib.error
     import urllib.request
 
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise OSError("HF_HUB_OFFLINE is set")
+    url = constants.ENDPOINT
     try:
         request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "captioning"})
         within(8, lambda: urllib.request.urlopen(request, timeout=8))
-    except urllib.error.HTTPError:
+    except urllib.error.HTTPError:  # any answer counts
         pass
     except OSError as error:
         raise OSError(f"{url} cannot be reached ({getattr(error, 'reason', '') or error})") from None
