@@ -48,10 +48,7 @@ for caption in captioner(["a.jpg", "b.jpg"]):
 `{encoder}/`, and what happens to a picture before it in that folder's `{config}`. Weights are in \
 {precision} precision.
 """
-SHARED = (
-    "`{file}` has the captions of {count:,} training images, "
-    "by which the best of a beam's captions is chosen.\n"
-)
+SHARED = "`{file}` has the captions of {count:,} training images, which choose a beam's best caption.\n"
 
 
 def export(source: Path, folder: Path, half: bool = False, name: str = "") -> None:
@@ -146,11 +143,9 @@ def card(source: Path, captioner: Captioner) -> str:
     if whole.is_file() and sha256_of(source / WEIGHTS) in (text := whole.read_text(encoding="utf-8")):
         return text
     beside = source / "README.md"
-    return (
-        beside.read_text(encoding="utf-8")
-        if beside.is_file()
-        else f"# Image captioner: {captioner.decoder.kind}\n"
-    )
+    if beside.is_file():
+        return beside.read_text(encoding="utf-8")
+    return f"# Image captioner: {captioner.decoder.kind}\n"
 
 
 @contextmanager

@@ -66,10 +66,9 @@ def main() -> None:
     if not name:
         raise UserError(f"give a preset: make preset NAME=one of {', '.join(names(Path('presets')))}")
     changed = apply(name)
-    print(
-        f"params.yaml is now {name}: {len(changed)} settings changed"
-        + "".join(f"\n  {key}" for key in changed)
-    )
+    print(f"params.yaml is now {name}: {len(changed)} settings changed")
+    for key in changed:
+        print(f"  {key}")
 
 
 if __name__ == "__main__":

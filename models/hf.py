@@ -42,13 +42,13 @@ def made_by(config: PretrainedConfig) -> tuple[Any, dict[str, Any]]:
 
 
 def sizes_of(network: nn.Module) -> dict[str, Any]:
-    """What `build` makes such a network from: its config, without what says where and by what it was made."""
+    """The sizes that `build` needs: the network's config without the entries about its origin."""
     made = ("transformers_version", "_name_or_path", "architectures", "dtype", "id2label", "label2id")
     return {key: value for key, value in network.config.to_dict().items() if key not in made}
 
 
 def build(sizes: dict[str, Any]) -> nn.Module:
-    """A tower whose weights will be loaded. ValueError of sizes that transformers knows no network for.
+    """A tower whose weights will be loaded. Raises ValueError if transformers has no network of these sizes.
 
     Within `models.empty.no_weights` alone, torch would draw truncated normals again and again.
     """
@@ -76,9 +76,8 @@ def layers(network: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
         return found.flatten(1)
 
     def patches(images: Tensor) -> Tensor:
-        count = (images.shape[2] // network.config.patch_size) * (
-            images.shape[3] // network.config.patch_size
-        )
-        return run(images).last_hidden_state[:, -count:]  # behind the class token and the registers
+        side = network.config.patch_size
+        count = (images.shape[2] // side) * (images.shape[3] // side)
+        return run(images).last_hidden_state[:, -count:]  # after the class token and the registers
 
     return {"embedding": embedding} | ({"patches": patches} if kind in PATCHES_LAST else {})
