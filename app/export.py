@@ -152,7 +152,7 @@ def card(source: Path, captioner: Captioner) -> str:
 def new(folder: Path) -> Iterator[Path]:
     """A folder to write into. It replaces `folder` if the block ends without an error."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder} is there already: name another folder, or remove it")
+        raise UserError(f"{folder} exists already: name another folder, or remove it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         written = Path(temporary) / "new"

@@ -1,8 +1,8 @@
 """Vision towers of transformers as that library builds them: a picture's embedding, or its patches' tokens.
 
-An embedding is what the library itself makes of a picture: the projection into the space of captions (CLIP),
-the pooled output (SigLIP, DINOv2, DINOv3 and whatever else has one), or the class token behind the last norm
-(ViT, whose pooler most checkpoints lack).
+An embedding is the library's own: the projection into the space of captions (CLIP), the pooled output
+(SigLIP, DINOv2, DINOv3 and others that have one), or the class token after the last norm (ViT, whose pooler
+most checkpoints lack).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from transformers.initialization import no_init_weights
 PATCHES_LAST = (
     "clip_vision_model", "siglip_vision_model", "dinov2", "dinov2_with_registers", "dinov3_vit", "vit",
 )  # fmt: skip
-# They take as many patches as a picture's shape asks for, no square of pixels.
+# Their number of patches depends on the picture's shape.
 UNSETTLED = ("siglip2", "siglip2_vision_model")
 
 
 def vision_config(config: PretrainedConfig) -> PretrainedConfig:
-    """The image tower's config in that of two towers; else the config. ValueError if it is not taken."""
+    """The image tower's part of a config of two towers, or the config. Raises ValueError if not supported."""
     if config.model_type in UNSETTLED:
         raise ValueError(
             f"a {config.model_type} takes pictures of any shape (NaFlex); take one of fixed resolution"
@@ -35,7 +35,7 @@ def vision_config(config: PretrainedConfig) -> PretrainedConfig:
 
 
 def made_by(config: PretrainedConfig) -> tuple[Any, dict[str, Any]]:
-    """The class that builds and loads such a tower, and what it is given beside the config."""
+    """The class that builds and loads such a tower, and its arguments besides the config."""
     if config.model_type == "clip_vision_model":
         return CLIPVisionModelWithProjection, {}
     return (ViTModel, {"add_pooling_layer": False}) if config.model_type == "vit" else (AutoModel, {})

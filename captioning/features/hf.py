@@ -64,7 +64,7 @@ def _network(folder: Path) -> nn.Module:
 
 
 def preprocess_of(made: dict[str, Any], folder: Path) -> Preprocess:
-    """What an image processor does, as `Preprocess` says it. UserError naming what it cannot say."""
+    """An image processor's steps as a `Preprocess`. Raises UserError, which names what it cannot express."""
     size, crop = dict(made.get("size") or {}), dict(made.get("crop_size") or {})
 
     def check(expressed: bool, key: str, expected: str) -> None:

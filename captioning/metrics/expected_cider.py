@@ -15,7 +15,7 @@ import numpy as np
 from captioning.metrics.cider import ORDERS, SIGMA
 
 BASE = 2**24  # more than there are words; n-grams of a corpus are fewer than 2**39
-NEVER = np.iinfo(np.int64).max  # no n-gram's key, and after all of them
+NEVER = np.iinfo(np.int64).max  # larger than any n-gram's key
 
 
 class ExpectedCiderD:
@@ -64,9 +64,8 @@ class ExpectedCiderD:
             met = [posting.meet(*one, share, self.length, len(lengths)) for one in asked.T]  # each (L,)
             if met:
                 product = (fading[caption_of[known]] * np.stack(met)[which]).sum(1) * rarity[known]
-                total += np.bincount(caption_of[known], product, len(candidates)) / np.where(
-                    norm > 0, norm, 1
-                )
+                norm = np.where(norm > 0, norm, 1)
+                total += np.bincount(caption_of[known], product, len(candidates)) / norm
         return 10 * total / ORDERS
 
     def _numbers(self, captions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from captioning.core.settings import GenerateSettings
 from captioning.decoders.vocabulary import Text
 
-DEAD = float("-inf")  # score of what may not or cannot be said
+DEAD = float("-inf")  # score of a token or caption that is not allowed
 
 
 class CaptionModel(Protocol):

@@ -2,9 +2,9 @@
 
     model.safetensors   the weights, each tensor once
     config.json         kind    vgg16, clip, lstm, clipcap, ...
-                        sizes   the network's Config: what it is built from
-                        ...     what it goes with and was made from: an encoder's `preprocess` and scores,
-                                a decoder's `features`, `training` and scores
+                        sizes   the network's Config, from which it is built
+                        ...     its origin and use: an encoder's `preprocess` and scores, a decoder's
+                                `features`, `training` and scores
 
 A decoder's folder also has its tokenizer.
 """

@@ -212,7 +212,7 @@ def is_gpt2_folder(folder: Path) -> bool:
 
 
 def is_tower_folder(folder: Path) -> bool:
-    """Whether a model with an image processor lies there, in the files of the Hugging Face hub."""
+    """Whether a folder contains a model with an image processor, in the files of the Hugging Face hub."""
     names = {path.name for path in folder.glob("*")}
     processors = {"preprocessor_config.json", "processor_config.json"}
     weights = {"model.safetensors", "model.safetensors.index.json"}

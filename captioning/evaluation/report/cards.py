@@ -142,7 +142,7 @@ class Captioner:
     def _training(self) -> str:
         epochs = sorted({epoch for curve in self.curves.values() for epoch in curve})
         if not epochs:
-            return "Not trained here: the weights are as they came."
+            return "Not trained here: these are the weights that it started from."
         curves = self.curves.values()
         rows = [[epoch + 1, *(number(curve.get(epoch)) for curve in curves)] for epoch in epochs]
         return table(["epoch", *self.curves], rows)
@@ -154,7 +154,7 @@ class Captioner:
             joined = "The captions are of several decoders, their probabilities averaged.\n\n"
         if self.settings.generate.consensus:
             agreed = (
-                "Each is the caption of a beam that the training images' captions lead one to expect most "
+                "Each is the caption of its beam that best matches those of similar training images "
                 "(`generate.consensus`).\n\n"
             )
         told = {key: self.config[key] for key in ("training", "sizes", "features")}
