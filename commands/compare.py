@@ -211,6 +211,27 @@ def of_settings(sides: Sequence[Sequence[str]], given: argparse.Namespace) -> No
         print("\n" + "\n".join(settings_lines(name, found[name])))
 
 
+def of_runs(names: tuple[str, str], given: argparse.Namespace) -> None:
+    """Compares two runs."""
+    runs = [read(name) for name in names]
+    comparable(*runs, names)
+    chosen, warnings = captioners(runs, given.captioner), of_machines(runs, names)
+    a, b = (run.scores for run in runs)
+    found = {name: compare(b[name], a[name], given.resamples, given.seed) for name in chosen}
+    if given.json:
+        print(as_json(found, warnings))
+        return
+    print(f"{len(next(iter(a.values())).ids)} images; differences are {names[1]} - {names[0]}")
+    changed = differing(names)
+    print("\n".join([*warnings, *(changed_lines(changed) if changed is not None else [])]))
+    for name in chosen:
+        print(f"\n{name}")
+        print("\n".join(table(names, a[name], b[name], found[name], given.resamples, given.seed)))
+        print(verdict(names, name, found[name]["cider"], changed))
+    print("\nThe test covers the choice of images. Another seed trains another model:"
+          " a small gain needs several seeds.")  # fmt: skip
+
+
 def captioners(runs: Sequence[Saved], wanted: str | None) -> list[str]:
     """The captioners that all runs scored, or only the requested one."""
     common = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
@@ -223,13 +244,15 @@ def captioners(runs: Sequence[Saved], wanted: str | None) -> list[str]:
 
 
 def as_json(found: dict[str, dict], warnings: list[str]) -> str:
-    if warnings:  # standard output stays pure JSON
-        print("\n".join(warnings), file=sys.stderr)
+    """The comparisons as JSON. Prints the warnings on standard error: standard output is pure JSON."""
+    for warning in warnings:
+        print(warning, file=sys.stderr)
     plain = {name: {key: asdict(one) for key, one in of.items()} for name, of in found.items()}
     return json.dumps(plain, indent=2)
 
 
 def changed_lines(changed: dict[str, Any]) -> list[str]:
+    """The settings that differ, as lines of at most 100 columns."""
     told = ", ".join(f"{key} {pair[0]} -> {pair[1]}" for key, pair in changed.items() if pair) or "none"
     return textwrap.wrap(f"settings that differ: {told}", 100, subsequent_indent="  ")
 
@@ -266,27 +289,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         of_runs((*sides[0], WORKSPACE)[:2], given)
     else:
         raise UserError("more than two runs: put `--` between the runs of one setting and those of the other")
-
-
-def of_runs(names: tuple[str, str], given: argparse.Namespace) -> None:
-    """Compares two runs."""
-    runs = [read(name) for name in names]
-    comparable(*runs, names)
-    chosen, warnings = captioners(runs, given.captioner), of_machines(runs, names)
-    a, b = (run.scores for run in runs)
-    found = {name: compare(b[name], a[name], given.resamples, given.seed) for name in chosen}
-    if given.json:
-        print(as_json(found, warnings))
-        return
-    print(f"{len(next(iter(a.values())).ids)} images; differences are {names[1]} - {names[0]}")
-    changed = differing(names)
-    print("\n".join([*warnings, *(changed_lines(changed) if changed is not None else [])]))
-    for name in chosen:
-        print(f"\n{name}")
-        print("\n".join(table(names, a[name], b[name], found[name], given.resamples, given.seed)))
-        print(verdict(names, name, found[name]["cider"], changed))
-    print("\nThe test covers the choice of images. Another seed trains another model:"
-          " a small gain needs several seeds.")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -30,10 +30,11 @@ def machine() -> str:
     """What decides this machine's rounding. Equal machines give one setting equal runs, to the last digit."""
     import torch  # imported late: `--help` and argument errors need not wait for it
 
+    from captioning.core.device import has_fast_bf16
+
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-    able = torch.cpu.get_capabilities()
-    bf16 = "with" if able.get("amx_bf16") or able.get("avx512_bf16") else "without"
+    bf16 = "with" if has_fast_bf16(torch.device("cpu")) else "without"
     kind = torch.backends.cpu.get_cpu_capability()
     return f"{platform.machine()} {kind} {bf16} bf16 units, torch {torch.__version__}"
 

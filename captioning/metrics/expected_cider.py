@@ -71,14 +71,14 @@ class ExpectedCiderD:
     def _numbers(self, captions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The words of all captions as one array of numbers, and the caption that each word belongs to."""
         texts, new = [caption.split() for caption in captions], {}
+        known = self.words
         words = [
-            self.words[word] if word in self.words else len(self.words) + new.setdefault(word, len(new))
+            known[word] if word in known else len(known) + new.setdefault(word, len(new))
             for text in texts
             for word in text
         ]
-        return np.array(words, dtype=np.int64), np.repeat(
-            np.arange(len(texts)), [len(text) for text in texts]
-        )
+        caption = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
+        return np.array(words, dtype=np.int64), caption
 
     def _found(self, order: int, keys: np.ndarray) -> np.ndarray:
         """Registers these n-grams of an order as the corpus's, and returns their numbers."""

@@ -21,6 +21,7 @@ from captioning.core.files import read_json
 from captioning.core.settings import Settings
 from captioning.data.dataset import load_data
 from captioning.evaluation import mistakes
+from captioning.evaluation.report.curves import curves
 from captioning.metrics.coco import TITLES
 from captioning.training.card import describe_captioner, describe_data
 from captioning.weights.sources import PRETRAINED
@@ -190,16 +191,6 @@ def read_captioner(name: str, settings: Settings, root: Path = Path(".")) -> Cap
             for row in rows
         ],
     )
-
-
-def curves(folder: Path) -> dict[str, dict[int, float]]:
-    """{score: {epoch, from 0: its value}}, as dvclive wrote them."""
-    found = {}
-    for path in sorted(folder.glob("*.tsv")):
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file, delimiter="\t")
-            found[path.stem] = {int(row["step"]): float(row[path.stem]) for row in rows}
-    return found
 
 
 def base_models(settings: Settings, name: str) -> list[str]:

@@ -26,6 +26,7 @@ from captioning.core.yaml_files import read_yaml
 from captioning.data.caption_files import read_candidates
 from captioning.data.dataset import Data, load_data
 from captioning.evaluation import scene_facts
+from captioning.evaluation.report.curves import curves as read_curves
 from captioning.evaluation.tables import MORE
 from captioning.metrics.coco import TITLES
 from captioning.search.words import words
@@ -126,14 +127,13 @@ def thumbnail(path: Path) -> dict[str, Any]:
 
 
 def curves(folder: Path) -> dict[str, list[float]]:
-    """{score: its value after each epoch}, as dvclive wrote them."""
-    found = {}
-    for path in sorted(folder.glob("*.tsv")):
-        with open(path, encoding="utf-8", newline="") as file:
-            values = [float(row[path.stem]) for row in csv.DictReader(file, delimiter="\t")]
-        if values and all(abs(value) < float("inf") for value in values):
-            found[path.stem] = [round(value, 5) for value in values]
-    return found
+    """{score: its value after each epoch}, without scores that have none or are not finite."""
+    found = {score: list(values.values()) for score, values in read_curves(folder).items()}
+    return {
+        score: [round(value, 5) for value in values]
+        for score, values in found.items()
+        if values and all(map(math.isfinite, values))
+    }
 
 
 def rows(path: Path, numbers: bool = True) -> list[dict[str, Any]]:
