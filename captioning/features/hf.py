@@ -42,9 +42,9 @@ def read_tower(folder: Path) -> tuple[nn.Module, Preprocess]:
 
 
 def _network(folder: Path) -> nn.Module:
-    logging.disable_progress_bar()  # over in a moment
+    logging.disable_progress_bar()  # loading takes a moment
     level = logging.get_verbosity()
-    logging.set_verbosity_error()  # of the other tower's weights, which have no place here
+    logging.set_verbosity_error()  # no warnings about the other tower's weights, which are not used
     try:
         with opening(folder, "a vision model that can be read", AGAIN):
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -6,11 +6,11 @@ loss (`part`): its own mean, weighted by its share of what the mean is over, suc
 up to the loss, and the sum of all gradients (`sum_gradients`) is the gradient.
 All processes then make the same step. The first one alone evaluates, writes and draws curves (`on_first`).
 
-The sum is one all-reduce of all gradients in a row, and not torch's DistributedDataParallel. That wraps a
-network's `forward`, and ours learn through other methods (`loss`, `encode_image`, `encode_text`); it
-averages, where our parts add up; and it must be told which weights are unused or used again in a checkpoint.
+The sum is one all-reduce of all gradients in a row. torch's DistributedDataParallel does not fit: it wraps a
+network's `forward`, but ours learn through other methods (`loss`, `encode_image`, `encode_text`); it
+averages, but our parts add up; and it must be told which weights are unused or used again in a checkpoint.
 The sum needs none of this: it starts when autograd is done, and tied, frozen and unused weights are no
-special cases. The price is memory for a second gradient, and that no sum hides behind the backward pass.
+special cases. It costs memory for a second gradient, and does not overlap with the backward pass.
 
 With one process, every function here returns what it is given, and nothing else happens. CUDA graphs are for
 one process only: the sums of several make the host wait. `captioning.training.processes` starts the
