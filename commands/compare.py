@@ -228,8 +228,7 @@ def of_runs(names: tuple[str, str], given: argparse.Namespace) -> None:
         print(f"\n{name}")
         print("\n".join(table(names, a[name], b[name], found[name], given.resamples, given.seed)))
         print(verdict(names, name, found[name]["cider"], changed))
-    print("\nThe test covers the choice of images. Another seed trains another model:"
-          " a small gain needs several seeds.")  # fmt: skip
+    print("\nThe test covers the choice of images, not the seed: a small gain needs several seeds.")
 
 
 def captioners(runs: Sequence[Saved], wanted: str | None) -> list[str]:

@@ -151,6 +151,7 @@ def doubts(scores: Scores) -> list[str]:
         ]
     if not scores.corpus["cider"]:
         return [
-            "CIDEr is 0, since every image's references have all the words that captions share with their own"
+            "CIDEr is 0 since the words that captions share with their references are in every image's "
+            "references"
         ]
     return []
