@@ -36,32 +36,18 @@ def parsed() -> argparse.Namespace:
         description="Captions pictures, a line a caption, by the captioners in checkpoints/.",
     )  # fmt: skip
     add = parser.add_argument
-    add(
-        "pictures",
-        nargs="*",
-        metavar="PICTURE",
-        help="a file, a folder, a glob, or - for a list on standard input",
-    )
     which = parser.add_mutually_exclusive_group().add_argument
-    which(
-        "--captioner", choices=[*KINDS, "both"], default="clipcap", help="in checkpoints/; default: clipcap"
-    )
-    which(
-        "--model",
-        metavar="FOLDER",
-        help="an exported captioner instead, or USER/NAME of the Hugging Face hub",
-    )
+    add("pictures", nargs="*", metavar="PICTURE",
+        help="a file, a folder, a glob, or - for a list on standard input")  # fmt: skip
+    which("--captioner", choices=[*KINDS, "both"], default="clipcap",
+          help="in checkpoints/; default: clipcap")  # fmt: skip
+    which("--model", metavar="FOLDER",
+          help="an exported captioner instead, or USER/NAME of the Hugging Face hub")  # fmt: skip
     add("--captions", type=int, default=1, metavar="N", help="different captions of each picture; default: 1")
-    add(
-        "--out",
-        metavar="FILE",
-        help="a .jsonl or .csv to write, with probabilities; pictures in it are not done again",
-    )
-    add(
-        "--web",
-        action="store_true",
-        help="open a page instead, for this machine's browsers alone; default: no",
-    )
+    add("--out", metavar="FILE",
+        help="a .jsonl or .csv to write, with probabilities; pictures in it are not done again")  # fmt: skip
+    add("--web", action="store_true",
+        help="open a page instead, for browsers of this machine only; default: no")  # fmt: skip
     add("--port", type=int, default=8000, help="of the page; 0 takes any that is free; default: 8000")
     asked = parser.parse_args()
     if not 1 <= asked.captions <= MOST_CAPTIONS:
@@ -87,9 +73,8 @@ def main() -> None:
             return serve(_models(asked), asked.port)
         caption_files(asked)
     except KeyboardInterrupt:
-        sys.exit(
-            "interrupted" + (f"; the same command goes on from what is in {asked.out}" if asked.out else "")
-        )
+        how = f"; the same command continues from what is in {asked.out}" if asked.out else ""
+        sys.exit(f"interrupted{how}")
 
 
 def caption_files(asked: argparse.Namespace) -> None:
@@ -107,10 +92,9 @@ def caption_files(asked: argparse.Namespace) -> None:
     models = _models(asked)
     results = Results(asked.out, asked.captions) if asked.out else None
     done = results.done if results else set()
-    left = {
-        kind: [path for path in pictures.paths if (os.path.abspath(path), kind) not in done]
-        for kind in models
-    }
+    left = {}
+    for kind in models:
+        left[kind] = [path for path in pictures.paths if (os.path.abspath(path), kind) not in done]
     skipped: dict[str, str] = {}
     if any(left.values()):
         _caption(asked, models, {kind: paths for kind, paths in left.items() if paths}, results, skipped)

@@ -87,14 +87,11 @@ class Given(ImageFiles):
     """Pictures in any form. Those that Pillow opened are read at once, in the caller's thread."""
 
     def __init__(self, pictures: Sequence[Picture], preprocess: Preprocess) -> None:
-        names = [
-            str(one) if isinstance(one, str | Path) else f"picture {i}" for i, one in enumerate(pictures)
-        ]
+        numbered = enumerate(pictures)
+        names = [str(one) if isinstance(one, str | Path) else f"picture {i}" for i, one in numbered]
         super().__init__(names, preprocess)
-        self.sources = [
-            as_rgb(one, name) if isinstance(one, Image.Image) else one
-            for one, name in zip(pictures, names, strict=True)
-        ]
+        named = zip(pictures, names, strict=True)
+        self.sources = [as_rgb(one, name) if isinstance(one, Image.Image) else one for one, name in named]
 
     def pixels(self, row: int) -> np.ndarray:
         source = self.sources[row]

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from app.captioner import Captioner
 from app.folder import CAPTIONS, ENCODER, HOW, TABLE, encoder_of, table
-from app.hub import online
 from app.origin import DOUBTS, LEARNED, doubts, learned_from
 from captioning.core import paths
 from captioning.core import settings as schema
@@ -30,6 +29,7 @@ from captioning.decoders.clipcap import initial_clipcap
 from captioning.features.encoders import load_encoder, save_clip
 from captioning.features.initial import initial_clip
 from captioning.weights.checkpoint import CONFIG, WEIGHTS
+from captioning.weights.sources import check_online
 from captioning.weights.state_dict import read_state_dict
 
 USED = {"clip": "visual."}  # prefixes of the weights that captioning needs, without CLIP's text tower
@@ -48,10 +48,7 @@ for caption in captioner(["a.jpg", "b.jpg"]):
 `{encoder}/`, and what happens to a picture before it in that folder's `{config}`. Weights are in \
 {precision} precision.
 """
-SHARED = (
-    "`{file}` has the captions of {count:,} training images, "
-    "by which the best of a beam's captions is chosen.\n"
-)
+SHARED = "`{file}` has the captions of {count:,} training images, which choose a beam's best caption.\n"
 
 
 def export(source: Path, folder: Path, half: bool = False, name: str = "") -> None:
@@ -146,18 +143,16 @@ def card(source: Path, captioner: Captioner) -> str:
     if whole.is_file() and sha256_of(source / WEIGHTS) in (text := whole.read_text(encoding="utf-8")):
         return text
     beside = source / "README.md"
-    return (
-        beside.read_text(encoding="utf-8")
-        if beside.is_file()
-        else f"# Image captioner: {captioner.decoder.kind}\n"
-    )
+    if beside.is_file():
+        return beside.read_text(encoding="utf-8")
+    return f"# Image captioner: {captioner.decoder.kind}\n"
 
 
 @contextmanager
 def new(folder: Path) -> Iterator[Path]:
     """A folder to write into. It replaces `folder` if the block ends without an error."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder} is there already: name another folder, or remove it")
+        raise UserError(f"{folder} exists already: name another folder, or remove it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         written = Path(temporary) / "new"
@@ -174,9 +169,8 @@ def push(folder: Path, repository: str, sure: bool) -> None:
     if (folder / CAPTIONS).is_file() and not sure:
         count = len(json.loads((folder / CAPTIONS).read_text(encoding="utf-8")))
         try:
-            answer = input(
-                f"{folder / CAPTIONS} has the captions of {count:,} training images. Upload them? [y/N] "
-            )
+            what = f"{folder / CAPTIONS} has the captions of {count:,} training images"
+            answer = input(f"{what}. Upload them? [y/N] ")
         except EOFError:
             answer = ""
         if answer.strip().lower() not in ("y", "yes"):
@@ -186,18 +180,15 @@ def push(folder: Path, repository: str, sure: bool) -> None:
     from huggingface_hub import HfApi
 
     try:
-        online()
+        check_online()
         api = HfApi()
         api.create_repo(repository, exist_ok=True)
+        stale = [TABLE, CAPTIONS]  # of an earlier upload
         told = api.upload_folder(
-            repo_id=repository,
-            folder_path=folder,
-            commit_message="A captioner",
-            delete_patterns=[TABLE, CAPTIONS],
+            repo_id=repository, folder_path=folder, commit_message="A captioner", delete_patterns=stale
         )
     except Exception as error:  # errors of the hub, of its network library, of the system
         raise UserError(
-            f"{folder} cannot be uploaded to {repository}: {in_a_line(error)}; "
-            "`hf auth login` says who you are"
+            f"{folder} cannot be uploaded to {repository}: {in_a_line(error)}; `hf auth login` signs you in"
         ) from None
     print(f"uploaded: {told}")

@@ -71,18 +71,15 @@ def encoder_of(folder: Path, kind: str) -> Path:
 def table(folder: Path, decoder: Decoder) -> tuple[np.ndarray, list[list[str]]]:
     """The training images' features (N, D), and their captions as tokens."""
     if (folder / ENCODER).is_dir():
-        with opening(
-            folder / TABLE, "a table of training images", "export it again, with generate.consensus"
-        ):
+        again = "export it again, with generate.consensus"
+        with opening(folder / TABLE, "a table of training images", again):
             features = load_file(folder / TABLE)["features"]
             captions = json.loads((folder / CAPTIONS).read_text(encoding="utf-8"))
             if len(features) != len(captions):
                 raise ValueError(f"{len(features)} images, captions of {len(captions)}")
             return features, captions
-    project = project_of(folder)
-    store = FeatureStore.open(
-        project / paths.features(paths.ENCODER_OF[decoder.kind]), expect=decoder.features
-    )
+    project, encoder = project_of(folder), paths.ENCODER_OF[decoder.kind]
+    store = FeatureStore.open(project / paths.features(encoder), expect=decoder.features)
     return table_of(store, load_data(project / paths.DATA))
 
 

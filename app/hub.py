@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from captioning.core.errors import UserError, in_a_line
 from captioning.core.paths import CHECKPOINTS
-from captioning.weights.sources import reach
+from captioning.weights.sources import REPOSITORY, check_online
 
 # The only files that are downloaded. None can run code.
 FILES = ("*config.json", "tokenizer.json", "*model.safetensors", "consensus.json", "consensus.safetensors")
@@ -22,16 +21,12 @@ def found(model: str | Path) -> Path:
     Without a network, it uses the cache. Raises UserError if the captioner is not there.
     """
     path, name = Path(model).expanduser(), str(model)
-    if (
-        not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name)
-        or path.parent.is_dir()
-        or path.parent == CHECKPOINTS
-    ):
+    if path.parent.is_dir() or path.parent == CHECKPOINTS or not REPOSITORY.fullmatch(name):
         return path
     from huggingface_hub import snapshot_download
 
     try:
-        online()
+        check_online()
         return Path(snapshot_download(name, allow_patterns=list(FILES)))
     except Exception as error:  # errors of the hub, of its network library, of the system
         fault = in_a_line(error)
@@ -39,15 +34,5 @@ def found(model: str | Path) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(FILES), local_files_only=True))
     except Exception:
         raise UserError(
-            f"{name} is no folder here ({path.absolute()}), "
-            f"and no captioner of that name can be downloaded: {fault}"
+            f"{name} is no folder here ({path.absolute()}), and cannot be downloaded from the hub: {fault}"
         ) from None
-
-
-def online() -> None:
-    """Raises OSError if the hub does not answer soon. The hub's own code would retry for minutes."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        raise OSError("HF_HUB_OFFLINE is set")
-    reach(constants.ENDPOINT)

@@ -49,10 +49,8 @@ class Results:
                     rows, whole = [row for row in rows if (row["file"], row["model"]) != newest], False
                     del counts[newest]
                 if counts and (most := max(counts.values())) != captions:
-                    raise UserError(
-                        f"{path} has {most} captions of each picture: ask for as many, "
-                        "or choose another --out"
-                    )
+                    what = f"{path} has {most} captions of each picture"
+                    raise UserError(f"{what}: ask for as many, or choose another --out")
             self._check_writer()
             if not whole:
                 self._replace(self._text(rows, header=True).encode("utf-8", "surrogateescape"))

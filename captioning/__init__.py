@@ -2,9 +2,9 @@
 
 import os
 
-# Read by OpenMP when torch loads: a thread with nothing to do looks for work for some microseconds, then
-# sleeps. Without that search, small networks on two idle cores take half as long again; without the sleep,
-# tens of times as long once another process wants a core.
+# OpenMP reads these when torch loads. Idle threads spin for some microseconds, then sleep. Without spinning,
+# small networks on two idle cores take half as long again. Without sleeping, they take tens of times as long
+# when another process needs a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

@@ -25,7 +25,7 @@ from typing import Any
 
 from captioning.core.errors import UserError, command
 from captioning.core.paths import PARAMS, PER_IMAGE
-from captioning.core.settings import parse_yaml
+from captioning.core.yaml_files import parse_yaml
 from captioning.evaluation.bootstrap import (
     Comparison,
     Settings,
@@ -119,15 +119,12 @@ def table(
     """Lines of at most 100 columns, one for each metric: b - a."""
     short = [name if len(name) <= 19 else name[:18] + "…" for name in names]
     lines = [f"{'':<8} {short[0]:>19} {short[1]:>19}  difference         95%             p  effect  wins"]
-    low_high = [
-        {name: interval(values) for name, values in bootstrap(one, count, seed).items()} for one in (a, b)
-    ]
+    resampled = [(scores, bootstrap(scores, count, seed)) for scores in (a, b)]
     for metric in METRICS:
-        one = found[metric]
-        cells = [
-            f"{scores.corpus[metric]:.3f} [{ends[metric][0]:.3f} {ends[metric][1]:.3f}]"
-            for scores, ends in zip((a, b), low_high, strict=True)
-        ]
+        one, cells = found[metric], []
+        for scores, values in resampled:
+            low, high = interval(values[metric])
+            cells.append(f"{scores.corpus[metric]:.3f} [{low:.3f} {high:.3f}]")
         lines.append(
             f"{TITLES[metric]:<8} {cells[0]:>19} {cells[1]:>19}  {one.difference:+10.3f}  {one.low:+.3f} to "
             f"{one.high:+.3f}  {one.p:.3f}  {one.effect:+6.2f}  {one.wins:4.0%}"
@@ -143,9 +140,8 @@ def verdict(
         return f"{captioner}: no difference in CIDEr that the choice of test images would not explain"
     better, worse = (names[1], names[0]) if one.difference > 0 else (names[0], names[1])
     said = f"{captioner}: {better} is better than {worse} by {abs(one.difference):.3f} CIDEr on these images"
-    return said + (
-        ", by luck: nothing but the seed differs" if changed is not None and set(changed) == {"seed"} else ""
-    )
+    luck = changed is not None and set(changed) == {"seed"}
+    return said + ", by luck: nothing but the seed differs" * luck
 
 
 def of_machines(runs: Sequence[Saved], names: Sequence[str]) -> list[str]:
@@ -156,11 +152,8 @@ def of_machines(runs: Sequence[Saved], names: Sequence[str]) -> list[str]:
     if len(kinds) < 2:
         return []
     told = "; ".join(f"{', '.join(of)}: {kind}" for kind, of in kinds.items())
-    text = (
-        "warning: these are runs of different machines, "
-        f"which train different models from equal settings ({told})"
-    )
-    return textwrap.wrap(text, 100, subsequent_indent="  ")
+    what = "warning: these are runs of different machines, which train different models from equal settings"
+    return textwrap.wrap(f"{what} ({told})", 100, subsequent_indent="  ")
 
 
 def seeds_alone(side: Sequence[str]) -> None:
@@ -170,10 +163,8 @@ def seeds_alone(side: Sequence[str]) -> None:
             changed = differing((one, other))
             if changed is not None and set(changed) != {"seed"}:
                 told = ", ".join(sorted(set(changed) - {"seed"})) or "nothing, the seed included"
-                raise UserError(
-                    f"{one} and {other} stand on one side and differ in {told}: "
-                    "the runs of a setting differ in `seed`"
-                )
+                what = f"{one} and {other} are on one side and differ in {told}"
+                raise UserError(f"{what}: runs of one setting must differ in `seed` only")
 
 
 def settings_lines(captioner: str, found: dict[str, Settings]) -> list[str]:
@@ -195,9 +186,7 @@ def settings_lines(captioner: str, found: dict[str, Settings]) -> list[str]:
 def of_settings(sides: Sequence[Sequence[str]], given: argparse.Namespace) -> None:
     """Compares two settings, each with runs of several seeds."""
     if min(map(len, sides)) < 2:
-        raise UserError(
-            "a setting needs two runs or more on each side of `--`; three or more tell far more than two"
-        )
+        raise UserError("name two runs or more on each side of `--`; three or more tell far more than two")
     for side in sides:
         seeds_alone(side)
     names = [name for side in sides for name in side]
@@ -206,27 +195,40 @@ def of_settings(sides: Sequence[Sequence[str]], given: argparse.Namespace) -> No
         comparable(runs[0], run, (names[0], name))
     chosen = captioners(runs, given.captioner)
     a, b = runs[: len(sides[0])], runs[len(sides[0]) :]
-    found = {
-        name: compare_settings(
-            [run.scores[name] for run in b], [run.scores[name] for run in a], given.resamples, given.seed
-        )
-        for name in chosen
-    }
+    found = {}
+    for name in chosen:
+        of_a, of_b = ([run.scores[name] for run in side] for side in (a, b))
+        found[name] = compare_settings(of_b, of_a, given.resamples, given.seed)
     warnings = of_machines(runs, names)
     if given.json:
         print(as_json(found, warnings))
         return
-    print(
-        f"{len(next(iter(runs[0].scores.values())).ids)} images; a: {', '.join(sides[0])}; "
-        f"b: {', '.join(sides[1])}"
-    )
-    print(
-        "\n".join(
-            [*warnings, *changed_lines({**(differing((sides[0][0], sides[1][0])) or {}), "seed": None})]
-        )
-    )
+    images = len(next(iter(runs[0].scores.values())).ids)
+    print(f"{images} images; a: {', '.join(sides[0])}; b: {', '.join(sides[1])}")
+    changed = (differing((sides[0][0], sides[1][0])) or {}) | {"seed": None}
+    print("\n".join([*warnings, *changed_lines(changed)]))
     for name in chosen:
         print("\n" + "\n".join(settings_lines(name, found[name])))
+
+
+def of_runs(names: tuple[str, str], given: argparse.Namespace) -> None:
+    """Compares two runs."""
+    runs = [read(name) for name in names]
+    comparable(*runs, names)
+    chosen, warnings = captioners(runs, given.captioner), of_machines(runs, names)
+    a, b = (run.scores for run in runs)
+    found = {name: compare(b[name], a[name], given.resamples, given.seed) for name in chosen}
+    if given.json:
+        print(as_json(found, warnings))
+        return
+    print(f"{len(next(iter(a.values())).ids)} images; differences are {names[1]} - {names[0]}")
+    changed = differing(names)
+    print("\n".join([*warnings, *(changed_lines(changed) if changed is not None else [])]))
+    for name in chosen:
+        print(f"\n{name}")
+        print("\n".join(table(names, a[name], b[name], found[name], given.resamples, given.seed)))
+        print(verdict(names, name, found[name]["cider"], changed))
+    print("\nThe test covers the choice of images, not the seed: a small gain needs several seeds.")
 
 
 def captioners(runs: Sequence[Saved], wanted: str | None) -> list[str]:
@@ -241,14 +243,15 @@ def captioners(runs: Sequence[Saved], wanted: str | None) -> list[str]:
 
 
 def as_json(found: dict[str, dict], warnings: list[str]) -> str:
-    if warnings:  # standard output stays pure JSON
-        print("\n".join(warnings), file=sys.stderr)
-    return json.dumps(
-        {name: {key: asdict(one) for key, one in of.items()} for name, of in found.items()}, indent=2
-    )
+    """The comparisons as JSON. Prints the warnings on standard error: standard output is pure JSON."""
+    for warning in warnings:
+        print(warning, file=sys.stderr)
+    plain = {name: {key: asdict(one) for key, one in of.items()} for name, of in found.items()}
+    return json.dumps(plain, indent=2)
 
 
 def changed_lines(changed: dict[str, Any]) -> list[str]:
+    """The settings that differ, as lines of at most 100 columns."""
     told = ", ".join(f"{key} {pair[0]} -> {pair[1]}" for key, pair in changed.items() if pair) or "none"
     return textwrap.wrap(f"settings that differ: {told}", 100, subsequent_indent="  ")
 
@@ -257,8 +260,7 @@ def changed_lines(changed: dict[str, Any]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m commands.compare",
-        description="Compares two revisions or experiments, image by image: "
-        "intervals and a paired test, b - a.",
+        description="Compares two revisions or experiments by image: intervals and a paired test, b - a.",
     )
     parser.add_argument(
         "runs", nargs="+", metavar="run",
@@ -286,29 +288,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         of_runs((*sides[0], WORKSPACE)[:2], given)
     else:
         raise UserError("more than two runs: put `--` between the runs of one setting and those of the other")
-
-
-def of_runs(names: tuple[str, str], given: argparse.Namespace) -> None:
-    """Compares two runs."""
-    runs = [read(name) for name in names]
-    comparable(*runs, names)
-    chosen, warnings = captioners(runs, given.captioner), of_machines(runs, names)
-    a, b = (run.scores for run in runs)
-    found = {name: compare(b[name], a[name], given.resamples, given.seed) for name in chosen}
-    if given.json:
-        print(as_json(found, warnings))
-        return
-    print(f"{len(next(iter(a.values())).ids)} images; differences are {names[1]} - {names[0]}")
-    changed = differing(names)
-    print("\n".join([*warnings, *(changed_lines(changed) if changed is not None else [])]))
-    for name in chosen:
-        print(f"\n{name}")
-        print("\n".join(table(names, a[name], b[name], found[name], given.resamples, given.seed)))
-        print(verdict(names, name, found[name]["cider"], changed))
-    print(
-        "\nTested is the choice of images. Another seed trains another model: "
-        "a small gain needs several seeds."
-    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Writes a captioner as one folder that works without the project it was trained in:
+"""Writes a captioner as one folder that works without the project it was trained in.
 
-python -m commands.export clipcap FOLDER [--half] [--push USER/NAME]
+    python -m commands.export clipcap FOLDER [--half] [--push USER/NAME]
 
 `load_captioner(FOLDER)` and `python -m app --model FOLDER` read it on any machine. `app/folder.py` lists its
 contents.
@@ -21,36 +21,25 @@ from captioning.core.errors import command
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m commands.export",
-        description="Writes a captioner as one folder, "
-        "which `python -m app --model FOLDER` takes on any machine.",
+        description="Writes a captioner as one folder for `python -m app --model FOLDER` on any machine.",
     )
     add = parser.add_argument
-    add(
-        "captioner",
-        help=f"{' or '.join(KINDS)} of checkpoints/, another's folder, or a file of ClipCap's authors",
-    )
+    add("captioner",
+        help=f"{' or '.join(KINDS)} of checkpoints/, a folder, or a file of ClipCap's authors")  # fmt: skip
     add("folder", type=Path, help="to write; it must not be there yet")
     add("--half", action="store_true", help="weights in half precision, half the space; captions may differ")
     add("--push", metavar="USER/NAME", help="upload it to the Hugging Face hub")
-    add(
-        "--yes",
-        action="store_true",
-        help="upload captions of training images, which consensus needs, without asking",
-    )
-    add(
-        "--clip",
-        default="ViT-B/32",
-        help="of ClipCap's authors: the CLIP that it was trained with; default: ViT-B/32",
-    )
-    add(
-        "--gpt2", default="gpt2", help="of ClipCap's authors: the GPT-2 whose tokenizer it has; default: gpt2"
-    )
+    add("--yes", action="store_true",
+        help="upload captions of training images, which consensus needs, without asking")  # fmt: skip
+    add("--clip", default="ViT-B/32",
+        help="for a file of ClipCap's authors: the CLIP of its training; default: ViT-B/32")  # fmt: skip
+    add("--gpt2", default="gpt2",
+        help="for a file of ClipCap's authors: the GPT-2 of its tokenizer; default: gpt2")  # fmt: skip
     asked = parser.parse_args(arguments)
     from app import export  # after the arguments: it imports torch
 
-    source = (
-        paths.checkpoint(asked.captioner) if asked.captioner in KINDS else Path(asked.captioner).expanduser()
-    )
+    kind = asked.captioner
+    source = paths.checkpoint(kind) if kind in KINDS else Path(kind).expanduser()
     if source.is_file():
         export.export_published(source, asked.folder, asked.clip, asked.gpt2, asked.half, asked.push or "")
     else:

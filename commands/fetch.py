@@ -12,7 +12,7 @@ from captioning.core import settings as schema
 from captioning.core.errors import UserError, command
 from captioning.data.needed import located, needed
 from captioning.data.sources.flickr8k_download import Flickr8k
-from captioning.weights.sources import HubFolder, WebFile
+from captioning.weights.sources import HubFolder, Needed, WebFile
 
 
 @command
@@ -25,22 +25,24 @@ def main() -> None:
         print(f"{'there':8}{key}: {path}")
     wanted = needed(settings)
     if not wanted:
-        print("params.yaml names nothing that would have to be fetched")
+        print("params.yaml names nothing to fetch")
+    missing = []
     for one in wanted:
-        print(
-            f"{'there' if one.find() else 'missing':8}{one.setting}: "
-            f"{one.find() or ' or '.join(one.places())}"
-        )
-        for source in origins(one) if not one.find() else []:
+        if found := one.find():
+            print(f"{'there':8}{one.setting}: {found}")
+            continue
+        missing.append(one)
+        print(f"{'missing':8}{one.setting}: {' or '.join(one.places())}")
+        for source in origins(one):
             print(f"{'':8}  from {source}")
-    missing = [one for one in wanted if not one.find()]
     if missing and only_look:
         raise UserError(f"{len(missing)} of {len(wanted)} are missing")
     for one in missing:
         print(f"fetched {one.setting}: {one.get()}", flush=True)
 
 
-def origins(one) -> list[str]:
+def origins(one: Needed) -> list[str]:
+    """The addresses from which a download comes."""
     if isinstance(one, WebFile):
         return [one.url]
     if isinstance(one, HubFolder):

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from captioning.core import settings
 from captioning.core.errors import UserError, command
 from captioning.core.files import atomic_write
+from captioning.core.yaml_files import read_yaml
 
 BASE = "scenes"
 
@@ -35,11 +36,11 @@ def apply(name: str, params: Path = Path("params.yaml"), folder: Path = Path("pr
     yaml.representer.add_representer(
         type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null")
     )
-    settings.read_yaml(params)  # raises UserError if the file is not YAML
+    read_yaml(params)  # raises UserError if the file is not YAML
     values = yaml.load(params.read_text(encoding="utf-8"))
     changed: dict[str, tuple] = {}
     for overlay in dict.fromkeys([BASE, name]):
-        _lay(values, settings.read_yaml(folder / f"{overlay}.yaml"), "", changed)
+        _lay(values, read_yaml(folder / f"{overlay}.yaml"), "", changed)
     settings.check(values, f"{params} with preset {name}")
     with atomic_write(params) as file:
         yaml.dump(values, file)
@@ -65,10 +66,9 @@ def main() -> None:
     if not name:
         raise UserError(f"give a preset: make preset NAME=one of {', '.join(names(Path('presets')))}")
     changed = apply(name)
-    print(
-        f"params.yaml is now {name}: {len(changed)} settings changed"
-        + "".join(f"\n  {key}" for key in changed)
-    )
+    print(f"params.yaml is now {name}: {len(changed)} settings changed")
+    for key in changed:
+        print(f"  {key}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Scores any captions with BLEU-1..4, METEOR, ROUGE-L and CIDEr, on coco-caption's scales:
+"""Scores any captions with BLEU-1..4, METEOR, ROUGE-L and CIDEr, on coco-caption's scales.
 
 python -m commands.score REFERENCES.json CANDIDATES.json [--per-image OUT.csv]
 """
@@ -52,24 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "on coco-caption's scales and equal to its numbers. "
         "Both files are tokenized here: give plain text. Prints JSON.",
     )
-    parser.add_argument(
-        "references",
-        type=Path,
-        help='{"id": ["caption", ...], ...}, or a COCO captions file (images, annotations)',
-    )
-    parser.add_argument(
-        "candidates",
-        type=Path,
-        help='COCO results: [{"image_id": "id", "caption": "text"}, ...], one an image',
-    )
-    parser.add_argument(
-        "--per-image", type=Path, metavar="OUT.csv", help="also write every image's own scores"
-    )
-    parser.add_argument(
-        "--all",
-        action="store_true",
-        help="an error, not a warning, when an image of the references has no candidate",
-    )
+    add = parser.add_argument
+    add("references", type=Path,
+        help='{"id": ["caption", ...], ...}, or a COCO captions file (images, annotations)')  # fmt: skip
+    add("candidates", type=Path,
+        help='COCO results: [{"image_id": "id", "caption": "text"}, ...], one an image')  # fmt: skip
+    add("--per-image", type=Path, metavar="OUT.csv", help="also write every image's own scores")
+    add("--all", action="store_true",
+        help="an error, not a warning, when an image of the references has no candidate")  # fmt: skip
     given = parser.parse_args(arguments)
     scores, captions = score_files(given.references, given.candidates, need_all=given.all)
     print(json.dumps({**scores.corpus, "images": len(scores.ids)}, indent=2), flush=True)

@@ -49,11 +49,8 @@ def foreign() -> list[str]:
     except UserError:
         pass
     return [
-        (
-            "warning: the scores in HEAD, which `dvc metrics diff` and experiments are compared with, "
-            "are of another"
-        ),
-        "  machine or of a run that is not here. To compare with your own, first commit your run:",
+        "warning: the scores in HEAD, which `dvc metrics diff` and experiments are compared with, are of",
+        "  another machine or of a run that is not here. To compare with your own, first commit your run:",
         f"  {BASELINE}",
     ]
 

@@ -161,11 +161,8 @@ def config_of(weights: dict[str, Tensor]) -> CLIPConfig:
 def _looks_like(weights: dict[str, Tensor]) -> str:
     """Describes other weights by their names, for an error message."""
     seen = next((kind for name, kind in FORMATS.items() if any(name in weight for weight in weights)), None)
-    return (
-        f"it looks like {seen}"
-        if seen
-        else f"its weights have names such as {', '.join(sorted(weights)[:2])}"
-    )
+    names = ", ".join(sorted(weights)[:2])
+    return f"it looks like {seen}" if seen else f"its weights have names such as {names}"
 
 
 def from_state_dict(weights: dict[str, Tensor], activation: str = "quick_gelu") -> CLIP:

@@ -1,8 +1,8 @@
 """Vision towers of transformers as that library builds them: a picture's embedding, or its patches' tokens.
 
-An embedding is what the library itself makes of a picture: the projection into the space of captions (CLIP),
-the pooled output (SigLIP, DINOv2, DINOv3 and whatever else has one), or the class token behind the last norm
-(ViT, whose pooler most checkpoints lack).
+An embedding is the library's own: the projection into the space of captions (CLIP), the pooled output
+(SigLIP, DINOv2, DINOv3 and others that have one), or the class token after the last norm (ViT, whose pooler
+most checkpoints lack).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from transformers.initialization import no_init_weights
 PATCHES_LAST = (
     "clip_vision_model", "siglip_vision_model", "dinov2", "dinov2_with_registers", "dinov3_vit", "vit",
 )  # fmt: skip
-# They take as many patches as a picture's shape asks for, no square of pixels.
+# Their number of patches depends on the picture's shape.
 UNSETTLED = ("siglip2", "siglip2_vision_model")
 
 
 def vision_config(config: PretrainedConfig) -> PretrainedConfig:
-    """The image tower's config in that of two towers; else the config. ValueError if it is not taken."""
+    """The image tower's part of a config of two towers, or the config. Raises ValueError if not supported."""
     if config.model_type in UNSETTLED:
         raise ValueError(
             f"a {config.model_type} takes pictures of any shape (NaFlex); take one of fixed resolution"
@@ -35,20 +35,20 @@ def vision_config(config: PretrainedConfig) -> PretrainedConfig:
 
 
 def made_by(config: PretrainedConfig) -> tuple[Any, dict[str, Any]]:
-    """The class that builds and loads such a tower, and what it is given beside the config."""
+    """The class that builds and loads such a tower, and its arguments besides the config."""
     if config.model_type == "clip_vision_model":
         return CLIPVisionModelWithProjection, {}
     return (ViTModel, {"add_pooling_layer": False}) if config.model_type == "vit" else (AutoModel, {})
 
 
 def sizes_of(network: nn.Module) -> dict[str, Any]:
-    """What `build` makes such a network from: its config, without what says where and by what it was made."""
+    """The sizes that `build` needs: the network's config without the entries about its origin."""
     made = ("transformers_version", "_name_or_path", "architectures", "dtype", "id2label", "label2id")
     return {key: value for key, value in network.config.to_dict().items() if key not in made}
 
 
 def build(sizes: dict[str, Any]) -> nn.Module:
-    """A tower whose weights will be loaded. ValueError of sizes that transformers knows no network for.
+    """A tower whose weights will be loaded. Raises ValueError if transformers has no network of these sizes.
 
     Within `models.empty.no_weights` alone, torch would draw truncated normals again and again.
     """
@@ -76,9 +76,8 @@ def layers(network: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
         return found.flatten(1)
 
     def patches(images: Tensor) -> Tensor:
-        count = (images.shape[2] // network.config.patch_size) * (
-            images.shape[3] // network.config.patch_size
-        )
-        return run(images).last_hidden_state[:, -count:]  # behind the class token and the registers
+        side = network.config.patch_size
+        count = (images.shape[2] // side) * (images.shape[3] // side)
+        return run(images).last_hidden_state[:, -count:]  # after the class token and the registers
 
     return {"embedding": embedding} | ({"patches": patches} if kind in PATCHES_LAST else {})

@@ -45,7 +45,6 @@ def layers(network: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
         options = {"indices": 1, "intermediates_only": True, "output_fmt": "NLC"}
         return run(network.forward_intermediates, images, **options)["image_intermediates"][-1]
 
-    is_transformer = hasattr(network, "transformer") or hasattr(
-        getattr(network, "trunk", None), "num_prefix_tokens"
-    )
+    trunk = getattr(network, "trunk", None)
+    is_transformer = hasattr(network, "transformer") or hasattr(trunk, "num_prefix_tokens")
     return {"embedding": embedding} | ({"patches": patches} if is_transformer else {})

@@ -295,9 +295,8 @@ class Runs:
         captions = self.captions[index, :rows]  # (B, C, T)
         words, exists = captions.reshape(-1, captions.shape[2]), self.lengths[index, :rows].ravel() > 0
         inputs = np.maximum(self.lengths[index, :rows] - 1, 0).ravel()  # (B*C,)
-        order, longest, runs, begins, before = (
-            self._groups(inputs), captions.shape[2], [], np.empty_like(inputs), 0,
-        )  # fmt: skip
+        order, longest = self._groups(inputs), captions.shape[2]
+        runs, begins, before = [], np.empty_like(inputs), 0
         for group, most in zip(order, steps, strict=True):
             run = np.zeros((len(group), most), np.int64)  # (G, S)
             run[:, :longest] = words[group, :most].clip(0)

@@ -52,10 +52,8 @@ def main() -> None:
 
     with Meteor(paths.PARAPHRASES) as meteor:  # loads while Python tokenizes and finds the nearest images
         work = systems.jobs(data, split, captions, features, seed)
-        print(
-            f"scoring {sum(map(len, work.values()))} sets of captions of {len(images)} {split} images",
-            flush=True,
-        )
+        count_of_sets = sum(map(len, work.values()))
+        print(f"scoring {count_of_sets} sets of captions of {len(images)} {split} images", flush=True)
         scores = systems.run(work, meteor)
     summaries = {name: systems.summary(folds, count, seed) for name, folds in scores.items()}
     differences = systems.difference(scores["clipcap"][0], scores["lstm"][0], count, seed)
@@ -64,37 +62,18 @@ def main() -> None:
     official = is_official(settings.clip.weights, tuning.epochs) and not settings.clip.features
     plain = {name: folds for name, folds in work.items() if FEWER not in name}
     more = more_scores(
-        data=data,
-        split=split,
-        work=plain,
-        captions=captions,
-        sets=sets,
-        official_clip=official,
-        count=count,
-        seed=seed,
-    )
+        data=data, split=split, work=plain, captions=captions, sets=sets, official_clip=official,
+        count=count, seed=seed,
+    )  # fmt: skip
     for name in [name for name in (*MODELS, "humans") if name in scores]:
         more["notes"] |= {f"scores_{name}": f"{name}: {doubt}" for doubt in doubts(scores[name][0])}
 
     own = {name: scores[name][0] for name in MODELS}
     with all_at_once(str(paths.RESULTS), str(paths.METRICS)) as folder:  # a full disk keeps the old files
-        write_json(
-            folder / paths.METRICS,
-            {name: {metric: summaries[name][metric]["value"] for metric in METRICS} for name in MODELS}
-            | {"cider_margin": {name: systems.margin(summaries[name]["cider"]) for name in MODELS}}
-            | ({"humans": {"cider": summaries["humans"]["cider"]["value"]}} if "humans" in summaries else {}),
-        )
-        write_json(
-            folder / paths.SCORES,
-            {
-                "split": split,
-                "images": len(images),
-                "resamples": count,
-                "systems": summaries,
-                "clipcap_minus_lstm": differences,
-                "more": more,
-            },
-        )
+        write_json(folder / paths.METRICS, headline(summaries))
+        report = {"split": split, "images": len(images), "resamples": count, "systems": summaries}
+        report |= {"clipcap_minus_lstm": differences, "more": more}
+        write_json(folder / paths.SCORES, report)
         save(folder / paths.PER_IMAGE, own, data.tokens(split))
         for name in MODELS:
             write_per_image(folder / paths.scores_of_images(name), own[name], captions[name])
@@ -112,6 +91,15 @@ def main() -> None:
             share = summaries[name + FEWER]["cider"]["value"] / people
             print(f"{name} reaches {share:.0%} of the humans' CIDEr, both with one reference fewer")
     print(f"wrote metrics.json and results/ in {time.monotonic() - start:.0f} s")
+
+
+def headline(summaries: dict[str, dict]) -> dict[str, dict[str, float]]:
+    """The contents of metrics.json: the models' seven scores, the margins of their CIDEr, people's CIDEr."""
+    found = {name: {metric: summaries[name][metric]["value"] for metric in METRICS} for name in MODELS}
+    found["cider_margin"] = {name: systems.margin(summaries[name]["cider"]) for name in MODELS}
+    if "humans" in summaries:
+        found["humans"] = {"cider": summaries["humans"]["cider"]["value"]}
+    return found
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def train(settings: schema.Settings, network, preprocess, write: Callable[..., None]) -> None:
-    """Trains `network` in place and saves it. Returns the labels and the dev scores, for config.json."""
+    """Trains `network` in place; `write` then gets the labels and the best mean average precision on dev."""
     options, device, data = settings.finetune_vgg16, pick_device(), load_data()
     two_or_more(data, "finetune_vgg16")
     tokens = {split: list(data.tokens(split).values()) for split in ("train", "dev")}
@@ -81,9 +81,8 @@ def train(settings: schema.Settings, network, preprocess, write: Callable[..., N
     mirror = mirrorable(tokens["train"]) & options.mirror
 
     def batches(epoch: int):
-        for images, index in augmented(
-            pixels["train"], mirror, options.batch_size, settings.seed, epoch, device
-        ):
+        size, seed = options.batch_size, settings.seed
+        for images, index in augmented(pixels["train"], mirror, size, seed, epoch, device):
             yield images, labels["train"][share(index)]
 
     def loss(images: Tensor, wanted: Tensor) -> Tensor:
@@ -93,15 +92,15 @@ def train(settings: schema.Settings, network, preprocess, write: Callable[..., N
     def evaluate() -> dict[str, float]:
         size = options.batch_size
         index = [range(i, min(i + size, len(labels["dev"]))) for i in range(0, len(labels["dev"]), size)]
-        logits = torch.cat(
-            [network(preprocess.normalize(pixels["dev"].batch(rows).to(device))) for rows in index]
-        )
+        parts = (pixels["dev"].batch(rows).to(device) for rows in index)
+        logits = torch.cat([network(preprocess.normalize(images)) for images in parts])
         logits, wanted = logits.float().cpu(), labels["dev"]
         return {
             "dev_loss": F.binary_cross_entropy_with_logits(logits, wanted).item(),
             "dev_map": average_precision(logits, wanted > 0).nanmean().item(),
         }
 
+    made_of = settings.vgg16.model_dump(exclude={"layer"})
     job = Job(
         name="finetune_vgg16",
         model=network,
@@ -111,17 +110,13 @@ def train(settings: schema.Settings, network, preprocess, write: Callable[..., N
         evaluate=evaluate,
         monitor="dev_map",
         higher_is_better=True,
-        inputs=fingerprint(
-            settings.vgg16.model_dump(exclude={"layer"}),
-            words,
-            sha256_of(IMAGES),
-            sha256_of(CAPTIONS),
-        ),
+        inputs=fingerprint(made_of, words, sha256_of(IMAGES), sha256_of(CAPTIONS)),
     )
-    fit(
-        job, options, settings.seed,
-        lambda history: write(labels=words, dev_map=max(scores["dev_map"] for scores in history)),
-    )  # fmt: skip
+
+    def write_best(history: list[dict[str, float]]) -> None:
+        write(labels=words, dev_map=max(scores["dev_map"] for scores in history))
+
+    fit(job, options, settings.seed, write_best)
 
 
 if __name__ == "__main__":

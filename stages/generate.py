@@ -48,11 +48,9 @@ def main() -> None:
     store = FeatureStore.open(features_of(ENCODER_OF[name]), expect=decoder.features)
     model, weights = with_others(decoder, folders[1:]), weights_of(folders)
     if len(folders) > 1:
-        print(
-            "\n".join(
-                [f"{len(weights)} decoders as one:", *(f"  {where}: {sha}" for where, sha in weights.items())]
-            )
-        )
+        print(f"{len(weights)} decoders as one:")
+        for where, sha in weights.items():
+            print(f"  {where}: {sha}")
 
     start = time.monotonic()
     images = captioned(name, decoder, model, store, data, settings)
@@ -63,10 +61,8 @@ def main() -> None:
     write_json(captions_of(name, "weights"), weights)
 
     distinct, rate = len({one["caption"] for one in captions}), len(captions) / (time.monotonic() - start)
-    print(
-        f"wrote {captions_of(name)}: {len(captions)} captions, {distinct} distinct, "
-        f"{rate:.0f} images a second"
-    )
+    counts = f"{len(captions)} captions, {distinct} distinct"
+    print(f"wrote {captions_of(name)}: {counts}, {rate:.0f} images a second")
 
 
 def captioned(

@@ -91,9 +91,7 @@ def usable(named: OwnFile) -> Path:
     """The path that a setting names. Raises UserError for a pipeline output, which DVC would remove."""
     found = named.get()
     if any(found.resolve().is_relative_to(path.resolve()) for path in EMPTIED):
-        raise UserError(
-            f"{named.setting} lies in an output of the pipeline, which is emptied: copy it elsewhere"
-        )
+        raise UserError(f"{named.setting} lies in an output of the pipeline, which DVC empties: move it")
     refuse_odd(found, named.setting)
     return found
 

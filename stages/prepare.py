@@ -41,6 +41,12 @@ from captioning.data.sources.base import Dropped, Item, Reading, count_reasons
 from scenes import making
 from stages import stage
 
+SOURCES = {
+    "flickr8k": flickr8k.read,
+    "karpathy": karpathy.read,
+    "folder": folder.read,
+    "webdataset": webdataset.read,
+}
 OURS = ("images", "shards", "images.csv", "captions.csv", "facts.json", "statistics.json")
 
 
@@ -92,8 +98,8 @@ def refuse_foreign_files() -> None:
         foreign.append(SHARDS)
     if foreign:
         raise UserError(
-            f"{DATA}/ is where this stage writes, and {foreign[0]} is not its work: move it out of {DATA}/ "
-            "(pictures of your own may lie anywhere else; data.root says where)"
+            f"{DATA}/ is emptied by this stage, and {foreign[0]} is not its output: move it out of {DATA}/ "
+            "(your own pictures may be in any other folder; name it in data.root)"
         )
 
 
@@ -108,16 +114,14 @@ def draw_scenes(params: settings.Settings) -> Reading:
     chosen, seed = params.data.scenes, params.data.seed
     remove_drawings()
     write_json(FACTS, {})  # marks the drawings as this stage's, even if it is killed while drawing
-    scenes = making.write(
-        DRAWINGS, chosen.images, seed, chosen.size, params.machine.threads, ending_with_this()
-    )
+    threads = params.machine.threads
+    scenes = making.write(DRAWINGS, chosen.images, seed, chosen.size, threads, ending_with_this())
     drawn = list(track(scenes, "drawing scenes", total=chosen.images))
     write_json(FACTS, {image_id: facts for image_id, _, _, _, facts in drawn})
     items = [Item(image_id, DRAWINGS / name, split, captions) for image_id, name, split, captions, _ in drawn]
-    note = (
-        f"{chosen.images} scenes of {chosen.size} pixels drawn with seed {seed}: {DRAWINGS}, facts in {FACTS}"
-    )
-    return Reading(items, "position: of ten scenes the ninth is dev and the tenth test", notes=[note])
+    what = f"{chosen.images} scenes of {chosen.size} pixels drawn with seed {seed}"
+    splits_from = "position: of ten scenes the ninth is dev and the tenth test"
+    return Reading(items, splits_from, notes=[f"{what}: {DRAWINGS}, facts in {FACTS}"])
 
 
 def portable(path: Path) -> str:
@@ -136,19 +140,12 @@ def summarise(cleaned: Cleaned, source: str, splits_from: str) -> dict:
     splits = {}
     for split in SPLITS:
         counts = [per_image[image] for image, where in split_of.items() if where == split]
-        splits[split] = {
-            "images": len(counts),
-            "captions": sum(counts),
-            "images_by_captions": histogram(counts),
-        }
-    doubtful = (
-        []
-        if source == "scenes"
-        else doubts(
-            {split: counts["images"] for split, counts in splits.items()},
-            [tokens for _, _, tokens in cleaned.captions],
-        )
-    )
+        splits[split] = {"images": len(counts), "captions": sum(counts)}
+        splits[split]["images_by_captions"] = histogram(counts)
+    doubtful = []
+    if source != "scenes":
+        images = {split: counts["images"] for split, counts in splits.items()}
+        doubtful = doubts(images, [tokens for _, _, tokens in cleaned.captions])
     return ({"doubts": doubtful} if doubtful else {}) | {
         "source": source,
         "splits_from": splits_from,
@@ -180,13 +177,6 @@ def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]
     with atomic_write(path) as file:
         file.writelines(map(csv_line, [columns, *rows]))
 
-
-SOURCES = {
-    "flickr8k": flickr8k.read,
-    "karpathy": karpathy.read,
-    "folder": folder.read,
-    "webdataset": webdataset.read,
-}
 
 if __name__ == "__main__":
     main()

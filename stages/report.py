@@ -21,10 +21,8 @@ def main() -> None:
     html = render(data)
     with atomic_write(REPORT) as file:
         file.write(html)
-    print(
-        f"wrote {REPORT}: {len(data['images'])} images, {len(html.encode()) / 1e6:.1f} MB; "
-        "open it in a browser"
-    )
+    size = f"{len(data['images'])} images, {len(html.encode()) / 1e6:.1f} MB"
+    print(f"wrote {REPORT}: {size}; open it in a browser")
 
 
 if __name__ == "__main__":

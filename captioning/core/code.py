@@ -16,7 +16,7 @@ from pathlib import Path
 
 PACKAGES = ("captioning", "models", "scenes", "stages", "commands", "app")
 # These modules affect no result, so a change to them runs no stage again.
-DECIDE_NOTHING = ("errors", "malloc", "progress", "settings")
+DECIDE_NOTHING = ("errors", "malloc", "progress", "setting_faults", "settings", "yaml_files")
 
 
 @cache
@@ -106,12 +106,9 @@ def closure(module: str, root: Path = Path()) -> list[Path]:
         queue += [name.rpartition(".")[0]] if "." in name else []
         found = set(files_of(name, root)) - files
         files |= found
-        queue += [
-            one
-            for path in found
-            if path.suffix == ".py"
-            for one in imported(path.read_text(encoding="utf-8"))
-        ]
+        for path in found:
+            if path.suffix == ".py":
+                queue += imported(path.read_text(encoding="utf-8"))
     return sorted(files)
 
 

@@ -50,7 +50,10 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of autocast for a `precision` of params.yaml (fp32 | bf16 | auto)."""
+    """The dtype of autocast for a `precision` of params.yaml (fp32 | bf16 | auto).
+
+    Raises UserError for another name, or for bf16 without hardware for it.
+    """
     if precision not in ("fp32", "bf16", "auto"):
         raise UserError(f"precision = {precision!r}: expected fp32, bf16 or auto")
     if precision == "fp32":
@@ -58,7 +61,7 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     if has_fast_bf16(device):
         return torch.bfloat16
     if precision == "bf16":  # emulated: hundreds of times slower, and missing for an LSTM
-        raise UserError("precision = 'bf16', which this processor or GPU does not have: set fp32 or auto")
+        raise UserError("precision = 'bf16', but this processor or GPU has no bf16: set fp32 or auto")
     return torch.float32
 
 
@@ -67,16 +70,21 @@ def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
+def mixed_seed(*numbers: int) -> int:
+    """One seed, below 2^32, from a few numbers, such as the run's seed and the epoch."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
 def seed_everything(*numbers: int) -> None:
-    """Seeds Python, NumPy and torch from a few numbers, such as the run's seed and the epoch."""
-    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    """Seeds Python, NumPy and torch with the `mixed_seed` of these numbers."""
+    seed = mixed_seed(*numbers)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
 
 
 def describe(device: torch.device, dtype: torch.dtype) -> str:
-    name = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} processor cores"
-    )
+    """The device's type and name, and the dtype, for a line of output."""
+    on_gpu = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if on_gpu else f"{os.cpu_count()} processor cores"
     return f"{device.type} ({name}), {str(dtype).removeprefix('torch.')}"

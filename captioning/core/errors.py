@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FAULTS_OF_DISKS = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -56,6 +57,15 @@ def in_a_line(error: BaseException) -> str:
     text = " ".join(str(error).split())[:300]
     says_little = not text or isinstance(error, KeyError | IndexError)
     return f"{type(error).__name__} {text}".strip() if says_little else text
+
+
+def shown(value: Any) -> str:
+    """A value as Python writes it, cut to 60 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no whole number of more than 4,300 digits, and 0xfff... can have them
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def command(main: Callable[..., None]) -> Callable[..., None]:

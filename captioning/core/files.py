@@ -165,12 +165,11 @@ def csv_line(values: Iterable[Any]) -> str:
 
     Python's own writer does not quote a carriage return, and readers then end the row there.
     """
-    cells = ["" if value is None else str(value) for value in values]
-    quoted = (
-        '"' + cell.replace('"', '""') + '"' if any(char in cell for char in ',"\r\n') else cell
-        for cell in cells
-    )
-    return ",".join(quoted) + "\n"
+    return ",".join(_cell("" if value is None else str(value)) for value in values) + "\n"
+
+
+def _cell(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if any(char in text for char in ',"\r\n') else text
 
 
 def sha256_of(path: str | Path) -> str:

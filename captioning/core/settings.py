@@ -7,19 +7,16 @@ setting of a run.
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from captioning.core.errors import UserError
+from captioning.core.errors import UserError, shown
+from captioning.core.setting_faults import explain
+from captioning.core.yaml_files import read_yaml
 
-MOST_VALUES = 100_000  # in a file of settings; ours has 150
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -31,7 +28,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 def _whole_or_auto(value: Any) -> int | str:
     if value == "auto" or (type(value) is int and value >= 0):
         return value
-    raise ValueError(f"expected a whole number, 0 or more, or auto; it is {_show(value)}")
+    raise ValueError(f"expected a whole number, 0 or more, or auto; it is {shown(value)}")
 
 
 class Group(BaseModel):
@@ -277,11 +274,8 @@ class Settings(Group):
                 "clip.layer = patches gives many tokens an image, and the mlp takes one vector: set "
                 "model.mapping to transformer"
             )
-        if (
-            self.clip.layer == "patches"
-            and not imported
-            and (weights == "scratch" or weights.startswith("RN"))
-        ):
+        resnet = weights == "scratch" or weights.startswith("RN")
+        if self.clip.layer == "patches" and resnet and not imported:
             raise ValueError(
                 f"clip.layer = patches: clip.weights = {weights} is a ResNet, which has no patches; "
                 "name a ViT"
@@ -300,74 +294,11 @@ def load(path: str | Path = "params.yaml") -> Settings:
         ) from None
 
 
-def read_yaml(path: str | Path) -> dict:
-    """Reads a file and parses it with `parse_yaml`."""
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing: run from the project's folder, or restore it with `git checkout {path}`"
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}): restore it with `git checkout {path}`"
-        ) from None
-    return parse_yaml(content, str(path))
-
-
-def parse_yaml(content: bytes, origin: str) -> dict:
-    """Parses YAML 1.2 to plain Python, as DVC does (`1e-3` is a number, a duplicate key is an error)."""
-    try:
-        text = content.decode()
-        _check_nodes(text)
-        values = YAML(typ="safe", pure=True).load(text)
-    except RecursionError:
-        raise UserError(
-            f"{origin} is not valid YAML: values are nested too deep; close their brackets"
-        ) from None
-    except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:  # its parser raises them
-        raise UserError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(
-            f"{origin} must hold groups of settings (`data:`, `model:`, ...), not {type(values).__name__}"
-        )
-    return values
-
-
-def _check_nodes(text: str) -> None:
-    """Raises ValueError, with the line, if a value does not fit its tag or form, or if aliases are too many.
-
-    An alias represents everything that it names, so a few lines of nested aliases unfold to millions of
-    values.
-    """
-    yaml = YAML(typ="safe", pure=True)
-    waiting, count = [yaml.compose(text)], 0
-    while waiting:
-        node, count = waiting.pop(), count + 1
-        if count > MOST_VALUES:
-            raise ValueError(f"its aliases unfold to more than {MOST_VALUES:,} values; write the values out")
-        if isinstance(node, MappingNode):
-            waiting += [part for pair in node.value for part in pair]
-        elif isinstance(node, SequenceNode):
-            waiting += node.value
-        elif isinstance(node, ScalarNode) and not node.tag.endswith(":merge"):  # `<<` is not a value
-            shown = f"{_show(node.value)} on line {node.start_mark.line + 1}"
-            try:
-                value = yaml.constructor.construct_object(node, deep=True)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                kind = node.tag.rpartition(":")[2]
-                raise ValueError(
-                    f"{shown} reads as a value of type {kind} and is none; quote or correct it"
-                ) from None
-            if isinstance(value, int) and value.bit_length() > 63:
-                raise ValueError(f"{shown} is larger than any setting may be; write a smaller number")
-
-
 def check(values: dict, origin: str) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(fault) for fault in error.errors()]
+        lines = [explain(fault, known_keys()) for fault in error.errors()]
         raise UserError(f"{origin} has {len(lines)} fault(s):\n  " + "\n  ".join(lines)) from None
 
 
@@ -381,67 +312,3 @@ def known_keys(group: type[BaseModel] = Settings, prefix: str = "") -> list[str]
         else:
             keys.append(prefix + name)
     return keys
-
-
-def _explain(fault: dict[str, Any]) -> str:
-    """Describes a pydantic fault in a sentence: the key, the value, what was expected."""
-    path = [str(part) for part in fault["loc"]]
-    key, value, kind = ".".join(path), fault["input"], fault["type"]
-    if kind == "extra_forbidden" and path[-1] == "workers":
-        return f"{key} has moved: one number, machine.workers, is for all stages; remove this key"
-    if kind == "extra_forbidden":
-        siblings = [known for known in _groups_and_keys() if known.rpartition(".")[0] == ".".join(path[:-1])]
-        near = difflib.get_close_matches(key, siblings, 1, 0.6) or difflib.get_close_matches(
-            key, _groups_and_keys(), 1, 0.6
-        )
-        hint = (
-            f"did you mean {near[0]}?"
-            if near
-            else f"known here: {', '.join(s.rpartition('.')[2] for s in siblings)}"
-        )
-        return f"{key} = {_show(value)}: no such setting; {hint}"
-    if kind == "missing":
-        return f"{key} is missing; every setting must be given (see the comments in params.yaml)"
-    if kind == "value_error":
-        return f"{key}: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"])
-    return f"{key} = {_show(value)}: expected {_expected(fault)}"
-
-
-def _expected(fault: dict[str, Any]) -> str:
-    context, kind = fault.get("ctx", {}), fault["type"]
-    limits = {
-        "greater_than_equal": ("{ge} or more", "ge"),
-        "greater_than": ("more than {gt}", "gt"),
-        "less_than_equal": ("{le} or less", "le"),
-        "less_than": ("less than {lt}", "lt"),
-        "multiple_of": ("a multiple of {multiple_of}", "multiple_of"),
-        "literal_error": ("{expected}", "expected"),
-    }
-    if kind in limits:
-        return limits[kind][0].format(**context)
-    types = {
-        "int_type": "a whole number",
-        "int_from_float": "a whole number",
-        "float_type": "a number",
-        "bool_type": "true or false",
-        "string_type": "text",
-        "list_type": "a list",
-        "finite_number": "a finite number",
-        "model_type": "a group of settings",
-        "dict_type": "a group of settings",
-    }
-    return types.get(kind, fault["msg"])
-
-
-def _groups_and_keys() -> list[str]:
-    keys = known_keys()
-    groups = {key[:i] for key in keys for i, char in enumerate(key) if char == "."}
-    return keys + sorted(groups)
-
-
-def _show(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # Python prints no whole number of more than 4,300 digits, and 0xfff... can have them
-        return "a number of thousands of digits"
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -48,11 +48,8 @@ def in_order(
         def first() -> Result:
             item, future = waiting.popleft()
             while wait([future], SILENCE).not_done:
-                print(
-                    f"nothing came in {SILENCE} s from {name(item)} on: still waiting",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                what = f"nothing came in {SILENCE} s from {name(item)} on: still waiting"
+                print(what, file=sys.stderr, flush=True)
             return future.result()
 
         try:

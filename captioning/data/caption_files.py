@@ -73,11 +73,8 @@ def _coco(path: str | Path, value: dict) -> dict[str, list[str]]:
 
 def _plain(path: str | Path, value: dict) -> dict[str, list[str]]:
     for image_id, captions in value.items():
-        if (
-            not isinstance(captions, list)
-            or not captions
-            or not all(isinstance(text, str) for text in captions)
-        ):
+        texts = isinstance(captions, list) and all(isinstance(text, str) for text in captions)
+        if not texts or not captions:
             raise UserError(
                 f"{path}: entry {image_id!r}: expected a list of one or more captions, got {_show(captions)}"
             )

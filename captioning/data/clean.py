@@ -121,9 +121,8 @@ def _check_images(
     sound, hashes = [], {}
     with ThreadPoolExecutor(max(1, workers)) as pool:
         results = pool.map(inspect_image, (item.path for item in items))
-        for item, (sha256, fault) in zip(
-            items, track(results, "checking images", len(items), "image"), strict=True
-        ):
+        tracked = track(results, "checking images", len(items), "image")
+        for item, (sha256, fault) in zip(items, tracked, strict=True):
             if fault:
                 dropped.append(Dropped(item.id, fault))
             else:
@@ -167,10 +166,8 @@ def _check_shares(dropped: list[Dropped], reading: Reading, max_dropped: float) 
     read_images = len({item.id for item in reading.items} | images)
     listed_captions = sum(entry.caption is not None for entry in reading.dropped)
     read_captions = sum(len(item.captions) for item in reading.items) + listed_captions
-    for what, gone, total in (
-        ("images", len(images), read_images),
-        ("captions", len(captions), read_captions),
-    ):
+    counts = ("images", len(images), read_images), ("captions", len(captions), read_captions)
+    for what, gone, total in counts:
         if gone > max_dropped * total:
             entries = [entry for entry in faults if (entry.caption is None) == (what == "images")]
             raise UserError(

@@ -20,7 +20,6 @@ FUNCTION_WORDS = frozenset(
 
 def content_words(captions: Iterable[str], limit: int) -> list[str]:
     """The `limit` content words that occur in the most captions; ties in alphabetical order."""
-    counts = Counter(
-        word for caption in captions for word in set(caption.split()) - FUNCTION_WORDS if word.isalpha()
-    )
+    found = (word for caption in captions for word in set(caption.split()) - FUNCTION_WORDS)
+    counts = Counter(word for word in found if word.isalpha())
     return sorted(counts, key=lambda word: (-counts[word], word))[:limit]

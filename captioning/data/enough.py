@@ -59,8 +59,8 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
     if images["train"] < FEWEST["train"]:
         found.append(
             f"{images['train']} training images teach a decoder little: expect captions that are alike, or "
-            f"one word over and over; {FEWEST['train']} with pretrained networks are a beginning, "
-            "thousands without"
+            f"one word over and over; have {FEWEST['train']} or more with pretrained networks, thousands "
+            "without"
         )
     if images["dev"] < FEWEST["dev"]:
         found.append(
@@ -76,8 +76,8 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
     single, example = sum(len(of_one) == 1 for of_one in words), max(tokens, key=len)[:40]
     if _uncut([word for of_one in words for word in of_one]):
         found.append(
-            f"captions have no blanks between words ({example} ...), so that the scores, METEOR's and the "
-            "LSTM's words are whole clauses: cut them into words first, as MeCab, jieba or PyThaiNLP do"
+            f"captions have no blanks between words ({example} ...), so the scores and the LSTM take whole "
+            "clauses as words: cut them into words first, for example with MeCab, jieba or PyThaiNLP"
         )
     elif single > len(tokens) / 2:
         found.append(
@@ -88,7 +88,7 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
         found.append(
             f"{english} of {len(tokens)} captions have one of the words {', '.join(sorted(ENGLISH))}: if "
             "they are not English, METEOR's stems, synonyms and paraphrases do not apply (it counts equal "
-            "words alone), and CLIP's and GPT-2's official weights know little of the language"
+            "words only), and CLIP's and GPT-2's official weights know little of the language"
         )
     return found
 

@@ -92,9 +92,8 @@ def _own(folder: Path, features: dict[str, str], settings: Settings) -> Decoder:
         decoder = read_decoder(folder, {"clipcap": from_sizes})
     except UserError as error:
         raise UserError(f"model.init_from = {folder} is no ClipCap to start from: {error}") from None
-    differing = [
-        f"{key} = {value!r}" for key, value in decoder.features.items() if features.get(key) != value
-    ]
+    own = decoder.features.items()
+    differing = [f"{key} = {value!r}" for key, value in own if features.get(key) != value]
     if differing and settings.train_clipcap.epochs == 0:
         raise UserError(
             f"model.init_from = {folder} was trained on features with {', '.join(differing)}, and "
@@ -216,7 +215,7 @@ def open_tokenizer(folder: Path) -> Text:
     if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
         raise UserError(f"{folder} has no tokenizer: expected vocab.json and merges.txt, or tokenizer.json")
     with opening(folder, "the folder of a tokenizer that can be read", REPLACE):
-        return pretrained_bpe(str(folder))
+        return pretrained_bpe(folder)
 
 
 def open_model(folder: Path) -> GPT2:
@@ -224,12 +223,9 @@ def open_model(folder: Path) -> GPT2:
     with opening(folder, "a GPT-2 that can be read", REPLACE):
         values, found = read_folder(folder)
         config = GPT2Config.from_dict(values)
-        weights = {
-            name if name.startswith(WHOLE) else f"transformer.{name}": found[name].float() for name in found
-        }
-        weights = {
-            name: weight for name, weight in weights.items() if not OLD_BUFFERS.fullmatch(f"gpt.{name}")
-        }
+        names = {name: name if name.startswith(WHOLE) else f"transformer.{name}" for name in found}
+        kept = {name: own for name, own in names.items() if not OLD_BUFFERS.fullmatch(f"gpt.{own}")}
+        weights = {own: found[name].float() for name, own in kept.items()}
         tokens = weights.get("transformer.wte.weight")
         tied = config.tie_word_embeddings and tokens is not None
         if tied and not torch.equal(weights.setdefault("lm_head.weight", tokens), tokens):

@@ -39,9 +39,8 @@ class Ensemble(nn.Module):
 
     def step(self, tokens: Tensor, state: States) -> tuple[Tensor, States]:
         """Feeds one token to each row: (N,) -> (N, V)."""
-        return _joined(
-            [member.step(tokens, own) for member, own in zip(self.members, state.own, strict=True)]
-        )
+        pairs = zip(self.members, state.own, strict=True)
+        return _joined([member.step(tokens, own) for member, own in pairs])
 
 
 class States:
@@ -78,14 +77,8 @@ def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
         other = load(folder)
         if other.kind != decoder.kind:
             fault = f"it is of kind {other.kind}, not {decoder.kind}"
-        elif (
-            other.text.tokenizer.to_str() != decoder.text.tokenizer.to_str()
-            or other.text.end != decoder.text.end
-        ):
-            fault = (
-                "its vocabulary is another one: it learned from other captions, "
-                "or with other settings of the text"
-            )
+        elif _vocabulary(other) != _vocabulary(decoder):
+            fault = "it has another vocabulary, from other captions or other settings of the text"
         elif other.features != decoder.features:
             keys = [key for key in decoder.features if other.features.get(key) != decoder.features[key]]
             fault = f"it learned from other features ({', '.join(keys) or 'more attributes'} differ)"
@@ -96,6 +89,10 @@ def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
             f"generate.ensemble: {folder} cannot be joined with the trained {decoder.kind}: {fault}"
         )
     return Ensemble(members).eval() if len(members) > 1 else decoder.model
+
+
+def _vocabulary(decoder: Decoder) -> tuple[str, str]:
+    return decoder.text.tokenizer.to_str(), decoder.text.end
 
 
 def weights_of(folders: Sequence[str | Path]) -> dict[str, str]:

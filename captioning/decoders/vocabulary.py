@@ -79,11 +79,7 @@ class Text:
             texts = [caption.split(" ") for caption in block]
             # Plain: single blanks between words, and no others.
             plain = [caption.split() == words for caption, words in zip(block, texts, strict=True)]
-            odd = iter(
-                self._encode(
-                    [caption for caption, is_plain in zip(block, plain, strict=True) if not is_plain]
-                )
-            )
+            odd = iter(self._encode([block[i] for i, is_plain in enumerate(plain) if not is_plain]))
             usual = list(compress(texts, plain))
             new = list({words[0] for words in usual} - firsts.keys())
             firsts.update(zip(new, self._encode(new), strict=True))
@@ -93,18 +89,17 @@ class Text:
             def join(words: list[str]) -> list[int]:
                 return [*firsts[words[0]], *chain.from_iterable(map(others.__getitem__, words[1:]))]
 
-            encoded += [
-                join(words) if is_plain else next(odd) for words, is_plain in zip(texts, plain, strict=True)
-            ]
+            for words, is_plain in zip(texts, plain, strict=True):
+                encoded.append(join(words) if is_plain else next(odd))
         return encoded
 
     def _splits_at_blanks(self) -> bool:
         """Whether a word's tokens depend only on the word, as in GPT-2's tokenizer and a word vocabulary."""
+        if self.tokenizer.normalizer is not None:
+            return False
         split = self.tokenizer.pre_tokenizer
-        at_blanks = isinstance(split, pre_tokenizers.ByteLevel) and split.use_regex
-        return self.tokenizer.normalizer is None and (
-            at_blanks or isinstance(split, pre_tokenizers.WhitespaceSplit)
-        )
+        as_in_gpt2 = isinstance(split, pre_tokenizers.ByteLevel) and split.use_regex
+        return as_in_gpt2 or isinstance(split, pre_tokenizers.WhitespaceSplit)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of the tokens before the first end-of-text token."""
@@ -118,12 +113,11 @@ class Text:
     def save(self, folder: Path) -> None:
         with atomic_write(folder / "tokenizer.json") as file:
             file.write(self.tokenizer.to_str(pretty=True))
-        special = {"eos_token": self.end, "bos_token": END, "pad_token": END}
+        config = {"tokenizer_class": "PreTrainedTokenizerFast"}
+        config |= {"eos_token": self.end, "bos_token": END, "pad_token": END}
         if self.banned_ids:
-            special["unk_token"] = UNKNOWN
-        write_json(
-            folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **special}
-        )
+            config["unk_token"] = UNKNOWN
+        write_json(folder / "tokenizer_config.json", config)
 
     @classmethod
     def load(cls, folder: Path) -> Text:
@@ -140,9 +134,8 @@ def word_vocabulary(captions: Iterable[str], min_count: int) -> Text:
     Words seen fewer than `min_count` times become `<unk>`.
     """
     counts = Counter(word for caption in captions for word in caption.split())
-    words = sorted(
-        (word for word, count in counts.items() if count >= min_count), key=lambda word: (-counts[word], word)
-    )
+    frequent = (word for word, count in counts.items() if count >= min_count)
+    words = sorted(frequent, key=lambda word: (-counts[word], word))
     if not words:
         most = max(counts.values(), default=0)
         raise UserError(
@@ -182,13 +175,20 @@ def train_bpe(captions: Iterable[str], vocab_size: int) -> Text:
     return Text(tokenizer)
 
 
-def pretrained_bpe(name_or_folder: str) -> Text:
-    """The tokenizer of a GPT-2, by name or folder (`vocab.json` and `merges.txt`, or `tokenizer.json`)."""
-    from transformers import GPT2TokenizerFast  # slow to import, and needed only for pretrained models
+def pretrained_bpe(folder: str | Path) -> Text:
+    """The tokenizer of a GPT-2: a folder's `vocab.json` and `merges.txt`, or else its `tokenizer.json`.
 
-    tokenizer = GPT2TokenizerFast.from_pretrained(name_or_folder)
-    if len(tokenizer) <= 256:  # transformers makes an empty tokenizer if the files are missing
-        raise UserError(
-            f"no GPT-2 tokenizer at {name_or_folder!r}: expected vocab.json and merges.txt, or tokenizer.json"
-        )
-    return Text(tokenizer.backend_tokenizer)
+    Raises an error of `tokenizers` for unreadable files, and ValueError for a vocabulary without all bytes.
+    """
+    vocab, merges = Path(folder, "vocab.json"), Path(folder, "merges.txt")
+    if vocab.is_file() and merges.is_file():
+        no_affixes = {"continuing_subword_prefix": "", "end_of_word_suffix": ""}
+        tokenizer = Tokenizer(models.BPE.from_file(str(vocab), str(merges), **no_affixes))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.add_special_tokens([END])
+    else:
+        tokenizer = Tokenizer.from_file(str(Path(folder, "tokenizer.json")))
+    if tokenizer.get_vocab_size() <= 256:
+        raise ValueError("its vocabulary lacks tokens for some bytes")
+    return Text(tokenizer)

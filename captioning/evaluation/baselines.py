@@ -29,13 +29,7 @@ def humans(references: Tokens) -> list[tuple[dict[str, list[str]], dict[str, str
     """
     several = {i: list(texts) for i, texts in references.items() if len(texts) > 1}
     folds = min(FOLDS, max(map(len, several.values()), default=0))
-    return [
-        (
-            {i: texts[: j % len(texts)] + texts[j % len(texts) + 1 :] for i, texts in several.items()},
-            {i: texts[j % len(texts)] for i, texts in several.items()},
-        )
-        for j in range(folds)
-    ]
+    return [_without(several, dict.fromkeys(several, j)) for j in range(folds)]
 
 
 def with_one_fewer(
@@ -43,11 +37,19 @@ def with_one_fewer(
 ) -> tuple[dict[str, list[str]], dict[str, str]]:
     """The candidates with one reference fewer, as in a fold of `humans`: image n loses its n-th (modulo)."""
     several = {i: list(texts) for i, texts in references.items() if len(texts) > 1}
-    fewer = {}
-    for n, (i, texts) in enumerate(several.items()):
-        out = n % len(texts)
-        fewer[i] = texts[:out] + texts[out + 1 :]
+    fewer, _ = _without(several, {i: n for n, i in enumerate(several)})
     return fewer, {i: candidates[i] for i in several}
+
+
+def _without(
+    references: Mapping[str, list[str]], numbers: Mapping[str, int]
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Each image's references without the one of this number (modulo their count), and that one."""
+    fewer, taken = {}, {}
+    for i, texts in references.items():
+        out = numbers[i] % len(texts)
+        fewer[i], taken[i] = texts[:out] + texts[out + 1 :], texts[out]
+    return fewer, taken
 
 
 def nearest(

@@ -37,15 +37,9 @@ class Comparison:
 
 def corpus_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
     """Corpus scores from summed `image_statistics`. sums: (..., 36) -> METRICS: (...,) each"""
-    bleu = bleu_from_sums(sums[..., :10])
-    images = sums[..., 35]
-    values = [
-        *np.moveaxis(bleu, -1, 0),
-        from_sums(sums[..., 10:33]),
-        sums[..., 33] / images,
-        sums[..., 34] / images,
-    ]
-    return dict(zip(METRICS, values, strict=True))
+    bleu, meteor = np.moveaxis(bleu_from_sums(sums[..., :10]), -1, 0), from_sums(sums[..., 10:33])
+    rouge_l, cider, images = np.moveaxis(sums[..., 33:], -1, 0)
+    return dict(zip(METRICS, [*bleu, meteor, rouge_l / images, cider / images], strict=True))
 
 
 def image_statistics(scores: Scores) -> np.ndarray:
@@ -53,9 +47,8 @@ def image_statistics(scores: Scores) -> np.ndarray:
 
     10 of BLEU, 23 of METEOR, then ROUGE-L, CIDEr and a 1 that counts the images.
     """
-    means = np.stack(
-        [scores.per_image["rouge_l"], scores.per_image["cider"], np.ones(len(scores.ids))], axis=1
-    )
+    ones = np.ones(len(scores.ids))
+    means = np.stack([scores.per_image["rouge_l"], scores.per_image["cider"], ones], axis=1)
     return np.concatenate([scores.bleu_statistics, summands(scores.meteor_statistics), means], axis=1)
 
 

@@ -85,9 +85,9 @@ def _diversity(sets: Mapping[str, Sets], references: Sets, train: Sets, count: i
     if not sets:
         return {}
     tokens = iter(ptb_tokenize([text for of in sets.values() for texts in of.values() for text in texts]))
-    tokenized = {
-        name: {i: [next(tokens) for _ in texts] for i, texts in of.items()} for name, of in sets.items()
-    }
+    tokenized = {}
+    for name, of in sets.items():
+        tokenized[name] = {i: [next(tokens) for _ in texts] for i, texts in of.items()}
     found = {}
     for name, of_images in (tokenized | {"humans": references}).items():
         found[name] = diversity(of_images, train)
@@ -100,11 +100,10 @@ def _diversity(sets: Mapping[str, Sets], references: Sets, train: Sets, count: i
 def _facts(work: Mapping[str, Folds], count: int, seed: int) -> dict:
     if not FACTS.exists():
         return {}
-    true = read_json(FACTS)
-    return {
-        name: scene_facts.fact_scores([said for _, said in folds], true, count, seed)
-        for name, folds in work.items()
-    }
+    true, found = read_json(FACTS), {}
+    for name, folds in work.items():
+        found[name] = scene_facts.fact_scores([said for _, said in folds], true, count, seed)
+    return found
 
 
 def _clipscore(
@@ -119,10 +118,8 @@ def _clipscore(
     for name, parts in folds.items():
         if not parts:  # no image has two references
             continue
-        found = [scorer.score(said, others) for others, said in parts]
-        plain, with_references = (
-            _mean(np.mean(values, axis=0), count, seed) for values in zip(*found, strict=True)
-        )
+        found = zip(*(scorer.score(said, others) for others, said in parts), strict=True)
+        plain, with_references = (_mean(np.mean(values, axis=0), count, seed) for values in found)
         scores[name] = {"clipscore": plain, "refclipscore": with_references}
     note = (
         "CLIPScore is by this run's own CLIP, which learned from this data set: it compares captioners of "

@@ -21,20 +21,15 @@ from captioning.evaluation.bootstrap import ratio
 AGREED = 2  # references
 NUMBERS = "two three four five six seven eight nine ten".split()
 COLOURS = "black white grey red orange yellow green blue purple pink brown tan gold silver".split()
-MALE = (
-    "man men boy boys guy guys gentleman gentlemen male males "
-    "father dad son sons brother brothers he him his himself"
-)
-FEMALE = (
-    "woman women girl girls lady ladies female females "
-    "mother mom daughter daughters sister sisters she her herself"
-)
+MALE = """man men boy boys guy guys gentleman gentlemen male males
+          father dad son sons brother brothers he him his himself""".split()
+FEMALE = """woman women girl girls lady ladies female females
+            mother mom daughter daughters sister sisters she her herself""".split()
 CLASSES = {  # class: {word: label}; without "one", which seldom counts anything ("one of them")
     "colour": {word: word for word in COLOURS} | {"gray": "grey", "golden": "gold"},
-    "number": {word: word for word in NUMBERS}
-    | {str(n): word for n, word in enumerate(NUMBERS, 2)}
-    | {"couple": "two"},
-    "gender": {word: "male" for word in MALE.split()} | {word: "female" for word in FEMALE.split()},
+    "number": {**dict(zip(NUMBERS, NUMBERS, strict=True)), "couple": "two"}
+    | {str(n): word for n, word in enumerate(NUMBERS, 2)},
+    "gender": dict.fromkeys(MALE, "male") | dict.fromkeys(FEMALE, "female"),
 }
 Folds = Sequence[tuple[Mapping[str, Sequence[str]], Mapping[str, str]]]
 
@@ -56,10 +51,8 @@ def counts(
         said = labels(caption, words)
         people, agreed = _of_people(references[image], words)
         strange = said - people
-        table[row] = (
-            len(said), len(said) - len(strange), len(strange) if agreed else 0, len(agreed),
-            len(agreed & said),
-        )  # fmt: skip
+        contradicted = strange if agreed else ()
+        table[row] = [len(x) for x in (said, said & people, contradicted, agreed, agreed & said)]
     return table
 
 
@@ -74,11 +67,8 @@ def mistakes(folds: Folds, count: int, seed: int) -> dict[str, dict]:
         # (N, 5)
         table = np.mean([counts(references, captions, words) for references, captions in folds], axis=0)
         said, supported, contradicted, agreed, named = table.T
-        pairs = {
-            "precision": (supported, said),
-            "contradicted": (contradicted, said),
-            "recall": (named, agreed),
-        }
+        pairs = {"precision": (supported, said), "contradicted": (contradicted, said)}
+        pairs["recall"] = named, agreed
         found = {key: ratio(top, under, count, seed) for key, (top, under) in pairs.items() if under.any()}
         result[name] = {"said": float(said.sum())} | found
     return result

@@ -30,10 +30,11 @@ def machine() -> str:
     """What decides this machine's rounding. Equal machines give one setting equal runs, to the last digit."""
     import torch  # imported late: `--help` and argument errors need not wait for it
 
+    from captioning.core.device import has_fast_bf16
+
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-    able = torch.cpu.get_capabilities()
-    bf16 = "with" if able.get("amx_bf16") or able.get("avx512_bf16") else "without"
+    bf16 = "with" if has_fast_bf16(torch.device("cpu")) else "without"
     kind = torch.backends.cpu.get_cpu_capability()
     return f"{platform.machine()} {kind} {bf16} bf16 units, torch {torch.__version__}"
 
@@ -41,11 +42,8 @@ def machine() -> str:
 def save(path: Path, scores: Mapping[str, Scores], references: Mapping[str, list[str]]) -> None:
     """Saves scores of several captioners against the same references (tokenized, as they were scored)."""
     ids = next(iter(scores.values())).ids
-    arrays = {
-        "ids": np.array(ids),
-        "references": np.array(fingerprint(references)),
-        "machine": np.array(machine()),
-    }
+    texts = {"references": fingerprint(references), "machine": machine()}
+    arrays = {"ids": np.array(ids)} | {name: np.array(text) for name, text in texts.items()}
     for name, one in scores.items():
         if one.ids != ids:
             raise ValueError(f"the scores of {name} are of other images")

@@ -44,9 +44,8 @@ def fact_scores(folds: Sequence[Mapping[str, str]], facts: Mapping[str, dict], c
     for name, part in parts.items():
         said, right, core, named = part.T
         pairs = {"precision": (right, said), "recall": (named, core)}
-        result[name] = {
-            key: ratio(top, under, count, seed) for key, (top, under) in pairs.items() if under.any()
-        }
+        known = {key: pair for key, pair in pairs.items() if pair[1].any()}
+        result[name] = {key: ratio(*pair, count, seed) for key, pair in known.items()}
     return result
 
 
@@ -55,7 +54,6 @@ def wrong(captions: Mapping[str, str], facts: Mapping[str, dict]) -> dict[str, l
     result = {}
     for image, caption in captions.items():
         said, true = mentioned(caption), true_of(facts[image])
-        result[image] = [
-            label for category in CATEGORIES for label in said[category] if label not in true[category]
-        ]
+        pairs = [(category, label) for category in CATEGORIES for label in said[category]]
+        result[image] = [label for category, label in pairs if label not in true[category]]
     return result

@@ -33,23 +33,22 @@ def jobs(
     references, train = data.tokens(split), data.tokens("train")
     images = list(references)
     texts = ptb_tokenize([said[i] for said in captions.values() for i in images])
+    starts = range(0, len(texts), len(images))
     models = {
-        name: dict(zip(images, texts[n * len(images) :], strict=False)) for n, name in enumerate(captions)
+        name: dict(zip(images, texts[start : start + len(images)], strict=True))
+        for name, start in zip(captions, starts, strict=True)
     }
-    simple = {
-        **{
-            f"nearest_{name}": baselines.nearest(train, images, load, seed) for name, load in features.items()
-        },
-        "most_common": baselines.most_common(train, images),
-        "random": baselines.random(train, images, seed),
-    }
+    simple = {}
+    for name, load in features.items():
+        simple[f"nearest_{name}"] = baselines.nearest(train, images, load, seed)
+    simple["most_common"] = baselines.most_common(train, images)
+    simple["random"] = baselines.random(train, images, seed)
     folds = baselines.humans(references)
     result = {"humans": folds} if folds else {}
     result |= {name: [(references, said)] for name, said in (models | simple).items()}
     if folds:
-        result |= {
-            name + FEWER: [baselines.with_one_fewer(references, said)] for name, said in models.items()
-        }
+        for name, said in models.items():
+            result[name + FEWER] = [baselines.with_one_fewer(references, said)]
     return result
 
 

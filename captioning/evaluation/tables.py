@@ -56,23 +56,18 @@ def more_table(more: Mapping[str, Mapping]) -> list[str]:
     wide = {key: max(6, len(MORE[key])) for key in shown}
     lines = [" ".join([" " * width, *(f"{MORE[key]:>{wide[key]}}" for key in shown)])]
     for name, scores in systems.items():
-        values = [
-            scores[key]["value"] if isinstance(scores.get(key), dict) else scores.get(key) for key in shown
-        ]
-        cells = [
-            "" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3f}" for value in values
-        ]
-        lines.append(
-            " ".join(
-                [
-                    f"{name:<{width}}",
-                    *(f"{cell:>{wide[key]}}" for key, cell in zip(shown, cells, strict=True)),
-                ]
-            )
-        )
+        cells = [f"{_cell(scores.get(key)):>{wide[key]}}" for key in shown]
+        lines.append(" ".join([f"{name:<{width}}", *cells]))
     lines += [_of_sets(name, found) for name, found in more["diversity"].items()]
     lines += [_contradicted(name, found) for name, found in more["mistakes"].items()]
     return lines + [line for note in more["notes"].values() for line in textwrap.wrap(f"note: {note}", 118)]
+
+
+def _cell(value: float | Mapping[str, float] | None) -> str:
+    if value is None:
+        return ""
+    number = value["value"] if isinstance(value, Mapping) else value
+    return f"{number:.0f}" if number >= 100 else f"{number:.3f}"
 
 
 def _of_sets(name: str, found: Mapping[str, Any]) -> str:
@@ -83,17 +78,14 @@ def _of_sets(name: str, found: Mapping[str, Any]) -> str:
     )
     if "best_cider" not in found:
         return line
-    return (
-        line
-        + f", CIDEr {found['mean_cider']['value']:.3f}, of each set's best {found['best_cider']['value']:.3f}"
-    )
+    mean, best = found["mean_cider"]["value"], found["best_cider"]["value"]
+    return f"{line}, CIDEr {mean:.3f}, of each set's best {best:.3f}"
 
 
 def _contradicted(name: str, found: Mapping[str, Any]) -> str:
     """The share of each class's labels that people contradict, in one line."""
-    shares = [
-        f"{kind} {of['contradicted']['value']:.1%}" for kind, of in found.items() if "contradicted" in of
-    ]
+    known = {kind: of["contradicted"] for kind, of in found.items() if "contradicted" in of}
+    shares = [f"{kind} {share['value']:.1%}" for kind, share in known.items()]
     return f"contradicted by people, {name}: {', '.join(shares) or 'nothing of the kind is said'}"
 
 
@@ -138,21 +130,18 @@ def write_more_plots(
     people = [text for texts in references.values() for text in texts]
     texts = {name: list(captions.values()) for name, captions in said.items()} | {"people": people}
     write_rows(folder / "caption_lengths.csv", lengths(texts))
-    cider = {
-        name: dict(zip(one.ids, one.per_image["cider"].tolist(), strict=True)) for name, one in scores.items()
-    }
+    cider = {}
+    for name, one in scores.items():
+        cider[name] = dict(zip(one.ids, one.per_image["cider"].tolist(), strict=True))
     write_rows(folder / "score_by_frequency.csv", by_rarity(rarity(data.tokens("train"), references), cider))
     if found := retrieval():
-        rows = [
-            {"recall": f"{MEASURES[key]}, {when}", "share": found[when][key]}
-            for key in MEASURES
-            for when in ("before", "after")
-        ]
+        pairs = [(key, when) for key in MEASURES for when in ("before", "after")]
+        rows = [{"recall": f"{MEASURES[key]}, {when}", "share": found[when][key]} for key, when in pairs]
         write_rows(folder / "clip_retrieval.csv", rows)
 
 
 def retrieval() -> dict[str, dict[str, float]] | None:
-    """CLIP's recall on dev, {before, after: {measure: share}}, or None where it was not fine-tuned."""
+    """CLIP's recall on dev, {before, after: {measure: share}}, or None if it was not fine-tuned."""
     path = checkpoint("clip") / "config.json"
     return read_json(path).get("retrieval") if path.exists() else None
 

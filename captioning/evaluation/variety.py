@@ -66,9 +66,8 @@ def rarity(train: Tokens, references: Tokens) -> dict[str, int]:
     shown = Counter(word for texts in train.values() for word in set(" ".join(texts).split()))
     result = {}
     for image, texts in references.items():
-        said = Counter(
-            word for text in texts for word in set(text.split()) - FUNCTION_WORDS if word.isalpha()
-        )
+        content = (word for text in texts for word in set(text.split()) - FUNCTION_WORDS)
+        said = Counter(word for word in content if word.isalpha())
         agreed = [word for word, times in said.items() if times > 1] or list(said)
         result[image] = min((shown[word] for word in agreed), default=0)
     return result
@@ -96,17 +95,14 @@ def diversity(sets: Sets, train: Sets) -> dict[str, float]:
     if not several:
         return {}
     words = {image: [text.split() for text in texts] for image, texts in several.items()}
+    pairs = {image: [list(itertools.pairwise(one)) for one in said] for image, said in words.items()}
     captions = [text for texts in several.values() for text in texts]
     known = {text for texts in train.values() for text in texts}
     return {
         "captions": float(np.mean([len(texts) for texts in several.values()])),
         "distinct": float(np.mean([len(set(texts)) / len(texts) for texts in several.values()])),
         "div_1": float(np.mean([_different(said, said) for said in words.values()])),
-        "div_2": float(
-            np.mean(
-                [_different([list(itertools.pairwise(one)) for one in said], said) for said in words.values()]
-            )
-        ),
+        "div_2": float(np.mean([_different(pairs[image], said) for image, said in words.items()])),
         "mbleu_4": mutual_bleu(several),
         "vocabulary": len({word for said in words.values() for one in said for word in one}),
         "copied": sum(text in known for text in captions) / len(captions),

@@ -145,17 +145,14 @@ def extract_on_cluster(
         def fill(rows: RowStore, needed: list[int]) -> None:
             ranges = deque(split(needed, slots, batch_size))
             actors = [first, *(actor_class.remote(*arguments) for _ in range(min(slots, len(ranges)) - 1))]
-            work.busy = sum(
-                result.seconds
-                for result in track(run(rows, ranges, actors), name, len(ranges), "range of images")
-            ) / len(actors)
+            results = track(run(rows, ranges, actors), name, len(ranges), "range of images")
+            work.busy = sum(result.seconds for result in results) / len(actors)
 
         def run(rows: RowStore, ranges: deque[list[int]], actors: list) -> Iterator[Result]:
             folder, fault = str(rows.folder.absolute()), None
             # An actor gets its first range when it is up: the cluster may have no room for all of them yet.
-            under_way: dict[Any, tuple[Any, list[int]]] = {
-                actor.identity.remote(): (actor, []) for actor in actors
-            }
+            under_way: dict[Any, tuple[Any, list[int]]]
+            under_way = {actor.identity.remote(): (actor, []) for actor in actors}
             while ranges or any(images for _, images in under_way.values()):
                 [done], _ = ray.wait(list(under_way))
                 actor, images = under_way.pop(done)
@@ -258,10 +255,8 @@ def connected(address: str) -> Iterator[tuple[Any, int, dict[str, float], int]]:
 
 def _patiently(ray: Any, reference: Any) -> Any:
     while not ray.wait([reference], timeout=SILENCE)[0]:
-        print(
-            f"no worker of the Ray cluster is ready after {SILENCE} s: `ray status` shows what is in use",
-            flush=True,
-        )
+        what = f"no worker of the Ray cluster is ready after {SILENCE} s"
+        print(f"{what}: `ray status` shows what is in use", flush=True)
     return reference
 
 

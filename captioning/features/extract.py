@@ -41,7 +41,7 @@ class Written:
 
 @dataclass
 class Work:
-    """What an extraction came to: its rows, and the seconds that a process's network worked on average."""
+    """The outcome of an extraction: its rows, and the mean seconds that each process's network worked."""
 
     written: Written | None = None
     busy: float = 0.0
@@ -92,10 +92,8 @@ def reporting(path: str | Path, attrs: dict[str, str], where: str = "") -> Itera
     images = written.reused + written.computed
     line = f"{path}: {images} images, {written.reused} reused, {written.computed} computed in {seconds:.1f} s"
     if written.computed:
-        line += (
-            f" ({written.computed / seconds:.1f} images/s, "
-            f"{work.busy / seconds:.0%} of the time in the network)"
-        )
+        rate, busy = written.computed / seconds, work.busy / seconds
+        line += f" ({rate:.1f} images/s, {busy:.0%} of the time in the network)"
     print(line)
 
 
@@ -152,9 +150,11 @@ def fill_and_write(
         needed = sorted(position for sha, position in first.items() if sha not in rows)
         if needed:
             fill(rows, needed)
-        write_store(
-            path, ids, sha256s, attrs, rows.shape, lambda block: rows.read([sha256s[i] for i in block])
-        )
+
+        def read(block: range) -> np.ndarray:
+            return rows.read([sha256s[i] for i in block])
+
+        write_store(path, ids, sha256s, attrs, rows.shape, read)
     return Written(reused=len(ids) - len(needed), computed=len(needed))
 
 

@@ -46,17 +46,15 @@ def arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]
             try:
                 ids, features = file["ids"][()], file["features"]
             except ValueError as error:
-                if "pickle" in str(error):  # numpy itself suggests to allow pickles, which can run any code
-                    fault = (
-                        "it holds Python objects, which are not opened; save ids as np.array(ids, dtype=str)"
-                    )
-                    raise UserError(f"{source} cannot be read: {fault}") from None
-                raise
+                if "pickle" not in str(error):
+                    raise
+                # numpy itself suggests to allow pickles, which can run any code
+                fault = "it holds Python objects, which are not opened; save ids as np.array(ids, dtype=str)"
+                raise UserError(f"{source} cannot be read: {fault}") from None
             if not isinstance(features, np.ndarray | h5py.Dataset):
                 raise UserError(f"{source} cannot be read: `features` is a group, no array")
-            names = [
-                item.decode() if isinstance(item, bytes) else str(item) for item in np.ravel(ids).tolist()
-            ]
+            items = np.ravel(ids).tolist()
+            names = [item.decode() if isinstance(item, bytes) else str(item) for item in items]
         yield names, features
 
 
@@ -111,9 +109,7 @@ def try_out(source: Path) -> None:
             preexec_fn=ending_with_this(),
         )
     except subprocess.TimeoutExpired:
-        raise UserError(
-            f"{source} could not be read in {seconds:.0f} s and is damaged, it seems: {MEND}"
-        ) from None
+        raise UserError(f"{source} could not be read in {seconds:.0f} s and may be damaged: {MEND}") from None
     if done.returncode:
         fault = (done.stderr.strip().splitlines() or [f"its reader ended with {done.returncode}"])[-1]
         if not fault.startswith("error: "):

@@ -42,9 +42,9 @@ def read_tower(folder: Path) -> tuple[nn.Module, Preprocess]:
 
 
 def _network(folder: Path) -> nn.Module:
-    logging.disable_progress_bar()  # over in a moment
+    logging.disable_progress_bar()  # loading takes a moment
     level = logging.get_verbosity()
-    logging.set_verbosity_error()  # of the other tower's weights, which have no place here
+    logging.set_verbosity_error()  # no warnings about the other tower's weights, which are not used
     try:
         with opening(folder, "a vision model that can be read", AGAIN):
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -64,7 +64,7 @@ def _network(folder: Path) -> nn.Module:
 
 
 def preprocess_of(made: dict[str, Any], folder: Path) -> Preprocess:
-    """What an image processor does, as `Preprocess` says it. UserError naming what it cannot say."""
+    """An image processor's steps as a `Preprocess`. Raises UserError, which names what it cannot express."""
     size, crop = dict(made.get("size") or {}), dict(made.get("crop_size") or {})
 
     def check(expressed: bool, key: str, expected: str) -> None:

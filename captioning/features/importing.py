@@ -106,9 +106,8 @@ def _hash(source: Path) -> str:
     """Hash of a file's bytes, or of all files in a folder."""
     if source.is_file():
         return sha256_of(source)
-    return fingerprint(
-        {str(path.relative_to(source)): sha256_of(path) for path in source.rglob("*") if path.is_file()}
-    )
+    files = [path for path in source.rglob("*") if path.is_file()]
+    return fingerprint({str(path.relative_to(source)): sha256_of(path) for path in files})
 
 
 def _check(source: Path, names: list[str], features: np.ndarray | h5py.Dataset) -> None:

@@ -1,8 +1,7 @@
 """The weights that the fine-tuning stages start from: fresh ones, the libraries' pretrained ones, or a file.
 
-Where a file comes from (a path, a cache, the network) is `captioning.weights.sources`'s to say; no library is
-asked to load anything by name, so none looks for a network that is not there, and nothing in a file is ever
-run.
+`captioning.weights.sources` finds or downloads the files. No library loads anything by name, so none waits
+for an absent network. No code in a file is run.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ CLIP_VOCABULARY = 49408  # of clip.tokenize
 
 
 def initial_vgg16(options: VGG16Settings) -> tuple[vgg16.VGG16, Preprocess]:
-    """A VGG16 as `vgg16.weights` asks for it, and the preprocessing that goes with it."""
+    """The VGG16 that `vgg16.weights` names, and its preprocessing."""
     if options.weights == "scratch":
         config = config_from(vgg16.VGG16Config, options, options.scratch, batch_norm=True, num_labels=1)
         return vgg16.VGG16(config), vgg16_preprocess(config.image_size)
@@ -38,7 +37,7 @@ def initial_vgg16(options: VGG16Settings) -> tuple[vgg16.VGG16, Preprocess]:
 
 
 def initial_clip(options: CLIPSettings) -> tuple[clip.CLIP, Preprocess]:
-    """A CLIP as `clip.weights` asks for it, and the preprocessing that goes with it."""
+    """The CLIP that `clip.weights` names, and its preprocessing."""
     if options.weights == "scratch":
         sizes = {"vision_patch_size": None, "vocab_size": CLIP_VOCABULARY}
         config = config_from(clip.CLIPConfig, options.scratch, **sizes)
@@ -57,8 +56,8 @@ def initial_hf(options: CLIPSettings) -> tuple[nn.Module, Preprocess]:
 
 def initial_openclip(options: CLIPSettings) -> tuple[nn.Module, dict[str, Any], Preprocess]:
     """The image tower of open_clip that `clip.weights` names, its sizes, and its preprocessing."""
-    file = sources.clip(options.weights).get()
-    from captioning.features.openclip import read_tower  # imports open_clip, which is there now
+    file = sources.clip(options.weights).get()  # raises UserError if open_clip is not installed
+    from captioning.features.openclip import read_tower
 
     return read_tower(options.weights.removeprefix(sources.OPEN_CLIP), file)
 

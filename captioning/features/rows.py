@@ -145,9 +145,9 @@ class RowStore:
         shard = _Shard.of(path)
         if shard is None or sha256_of(path) != entry.sha256:
             return None, "is damaged"
-        return (
-            (shard, "") if shard.count == entry.rows else (None, f"has {shard.count} rows, not {entry.rows}")
-        )
+        if shard.count != entry.rows:
+            return None, f"has {shard.count} rows, not {entry.rows}"
+        return shard, ""
 
     def _read_manifest(self) -> list[Entry]:
         """Returns the entries, after it removes a line that a kill tore."""

@@ -55,11 +55,8 @@ class FeatureStore:
                 features, sha256s = file["features"], file["sha256"]
                 ids = [image_id.decode() for image_id in file["ids"][:].tolist()]
                 shape, offset = features.shape, features.id.get_offset()
-                if (
-                    features.dtype != np.float16
-                    or offset is None
-                    or not len(ids) == len(sha256s) == len(features)
-                ):
+                equal = len(ids) == len(sha256s) == len(features)
+                if features.dtype != np.float16 or offset is None or not equal:
                     raise UserError(f"{path} is not laid out as a feature store: {damaged}")
                 if offset + features.nbytes > path.stat().st_size:
                     raise UserError(f"{path} is cut short: {damaged}")
@@ -114,9 +111,8 @@ def write_store(
 ) -> None:
     """Writes a whole store in order and replaces the one at `path`. Equal input gives equal bytes."""
     names = np.array([image_id.encode() for image_id in ids])
-    data = hashlib.sha256(
-        "\n".join(f"{i} {sha}" for i, sha in zip(ids, sha256s, strict=True)).encode()
-    ).hexdigest()
+    lines = "\n".join(f"{i} {sha}" for i, sha in zip(ids, sha256s, strict=True))
+    data = hashlib.sha256(lines.encode()).hexdigest()
     with replacing(path) as temporary, h5py.File(temporary, "w", libver="v110", locking=False) as file:
         for name, value in sorted((attrs | {"data": data, "format": FORMAT}).items()):
             file.attrs[name] = value

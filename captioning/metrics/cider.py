@@ -37,7 +37,7 @@ class CiderD:
             documents.update({gram for text in references for grams in self._grams(text) for gram in grams})
         if not images:
             raise ValueError("CIDEr-D needs a corpus of one image or more")
-        # The weight of what one image has, or none: not stored, for it is most of them.
+        # The weight of an n-gram of one image or none. Most are such, so `weights` has only the others.
         self.rarest = math.log(images)
         self.weights = {gram: self.rarest - math.log(count) for gram, count in documents.items() if count > 1}
 
@@ -61,7 +61,7 @@ class CiderD:
     def says_nothing(self, images: Iterable[Sequence[str]]) -> bool:
         """Whether every caption of these images, given by their references, scores 0.
 
-        So it is where the corpus has one image, or each of its images the same words: none of them is rare.
+        This happens if the corpus has one image, or if all its images have the same words: no word is rare.
         """
         return not any(any(self.scores(references, references)) for references in images)
 
@@ -82,9 +82,8 @@ class CiderD:
         words = text.split()
         if self.count_end:
             words.append(END)
-        return [
-            Counter(zip(*(words[i:] for i in range(order)), strict=False)) for order in range(1, ORDERS + 1)
-        ]
+        shifted = [words[i:] for i in range(ORDERS)]
+        return [Counter(zip(*shifted[:order], strict=False)) for order in range(1, ORDERS + 1)]
 
     def _weighted(self, counts: Counter[Gram]) -> tuple[dict[Gram, float], float]:
         """The n-grams of one order with their weights, and the norm of these."""

@@ -66,10 +66,8 @@ class CLIPScorer:
         self.embed([text for i in captions for text in references[i]])  # at once; below an image at a time
         said = self.embed(list(captions.values()))  # (N, D)
         plain = WEIGHT * (images * said).sum(dim=1).clamp(min=0)  # (N,)
-        best = torch.stack(
-            [(self.embed(references[i]) @ row).max() for i, row in zip(captions, said, strict=True)]
-        )
-        best = best.clamp(min=0)
+        pairs = zip(captions, said, strict=True)
+        best = torch.stack([(self.embed(references[i]) @ row).max() for i, row in pairs]).clamp(min=0)  # (N,)
         both = 2 * plain * best / (plain + best).clamp(min=1e-12)
         return plain.double().numpy(), both.double().numpy()
 
@@ -78,14 +76,10 @@ def fault(folder: Path, store: FeatureStore) -> str | None:
     """Why there is no CLIPScore, or None."""
     if len(store.shape) != 2:
         return "the features of stage extract_clip are no single vector an image"
-    if (
-        not (folder / "model.safetensors").is_file()
-        or store.attrs.get("weights") != sha256_of(folder / "model.safetensors")
-    ):  # fmt: skip
-        return (
-            f"the features are not those of the CLIP in {folder} "
-            f"but {store.attrs.get('encoder', 'of unknown origin')}"
-        )
+    weights = folder / checkpoint.WEIGHTS
+    if not weights.is_file() or store.attrs.get("weights") != sha256_of(weights):
+        origin = store.attrs.get("encoder", "of unknown origin")
+        return f"the features are not those of the CLIP in {folder} but {origin}"
     if checkpoint.read(folder, TOWERS).kind != "clip":
         return f"the encoder in {folder} has no text tower"
     return None

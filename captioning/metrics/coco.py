@@ -56,7 +56,7 @@ def score(
 def score_many(jobs: Jobs, meteor: Meteor | None = None) -> dict[str, Scores]:
     """Scores several sets of candidates, `{name: (references, candidates)}`, with one METEOR process.
 
-    METEOR runs beside the scorers that are Python's own. A `meteor` that is given stays open.
+    METEOR runs while Python computes the other scores. A given `meteor` stays open.
     """
     for name, (references, candidates) in jobs.items():
         _check(name, references, candidates)
@@ -101,23 +101,18 @@ def _score(references: Mapping[str, Sequence[str]], candidates: Mapping[str, str
     return Scores(
         ids=list(listed),
         corpus={name: float(value) for name, value in zip(METRICS, corpus, strict=True)},
-        per_image={
-            name: np.asarray(values, dtype=np.float64) for name, values in zip(METRICS, images, strict=True)
-        },
+        per_image=dict(zip(METRICS, (np.asarray(values, np.float64) for values in images), strict=True)),
         bleu_statistics=np.array(bleu_statistics, dtype=np.int64),
         meteor_statistics=meteor_statistics,
     )
 
 
 def _check(name: str, references: Mapping[str, Sequence[str]], candidates: Mapping[str, str]) -> None:
-    """UserError for input that makes the scorers fail with a bare assertion or return a wrong number."""
+    """Raises UserError for input with which the scorers fail or return a wrong number."""
     if not references:
         raise UserError(f"{name}: no references, so there is nothing to score")
-    lacking = {
-        "no candidate": references.keys() - candidates,
-        "no references": candidates.keys() - references,
-    }
-    for kind, ids in lacking.items():
+    lacking, strange = references.keys() - candidates, candidates.keys() - references
+    for kind, ids in (("no candidate", lacking), ("no references", strange)):
         if ids:
             shown = ", ".join(sorted(map(str, ids))[:3])
             raise UserError(
@@ -151,8 +146,8 @@ def doubts(scores: Scores) -> list[str]:
         ]
     if len(scores.ids) == 1:
         return [
-            "CIDEr of a single image is 0 whatever its caption says, since it weighs words by how few of the "
-            "images have them; intervals over images need several, too"
+            "CIDEr of a single image is always 0, since it weighs a word by how few of the images have it; "
+            "intervals over images need several images, too"
         ]
     if not scores.corpus["cider"]:
         return [

@@ -15,7 +15,7 @@ import numpy as np
 from captioning.metrics.cider import ORDERS, SIGMA
 
 BASE = 2**24  # more than there are words; n-grams of a corpus are fewer than 2**39
-NEVER = np.iinfo(np.int64).max  # no n-gram's key, and after all of them
+NEVER = np.iinfo(np.int64).max  # larger than any n-gram's key
 
 
 class ExpectedCiderD:
@@ -64,22 +64,21 @@ class ExpectedCiderD:
             met = [posting.meet(*one, share, self.length, len(lengths)) for one in asked.T]  # each (L,)
             if met:
                 product = (fading[caption_of[known]] * np.stack(met)[which]).sum(1) * rarity[known]
-                total += np.bincount(caption_of[known], product, len(candidates)) / np.where(
-                    norm > 0, norm, 1
-                )
+                norm = np.where(norm > 0, norm, 1)
+                total += np.bincount(caption_of[known], product, len(candidates)) / norm
         return 10 * total / ORDERS
 
     def _numbers(self, captions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The words of all captions as one array of numbers, and the caption that each word belongs to."""
         texts, new = [caption.split() for caption in captions], {}
+        known = self.words
         words = [
-            self.words[word] if word in self.words else len(self.words) + new.setdefault(word, len(new))
+            known[word] if word in known else len(known) + new.setdefault(word, len(new))
             for text in texts
             for word in text
         ]
-        return np.array(words, dtype=np.int64), np.repeat(
-            np.arange(len(texts)), [len(text) for text in texts]
-        )
+        caption = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
+        return np.array(words, dtype=np.int64), caption
 
     def _found(self, order: int, keys: np.ndarray) -> np.ndarray:
         """Registers these n-grams of an order as the corpus's, and returns their numbers."""

@@ -42,9 +42,7 @@ def write_table(references: Iterable[str], path: Path) -> int:
             with gzip.open(made) as file:
                 entries = sum(1 for _ in file) // 3  # probability, phrase, paraphrase
         except (EOFError, OSError) as error:
-            raise UserError(
-                f"METEOR's FilterParaphrase left no whole table in {temporary}: {error}"
-            ) from None
+            raise UserError(f"METEOR's FilterParaphrase left no whole table: {error}") from None
         with open(made, "rb") as source, atomic_write(path, "wb") as target:
             shutil.copyfileobj(source, target)
     return entries

@@ -21,7 +21,7 @@ from torch import Tensor
 from captioning.core.settings import GenerateSettings
 from captioning.decoders.vocabulary import Text
 
-DEAD = float("-inf")  # score of what may not or cannot be said
+DEAD = float("-inf")  # score of a token or caption that is not allowed
 
 
 class CaptionModel(Protocol):
@@ -68,16 +68,14 @@ class Rules:
         )
 
     def within(self, model: CaptionModel) -> "Rules":
-        """These rules, `max_tokens` cut to the model's limit. ValueError if no caption can keep to them."""
+        """These rules with the model's limit of `max_tokens`. Raises ValueError if they allow no caption."""
         if self.beam_size < 1 or self.max_tokens < 1:
             raise ValueError(
                 f"beam_size and max_tokens must be 1 or more, not {self.beam_size} and {self.max_tokens}"
             )
-        return (
-            self
-            if model.max_tokens is None
-            else replace(self, max_tokens=min(self.max_tokens, model.max_tokens))
-        )
+        if model.max_tokens is None:
+            return self
+        return replace(self, max_tokens=min(self.max_tokens, model.max_tokens))
 
 
 @dataclass(frozen=True)

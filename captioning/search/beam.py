@@ -61,9 +61,8 @@ class LiveBeams(NamedTuple):
     def start(cls, images: int, rules: Rules, device: torch.device) -> "LiveBeams":
         scores = torch.zeros(images, 1, device=device)
         paths = torch.zeros(images, 1, 0, dtype=torch.int64, device=device)
-        return cls(
-            paths, paths.float(), scores, Ended.empty(images, rules.beam_size, rules.max_tokens, device)
-        )
+        ended = Ended.empty(images, rules.beam_size, rules.max_tokens, device)
+        return cls(paths, paths.float(), scores, ended)
 
     def at(self, images: Tensor) -> "LiveBeams":
         return LiveBeams(self.paths[images], self.gains[images], self.scores[images], self.ended.at(images))
@@ -92,9 +91,7 @@ class LiveBeams(NamedTuple):
         paths, gains = _extend(self.paths, parent, token), _extend(self.gains, parent, gain)
 
         # Those that end here. The lower half of the 2K only serves to keep K beams alive.
-        ends = (
-            (token == rules.eos_id) if length < rules.max_tokens else torch.ones_like(token, dtype=torch.bool)
-        )
+        ends = (token == rules.eos_id) | (length >= rules.max_tokens)
         best_half = torch.arange(2 * size, device=total.device) < size
         final = (total / length**rules.length_penalty).masked_fill(~(ends & best_half), DEAD)
         ended = self.ended.merged(final, paths, gains, token == rules.eos_id)
@@ -128,15 +125,14 @@ class Ended(NamedTuple):
     def merged(self, scores: Tensor, paths: Tensor, gains: Tensor, complete: Tensor) -> "Ended":
         """The best K of these and M candidates: scores, complete (n, M), paths and gains (n, M, length)."""
         length = paths.shape[2]
-        pad = self.paths.shape[2] - length
+        lengths = torch.full_like(complete, length, dtype=torch.int64)  # (n, M)
+        paths, gains = (F.pad(x, (0, self.paths.shape[2] - length)) for x in (paths, gains))
         scores, best = torch.cat([self.scores, scores], dim=1).topk(self.scores.shape[1], dim=1)  # (n, K)
         return Ended(
             scores,
-            _picked(torch.cat([self.paths, F.pad(paths, (0, pad))], dim=1), best),
-            _picked(torch.cat([self.gains, F.pad(gains, (0, pad))], dim=1), best),
-            torch.cat([self.lengths, torch.full_like(complete, length, dtype=torch.int64)], dim=1).gather(
-                1, best
-            ),
+            _picked(torch.cat([self.paths, paths], dim=1), best),
+            _picked(torch.cat([self.gains, gains], dim=1), best),
+            torch.cat([self.lengths, lengths], dim=1).gather(1, best),
             torch.cat([self.complete, complete], dim=1).gather(1, best),
         )
 
@@ -168,11 +164,8 @@ def _best_continuations(
     totals = scores.repeat_interleave(choices, dim=1) + worths
     if totals.shape[1] < count:  # a vocabulary of fewer than `count` tokens
         missing = (0, count - totals.shape[1])
-        totals, gains, tokens = (
-            F.pad(totals, missing, value=DEAD),
-            F.pad(gains, missing),
-            F.pad(tokens, missing),
-        )
+        totals = F.pad(totals, missing, value=DEAD)
+        gains, tokens = F.pad(gains, missing), F.pad(tokens, missing)
     totals, best = totals.topk(count, dim=1)
     return totals, (best // choices).clamp(max=width - 1), gains.gather(1, best), tokens.gather(1, best)
 

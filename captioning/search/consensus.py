@@ -26,7 +26,7 @@ from captioning.search.base import CaptionModel, Hypothesis, Rules
 from captioning.search.beam import beam_search
 from models.standardize import Standardize
 
-PENALTY = 0.3  # of the regression, times the mean squared length of an image's features
+PENALTY = 0.3  # of the ridge regression, in mean squared lengths of an image's features
 BLOCK = 1024  # training images at once, in float64
 
 
@@ -93,7 +93,7 @@ def best_captions(
 
 
 def _tokenizer() -> Callable[[Sequence[str]], list[str]]:
-    """That of the training captions; its Java is imported, and needed, with consensus alone."""
+    """The tokenizer of the training captions. Only consensus imports it, since it needs Java."""
     try:
         from captioning.data.ptb_fast import quick_tokenize
     except ModuleNotFoundError as error:

@@ -42,19 +42,15 @@ def diverse_beam_search(
             size = len(batch.images), logits.shape[1]
             parents, taken = [], logits.new_zeros(size, dtype=torch.float32)  # (n, V) by earlier groups
             for group, beams in enumerate(each):
-                own = (
-                    logits
-                    if length == 1
-                    else logits.unflatten(0, (-1, groups, beam_size))[:, group].flatten(0, 1)
-                )
+                own = logits
+                if length > 1:  # (n * G * K, V) -> (n * K, V)
+                    own = logits.unflatten(0, (-1, groups, beam_size))[:, group].flatten(0, 1)
                 each[group], parent = beams.advance(own, rules, strength * taken)
                 parents.append(parent + group * beam_size)
                 taken.scatter_add_(1, each[group].paths[..., -1], each[group].scores.isfinite().float())
             stay, leave = parted(torch.stack([beams.going for beams in each]).any(dim=0))
-            done = [beams.ended.at(leave).hypotheses() for beams in each]
-            batch.end(
-                leave, [[captions[0] for captions in of_groups] for of_groups in zip(*done, strict=True)]
-            )
+            done = zip(*(beams.ended.at(leave).hypotheses() for beams in each), strict=True)
+            batch.end(leave, [[captions[0] for captions in of_groups] for of_groups in done])
             tokens = torch.cat([beams.paths[..., -1] for beams in each], dim=1)  # (n, G * K)
             batch.go_on(stay, tokens, torch.cat(parents, dim=1))
             each = [beams.at(stay) for beams in each]
@@ -79,15 +75,8 @@ def several(
         return [[] for _ in features]
     if wanted.method == "beams":
         return diverse_beam_search(model, features, rules, groups=wanted.captions, strength=wanted.strength)
-    return sample(
-        model,
-        features,
-        rules,
-        wanted.captions,
-        top_p=wanted.top_p,
-        temperature=wanted.temperature,
-        generator=generator,
-    )
+    drawing = {"top_p": wanted.top_p, "temperature": wanted.temperature, "generator": generator}
+    return sample(model, features, rules, wanted.captions, **drawing)
 
 
 def distinct(

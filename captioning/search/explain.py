@@ -84,7 +84,5 @@ def prefix_words(decoder: Decoder, features: Tensor) -> list[list[str]]:
     table = F.normalize(decoder.model.gpt.transformer.wte.weight.float(), dim=1)  # (V, E)
     prefix = F.normalize(decoder.model.prefix(features).float(), dim=2)  # (B, P, E)
     nearest = (prefix @ table.T).argmax(dim=2)  # (B, P)
-    return [
-        [decoder.text.tokenizer.decode([token]).strip() for token in of_image]
-        for of_image in nearest.tolist()
-    ]
+    decode = decoder.text.tokenizer.decode
+    return [[decode([token]).strip() for token in of_image] for of_image in nearest.tolist()]

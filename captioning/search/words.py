@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 
 def words(tokens: Iterable[tuple[str, float]]) -> list[tuple[str, float, int]]:
-    """(text, probability, tokens) of each word; the texts put together are the caption.
+    """(text, probability, number of tokens) of each word. The texts join to the caption.
+
+    A token that begins with a blank begins a word. A word's probability is the product of its tokens'.
 
     Args:
-        tokens: what each adds to the text (`captioning.search.explain.pieces`), and its probability given
-            those before it. One that begins with a blank begins a word, as the tokenizers have it; a word's
-            probability is the product of its tokens'.
+        tokens: the text that each token adds (`captioning.search.explain.pieces`), and its probability given
+            the tokens before it.
     """
     found: list[tuple[str, float, int]] = []
     for piece, probability in tokens:

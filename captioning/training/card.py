@@ -38,11 +38,8 @@ def write_card(
     data = ModelCardData(language="en", license="other", library_name="pytorch", pipeline_tag=task, tags=tags)
     scores = {name: value for name, value in scores.items() if value is not None}
     rows = "".join(f"| {name} | {value:.4g} |\n" for name, value in scores.items())
-    trained = (
-        f"| on dev | |\n| --- | --- |\n{rows}"
-        if rows
-        else "Not trained here: the weights are as they came.\n"
-    )
+    table = f"| on dev | |\n| --- | --- |\n{rows}"
+    trained = table if rows else "Not trained here: these are the weights that it started from.\n"
     with atomic_write(folder / "README.md") as file:
         file.write(
             f"---\n{data.to_yaml()}\n---\n\n# {title}\n\n{what}\n\n## Data\n\n{describe_data()}\n\n"

@@ -6,11 +6,11 @@ loss (`part`): its own mean, weighted by its share of what the mean is over, suc
 up to the loss, and the sum of all gradients (`sum_gradients`) is the gradient.
 All processes then make the same step. The first one alone evaluates, writes and draws curves (`on_first`).
 
-The sum is one all-reduce of all gradients in a row, and not torch's DistributedDataParallel. That wraps a
-network's `forward`, and ours learn through other methods (`loss`, `encode_image`, `encode_text`); it
-averages, where our parts add up; and it must be told which weights are unused or used again in a checkpoint.
+The sum is one all-reduce of all gradients in a row. torch's DistributedDataParallel does not fit: it wraps a
+network's `forward`, but ours learn through other methods (`loss`, `encode_image`, `encode_text`); it
+averages, but our parts add up; and it must be told which weights are unused or used again in a checkpoint.
 The sum needs none of this: it starts when autograd is done, and tied, frozen and unused weights are no
-special cases. The price is memory for a second gradient, and that no sum hides behind the backward pass.
+special cases. It costs memory for a second gradient, and does not overlap with the backward pass.
 
 With one process, every function here returns what it is given, and nothing else happens. CUDA graphs are for
 one process only: the sums of several make the host wait. `captioning.training.processes` starts the
@@ -28,7 +28,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from captioning.core.device import seed_everything
+from captioning.core.device import mixed_seed, seed_everything
 from captioning.core.errors import UserError
 
 T = TypeVar("T")
@@ -75,11 +75,13 @@ def seed_draws(seed: int, epoch: int) -> None:
 
 
 def equal_draws(seed: int, epoch: int) -> torch.Generator:
-    """A generator that draws the same numbers in every process: for everything but dropout."""
+    """A generator that draws the same numbers in every process, for everything but dropout.
+
+    One process uses torch's own, so its numbers follow those of dropout.
+    """
     if count() == 1:
         return torch.default_generator
-    state = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])  # as `seed_everything`
-    return torch.Generator().manual_seed(state)
+    return torch.Generator().manual_seed(mixed_seed(seed, epoch))
 
 
 # ---- sums --------------------------------------------------------------------------------------------------

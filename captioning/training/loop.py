@@ -5,8 +5,8 @@ an average of the weights, live curves and sample captions. After a kill, traini
 disk. On a CPU the resumed run reaches exactly the weights of an uninterrupted run; a GPU may add numbers in
 another order.
 
-Several processes can train together (`captioning.training.distributed`). The first one alone evaluates and
-writes; all know its scores, and so decide alike what is best and when to stop.
+Several processes can train together (`captioning.training.distributed`). Only the first one evaluates and
+writes. All get its scores, so all agree which epoch is best and when to stop.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from dvclive import Live
 from torch import Tensor, nn
 
 from captioning.core.code import describe as describe_code
@@ -36,6 +36,9 @@ from captioning.training import distributed
 from captioning.training.distributed import on_first
 from captioning.training.states import Best, State, forget_old_states
 from captioning.training.step import recorded_step, set_rate, training_step
+
+if TYPE_CHECKING:
+    from dvclive import Live
 
 CHECK_EVERY = 20  # steps between two checks of the loss; each check makes a GPU wait
 
@@ -115,6 +118,8 @@ def fit_in_phases(
     live_folder, folder, live = live_of(phases[0][0].name), None, None
     with ExitStack() as stack:
         if first := distributed.rank() == 0:
+            from dvclive import Live  # takes seconds, which a stage of 0 epochs does not need
+
             stack.enter_context(only_writer(live_folder))
             live = Live(str(live_folder), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False)
             stack.enter_context(live)
@@ -195,11 +200,8 @@ def _fit(
             stale = epoch + 1 - best.epochs
             history.append(scores)
             _log(live, scores)
-            print(
-                f"epoch {epoch + 1}/{options.epochs}  {_shown(scores)}  {seconds:.1f} "
-                f"s{'  *' if better else ''}",
-                flush=True,
-            )
+            mark = "  *" if better else ""
+            print(f"epoch {epoch + 1}/{options.epochs}  {_shown(scores)}  {seconds:.1f} s{mark}", flush=True)
             for line in job.samples() if job.samples and live else []:
                 print(f"    {line}", flush=True)
         if live:
@@ -277,10 +279,8 @@ def _groups(job: Job, options: TrainingSettings) -> list[dict]:
     result = []
     for group in job.groups or [{"params": list(job.model.parameters()), "scale": 1.0}]:
         params = [parameter for parameter in group["params"] if parameter.requires_grad]
-        for decay, chosen in (
-            (options.weight_decay, [p for p in params if p.ndim > 1]),
-            (0.0, [p for p in params if p.ndim < 2]),
-        ):
+        matrices, others = [p for p in params if p.ndim > 1], [p for p in params if p.ndim < 2]
+        for decay, chosen in ((options.weight_decay, matrices), (0.0, others)):
             if chosen:
                 result.append({"params": chosen, "scale": group["scale"], "weight_decay": decay})
     return result

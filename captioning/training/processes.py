@@ -69,12 +69,9 @@ def _start(module: str, count: int) -> None:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
         # The others are ended by SIGTERM.
         rank = min(codes, key=lambda rank: (codes[rank] == -signal.SIGTERM, codes[rank]))
-        code = codes[rank]
-        how = (
-            f"was killed (signal {-code}, {signal.Signals(-code).name})"
-            if code < 0
-            else f"failed (exit code {code})"
-        )
+        code, how = codes[rank], f"failed (exit code {codes[rank]})"
+        if code < 0:
+            how = f"was killed (signal {-code}, {signal.Signals(-code).name})"
         raise UserError(
             f"{name}: process {rank} of {count} {how}, so all were ended; "
             "the next run goes on from the last epoch"

@@ -75,11 +75,8 @@ class State:
             if state["fingerprint"] != self.fingerprint:
                 print(f"{self.path} belongs to other settings or data: training starts from the beginning")
                 return nothing
-            epochs, best, history = (
-                int(state["epochs"]),
-                Best(**state["best"]),
-                [dict(one) for one in state["history"]],
-            )
+            epochs, best = int(state["epochs"]), Best(**state["best"])
+            history = [dict(scores) for scores in state["history"]]
             means, shapes = state["average"]["means"], _shapes(trained_state(model))
             same = _shapes(state["weights"]) == _shapes(best.weights) == shapes
             if not same or [mean.shape for mean in means] != [mean.shape for mean in average.means]:

@@ -2,9 +2,9 @@
 
     model.safetensors   the weights, each tensor once
     config.json         kind    vgg16, clip, lstm, clipcap, ...
-                        sizes   the network's Config: what it is built from
-                        ...     what it goes with and was made from: an encoder's `preprocess` and scores,
-                                a decoder's `features`, `training` and scores
+                        sizes   the network's Config, from which it is built
+                        ...     its origin and use: an encoder's `preprocess` and scores, a decoder's
+                                `features`, `training` and scores
 
 A decoder's folder also has its tokenizer.
 """
@@ -37,9 +37,9 @@ BESIDE_SIZES = ("preprocess", "labels", "dev_map", "retrieval")
 def config_from(config: type[Config], *settings: BaseModel, **others: Any) -> Config:
     """Builds a network's Config from `others` and from the settings with the names of its fields."""
     names = {field.name for field in fields(config)}
-    found = {
-        name: getattr(group, name) for group in settings for name in names & set(type(group).model_fields)
-    }
+    found = {}
+    for group in settings:
+        found |= {name: getattr(group, name) for name in names & set(type(group).model_fields)}
     return config(**found | others)
 
 
@@ -98,14 +98,8 @@ class Checkpoint:
                 fault = f"{len(more)} weights have no place in the network, such as {min(more)}"
             else:
                 shapes = {name: tuple(file.get_slice(prefix + name).get_shape()) for name in names}
-                fault = next(
-                    (
-                        f"{name} has the shape {shape}, not {tuple(own[name].shape)}"
-                        for name, shape in sorted(shapes.items())
-                        if shape != own[name].shape
-                    ),
-                    None,
-                )
+                odd = min((name for name in names if shapes[name] != own[name].shape), default="")
+                fault = odd and f"{odd} has the shape {shapes[odd]}, not {tuple(own[odd].shape)}"
             if fault:
                 raise UserError(f"{self.folder}: {WEIGHTS} does not fit {CONFIG}: {fault}; {AGAIN}")
             for name in names:
@@ -119,9 +113,8 @@ def save(folder: str | Path, kind: str, network: nn.Module, sizes: dict[str, Any
         sizes: the argument with which `build` of `Checkpoint.network` makes this network.
     """
     folder, again = Path(folder), copies(network)
-    weights = {
-        name: t.detach().cpu().contiguous() for name, t in network.state_dict().items() if name not in again
-    }
+    kept = {name: tensor for name, tensor in network.state_dict().items() if name not in again}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}
     with atomic_write(folder / WEIGHTS, "wb") as file:
         mode = Path(file.name).stat().st_mode
         save_file(weights, file.name, metadata={"format": "pt"})

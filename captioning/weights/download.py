@@ -20,9 +20,9 @@ from captioning.core.errors import UserError
 from captioning.core.files import sha256_of
 from captioning.core.progress import track
 
-FIRST_ANSWER = 10  # time limit for a server's first answer, including the name lookup
-STALLED = 60  # time limit without a byte before the connection is opened again
-ATTEMPTS = 4  # time limit without any progress
+FIRST_ANSWER = 10  # seconds for a server's first answer, including the name lookup
+STALLED = 60  # seconds without a byte before the connection is opened again
+ATTEMPTS = 4  # connections in a row without a new byte before giving up
 CHUNK = 2**20
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 

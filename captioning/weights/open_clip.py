@@ -6,13 +6,14 @@ The library is optional and takes seconds to import, with torch. So it is import
 from __future__ import annotations
 
 import difflib
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from captioning.core.errors import UserError, in_a_line
-from captioning.weights.sources import Needed, OwnFile, reach
+from captioning.core.errors import UserError
+from captioning.weights.sources import Needed, OwnFile, download_from_hub, hub_cache
 
 
 @dataclass(frozen=True)
@@ -33,36 +34,26 @@ class HubFile(Needed):
         return next((Path(path) for path in found if isinstance(path, str)), None)
 
     def get(self) -> Path:
-        if found := self.find():
-            return found
-        from huggingface_hub import constants, hf_hub_download
+        what = f"{self.repository} ({' or '.join(self.names)})"
+        advice = "give the path of the file in place of the tag"
+        return self.find() or download_from_hub(self.setting, what, self._download, advice)
+
+    def _download(self) -> Path:
+        from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError
 
-        try:
-            if constants.HF_HUB_OFFLINE:
-                raise OSError("HF_HUB_OFFLINE is set")
-            reach(constants.ENDPOINT)  # the hub's own code would retry for minutes
-            for name in self.names[:-1]:
-                try:
-                    return Path(hf_hub_download(self.repository, name))
-                except EntryNotFoundError:
-                    continue
-            return Path(hf_hub_download(self.repository, self.names[-1]))
-        except Exception as error:  # of the hub, of httpx, of the system
-            raise UserError(
-                f"{self.setting}: {self.repository} ({' or '.join(self.names)}) is not in "
-                f"{constants.HF_HUB_CACHE} and cannot be downloaded: {in_a_line(error)}; give the path of "
-                "the file in place of the tag"
-            ) from None
+        *preferred, last = self.names
+        for name in preferred:
+            with suppress(EntryNotFoundError):
+                return Path(hf_hub_download(self.repository, name))
+        return Path(hf_hub_download(self.repository, last))
 
     def places(self) -> list[str]:
-        from huggingface_hub import constants
-
-        return [f"{constants.HF_HUB_CACHE}/models--{self.repository.replace('/', '--')}"]
+        return [hub_cache(self.repository)]
 
 
 def check_installed(what: str) -> None:
-    """Raises UserError, saying how to install it, if `what` needs open_clip and it is not there."""
+    """Raises UserError, which says how to install open_clip, if it is missing; `what` needs it."""
     if find_spec("open_clip") is None:
         raise UserError(
             f"{what} needs open_clip, which is not installed: `uv pip install open_clip_torch` "
@@ -111,9 +102,7 @@ def needed(setting: str, text: str) -> Needed:
             f"{setting}: these weights were trained with another activation; name {other}/{pretrained}"
         )
     repository, _, file = where.rpartition("/")
-    names = (
-        (str(Path(file).with_suffix(".safetensors")), file)
-        if file
-        else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
-    )
+    names = HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+    if file:
+        names = str(Path(file).with_suffix(".safetensors")), file
     return HubFile(setting, repository, tuple(dict.fromkeys(names)))

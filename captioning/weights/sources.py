@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from captioning.core.errors import UserError
+from captioning.core.errors import UserError, in_a_line
 from captioning.weights.download import DownloadFault, download, within
 
 # Torchvision's VGG16_Weights.IMAGENET1K_V1.
@@ -158,30 +158,46 @@ class HubFolder(Needed):
         return None
 
     def get(self) -> Path:
-        if found := self.find():
-            return found
-        from huggingface_hub import constants, snapshot_download
+        key = self.setting.partition(" = ")[0]
+        advice = f"put these files into a folder and set {key} to its path"
+        return self.find() or download_from_hub(
+            self.setting, f"{self.repositories[0]} ({self.wanted})", self._download, advice
+        )
 
-        try:
-            if constants.HF_HUB_OFFLINE:
-                raise OSError("HF_HUB_OFFLINE is set")
-            reach(constants.ENDPOINT)  # the hub's own code would retry for minutes
-            folder = Path(snapshot_download(self.repositories[0], allow_patterns=list(self.files)))
-            if not self.complete(folder):
-                raise OSError(f"the repository lacks one of {self.wanted}")
-        except Exception as error:  # of the hub, of httpx, of the system
-            fault = " ".join(str(error).split())[:300] or type(error).__name__
-            raise UserError(
-                f"{self.setting}: {self.repositories[0]} ({self.wanted}) is not in {constants.HF_HUB_CACHE} "
-                f"and cannot be downloaded: {fault}; put these files into a folder and set "
-                f"{self.setting.partition(' = ')[0]} to its path"
-            ) from None
+    def _download(self) -> Path:
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(self.repositories[0], allow_patterns=list(self.files)))
+        if not self.complete(folder):
+            raise OSError(f"the repository lacks one of {self.wanted}")
         return folder
 
     def places(self) -> list[str]:
-        from huggingface_hub import constants
+        return [hub_cache(name) for name in self.repositories]
 
-        return [f"{constants.HF_HUB_CACHE}/models--{name.replace('/', '--')}" for name in self.repositories]
+
+def hub_cache(repository: str) -> str:
+    """The folder of a repository in the cache of the Hugging Face hub's library."""
+    from huggingface_hub import constants
+
+    return f"{constants.HF_HUB_CACHE}/models--{repository.replace('/', '--')}"
+
+
+def download_from_hub(setting: str, what: str, download: Callable[[], Path], advice: str) -> Path:
+    """Returns what `download` returns; fails at once without a network.
+
+    Raises UserError, which names `setting` and `what` and ends in `advice`, for any error of the download.
+    """
+    from huggingface_hub import constants
+
+    try:
+        check_online()
+        return download()
+    except Exception as error:  # of the hub, of httpx, of the system
+        raise UserError(
+            f"{setting}: {what} is not in {constants.HF_HUB_CACHE} and cannot be downloaded: "
+            f"{in_a_line(error)}; {advice}"
+        ) from None
 
 
 def is_gpt2_folder(folder: Path) -> bool:
@@ -196,22 +212,27 @@ def is_gpt2_folder(folder: Path) -> bool:
 
 
 def is_tower_folder(folder: Path) -> bool:
-    """Whether a model with an image processor lies there, in the files of the Hugging Face hub."""
+    """Whether a folder contains a model with an image processor, in the files of the Hugging Face hub."""
     names = {path.name for path in folder.glob("*")}
     processors = {"preprocessor_config.json", "processor_config.json"}
     weights = {"model.safetensors", "model.safetensors.index.json"}
     return "config.json" in names and bool(names & processors) and bool(names & weights)
 
 
-def reach(url: str) -> None:
-    """Raises OSError unless a server at `url` answers soon; any answer counts."""
+def check_online() -> None:
+    """Raises OSError if the Hugging Face hub does not answer soon. Its own code would retry for minutes."""
     import urllib.error
     import urllib.request
 
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise OSError("HF_HUB_OFFLINE is set")
+    url = constants.ENDPOINT
     try:
         request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "captioning"})
         within(8, lambda: urllib.request.urlopen(request, timeout=8))
-    except urllib.error.HTTPError:
+    except urllib.error.HTTPError:  # any answer counts
         pass
     except OSError as error:
         raise OSError(f"{url} cannot be reached ({getattr(error, 'reason', '') or error})") from None
@@ -260,31 +281,29 @@ def clip(weights: str) -> Needed | None:
 
 def _hf_tower(setting: str, name: str) -> Needed:
     """A folder, or a repository of the hub."""
-    if not Path(name).expanduser().is_dir() and REPOSITORY.fullmatch(name):
+    if name and Path(name).expanduser().is_dir():
+        return OwnFile(setting, name, "folder")
+    if REPOSITORY.fullmatch(name):
         wanted = "config.json, preprocessor_config.json, model.safetensors"
         return HubFolder(setting, (name,), TOWER_FILES, is_tower_folder, wanted)
-    if not Path(name).expanduser().is_dir():
-        raise UserError(
-            f"{setting}: {name or 'nothing'} is neither a folder nor an owner/name of the Hugging Face hub"
-        )
-    return OwnFile(setting, name, "folder")
+    raise UserError(f"{setting}: expected {HF} and a folder, or an owner/name of the Hugging Face hub")
 
 
 def gpt2(name: str, key: str = "model.gpt2") -> Needed | None:
     """What `model.gpt2` names; None for fresh weights."""
-    setting, wanted = f"{key} = {name}", "config.json, model.safetensors, vocab.json, merges.txt"
+    setting = f"{key} = {name}"
     if name == "scratch":
         return None
-    if name in GPT2_REPOSITORIES and not Path(name).is_dir():
-        return HubFolder(setting, GPT2_REPOSITORIES[name], GPT2_FILES, is_gpt2_folder, wanted)
-    if not Path(name).expanduser().is_dir() and REPOSITORY.fullmatch(name):
-        return HubFolder(setting, (name,), GPT2_FILES, is_gpt2_folder, wanted)
-    if not name or not Path(name).expanduser().is_dir():
-        known = ", ".join(GPT2_REPOSITORIES)
-        raise UserError(
-            f"{setting}: neither a folder nor one of {known} nor an owner/name of the Hugging Face hub"
-        )
-    return OwnFile(setting, name, "folder")
+    if name and Path(name).expanduser().is_dir():
+        return OwnFile(setting, name, "folder")
+    repositories = (name,) if REPOSITORY.fullmatch(name) else GPT2_REPOSITORIES.get(name)
+    if repositories:
+        wanted = "config.json, model.safetensors, vocab.json, merges.txt"
+        return HubFolder(setting, repositories, GPT2_FILES, is_gpt2_folder, wanted)
+    raise UserError(
+        f"{setting}: expected a folder, one of {', '.join(GPT2_REPOSITORIES)}, or an owner/name of the "
+        "Hugging Face hub"
+    )
 
 
 def clipcap(path: str | None) -> Needed | None:

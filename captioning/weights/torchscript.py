@@ -26,6 +26,8 @@ STORAGES = {
     "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }  # fmt: skip
+# Errors that a damaged or hostile pickle causes.
+FAULTS = (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, IndexError, TypeError, AttributeError)
 # TorchScript's typed lists: [list] -> list.
 LISTS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist")
 
@@ -58,15 +60,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     try:
         reader = torch._C.PyTorchFileReader(str(path))
         root = _Unpickler(reader).load()
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except FAULTS as error:
         fault = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"not a TorchScript archive of modules and tensors: {fault}") from None
     if not isinstance(root, _Module):
@@ -102,7 +96,7 @@ class _Unpickler(pickle.Unpickler):
             return list
         if module == "torch.jit._pickle" and name == "restore_type_tag":
             return _untagged
-        raise pickle.UnpicklingError(f"{module}.{name} is nothing that weights are made of")
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of a file of weights")
 
     def persistent_load(self, reference: tuple) -> Tensor:
         """All numbers of a storage as one row, from ("storage", dtype, record, device, count)."""

@@ -11,30 +11,29 @@ from pathlib import Path, PurePosixPath
 from captioning.core.errors import UserError, opening
 from captioning.core.progress import track
 
+AGAIN = "remove it and fetch it again"
 JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def extract(archive: Path, folder: Path, limit: int = 20 * 10**9) -> list[Path]:
     """Unpacks all regular files of `archive` into `folder` and returns their paths.
 
-    All names are checked before the first byte is written. Files are put in place after all of them are
-    unpacked.
+    Checks all names before it writes the first byte, and moves the files into place after it has unpacked
+    all of them.
 
     Args:
         limit: most bytes of all files; a small archive can unpack to petabytes.
 
     Raises:
-        UserError: not a zip archive, damaged, or an entry that is a link or is outside `folder`.
+        UserError: not a zip archive, damaged, or an entry is a link or leaves `folder`.
     """
-    with (
-        opening(archive, "a zip archive", "remove it and fetch it again"),
-        zipfile.ZipFile(archive) as source,
-    ):
+    with opening(archive, "a zip archive", AGAIN), zipfile.ZipFile(archive) as source:
         entries = [entry for entry in source.infolist() if not entry.is_dir()]
         names = {_inside(archive, entry): entry for entry in entries if not _is_junk(entry.filename)}
         size = sum(entry.file_size for entry in names.values())
         if size > limit:
-            raise UserError(f"{archive} would unpack to {size / 1e9:.1f} GB, more than {limit / 1e9:.0f} GB")
+            sizes = f"{size / 1e9:.1f} GB, more than the {limit / 1e9:.0f} GB allowed"
+            raise UserError(f"{archive} would unpack to {sizes}: {AGAIN}")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as temporary:
             for name, entry in track(names.items(), f"unpacking {archive.name}", unit="file"):
@@ -57,10 +56,8 @@ def _inside(archive: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
     """Returns the entry's path relative to the folder of the unpacked files."""
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in entry.orig_filename:
-        raise UserError(
-            f"{archive} is not to be trusted: its entry {entry.filename!r} leads out of the folder"
-        )
+        raise UserError(f"{archive}: the path of entry {entry.filename!r} leaves the folder: {AGAIN}")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
-        raise UserError(f"{archive} is not to be trusted: its entry {entry.filename!r} is a link or a device")
+        raise UserError(f"{archive}: entry {entry.filename!r} is a link or a device: {AGAIN}")
     return path

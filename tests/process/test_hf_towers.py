@@ -216,8 +216,10 @@ def test_a_tower_by_its_name_comes_from_the_hubs_cache(tmp_path, monkeypatch):
 
 
 def test_folders_that_hold_no_whole_tower_are_refused(tmp_path):
-    with pytest.raises(UserError, match="neither a folder nor an owner/name"):
+    with pytest.raises(UserError, match="expected hf: and a folder, or an owner/name"):
         sources.clip("hf:no/such/folder")
+    with pytest.raises(UserError, match="expected hf: and a folder"):
+        sources.clip("hf:")
     with pytest.raises(UserError, match=r"google/none \(config.json, .*HF_HUB_OFFLINE"):
         sources.clip("hf:google/none").get()
     with pytest.raises(UserError, match="is not a vision model"):

@@ -19,12 +19,8 @@ from captioning.core.errors import UserError
 from captioning.data.dataset import SPLITS
 
 OTHER_NAMES = {
-    "training": "train",
-    "restval": "train",
-    "val": "dev",
-    "valid": "dev",
-    "validation": "dev",
-    "development": "dev",
+    **dict.fromkeys(("training", "restval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "development"), "dev"),
     "testing": "test",
 }
 SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: JSON can hold it, a file name cannot
@@ -140,6 +136,5 @@ def chance(seed: int, image_id: str) -> float:
 
 def count_reasons(dropped: Iterable[Dropped]) -> str:
     """A text such as `12 image file missing, 3 empty caption`, most frequent first."""
-    return ", ".join(
-        f"{count} {reason}" for reason, count in Counter(entry.reason for entry in dropped).most_common()
-    )
+    counts = Counter(entry.reason for entry in dropped)
+    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())

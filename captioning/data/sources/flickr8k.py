@@ -72,9 +72,8 @@ def locate(root: str | None) -> Layout:
             f"no images of Flickr8k in {folder.absolute()}: looked for *.jpg in {looked}; {remedy}"
         )
     texts = [folder / name for name in TEXT_FOLDERS]
-    captions = [
-        text / name for name in (TOKEN_FILE, CAPTIONS_FILE) for text in texts if (text / name).is_file()
-    ]
+    files = [text / name for name in (TOKEN_FILE, CAPTIONS_FILE) for text in texts]
+    captions = [file for file in files if file.is_file()]
     if not captions:
         looked = f"{TOKEN_FILE} and {CAPTIONS_FILE} in {', '.join(TEXT_FOLDERS)}"
         raise UserError(f"no captions of Flickr8k in {folder.absolute()}: looked for {looked}; {remedy}")

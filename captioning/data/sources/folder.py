@@ -30,15 +30,8 @@ from captioning.data.sources.tables import read_csv, read_json_rows
 
 ENDINGS = [form for end in (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
            for form in (end, end.upper())]  # fmt: skip
-USUAL_NAMES = (
-    "captions.csv",
-    "captions.jsonl",
-    "captions.tsv",
-    "captions.json",
-    "captions.txt",
-    "metadata.csv",
-    "metadata.jsonl",
-)
+USUAL_NAMES = ("captions.csv", "captions.jsonl", "captions.tsv", "captions.json", "captions.txt",
+               "metadata.csv", "metadata.jsonl")  # fmt: skip
 
 
 def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:

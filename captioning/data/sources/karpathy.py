@@ -18,16 +18,8 @@ from captioning.core.errors import UserError
 from captioning.data.sources.base import Dropped, Item, Reading, in_two_splits, inside, split_name, strictest
 from captioning.data.sources.tables import load_json
 
-IMAGE_FOLDERS = (
-    ".",
-    "images",
-    "Images",
-    "Flicker8k_Dataset",
-    "Flickr8k_Dataset",
-    "flickr30k-images",
-    "flickr30k_images",
-    "flickr30k_images/flickr30k_images",
-)
+IMAGE_FOLDERS = (".", "images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset", "flickr30k-images",
+                 "flickr30k_images", "flickr30k_images/flickr30k_images")  # fmt: skip
 
 
 def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:
@@ -95,10 +87,11 @@ def _ids(records: list[dict], names: list[str]) -> dict[str, str]:
         known = record.get("cocoid")
         short[name] = short.get(name, Path(name).stem if known is None else str(known))
     uses = Counter(short.values())
-    return {
-        name: key if uses[key] == 1 and key not in short.keys() - {name} else name
-        for name, key in short.items()
-    }
+
+    def clashes(name: str, key: str) -> bool:
+        return uses[key] > 1 or key in short.keys() - {name}
+
+    return {name: name if clashes(name, key) else key for name, key in short.items()}
 
 
 def _fields(record, where: str, reading: Reading) -> tuple[str, list[str], str | None]:

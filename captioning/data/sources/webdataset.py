@@ -106,12 +106,9 @@ def _members(shard: Path, name: str, dropped: list[Dropped]) -> Iterator[tuple[s
             for member in archive:
                 if member.isfile() and member.size <= MAX_BYTES:
                     folder, _, last = member.name.rpartition("/")
-                    key, _, ending = last.partition(".")
-                    yield (
-                        f"{folder}/{key}" if folder else key,
-                        ending.lower(),
-                        archive.extractfile(member).read(),
-                    )
+                    stem, _, ending = last.partition(".")
+                    key = f"{folder}/{stem}" if folder else stem
+                    yield key, ending.lower(), archive.extractfile(member).read()
             file.seek(max(0, os.fstat(file.fileno()).st_size - END))
             if any(file.read()):  # tarfile treats a truncated header as the end
                 dropped.append(cut)

@@ -21,6 +21,7 @@ from captioning.core.files import read_json
 from captioning.core.settings import Settings
 from captioning.data.dataset import load_data
 from captioning.evaluation import mistakes
+from captioning.evaluation.report.curves import curves
 from captioning.metrics.coco import TITLES
 from captioning.training.card import describe_captioner, describe_data
 from captioning.weights.sources import PRETRAINED
@@ -81,15 +82,12 @@ class Captioner:
         ).to_yaml()  # fmt: skip
 
     def _scores(self) -> str:
-        shown = {
-            key: self.scores["systems"].get(key) for key in (self.name, "humans", f"nearest_{self._encoder}")
-        }
-        titles = dict(zip(shown, (self.name, "people", "nearest training image's caption"), strict=True))
-        rows = [
-            [titles[key], *(with_interval(system[metric]) for metric in TITLES)]
-            for key, system in shown.items()
-            if system
-        ]
+        titles = {self.name: self.name, "humans": "people"}
+        titles[f"nearest_{self._encoder}"] = "nearest training image's caption"
+        rows = []
+        for key, title in titles.items():
+            if system := self.scores["systems"].get(key):
+                rows.append([title, *(with_interval(system[metric]) for metric in TITLES)])
         return (
             f"{self.scores['images']:,} {self.scores['split']} images, coco-caption's scorers, 95% bootstrap "
             f"intervals over images. People: each reference against the image's others."
@@ -123,19 +121,13 @@ class Captioner:
         return f"{chosen.captions} captions by {how}.\n\n{table(['', self.name, 'people'], rows)}"
 
     def _mistakes(self) -> str:
-        more = self.scores["more"]
-        rows = [
-            [
-                f"{kind}, {who}",
-                *(number(of[kind].get(key)) for key in ("said", "precision", "contradicted", "recall")),
-            ]
-            for kind in mistakes.CLASSES
-            for who, of in (
-                (self.name, more["mistakes"][self.name]),
-                ("people", more["mistakes"].get("humans")),
-            )
-            if of
-        ]
+        more, rows = self.scores["more"], []
+        own, people = more["mistakes"][self.name], more["mistakes"].get("humans")
+        for kind in mistakes.CLASSES:
+            for who, found in ((self.name, own), ("people", people)):
+                if found:
+                    figures = map(found[kind].get, ("said", "precision", "contradicted", "recall"))
+                    rows.append([f"{kind}, {who}", *map(number, figures)])
         text = (
             "Words of a class in its captions, against the references: how many it says, the share that a "
             "reference says too, the share that no reference says where two agree on another, and the share "
@@ -143,36 +135,29 @@ class Captioner:
             + table(["", "said", "supported", "contradicted", "recall"], rows)
         )
         if facts := more["facts"].get(self.name):
-            rows = [
-                [kind, number(of.get("precision")), number(of.get("recall"))] for kind, of in facts.items()
-            ]
+            pairs = {kind: (of.get("precision"), of.get("recall")) for kind, of in facts.items()}
+            rows = [[kind, *map(number, pair)] for kind, pair in pairs.items()]
             text += "\n\nAgainst what is drawn:\n\n" + table(["", "precision", "recall"], rows)
         return text
 
     def _training(self) -> str:
         epochs = sorted({epoch for curve in self.curves.values() for epoch in curve})
-        rows = [
-            [epoch + 1, *(number(curve.get(epoch)) for curve in self.curves.values())] for epoch in epochs
-        ]
-        return (
-            table(["epoch", *self.curves], rows)
-            if rows
-            else "Not trained here: the weights are as they came."
-        )
+        if not epochs:
+            return "Not trained here: these are the weights that it started from."
+        curves = self.curves.values()
+        rows = [[epoch + 1, *(number(curve.get(epoch)) for curve in curves)] for epoch in epochs]
+        return table(["epoch", *self.curves], rows)
 
     def _settings(self) -> str:
         weights = "\n".join(f"- `{folder}`: `{sha256}`" for folder, sha256 in self.weights.items())
-        joined = (
-            "The captions are of several decoders, their probabilities averaged.\n\n"
-            if len(self.weights) > 1
-            else ""
-        )
-        agreed = (
-            "Each is the caption of a beam that the training images' captions lead one to expect most "
-            "(`generate.consensus`).\n\n"
-            if self.settings.generate.consensus
-            else ""
-        )
+        joined = agreed = ""
+        if len(self.weights) > 1:
+            joined = "The captions are of several decoders, their probabilities averaged.\n\n"
+        if self.settings.generate.consensus:
+            agreed = (
+                "Each is the caption of its beam that best matches those of similar training images "
+                "(`generate.consensus`).\n\n"
+            )
         told = {key: self.config[key] for key in ("training", "sizes", "features")}
         told["generate"] = self.settings.generate.model_dump()
         return (
@@ -208,17 +193,6 @@ def read_captioner(name: str, settings: Settings, root: Path = Path(".")) -> Cap
     )
 
 
-def curves(folder: Path) -> dict[str, dict[int, float]]:
-    """{score: {epoch, from 0: its value}}, as dvclive wrote them."""
-    found = {}
-    for path in sorted(folder.glob("*.tsv")):
-        with open(path, encoding="utf-8", newline="") as file:
-            found[path.stem] = {
-                int(row["step"]): float(row[path.stem]) for row in csv.DictReader(file, delimiter="\t")
-            }
-    return found
-
-
 def base_models(settings: Settings, name: str) -> list[str]:
     """The hub's names of the pretrained networks that a captioner builds on."""
     found = []
@@ -231,16 +205,10 @@ def base_models(settings: Settings, name: str) -> list[str]:
 
 
 def examples(images: Sequence[tuple[str, str, Sequence[str], float]]) -> str:
-    rows = [
-        [
-            f"`{image}`",
-            cell(caption),
-            cell(references[0]),
-            f"{cider:.2f}",
-            ", ".join(_wrong(caption, references)),
-        ]
-        for image, caption, references, cider in images
-    ]
+    rows = []
+    for image, caption, references, cider in images:
+        wrong = ", ".join(_wrong(caption, references))
+        rows.append([f"`{image}`", cell(caption), cell(references[0]), f"{cider:.2f}", wrong])
     return table(["image", "caption", "a person's", "CIDEr", "contradicted"], rows)
 
 
@@ -268,7 +236,8 @@ def cell(text: str) -> str:
 
 def _wrong(caption: str, references: Sequence[str]) -> list[str]:
     """Same as `captioning.evaluation.mistakes.wrong`, for captions as written."""
-    plain = [
-        "".join(char if char.isalnum() else " " for char in text.lower()) for text in (caption, *references)
-    ]
-    return mistakes.wrong(plain[1:], plain[0])
+
+    def plain(text: str) -> str:
+        return "".join(char if char.isalnum() else " " for char in text.lower())
+
+    return mistakes.wrong(list(map(plain, references)), plain(caption))

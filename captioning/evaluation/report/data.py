@@ -22,10 +22,11 @@ from captioning.core.paths import captions as captions_of
 from captioning.core.paths import curves as curves_of
 from captioning.core.pictures import ImageFault, open_rgb
 from captioning.core.progress import track
-from captioning.core.settings import read_yaml
+from captioning.core.yaml_files import read_yaml
 from captioning.data.caption_files import read_candidates
 from captioning.data.dataset import Data, load_data
 from captioning.evaluation import scene_facts
+from captioning.evaluation.report.curves import curves as read_curves
 from captioning.evaluation.tables import MORE
 from captioning.metrics.coco import TITLES
 from captioning.search.words import words
@@ -88,20 +89,17 @@ def answers(root: Path, name: str) -> dict[str, dict[str, Any]]:
         found[entry.pop("image_id")] |= detailed(**entry)
     if (facts := root / FACTS).exists():
         for image, labels in scene_facts.wrong(captions, read_json(facts)).items():
-            found[image]["wrong"] = [
-                plain(label) for label in labels if label.partition(" ")[2] not in labels
-            ]
+            single = [label for label in labels if label.partition(" ")[2] not in labels]
+            found[image]["wrong"] = list(map(plain, single))
     return found
 
 
 def detailed(tokens: list[str], log_probs: list[float], ended: bool, **more: Any) -> dict[str, Any]:
     """An image's entry in captions/NAME_details.json as words. `end` is the end token's probability."""
     chances = [math.exp(log) for log in log_probs]
+    found = words(zip(tokens, chances, strict=False))
     return more | {
-        "words": [
-            (text, round(chance, 4), count)
-            for text, chance, count in words(zip(tokens, chances, strict=False))
-        ],
+        "words": [(text, round(chance, 4), count) for text, chance, count in found],
         "mean": round(sum(chances) / len(chances), 4),
         "end": round(chances[-1], 4) if ended else None,
     }
@@ -129,14 +127,13 @@ def thumbnail(path: Path) -> dict[str, Any]:
 
 
 def curves(folder: Path) -> dict[str, list[float]]:
-    """{score: its value after each epoch}, as dvclive wrote them."""
-    found = {}
-    for path in sorted(folder.glob("*.tsv")):
-        with open(path, encoding="utf-8", newline="") as file:
-            values = [float(row[path.stem]) for row in csv.DictReader(file, delimiter="\t")]
-        if values and all(abs(value) < float("inf") for value in values):
-            found[path.stem] = [round(value, 5) for value in values]
-    return found
+    """{score: its value after each epoch}, without scores that have none or are not finite."""
+    found = {score: list(values.values()) for score, values in read_curves(folder).items()}
+    return {
+        score: [round(value, 5) for value in values]
+        for score, values in found.items()
+        if values and all(map(math.isfinite, values))
+    }
 
 
 def rows(path: Path, numbers: bool = True) -> list[dict[str, Any]]:
@@ -193,18 +190,19 @@ def versions() -> dict[str, str]:
 def commit(root: Path) -> str:
     """The commit of the code, with a word if files differ from it. Empty outside of git."""
     try:
-        head, changed = (
-            subprocess.run(
-                ["git", *command], cwd=root, capture_output=True, text=True, check=True, timeout=60
-            ).stdout
-            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        )
+        head = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return ""
     # Files that `dvc repro` and `dvc exp run` rewrite are not changes of the code.
     own = {"dvc.lock", "metrics.json", "params.yaml"}
     edited = [line for line in changed.splitlines() if line[3:] not in own]
     return head.strip() + (f", and {len(edited)} file(s) edited since" if edited else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def _hashed(entry: dict) -> dict[str, Any]:

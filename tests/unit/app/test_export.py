@@ -94,7 +94,7 @@ def test_half_precision_is_half_the_space(house, tmp_path, kind):
 def test_what_cannot_be_exported_is_said_and_leaves_nothing(house, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full/mine.txt").touch()
-    with pytest.raises(UserError, match="full is there already: name another folder"):
+    with pytest.raises(UserError, match="full exists already: name another folder"):
         export(house / "checkpoints/lstm", tmp_path / "full")
     with pytest.raises(UserError, match=r"checkpoints/none/config\.json "):
         export(tmp_path / "checkpoints/none", tmp_path / "new")

@@ -130,7 +130,7 @@ def test_a_better_setting_is_found_and_runs_of_no_luck_leave_the_images():
 
 def test_sets_of_runs_are_compared_and_refused(repository):
     done = compare(repository, "main", "better", "--", "noise", "workspace")
-    assert done.returncode == 1 and "main and better stand on one side and differ in skill" in done.stderr
+    assert done.returncode == 1 and "main and better are on one side and differ in skill" in done.stderr
     done = compare(repository, "main", "better", "noise")
     assert done.returncode == 1 and "put `--` between" in done.stderr
     done = compare(repository, "main", "--", "better")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from captioning.core.code import closure, describe, hash_source
+from captioning.core.code import DECIDE_NOTHING, closure, describe, hash_source
 
 ROOT = Path(__file__).parents[3]
 SOURCE = '''"""What it is for."""
@@ -95,9 +95,10 @@ def test_a_comment_makes_no_stage_run_again(house):
         assert changed_by(house, file, "\nfrom ", "\n# a remark\nfrom ") == set()
 
 
-def test_a_setting_s_schema_makes_no_stage_run_again(house):
-    file = "captioning/core/settings.py"
-    assert changed_by(house, file, "class Settings(", "ANOTHER = 1\n\n\nclass Settings(") == set()
+@pytest.mark.parametrize("name", DECIDE_NOTHING)
+def test_code_that_decides_no_result_makes_no_stage_run_again(house, name):
+    file, line = f"captioning/core/{name}.py", "from __future__ import annotations\n"
+    assert changed_by(house, file, line, line + "\nANOTHER = 1\n") == set()
 
 
 @pytest.mark.parametrize(

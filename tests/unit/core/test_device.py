@@ -34,7 +34,7 @@ def test_bf16_is_refused_where_it_would_be_emulated(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False, "avx512_bf16": False})
     assert device.pick_dtype("auto", cpu) == device.pick_dtype("fp32", cpu) == torch.float32
     with pytest.raises(
-        UserError, match="precision = 'bf16', which this processor or GPU does not have: set fp32"
+        UserError, match="precision = 'bf16', but this processor or GPU has no bf16: set fp32"
     ):
         device.pick_dtype("bf16", cpu)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from small_data import REAL_FLICKR8K, ROOT, official, photos, write
 
 from captioning.core.errors import UserError
-from captioning.core.settings import read_yaml
+from captioning.core.yaml_files import read_yaml
 from captioning.data.dataset import load_data
 from stages import prepare
 
@@ -170,7 +170,7 @@ def test_pictures_that_somebody_keeps_in_data_are_never_touched(project, place, 
     pictures(Path(place))
     project(source=source, root=place if source == "folder" else None)
     before = outputs()
-    with pytest.raises(SystemExit, match=f"error: .* {place} is not its work: move it out of data/"):
+    with pytest.raises(SystemExit, match=f"error: .* {place} is not its output: move it out of data/"):
         prepare.main()
     assert outputs() == before
 

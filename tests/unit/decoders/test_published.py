@@ -172,5 +172,5 @@ def test_gpt2_folders_are_read_whole_or_not_at_all(tmp_path):
     (tmp_path / "gpt2/merges.txt").unlink()
     with pytest.raises(UserError, match="has no tokenizer"):
         language_model(options(tmp_path, "").model, [])
-    with pytest.raises(UserError, match=r"neither a folder nor one of gpt2, gpt2-medium"):
+    with pytest.raises(UserError, match=r"expected a folder, one of gpt2, gpt2-medium"):
         language_model(options(tmp_path, "", gpt2="gpt3").model, [])

@@ -65,9 +65,32 @@ def test_saved_and_loaded_is_the_same_and_transformers_reads_it(tmp_path, text):
 
 @pytest.mark.skipif(not GPT2.exists(), reason="GPT-2's own tokenizer files are not beside the project")
 def test_gpt2_s_own_tokenizer():
-    text = pretrained_bpe(str(GPT2))
+    text = pretrained_bpe(GPT2)
     assert (text.size, text.eos_id, text.banned_ids) == (50257, 50256, ())
     assert text.encode(["A man in a red shirt ."])[0] == [32, 582, 287, 257, 2266, 10147, 764, 50256]
+
+
+@pytest.mark.parametrize("kind", ["vocab.json and merges.txt", "tokenizer.json"])
+def test_a_pretrained_tokenizer_is_that_of_transformers(tmp_path, kind):
+    from transformers import GPT2TokenizerFast
+
+    without_normalizer().tokenizer.model.save(str(tmp_path))
+    theirs = GPT2TokenizerFast.from_pretrained(tmp_path)
+    if kind == "tokenizer.json":
+        theirs.save_pretrained(tmp_path)
+        (tmp_path / "vocab.json").unlink()
+    texts = [*CAPTIONS, "  two  blanks \n", "é ∂", "a <|endoftext|> b", "", "it's 2 dogs'"]
+    ours = pretrained_bpe(tmp_path)
+    assert ours.encode(texts) == [[*ids, theirs.eos_token_id] for ids in theirs(texts).input_ids]
+    ids = ours.encode(texts)
+    assert ours.tokenizer.decode_batch(ids) == theirs.backend_tokenizer.decode_batch(ids)
+
+
+def test_a_vocabulary_without_all_bytes_is_refused(tmp_path):
+    (tmp_path / "vocab.json").write_text("{}")
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    with pytest.raises(ValueError, match="lacks tokens for some bytes"):
+        pretrained_bpe(tmp_path)
 
 
 def without_normalizer() -> Text:
@@ -86,7 +109,7 @@ def without_normalizer() -> Text:
 
 BY_WORD = {"bpe": without_normalizer(), "words": word_vocabulary(CAPTIONS, 1)}
 if GPT2.is_dir():
-    BY_WORD["gpt2"] = pretrained_bpe(str(GPT2))
+    BY_WORD["gpt2"] = pretrained_bpe(GPT2)
 pieces = st.sampled_from(
     ["a man", "dog's", " ", "  ", "\t", "\u00a0", "2nd", "run!!", "é", "<|endoftext|>", "'s", ". ."]
 )

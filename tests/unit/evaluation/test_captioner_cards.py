@@ -113,7 +113,7 @@ def test_the_card_holds_scores_curves_examples_and_mistakes(project):
 
 def test_consensus_is_told(project):
     asked = SETTINGS.model_copy(update={"generate": SETTINGS.generate.model_copy(update={"consensus": 8.0})})
-    sentence = "the training images' captions lead one to expect most"
+    sentence = "that best matches those of similar training images"
     assert sentence in read_captioner("lstm", asked, project).card()
     assert sentence not in read_captioner("lstm", SETTINGS, project).card()
 
@@ -142,4 +142,4 @@ def test_pretrained_networks_are_named_as_on_the_hub():
 def test_a_captioner_without_curves_was_not_trained_here(tmp_path):
     assert curves(tmp_path / "none") == {}
     nothing = Captioner("lstm", SETTINGS, {}, {}, {}, {"systems": {}}, [])
-    assert nothing._training() == "Not trained here: the weights are as they came."
+    assert nothing._training() == "Not trained here: these are the weights that it started from."

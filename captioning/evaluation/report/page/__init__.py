@@ -10,20 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).parent
-SCRIPTS = (
-    "dom.js",
-    "charts.js",
-    "scores.js",
-    "search.js",
-    "viewer.js",
-    "gallery.js",
-    "run.js",
-    "main.js",
-)  # in order of loading
+# In order of loading.
+SCRIPTS = ("dom.js", "charts.js", "scores.js", "search.js", "viewer.js", "gallery.js", "run.js",
+           "main.js")  # fmt: skip
 ESCAPES = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}  # valid in JSON, harmless in HTML
 
 
@@ -37,10 +31,8 @@ def render(data: dict[str, Any], page: Path = PAGE) -> str:
     )
     parts = {"POLICY": policy, "STYLE": style, "SCRIPT": script, "DATA": escape(data)}
     html = (page / "template.html").read_text(encoding="utf-8")
-    pieces = html.split("{{")  # replaces all slots in one pass, because the data may contain a slot's name
-    return pieces[0] + "".join(
-        parts[name] + rest for name, rest in (piece.split("}}", 1) for piece in pieces[1:])
-    )
+    # All slots are replaced in one pass, because the data may contain a slot's name.
+    return re.sub(r"\{\{(\w+)\}\}", lambda slot: parts[slot[1]], html)
 
 
 def escape(data: Any) -> str:
