@@ -8,19 +8,18 @@ memory. The order depends only on the seed and the epoch's number. Of each image
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from captioning.core.errors import UserError
+from captioning.core.texts import Bytes, runs
 from captioning.core.threads import in_order
-from captioning.core.work import work_folder
 from captioning.features.store import FeatureStore
 from captioning.training.batches import CHUNK, SEEN, CaptionBatches, Packing, Rooms, padded
 from models.losses import PAD
@@ -175,43 +174,39 @@ class _Parts:
 
 
 class _Column:
-    """Records of images on disk, in a file that vanishes with the process."""
+    """Records of images, on disk if they are many."""
 
     def __init__(self) -> None:
-        (folder := work_folder() / "tmp").mkdir(parents=True, exist_ok=True)
-        self.file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
-        self.width, self.ends = 1, np.zeros(1, np.int64)  # (N + 1,) of the records of each image
+        self.bytes, self.width, self.counts = Bytes(), 1, []  # of the records of each image, in parts
 
     def append(self, records: np.ndarray, counts: np.ndarray) -> None:
         self.width = records.shape[1]
-        np.ascontiguousarray(records, np.int32).tofile(self.file)
-        self.ends = np.concatenate([self.ends, self.ends[-1] + counts.cumsum()])
+        self.bytes.append(np.ascontiguousarray(records, np.int32).tobytes())
+        self.counts.append(counts)
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """(N + 1,) where the records of each image end."""
+        return np.concatenate([[0], *self.counts]).cumsum()
 
     def read(self, images: np.ndarray) -> Column:
         """The records of these images, which are sorted; neighbours are read together."""
-        cuts = np.flatnonzero(np.diff(images) != 1) + 1
-        starts, stops = self.ends[images[np.r_[0, cuts]]], self.ends[images[np.r_[cuts, len(images)] - 1] + 1]
         counts = self.ends[images + 1] - self.ends[images]
         out, done = np.empty((counts.sum(), self.width), np.int32), 0
-        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-            self._read_into(out[done : done + stop - start], start)
+        for run in runs(images):
+            start, stop = int(self.ends[run.start]), int(self.ends[run.stop])
+            if start < stop:
+                rows = memoryview(out[done : done + stop - start]).cast("B")
+                self.bytes.read_into(rows, start * self.width * 4)
             done += stop - start
         return out, counts
 
-    def _read_into(self, out: np.ndarray, start: int) -> None:
-        rest, offset = memoryview(out).cast("B") if out.size else memoryview(b""), start * self.width * 4
-        while rest:
-            if not (read := os.preadv(self.file.fileno(), [rest], offset)):
-                raise UserError(
-                    f"packed captions in {work_folder()}/tmp are cut short: start the stage again"
-                )
-            rest, offset = rest[read:], offset + read
 
-
-def fits_in_memory(store: FeatureStore, captions: list[list[str]]) -> bool:
+def fits_in_memory(store: FeatureStore, captions: Sequence[list[str]]) -> bool:
     """Whether the features of so many images, and their captions, take no more than IN_MEMORY."""
-    texts = sum(OF_CAPTION + OF_CHARACTER * len(caption) for of_image in captions for caption in of_image)
-    return len(captions) * 2 * int(np.prod(store.shape[1:])) + texts <= IN_MEMORY
+    texts = (OF_CAPTION + OF_CHARACTER * len(caption) for of_image in captions for caption in of_image)
+    taken = accumulate(texts, initial=len(captions) * 2 * int(np.prod(store.shape[1:])))
+    return all(size <= IN_MEMORY for size in taken)  # of a huge split the first captions decide
 
 
 def _write(
