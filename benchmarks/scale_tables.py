@@ -48,7 +48,7 @@ def main() -> None:
     print(*rows(given.images, given.captions, given.limit), sep="\n")
 
 
-def rows(images: int, captions: int, limit: int | None = None) -> Iterator[str]:
+def rows(images: int, captions: int = 5, limit: int | None = None) -> Iterator[str]:
     """Lines of a table: seconds and memory of each part, beside what the process had before."""
     yield HEAD
     with tempfile.TemporaryDirectory() as folder:
