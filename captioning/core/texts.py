@@ -32,6 +32,9 @@ class Bytes:
         self._held: bytearray | None = bytearray()
         self._size = 0
 
+    def __len__(self) -> int:
+        return self._size
+
     def append(self, more: bytes) -> None:
         self._size += len(more)
         if self._held is not None and self._size > SPILL:

@@ -30,6 +30,7 @@ from models.standardize import ROWS
 IN_MEMORY = 8 * 2**30
 # Of features: images that are shuffled together, and read together.
 WINDOW_BYTES, BLOCK_BYTES = 128 * 2**20, 2**20
+WINDOW_CAPTIONS = 64 * 2**20  # bytes of packed captions in a window at most: many images of few features
 OF_CAPTION, OF_CHARACTER = 200, 10  # bytes of a caption in memory: its lists, arrays and packing
 
 
@@ -40,7 +41,8 @@ class StreamedBatches(CaptionBatches):
         store: the feature store.
         rows: (N,) the rows of the images in the store.
         captions: the token ids of the captions of all images, in parts of any number of images.
-        window, block: bytes of features that are shuffled together, and that are read together.
+        window, block: bytes of features that are shuffled together, and that are read together. A window's
+            captions are limited, too.
         The other arguments are those of `CaptionBatches`; a packing is required.
     """
 
@@ -59,10 +61,12 @@ class StreamedBatches(CaptionBatches):
     ) -> None:
         self.store, self.positions, self.count = store, rows, len(rows)
         self.batch_size, self.seed, self.device = batch_size, seed, device
-        of_image = 2 * int(np.prod(store.shape[1:]))
-        self.images_in_window, self.images_in_block = max(1, window // of_image), max(1, block // of_image)
         few_sizes = device.type == "cuda" if few_sizes is None else few_sizes
         self.totals, self.packing, self.columns = _write(captions, packing, few_sizes)
+        features = 2 * int(np.prod(store.shape[1:]))
+        packed = -(-sum(len(column.bytes) for column in self.columns) // self.count)
+        self.images_in_block = max(1, block // features)
+        self.images_in_window = max(1, min(window // features, WINDOW_CAPTIONS // packed))
         self.window: _Window | None = None
         self.rooms = self._rooms() if few_sizes else None
 

@@ -98,6 +98,14 @@ def test_a_window_mixes_blocks_from_everywhere(store):
         assert len(np.unique(first // 20)) >= 4 and first.min() < N / 2 < first.max()
 
 
+def test_long_captions_make_small_windows(store, monkeypatch):
+    monkeypatch.setattr(streams, "WINDOW_CAPTIONS", 40_000)
+    disk = streamed(store, window=2**20)
+    read = [len(disk._read(images).features) for images, _ in disk._plan(0, 4)]
+    packed = sum(len(column.bytes) for column in disk.columns)
+    assert sum(read) == N and max(read) <= 40_000 * N / packed < N / 3
+
+
 def test_one_window_gives_the_epochs_of_memory(store):
     """Then nothing depends on where the images are."""
     disk, memory = streamed(store, window=2**20), in_memory(store)
