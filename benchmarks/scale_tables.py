@@ -51,7 +51,7 @@ def main() -> None:
 def rows(images: int, captions: int = 5, limit: int | None = None) -> Iterator[str]:
     """Lines of a table: seconds of each part, and the memory gained since the first one.
 
-    The resident set's peak counts pages that the system may have taken back. Data are what RLIMIT_DATA counts.
+    The resident set's peak leaves out pages that the system took back. Data are what RLIMIT_DATA counts.
     """
     yield HEAD
     with tempfile.TemporaryDirectory() as folder:
