@@ -4,8 +4,9 @@
 
 Each figure is from a process of its own. `disk` reads with the system's cache of the file dropped before each
 epoch, so it is the disk's speed; memory is what the process gained, at its peak. One caption an image, as
-pictures of the web have. Then come the overheads of Ray, where it is installed, and of two training
-processes. A million images take minutes, and up to 3 GB of memory and of disk.
+pictures of the web have. Then come the parts of a training stage with five captions an image
+(`benchmarks.scale_tables`), and the overheads of Ray, where it is installed, and of two training processes. A
+million images take minutes, and up to 3 GB of memory and of disk.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import scale_ddp, scale_ray
+from benchmarks import scale_ddp, scale_ray, scale_tables
 from benchmarks.turns import Run, in_turn, resident
 from captioning.core.errors import command
 from captioning.core.malloc import keep_freed_memory
@@ -46,9 +47,12 @@ def main() -> None:
     )
     given = parser.parse_args()
     print(HEAD, flush=True)
-    for images in [2000] if given.tiny else given.images:
+    sizes = [2000] if given.tiny else given.images
+    for images in sizes:
         for line in input_rows(images, 16 if given.tiny else given.width):
             print(line, flush=True)
+    for images in sizes:
+        print("", *scale_tables.rows(images), sep="\n", flush=True)
     for more in (scale_ray, scale_ddp):
         print("", *more.rows(given.tiny), sep="\n", flush=True)
 

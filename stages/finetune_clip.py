@@ -167,7 +167,7 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
 
 def pictures_of(data: Data, split: str) -> Tensor:
     """(N,) a number for each image of a split. Equal files under several names have equal numbers."""
-    hashes = data.images.loc[data.images["split"] == split, "sha256"]
+    hashes = np.array(list(data.column("sha256", split)), object)
     return torch.from_numpy(pd.factorize(hashes)[0])
 
 

@@ -8,6 +8,8 @@ Expect  on `scenes`, with a small GPT-2 from scratch, three minutes on 2 cores.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from captioning.core import settings as schema
 from captioning.core.device import seed_everything
 from captioning.core.errors import UserError
@@ -31,7 +33,7 @@ def main() -> None:
         raise UserError(
             f"features/clip.h5 holds {store.shape[1:]} an image; ClipCap needs one vector: see clip.features"
         )
-    captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
+    captions = {split: data.by_image("caption", split) for split in ("train", "dev")}
     seed_everything(settings.seed)
     features = feature_identity(store.attrs)
     decoder = first_clipcap(settings, captions["train"], store.shape[-1], features)
@@ -44,12 +46,12 @@ def main() -> None:
 
 
 def first_clipcap(
-    settings: schema.Settings, captions: list[list[str]], feature_size: int, features: dict
+    settings: schema.Settings, captions: Iterable[list[str]], feature_size: int, features: dict
 ) -> Decoder:
     """The ClipCap before training: that of `model.init_from`, or a new mapping with `model.gpt2`."""
     if settings.model.init_from:
         return initial_clipcap(settings, feature_size, features)
-    every = [caption for of_image in captions for caption in of_image]
+    every = (caption for of_image in captions for caption in of_image)
     return fresh_clipcap(settings.model, every, feature_size, features)
 
 

@@ -27,7 +27,7 @@ from stages import stage
 def main() -> None:
     settings = schema.load()
     data, store = load_data(), FeatureStore.open(features("vgg16"))
-    captions = {split: list(data.tokens(split).values()) for split in ("train", "dev")}
+    captions = {split: data.by_image("tokens", split) for split in ("train", "dev")}
     text = word_vocabulary(
         (caption for of_image in captions["train"] for caption in of_image), settings.lstm.min_count
     )

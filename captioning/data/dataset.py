@@ -1,90 +1,124 @@
 """The prepared data set, as stage `prepare` wrote it. Every later stage reads it with `load_data()`.
 
 This module imports no source. So a change to a source re-runs `prepare`, but not the stages that read its
-output.
+output. Tables are columns of texts that may be larger than memory: see `captioning.core.texts`.
 """
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from captioning.core.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from captioning.core.texts import AT_ONCE, Chosen, Grouped, Index, Texts
 
 SPLITS = ("train", "dev", "test")
 IMAGE_COLUMNS = ("id", "path", "split", "sha256")
 CAPTION_COLUMNS = ("image_id", "caption", "tokens")
+Table = Mapping[str, Sequence[str]]  # column -> texts
 
 
 class Data:
     """The two tables of `data/`.
 
     Attributes:
-        images: one row an image, columns id, path, split (train, dev, test), sha256; all text.
-        captions: one row a caption, columns image_id, caption (one line), tokens (PTB: lower case, no
-            punctuation).
+        images: one text an image in each of the columns id, path, split (train, dev, test), sha256.
+        captions: one text a caption in each of the columns image_id, caption (one line), tokens (PTB: lower
+            case, no punctuation).
     """
 
-    def __init__(self, images: pd.DataFrame, captions: pd.DataFrame) -> None:
-        self.images = images
-        self.captions = captions
+    def __init__(self, images: Table, captions: Table) -> None:
+        self.images, self.captions = images, captions
+        number = {name: i for i, name in enumerate(SPLITS)}
+        self._split = np.fromiter((number.get(name, -1) for name in images["split"]), np.int8)  # (N,)
 
     def split(self, name: str) -> list[str]:
         """Ids of the images in split `name`, in the table's order."""
-        if name not in SPLITS:
-            raise ValueError(f"split {name!r}: expected one of {', '.join(SPLITS)}")
-        return self.images.loc[self.images["split"] == name, "id"].tolist()
+        return list(self.column("id", name))
 
     def references(self, split: str) -> dict[str, list[str]]:
         """{image id: captions}, in the order of `self.split(split)`."""
-        return {image_id: self._by_image["caption"][image_id] for image_id in self.split(split)}
+        return dict(zip(self.split(split), self.by_image("caption", split), strict=True))
 
     def tokens(self, split: str) -> dict[str, list[str]]:
         """{image id: captions as PTB tokens separated by blanks}, in the order of `self.split(split)`."""
-        return {image_id: self._by_image["tokens"][image_id] for image_id in self.split(split)}
+        return dict(zip(self.split(split), self.by_image("tokens", split), strict=True))
+
+    def column(self, name: str, split: str) -> Sequence[str]:
+        """A column of the split's images, in the table's order; read when it is needed."""
+        return Chosen(self.images[name], self._places(split))
+
+    def by_image(self, name: str, split: str) -> Sequence[list[str]]:
+        """A column of the captions, by image, in the order of `self.split(split)`; read when it is needed."""
+        order, ends = self._grouped
+        texts = self.captions[name]
+        return Chosen(Grouped(texts if order is None else Chosen(texts, order), ends), self._places(split))
+
+    def _places(self, split: str) -> np.ndarray:
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+        return np.flatnonzero(self._split == SPLITS.index(split))
 
     @cached_property
-    def _by_image(self) -> dict[str, dict[str, list[str]]]:
-        grouped = {
-            column: {image_id: [] for image_id in self.images["id"]} for column in ("caption", "tokens")
-        }
-        table = self.captions
-        for image_id, caption, tokens in zip(
-            table["image_id"], table["caption"], table["tokens"], strict=True
-        ):
-            grouped["caption"][image_id].append(caption)
-            grouped["tokens"][image_id].append(tokens)
-        return grouped
+    def _grouped(self) -> tuple[np.ndarray | None, np.ndarray]:
+        """The captions' order by image (C,), None for the table's own; where each image's begin (N + 1,).
+
+        Raises ValueError if ids of images are not unique, or a caption's image is not in the table.
+        """
+        index, counts = Index(self.images["id"]), []
+
+        def owners() -> Iterator[str]:
+            for image_id, same in groupby(self.captions["image_id"]):
+                counts.append(len(list(same)))
+                yield image_id
+
+        images = index.find(owners())  # of each run of captions of one image
+        if len(index) < len(self._split) or (images < 0).any():
+            raise ValueError("images and captions do not fit together")
+        totals, order = np.zeros(len(self._split) + 1, np.int64), None
+        np.add.at(totals, images + 1, counts)
+        if (np.diff(images) < 0).any():
+            order = np.repeat(images, counts).argsort(kind="stable")
+        return order, totals.cumsum()
 
 
 def load_data(folder: str | Path = "data") -> Data:
     """Reads `images.csv` and `captions.csv` of a folder that stage `prepare` wrote."""
     images = _read(Path(folder) / "images.csv", IMAGE_COLUMNS)
-    captions = _read(Path(folder) / "captions.csv", CAPTION_COLUMNS)
-    if not images["id"].is_unique or not set(captions["image_id"]) <= set(images["id"]):
+    data = Data(images, _read(Path(folder) / "captions.csv", CAPTION_COLUMNS))
+    try:
+        data._grouped  # noqa: B018
+    except ValueError:
         raise UserError(
             f"{folder}/images.csv and {folder}/captions.csv do not fit together: run `dvc repro prepare`"
-        )
-    return Data(images, captions)
+        ) from None
+    return data
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    import pandas as pd  # imported late: some modules need only SPLITS
-
-    try:  # every cell is text: "NA" and "null" are captions, "007" is an id
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8")
+def _read(path: Path, columns: tuple[str, ...]) -> dict[str, Texts]:
+    """Every cell is text: "NA" and "null" are captions, "007" is an id."""
+    table = {name: Texts() for name in columns}
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            if tuple(found := next(rows, [])) != columns:
+                raise UserError(
+                    f"{path} has columns {', '.join(found)}, expected {', '.join(columns)}: "
+                    "run `dvc repro prepare`"
+                )
+            while block := list(islice(filter(None, rows), AT_ONCE)):
+                if wrong := [row for row in block if len(row) != len(columns)]:
+                    raise ValueError(f"a row has {len(wrong[0])} cells")
+                for texts, cells in zip(table.values(), zip(*block, strict=True), strict=True):
+                    texts.extend(cells)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro prepare` first") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (csv.Error, ValueError) as error:  # also of bytes that are no text
         reason = " ".join(str(error).split())
         raise UserError(f"{path} does not read as a table ({reason}): run `dvc repro prepare`") from None
-    if tuple(table.columns) != columns:
-        raise UserError(
-            f"{path} has columns {', '.join(map(str, table.columns))}, expected {', '.join(columns)}: "
-            "run `dvc repro prepare`"
-        )
     return table

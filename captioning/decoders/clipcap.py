@@ -10,6 +10,7 @@ end-of-text token.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +37,7 @@ CLIP_WITH = {512: "ViT-B/32, ViT-B/16, RN101", 640: "RN50x4", 768: "ViT-L/14, RN
 
 
 def fresh_clipcap(
-    options: ClipCapSettings, captions: list[str], feature_size: int, features: dict[str, str]
+    options: ClipCapSettings, captions: Iterable[str], feature_size: int, features: dict[str, str]
 ) -> Decoder:
     """A new mapping network in front of the GPT-2 that `model.gpt2` names.
 
@@ -182,7 +183,7 @@ def sizes_of(weights: dict[str, Tensor]) -> dict:
     return ClipCapConfig(feature_size=size, **mapping).to_dict() | {"gpt2": gpt2.to_dict()}
 
 
-def language_model(options: ClipCapSettings, captions: list[str]) -> tuple[Text, GPT2]:
+def language_model(options: ClipCapSettings, captions: Iterable[str]) -> tuple[Text, GPT2]:
     """Returns the tokenizer and GPT-2 that `model.gpt2` names, in fp32 on the CPU.
 
     Args:
@@ -194,7 +195,7 @@ def language_model(options: ClipCapSettings, captions: list[str]) -> tuple[Text,
     return open_tokenizer(folder), open_model(folder)
 
 
-def from_scratch(options: ClipCapSettings, captions: list[str]) -> tuple[Text, GPT2]:
+def from_scratch(options: ClipCapSettings, captions: Iterable[str]) -> tuple[Text, GPT2]:
     s, text = options.scratch, train_bpe(captions, options.scratch.vocab_size)
     config = GPT2Config(
         vocab_size=text.size,

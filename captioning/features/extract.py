@@ -23,6 +23,7 @@ from captioning.core.errors import UserError
 from captioning.core.files import only_writer
 from captioning.core.pictures import ImageFault
 from captioning.core.progress import track
+from captioning.core.texts import Chosen, Index
 from captioning.features.encode import encode, images_at_once, steady, to_float16
 from captioning.features.encoders import Encoder
 from captioning.features.jpeg import decoding
@@ -60,7 +61,8 @@ def extract(
     rule = decoding(encoder.device)
 
     def compute(needed: list[int]) -> Iterator[np.ndarray]:
-        files = ImageFiles([paths[i] for i in needed], encoder.preprocess, [sha256s[i] for i in needed])
+        places = np.array(needed)
+        files = ImageFiles(Chosen(paths, places), encoder.preprocess, Chosen(sha256s, places))
         size = steady(encoder, images_at_once(encoder, batch_size))
         encoded = encode(encoder, files, size, workers, engines=bool(rule))
         total = -(-len(needed) // size)
@@ -124,8 +126,8 @@ def write_features(
     def fill(rows: RowStore, needed: list[int]) -> None:
         done = 0
         for batch in compute(needed):
-            positions = needed[done : done + len(batch)]
-            rows.append([sha256s[i] for i in positions], to_float16(batch, [ids[i] for i in positions]))
+            positions = np.array(needed[done : done + len(batch)])
+            rows.append(Chosen(sha256s, positions)[:], to_float16(batch, Chosen(ids, positions)))
             done += len(batch)
         if done != len(needed):
             raise ValueError(f"compute gave {done} rows for {len(needed)} images")
@@ -145,29 +147,24 @@ def fill_and_write(
     path = Path(path)
     rows = RowStore(attrs, code)
     with writing(path, ids), rows.writing():
-        # Equal images share a row.
-        first = {sha: position for position, sha in reversed(list(enumerate(sha256s)))}
-        needed = sorted(position for sha, position in first.items() if sha not in rows)
+        needed = rows.missing(sha256s)
         if needed:
             fill(rows, needed)
-
-        def read(block: range) -> np.ndarray:
-            return rows.read([sha256s[i] for i in block])
-
-        write_store(path, ids, sha256s, attrs, rows.shape, read)
+        write_store(
+            path, ids, sha256s, attrs, rows.shape, lambda block: rows.read(sha256s[block.start : block.stop])
+        )
     return Written(reused=len(ids) - len(needed), computed=len(needed))
 
 
 @contextmanager
 def writing(path: Path, ids: Sequence[str]) -> Iterator[None]:
     """Checks the ids, makes the folder, keeps other writers out, and reports a full disk in a sentence."""
-    if not ids:
+    if not len(ids):
         raise UserError(f"no images to put into {path}: data/images.csv is empty; run `dvc repro prepare`")
-    if len(set(ids)) < len(ids):
-        seen: set[str] = set()
-        twice = [image_id for image_id in ids if image_id in seen or seen.add(image_id)]
+    if len(twice := np.setdiff1d(np.arange(len(ids)), Index(ids).firsts())):
         raise UserError(
-            f"{len(twice)} image ids occur more than once, such as {some(twice)}; they must be unique"
+            f"{len(twice)} image ids occur more than once, such as {some(Chosen(ids, twice))}; "
+            "they must be unique"
         )
     try:
         with only_writer(path):

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from captioning.core.errors import UserError, command, opening
+from captioning.core.texts import AT_ONCE, Texts
 from captioning.core.threads import ending_with_this
 
 # Time limit for reading a file: a start-up time, and a slow disk's rate.
@@ -26,8 +27,8 @@ MEND = "save it again as an .npz or .h5 with `ids` and `features`"
 
 
 @contextmanager
-def arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]]:
-    """Returns the ids and features of a file or folder. The `features` of an .h5 are read when needed."""
+def arrays(source: Path) -> Iterator[tuple[Texts, Features]]:
+    """Returns the ids and features of a file or folder. Features are read when needed, but for an .npz."""
     if source.is_dir():
         with opening(source, "a folder of features", "have clip-retrieval write it again"):
             yield _clip_retrieval(source)
@@ -44,7 +45,7 @@ def arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]
             if missing := [name for name in ("ids", "features") if name not in file]:
                 raise UserError(f"{source} must hold `ids` and `features`; there is no `{missing[0]}`")
             try:
-                ids, features = file["ids"][()], file["features"]
+                ids, features = file["ids"], file["features"]
             except ValueError as error:
                 if "pickle" not in str(error):
                     raise
@@ -53,12 +54,44 @@ def arrays(source: Path) -> Iterator[tuple[list[str], np.ndarray | h5py.Dataset]
                 raise UserError(f"{source} cannot be read: {fault}") from None
             if not isinstance(features, np.ndarray | h5py.Dataset):
                 raise UserError(f"{source} cannot be read: `features` is a group, no array")
-            items = np.ravel(ids).tolist()
-            names = [item.decode() if isinstance(item, bytes) else str(item) for item in items]
+            names = _names(ids)
         yield names, features
 
 
-def _clip_retrieval(folder: Path) -> tuple[list[str], np.ndarray]:
+class Parts:
+    """Arrays (n, D) one after another, read as one."""
+
+    ndim = 2
+
+    def __init__(self, arrays: list[np.ndarray]) -> None:
+        self.arrays, self.dtype = arrays, np.result_type(*arrays)
+        self.starts = np.cumsum([0, *map(len, arrays)])
+        self.shape = int(self.starts[-1]), arrays[0].shape[1]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(len(self))
+        first, last = np.searchsorted(self.starts, (start, stop - 1), "right") - 1
+        here = range(first, last + 1)
+        return np.concatenate(
+            [self.arrays[i][max(0, start - self.starts[i]) : stop - self.starts[i]] for i in here]
+        )
+
+
+Features = np.ndarray | h5py.Dataset | Parts
+
+
+def _names(ids: np.ndarray | h5py.Dataset) -> Texts:
+    column, names = ids if ids.ndim == 1 else np.ravel(ids[()]), Texts()
+    for start in range(0, len(column), AT_ONCE):
+        block = column[start : start + AT_ONCE].tolist()
+        names.extend([item.decode() if isinstance(item, bytes) else str(item) for item in block])
+    return names
+
+
+def _clip_retrieval(folder: Path) -> tuple[Texts, Parts]:
     """Reads a folder of `clip-retrieval inference`: img_emb/img_emb_N.npy and metadata/metadata_N.parquet.
 
     Rows of both files correspond. Ids are the pictures' paths below their common folder.
@@ -72,12 +105,12 @@ def _clip_retrieval(folder: Path) -> tuple[list[str], np.ndarray]:
     parts = sorted(folder.glob("img_emb/img_emb_*.npy"), key=lambda part: (len(part.name), part.name))
     if not parts:
         raise UserError(f"{folder} has no img_emb/img_emb_*.npy, as clip-retrieval writes them")
-    paths, arrays = [], []
+    paths, arrays, shared = Texts(), [], None
     for part in parts:
         table = folder / "metadata" / f"{part.stem.replace('img_emb', 'metadata')}.parquet"
         if not table.is_file():
             raise UserError(f"{part} has no {table.relative_to(folder)} beside it, which names its pictures")
-        rows, columns = np.load(part, allow_pickle=False), read_table(table).to_pydict()
+        rows, columns = np.load(part, "r", allow_pickle=False), read_table(table).to_pydict()
         if "image_path" not in columns:
             raise UserError(f"{table} has no column image_path; it has {', '.join(columns) or 'none'}")
         if rows.ndim != 2 or len(rows) != len(columns["image_path"]):
@@ -86,11 +119,13 @@ def _clip_retrieval(folder: Path) -> tuple[list[str], np.ndarray]:
                 f"{part} has shape {rows.shape} and {table.name} {names} rows: which row is whose?"
             )
         arrays.append(rows)
-        paths += map(str, columns["image_path"])
+        names = list(map(str, columns["image_path"]))
+        folders = {os.path.dirname(name) for name in names} | ({shared} if shared is not None else set())
+        shared = os.path.commonpath(folders) if folders else None
+        paths.extend(names)
     if len({array.shape[1] for array in arrays}) > 1:
         raise UserError(f"{folder}/img_emb has embeddings of several widths")
-    shared = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
-    return [os.path.relpath(path, shared or ".") for path in paths], np.concatenate(arrays)
+    return Texts(os.path.relpath(path, shared or ".") for path in paths), Parts(arrays)
 
 
 def try_out(source: Path) -> None:

@@ -5,21 +5,20 @@ The source is an .npz or .h5 file with `ids` and `features`, or the folder of `c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
-import pandas as pd
 
 from captioning.core.errors import UserError
 from captioning.core.files import fingerprint, sha256_of
 from captioning.core.settings import MachineSettings
+from captioning.core.texts import Chosen, Index, Texts, runs
 from captioning.features.cluster import extract_on_cluster
 from captioning.features.encode import to_float16
 from captioning.features.encoders import Encoder
 from captioning.features.extract import Written, extract, writing
-from captioning.features.foreign import arrays, try_out
+from captioning.features.foreign import Features, arrays, try_out
 from captioning.features.store import some, write_store
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -27,7 +26,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 def extract_or_import(
     path: str | Path,
-    images: pd.DataFrame,
+    images: Mapping[str, Sequence[str]],
     source: str | Path | None,
     load_encoder: Callable[[], Encoder],
     batch_size: int,
@@ -43,7 +42,7 @@ def extract_or_import(
         load_encoder: called only without `source`; with it there may be no checkpoint.
         normalize: scale imported vectors to length 1. An encoder has its own setting.
     """
-    ids, paths, sha256s = (images[column].tolist() for column in ("id", "path", "sha256"))
+    ids, paths, sha256s = (images[column] for column in ("id", "path", "sha256"))
     if source:
         return import_features(path, source, ids, sha256s, normalize)
     if machine.ray:
@@ -84,11 +83,11 @@ def import_features(
         wanted = _rows(source, names, ids)
 
         def rows(block: range) -> np.ndarray:
-            at = np.array(wanted[block.start : block.stop])
-            order = np.argsort(at)  # HDF5 can read only increasing positions
+            at = wanted[block.start : block.stop]
+            order = np.argsort(at)  # neighbours are read together
             # In float64: the square of a large float32 overflows float32.
             batch = np.empty((len(at), *features.shape[1:]))
-            batch[order] = features[at[order]]
+            batch[order] = np.concatenate([features[run] for run in runs(at[order])])
             if normalize:
                 batch /= np.maximum(np.linalg.norm(batch, axis=-1, keepdims=True), 1e-12)
             return to_float16(batch, ids[block.start : block.stop], remedy=f"mend {source}")
@@ -110,7 +109,7 @@ def _hash(source: Path) -> str:
     return fingerprint({str(path.relative_to(source)): sha256_of(path) for path in files})
 
 
-def _check(source: Path, names: list[str], features: np.ndarray | h5py.Dataset) -> None:
+def _check(source: Path, names: Texts, features: Features) -> None:
     if features.ndim not in (2, 4) or len(features) != len(names) or 0 in features.shape:
         raise UserError(
             f"{source}: features of shape {features.shape} for {len(names)} ids; "
@@ -120,27 +119,27 @@ def _check(source: Path, names: list[str], features: np.ndarray | h5py.Dataset) 
         raise UserError(f"{source}: features are {features.dtype}, expected floats")
 
 
-def _rows(source: Path, names: list[str], ids: Sequence[str]) -> list[int]:
+def _rows(source: Path, names: Texts, ids: Sequence[str]) -> np.ndarray:
     """Finds each image's row in the file: the same id, or else the only id with another image suffix."""
-    exact = {name: row for row, name in enumerate(names)}
-    alike: dict[str, list[int]] = {}
-    for row, name in enumerate(names):
-        if exact[name] != row:
-            raise UserError(f"{source}: id {name!r} occurs twice")
-        alike.setdefault(_stem(name), []).append(row)
-    found = {name: [exact[name]] if name in exact else alike.get(_stem(name), []) for name in ids}
-    missing = [image_id for image_id, rows in found.items() if not rows]
-    if missing:
+    index = Index(names)
+    if len(twice := np.setdiff1d(np.arange(len(names)), index.firsts())):
+        raise UserError(f"{source}: id {names[twice[0]]!r} occurs twice")
+    rows = index.find(ids)
+    others = np.flatnonzero(rows < 0)
+    if not len(others):
+        return rows
+    alike, stems = Index(map(_stem, names)), Texts(map(_stem, Chosen(ids, others)))
+    rows[others] = alike.find(stems)
+    if len(missing := np.flatnonzero(rows < 0)):
         raise UserError(
-            f"{source} has no features of {len(missing)} of {len(ids)} images, such as {some(missing)}; "
-            f"its own ids look like {some(names)}"
+            f"{source} has no features of {len(missing)} of {len(ids)} images, such as "
+            f"{some(Chosen(ids, missing))}; its own ids look like {some(names)}"
         )
-    for image_id, rows in found.items():
-        if len(rows) > 1:
-            raise UserError(
-                f"{source} has {some([names[row] for row in rows])} for image {image_id}: which one is it?"
-            )
-    return [rows[0] for rows in found.values()]
+    if (several := alike.counts(stems) > 1).any():
+        first = int(several.argmax())
+        found = [name for name in names if _stem(name) == stems[first]]
+        raise UserError(f"{source} has {some(found)} for image {ids[others[first]]}: which one is it?")
+    return rows
 
 
 def _stem(name: str) -> str:

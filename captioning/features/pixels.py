@@ -43,7 +43,7 @@ class ImageFiles:
     def __init__(
         self, paths: Sequence[str | Path], preprocess: Preprocess, sha256s: Sequence[str] | None = None
     ) -> None:
-        self.paths, self.preprocess, self.sha256s = [str(path) for path in paths], preprocess, sha256s
+        self.paths, self.preprocess, self.sha256s = paths, preprocess, sha256s
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -29,6 +29,7 @@ import numpy as np
 
 from captioning.core.errors import UserError
 from captioning.core.files import atomic_write, fingerprint, only_writer, sha256_of, write_json
+from captioning.core.texts import Chosen, Index, Texts
 from captioning.core.work import work_folder
 
 SHARD_BYTES = 256 * 2**20  # a larger shard is closed
@@ -58,7 +59,10 @@ class RowStore:
         self.folder = work_folder() / "rows" / fingerprint(self.made_by)
         self.manifest = self.folder / "manifest.jsonl"
         self.shape: tuple[int, ...] = ()
-        self._where: dict[str, tuple[_Shard, int]] = {}  # sha256 -> shard, record
+        self._known = Texts()  # the sha256 of each row, shard after shard
+        self._shards: list[_Shard] = []
+        self._starts: list[int] = []  # of each shard's rows among all
+        self._index: Index | None = None  # of the known rows, made when it is needed
         self._open: _Shard | None = None
 
     @contextmanager
@@ -75,7 +79,12 @@ class RowStore:
                 self._close()
 
     def __contains__(self, sha256: str) -> bool:
-        return sha256 in self._where
+        return self._find([sha256])[0] >= 0
+
+    def missing(self, sha256s: Sequence[str]) -> list[int]:
+        """The places of images without a row, in order; of equal images the first alone."""
+        firsts = Index(sha256s).firsts()
+        return firsts[self._find(Chosen(sha256s, firsts)) < 0].tolist()
 
     def append(self, sha256s: Sequence[str], features: np.ndarray) -> None:
         """Adds rows (B, ...) float16. Once it returns, they survive a kill of this process."""
@@ -105,14 +114,17 @@ class RowStore:
     def read(self, sha256s: Sequence[str]) -> np.ndarray:
         """Reads the rows (B, ...) of these images, in this order."""
         out = np.empty((len(sha256s), *self.shape), np.float16)
-        places: dict[_Shard, list[tuple[int, int]]] = {}
-        for position, sha256 in enumerate(sha256s):
-            shard, record = self._where[sha256]
-            places.setdefault(shard, []).append((position, record))
-        for shard, pairs in places.items():
-            positions, records = zip(*pairs, strict=True)
-            out[list(positions)] = shard.records()["features"][list(records)]
+        rows = self._find(sha256s)
+        of = np.searchsorted(self._starts, rows, "right") - 1
+        for number in np.unique(of):
+            here = of == number
+            out[here] = self._shards[number].records()["features"][rows[here] - self._starts[number]]
         return out
+
+    def _find(self, sha256s: Iterable[str]) -> np.ndarray:
+        """The number of each image's row; -1: there is none."""
+        self._index = self._index or Index(self._known)
+        return self._index.find(sha256s)
 
     def _read_folder(self) -> None:
         for unfinished in self.folder.glob("*.tmp"):
@@ -169,9 +181,11 @@ class RowStore:
             os.fsync(file.fileno())
 
     def _enter(self, shard: _Shard, sha256s: Sequence[str]) -> None:
-        self.shape = shard.shape
-        first = shard.count - len(sha256s)
-        self._where.update((sha256, (shard, first + i)) for i, sha256 in enumerate(sha256s))
+        self.shape, self._index = shard.shape, None
+        if not self._shards or self._shards[-1] is not shard:
+            self._shards.append(shard)
+            self._starts.append(len(self._known))
+        self._known.extend(sha256s)
 
     def _check(self, shape: tuple[int, ...]) -> None:
         if self.shape and self.shape != shape:

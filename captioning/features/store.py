@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -20,6 +20,7 @@ import numpy as np
 
 from captioning.core.errors import UserError, opening
 from captioning.core.files import replacing
+from captioning.core.texts import AT_ONCE, Chosen, Index
 
 FORMAT = "features 1"  # the format's version; raise it when the layout or meaning changes
 BLOCK_BYTES = 64 * 2**20  # of rows that are copied at once
@@ -28,11 +29,10 @@ BLOCK_BYTES = 64 * 2**20  # of rows that are copied at once
 class FeatureStore:
     """An open feature file. Rows are read when requested, so a store may be passed to other processes."""
 
-    def __init__(self, path: Path, ids: list[str], attrs: dict[str, str], shape, offset) -> None:
-        self.path, self.ids, self.attrs = path, ids, attrs
+    def __init__(self, path: Path, index: Index, attrs: dict[str, str], shape, offset) -> None:
+        self.path, self.attrs = path, attrs
         self.shape: tuple[int, ...] = shape  # (N, D) or (N, H, W, C)
-        self._offset = offset
-        self._row = {image_id: row for row, image_id in enumerate(ids)}
+        self._offset, self._index = offset, index
 
     @classmethod
     def open(cls, path: str | Path, expect: dict[str, str] | None = None) -> FeatureStore:
@@ -53,26 +53,33 @@ class FeatureStore:
                 if attrs.get("format") != FORMAT:
                     raise UserError(f"{path} is an HDF5 file but no feature store of this version: {damaged}")
                 features, sha256s = file["features"], file["sha256"]
-                ids = [image_id.decode() for image_id in file["ids"][:].tolist()]
+                ids = file["ids"]
                 shape, offset = features.shape, features.id.get_offset()
                 equal = len(ids) == len(sha256s) == len(features)
                 if features.dtype != np.float16 or offset is None or not equal:
                     raise UserError(f"{path} is not laid out as a feature store: {damaged}")
                 if offset + features.nbytes > path.stat().st_size:
                     raise UserError(f"{path} is cut short: {damaged}")
+                index = Index(_texts(ids))
         for name, wanted in (expect or {}).items():
             if attrs.get(name) != wanted:
                 raise UserError(
                     f"{path} was made with {name} = {attrs.get(name)!r}, and {wanted!r} is expected: "
                     "features and decoder belong to different encoders; run `dvc repro` to make both anew"
                 )
-        return cls(path, ids, attrs, shape, offset)
+        return cls(path, index, attrs, shape, offset)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all images, read from the file."""
+        with h5py.File(self.path, "r", locking=False) as file:
+            return list(_texts(file["ids"]))
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return self.shape[0]
 
     def __contains__(self, image_id: str) -> bool:
-        return image_id in self._row
+        return self._index.find([image_id])[0] >= 0
 
     def load(self, ids: Sequence[str]) -> np.ndarray:
         """Features of these images, in this order, float16 (len(ids), D) or (len(ids), H, W, C)."""
@@ -80,13 +87,13 @@ class FeatureStore:
 
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         """The positions of these images' rows, for `read`. Raises UserError if the store lacks one."""
-        missing = [image_id for image_id in ids if image_id not in self._row]
-        if missing:
+        rows = self._index.find(ids)
+        if len(missing := np.flatnonzero(rows < 0)):
             raise UserError(
                 f"{self.path} has no features of {len(missing)} of {len(ids)} images, such as "
-                f"{some(missing)}: run `dvc repro`"
+                f"{some(Chosen(ids, missing))}: run `dvc repro`"
             )
-        return np.fromiter((self._row[image_id] for image_id in ids), np.int64, len(ids))
+        return rows
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Returns the rows at these positions, in this order; reads them in the file's order.
@@ -110,14 +117,15 @@ def write_store(
     rows: Callable[[range], np.ndarray],
 ) -> None:
     """Writes a whole store in order and replaces the one at `path`. Equal input gives equal bytes."""
-    names = np.array([image_id.encode() for image_id in ids])
-    lines = "\n".join(f"{i} {sha}" for i, sha in zip(ids, sha256s, strict=True))
-    data = hashlib.sha256(lines.encode()).hexdigest()
+    data, before, width = hashlib.sha256(), "", 1
+    for image_id, sha256 in zip(ids, sha256s, strict=True):
+        data.update(f"{before}{image_id} {sha256}".encode())
+        before, width = "\n", max(width, len(image_id.encode()))
     with replacing(path) as temporary, h5py.File(temporary, "w", libver="v110", locking=False) as file:
-        for name, value in sorted((attrs | {"data": data, "format": FORMAT}).items()):
+        for name, value in sorted((attrs | {"data": data.hexdigest(), "format": FORMAT}).items()):
             file.attrs[name] = value
-        file["ids"] = names.astype(h5py.string_dtype("utf-8", names.dtype.itemsize))
-        file.create_dataset("sha256", data=np.array([sha.encode() for sha in sha256s], "S64"))
+        _write_texts(file, "ids", ids, h5py.string_dtype("utf-8", width))
+        _write_texts(file, "sha256", sha256s, np.dtype("S64"))
         features = file.create_dataset("features", (len(ids), *shape), np.float16)
         step = _rows_at_once(shape)
         for start in range(0, len(ids), step):
@@ -125,10 +133,22 @@ def write_store(
             features[block.start : block.stop] = rows(block)
 
 
+def _texts(column: h5py.Dataset) -> Iterator[str]:
+    for start in range(0, len(column), AT_ONCE):
+        yield from (text.decode() for text in column[start : start + AT_ONCE].tolist())
+
+
+def _write_texts(file: h5py.File, name: str, texts: Sequence[str], dtype: np.dtype) -> None:
+    column = file.create_dataset(name, (len(texts),), dtype)
+    for start in range(0, len(texts), AT_ONCE):
+        block = texts[start : start + AT_ONCE]
+        column[start : start + len(block)] = np.array([text.encode() for text in block], dtype)
+
+
 def _rows_at_once(shape: tuple[int, ...]) -> int:
     return max(1, BLOCK_BYTES // (2 * int(np.prod(shape))))
 
 
 def some(ids: Sequence[str]) -> str:
-    """The first few items of a list, for a message."""
+    """The first few texts of a sequence, for a message."""
     return ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")

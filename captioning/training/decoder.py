@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,31 +37,34 @@ class DecoderData:
         data: the data set, with its splits and references.
         store: the features of its images.
         captions: for "train" and "dev", the captions of each image, in the form that the decoder's text
-            needs.
+            needs; in a list, or read when they are needed (`Data.by_image`).
         max_tokens: the longest caption for training, end-of-text included; longer ones are cut. None: no
             limit.
     """
 
     data: Data
     store: FeatureStore
-    captions: dict[str, list[list[str]]]
+    captions: dict[str, Sequence[list[str]]]
     max_tokens: int | None = None
 
-    def references(self, split: str) -> list[list[str]]:
+    def references(self, split: str) -> Sequence[list[str]]:
         """Returns each image's captions as PTB tokens, the form that the metrics compare."""
-        return list(self.data.tokens(split).values())
+        return self.data.by_image("tokens", split)
+
+    def hashes(self) -> dict[str, list[str]]:
+        """Hashes of all captions, in parts."""
+        return {split: [*map(fingerprint, _parts(captions))] for split, captions in self.captions.items()}
 
     def batches(self, split: str, decoder: Decoder, batch_size: int, seed: int) -> CaptionBatches:
         ids, captions, packing = (
-            self.data.split(split),
+            self.data.column("id", split),
             self.captions[split],
             getattr(decoder.model, "packing", None),
         )
         if not packing or fits_in_memory(self.store, captions):
             encoded = _encode(captions, decoder, self.max_tokens)
             return CaptionBatches(self.store.load(ids), encoded, batch_size, seed, pick_device(), packing)
-        parts = (captions[start : start + AT_ONCE] for start in range(0, len(captions), AT_ONCE))
-        encoded = (_encode(part, decoder, self.max_tokens) for part in parts)
+        encoded = (_encode(part, decoder, self.max_tokens) for part in _parts(captions))
         return StreamedBatches(
             self.store, self.store.rows(ids), encoded, batch_size, seed, pick_device(), packing
         )
@@ -95,7 +98,7 @@ def train_decoder(
         return part(found.mean, found.tokens)
 
     shapes = {name: list(weight.shape) for name, weight in model.state_dict().items()}
-    captions = (learned.captions, text.tokenizer.to_str(), learned.max_tokens)
+    captions = (learned.hashes(), text.tokenizer.to_str(), learned.max_tokens)
     inputs = fingerprint(learned.store.attrs, decoder.sizes, shapes, *captions, origin)
     cross_entropy = Job(
         name=name,
@@ -201,6 +204,12 @@ def write_decoder(
     print(f"wrote {folder}: {weights:,} weights, {decoder.text.size} tokens of vocabulary")
 
 
-def _encode(captions: list[list[str]], decoder: Decoder, max_tokens: int | None) -> list[list[list[int]]]:
+def _parts(captions: Sequence[list[str]]) -> Iterator[list[list[str]]]:
+    """Captions of some images at a time."""
+    return (captions[start : start + AT_ONCE] for start in range(0, len(captions), AT_ONCE))
+
+
+def _encode(captions: Iterable[list[str]], decoder: Decoder, max_tokens: int | None) -> list[list[list[int]]]:
+    captions = list(captions)
     flat = iter(decoder.text.encode([caption for of_image in captions for caption in of_image], max_tokens))
     return [[next(flat) for _ in of_image] for of_image in captions]

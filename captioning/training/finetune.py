@@ -28,7 +28,7 @@ def two_or_more(data: Data, stage: str) -> None:
 
 
 def pixels_of(data: Data, split: str, preprocess: Preprocess, workers: int) -> PixelStore:
-    paths = data.images.loc[data.images["split"] == split, "path"].tolist()
+    paths = list(data.column("path", split))
     return PixelStore(paths, preprocess, workers, desc=f"decoding {split} images")
 
 

@@ -8,19 +8,18 @@ memory. The order depends only on the seed and the epoch's number. Of each image
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from captioning.core.errors import UserError
+from captioning.core.texts import Bytes, runs
 from captioning.core.threads import in_order
-from captioning.core.work import work_folder
 from captioning.features.store import FeatureStore
 from captioning.training.batches import CHUNK, SEEN, CaptionBatches, Packing, Rooms, padded
 from models.losses import PAD
@@ -31,6 +30,7 @@ from models.standardize import ROWS
 IN_MEMORY = 8 * 2**30
 # Of features: images that are shuffled together, and read together.
 WINDOW_BYTES, BLOCK_BYTES = 128 * 2**20, 2**20
+WINDOW_CAPTIONS = 64 * 2**20  # bytes of packed captions in a window at most: many images of few features
 OF_CAPTION, OF_CHARACTER = 200, 10  # bytes of a caption in memory: its lists, arrays and packing
 
 
@@ -41,7 +41,8 @@ class StreamedBatches(CaptionBatches):
         store: the feature store.
         rows: (N,) the rows of the images in the store.
         captions: the token ids of the captions of all images, in parts of any number of images.
-        window, block: bytes of features that are shuffled together, and that are read together.
+        window, block: bytes of features that are shuffled together, and that are read together. A window's
+            captions are limited, too.
         The other arguments are those of `CaptionBatches`; a packing is required.
     """
 
@@ -60,10 +61,12 @@ class StreamedBatches(CaptionBatches):
     ) -> None:
         self.store, self.positions, self.count = store, rows, len(rows)
         self.batch_size, self.seed, self.device = batch_size, seed, device
-        of_image = 2 * int(np.prod(store.shape[1:]))
-        self.images_in_window, self.images_in_block = max(1, window // of_image), max(1, block // of_image)
         few_sizes = device.type == "cuda" if few_sizes is None else few_sizes
         self.totals, self.packing, self.columns = _write(captions, packing, few_sizes)
+        features = 2 * int(np.prod(store.shape[1:]))
+        packed = -(-sum(len(column.bytes) for column in self.columns) // self.count)
+        self.images_in_block = max(1, block // features)
+        self.images_in_window = max(1, min(window // features, WINDOW_CAPTIONS // packed))
         self.window: _Window | None = None
         self.rooms = self._rooms() if few_sizes else None
 
@@ -175,43 +178,39 @@ class _Parts:
 
 
 class _Column:
-    """Records of images on disk, in a file that vanishes with the process."""
+    """Records of images, on disk if they are many."""
 
     def __init__(self) -> None:
-        (folder := work_folder() / "tmp").mkdir(parents=True, exist_ok=True)
-        self.file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
-        self.width, self.ends = 1, np.zeros(1, np.int64)  # (N + 1,) of the records of each image
+        self.bytes, self.width, self.counts = Bytes(), 1, []  # of the records of each image, in parts
 
     def append(self, records: np.ndarray, counts: np.ndarray) -> None:
         self.width = records.shape[1]
-        np.ascontiguousarray(records, np.int32).tofile(self.file)
-        self.ends = np.concatenate([self.ends, self.ends[-1] + counts.cumsum()])
+        self.bytes.append(np.ascontiguousarray(records, np.int32).tobytes())
+        self.counts.append(counts)
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """(N + 1,) where the records of each image end."""
+        return np.concatenate([[0], *self.counts]).cumsum()
 
     def read(self, images: np.ndarray) -> Column:
         """The records of these images, which are sorted; neighbours are read together."""
-        cuts = np.flatnonzero(np.diff(images) != 1) + 1
-        starts, stops = self.ends[images[np.r_[0, cuts]]], self.ends[images[np.r_[cuts, len(images)] - 1] + 1]
         counts = self.ends[images + 1] - self.ends[images]
         out, done = np.empty((counts.sum(), self.width), np.int32), 0
-        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-            self._read_into(out[done : done + stop - start], start)
+        for run in runs(images):
+            start, stop = int(self.ends[run.start]), int(self.ends[run.stop])
+            if start < stop:
+                rows = memoryview(out[done : done + stop - start]).cast("B")
+                self.bytes.read_into(rows, start * self.width * 4)
             done += stop - start
         return out, counts
 
-    def _read_into(self, out: np.ndarray, start: int) -> None:
-        rest, offset = memoryview(out).cast("B") if out.size else memoryview(b""), start * self.width * 4
-        while rest:
-            if not (read := os.preadv(self.file.fileno(), [rest], offset)):
-                raise UserError(
-                    f"packed captions in {work_folder()}/tmp are cut short: start the stage again"
-                )
-            rest, offset = rest[read:], offset + read
 
-
-def fits_in_memory(store: FeatureStore, captions: list[list[str]]) -> bool:
+def fits_in_memory(store: FeatureStore, captions: Sequence[list[str]]) -> bool:
     """Whether the features of so many images, and their captions, take no more than IN_MEMORY."""
-    texts = sum(OF_CAPTION + OF_CHARACTER * len(caption) for of_image in captions for caption in of_image)
-    return len(captions) * 2 * int(np.prod(store.shape[1:])) + texts <= IN_MEMORY
+    texts = (OF_CAPTION + OF_CHARACTER * len(caption) for of_image in captions for caption in of_image)
+    taken = accumulate(texts, initial=len(captions) * 2 * int(np.prod(store.shape[1:])))
+    return all(size <= IN_MEMORY for size in taken)  # of a huge split the first captions decide
 
 
 def _write(

@@ -2,7 +2,9 @@
 
 import re
 
-from benchmarks import scale
+import pytest
+
+from benchmarks import scale, scale_tables
 
 
 def test_both_inputs_are_measured(monkeypatch, tmp_path):
@@ -20,3 +22,12 @@ def test_made_up_captions_are_the_same_each_time():
     assert [len(part) for part in parts] == [10_000, 10_000, 5_000] and parts == list(
         scale.captions_of(25_000)
     )
+
+
+def test_a_training_stage_is_measured_by_part_and_a_limit_holds(monkeypatch, tmp_path):
+    monkeypatch.setenv("CAPTIONING_WORK", str(tmp_path))  # restored afterwards
+    head, rule, *parts = "\n".join(scale_tables.rows(1200, 2, limit=2000)).split("\n")
+    assert len(parts) == 7 and all(line.startswith("| 1,200 | 2,400 | ") for line in parts)
+    assert all(line.count("|") == rule.count("|") == head.count("|") for line in parts)
+    with pytest.raises(RuntimeError, match=r"process of 'stage'"):
+        list(scale_tables.rows(1200, 2, limit=1))

@@ -15,6 +15,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 from small_data import REAL_FLICKR8K, ROOT, official, photos, write
 
+from captioning.core import texts
 from captioning.core.errors import UserError
 from captioning.core.yaml_files import read_yaml
 from captioning.data.dataset import load_data
@@ -74,7 +75,7 @@ def test_what_is_written_comes_back_as_it_was(project, tmp_path):
     assert data.references("test") == {"018": ["A dog runs ."], "019": ["A dog runs ."]}
     assert all(
         Path(path).is_file() and len(sha) == 64
-        for path, sha in zip(data.images.path, data.images.sha256, strict=True)
+        for path, sha in zip(data.images["path"], data.images["sha256"], strict=True)
     )
 
 
@@ -94,7 +95,7 @@ def test_paths_are_relative_to_the_project_where_they_can_be(project, tmp_path):
         pictures(Path(root))
         project(source="folder", root=root)
         prepare.main()
-        assert load_data().images.path[0] == shown
+        assert load_data().images["path"][0] == shown
 
 
 def test_statistics_count_and_list_what_was_left_out(project, tmp_path):
@@ -150,9 +151,9 @@ def test_scenes_come_with_drawings_and_facts_and_make_way_for_another_source(pro
     prepare.main()
     data = load_data()
     assert [len(data.split(split)) for split in ("train", "dev", "test")] == [16, 2, 2]
-    assert json.loads(Path("data/facts.json").read_text()).keys() == set(data.images.id)
+    assert json.loads(Path("data/facts.json").read_text()).keys() == set(data.images["id"])
     assert {len(texts) for texts in data.references("train").values()} == {5}
-    for path in data.images.path:
+    for path in data.images["path"]:
         assert path.startswith("data/images/")
         with Image.open(path) as image:
             assert image.size == (32, 32)
@@ -184,6 +185,13 @@ def test_tables_that_are_missing_or_do_not_fit_are_errors(project, tmp_path):
     Path("data/images.csv").write_text(images.replace("003,", "004,", 1))
     with pytest.raises(UserError, match="do not fit together"):
         load_data()
+    Path("data/images.csv").write_text(images + images.splitlines()[1] + "\n")
+    with pytest.raises(UserError, match="do not fit together"):
+        load_data()
+    for fault in (b"a,b\n", b"\xff,b,c,d\n", b'"a,b,c,d\n'):
+        Path("data/images.csv").write_bytes(images.encode() + fault)
+        with pytest.raises(UserError, match=r"data/images.csv does not read as a table .*: run `dvc repro"):
+            load_data()
     Path("data/images.csv").write_text(images.replace("sha256", "md5", 1))
     with pytest.raises(
         UserError, match=r"has columns id, path, split, md5, expected id, path, split, sha256"
@@ -192,6 +200,26 @@ def test_tables_that_are_missing_or_do_not_fit_are_errors(project, tmp_path):
     with pytest.raises(ValueError, match="split 'val': expected one of train, dev, test"):
         Path("data/images.csv").write_text(images)
         load_data().split("val")
+
+
+@pytest.mark.parametrize("spill", [None, 10])
+def test_captions_may_come_in_any_order_and_an_image_may_have_none(tmp_path, monkeypatch, spill):
+    """In memory, and in files."""
+    if spill:
+        monkeypatch.setattr(texts, "SPILL", spill)
+    monkeypatch.setenv("CAPTIONING_WORK", str(tmp_path / "work"))
+    splits = {"a": "train", "b": "dev", "c": "train", "d": "train"}
+    write(
+        tmp_path / "images.csv", ["id,path,split,sha256", *(f"{i},{i}.jpg,{s},0" for i, s in splits.items())]
+    )
+    said = [("c", "C one"), ("a", "A one"), ("a", "A two"), ("c", "C é two"), ("d", "D")]
+    write(tmp_path / "captions.csv", ["image_id,caption,tokens", *(f"{i},{t},{t.lower()}" for i, t in said)])
+    data = load_data(tmp_path)
+    assert data.references("train") == {"a": ["A one", "A two"], "c": ["C one", "C é two"], "d": ["D"]}
+    assert data.tokens("dev") == {"b": []} and data.tokens("test") == {}
+    of_image = data.by_image("tokens", "train")
+    assert len(of_image) == 3 and of_image[1] == ["c one", "c é two"] and of_image[1:] == list(of_image)[1:]
+    assert list(data.column("path", "train")) == ["a.jpg", "c.jpg", "d.jpg"]
 
 
 def test_flickr8k_in_both_layouts_gives_the_same_tables(project, tmp_path):
@@ -210,13 +238,8 @@ def test_flickr8k_in_both_layouts_gives_the_same_tables(project, tmp_path):
         project(source="flickr8k", root=str(tmp_path / root))
         prepare.main()
         data = load_data()
-        tables.append(
-            (
-                data.images.drop(columns="path").to_dict("list"),
-                data.captions.to_dict("list"),
-                outputs()["data/statistics.json"],
-            )
-        )
+        images = [list(data.images[name]) for name in ("id", "split", "sha256")]
+        tables.append((images, outputs()["data/captions.csv"], outputs()["data/statistics.json"]))
     assert tables[0] == tables[1]
     assert json.loads(tables[0][2])["dropped_counts"] == {"in no split": 2}
 

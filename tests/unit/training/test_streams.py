@@ -9,6 +9,7 @@ import pytest
 import small_decoders
 import torch
 
+from benchmarks import scale_tables
 from benchmarks.scale import write_rows
 from captioning.features.store import FeatureStore
 from captioning.training import decoder as decoders
@@ -97,6 +98,14 @@ def test_a_window_mixes_blocks_from_everywhere(store):
         assert len(np.unique(first // 20)) >= 4 and first.min() < N / 2 < first.max()
 
 
+def test_long_captions_make_small_windows(store, monkeypatch):
+    monkeypatch.setattr(streams, "WINDOW_CAPTIONS", 40_000)
+    disk = streamed(store, window=2**20)
+    read = [len(disk._read(images).features) for images, _ in disk._plan(0, 4)]
+    packed = sum(len(column.bytes) for column in disk.columns)
+    assert sum(read) == N and max(read) <= 40_000 * N / packed < N / 3
+
+
 def test_one_window_gives_the_epochs_of_memory(store):
     """Then nothing depends on where the images are."""
     disk, memory = streamed(store, window=2**20), in_memory(store)
@@ -157,12 +166,45 @@ print(resident("VmHWM") - before, batches.store.shape[0] * batches.store.shape[1
 def test_the_resident_set_is_bounded(tmp_path):
     """An epoch of 50,000 rows, 102 MB and 20 of packed captions, in windows of 2 MB."""
     write_rows(tmp_path / "f.h5", 50_000, 1024)
-    root = Path(__file__).parents[3]
+    grown, features = alone(LIMITED, tmp_path / "f.h5", tmp_path / "work")
+    assert features > 102e6 and grown < 40 * 2**20
+
+
+CAPTIONS_LIMITED = """
+import sys
+from pathlib import Path
+from benchmarks.turns import resident
+from captioning.core import texts
+from captioning.data.dataset import load_data
+from captioning.decoders.vocabulary import word_vocabulary
+from captioning.features.store import FeatureStore
+from captioning.training.decoder import DecoderData
+from captioning.training.streams import fits_in_memory
+texts.SPILL, folder = 2**18, Path(sys.argv[1])
+before = resident()
+data = load_data(folder)
+store, captions = FeatureStore.open(folder / "features.h5"), data.by_image("tokens", "train")
+assert len(store.rows(data.column("id", "train"))) == len(captions) == 39_960
+word_vocabulary((caption for of_image in captions for caption in of_image), 2)
+assert fits_in_memory(store, captions)
+DecoderData(data, store, {"train": captions}).hashes()
+print(resident("VmHWM") - before, sum(len(text) for name in data.captions for text in data.captions[name]))
+"""
+
+
+def test_the_captions_of_a_large_split_are_not_in_memory(tmp_path):
+    """Those of 40,000 images, which took 100 MB as strings in tables and lists."""
+    scale_tables.write(tmp_path, 40_000, 5)
+    grown, letters = alone(CAPTIONS_LIMITED, tmp_path, tmp_path / "work")
+    assert letters > 25e6 and grown < 40 * 2**20
+
+
+def alone(program: str, path: Path, work: Path) -> list[int]:
+    """Runs a program in a process of its own, and returns the numbers that it prints."""
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(tmp_path / "f.h5")],
-        cwd=root, capture_output=True, text=True, check=False, timeout=300,
-        env={"PATH": "/usr/bin:/bin", "CAPTIONING_WORK": str(tmp_path / "work"), "OMP_NUM_THREADS": "1"},
+        [sys.executable, "-c", program, str(path)],
+        cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False, timeout=300,
+        env={"PATH": "/usr/bin:/bin", "CAPTIONING_WORK": str(work), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    grown, features = map(int, done.stdout.split())
-    assert features > 102e6 and grown < 40 * 2**20
+    return list(map(int, done.stdout.split()))

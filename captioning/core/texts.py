@@ -1,0 +1,209 @@
+"""Columns of texts that may be larger than memory, and an index to find a text's place in one.
+
+A Python string costs 50 bytes beside its letters, a list of them 8 more, a dictionary 100. A column costs its
+UTF-8 bytes and 8 more a text; above SPILL bytes it moves to a file that vanishes with the process, and then
+costs nothing. Texts are read when they are needed, neighbours together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
+from typing import TypeVar
+
+import numpy as np
+
+from captioning.core.errors import UserError
+from captioning.core.work import work_folder
+
+SPILL = 16 * 2**20  # bytes of a column in memory: more than the captions of 30,000 images take
+AT_ONCE = 1_000  # texts that are strings at the same time
+DIGEST = 16  # bytes of a text's hash: no two of 10^9 texts share one
+T = TypeVar("T")
+
+
+class Bytes:
+    """Bytes that are appended and read: in memory, above SPILL in a file that vanishes with the process."""
+
+    def __init__(self) -> None:
+        self._held: bytearray | None = bytearray()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def append(self, more: bytes) -> None:
+        self._size += len(more)
+        if self._held is not None and self._size > SPILL:
+            (folder := work_folder() / "tmp").mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+            self._write(self._held)
+            self._held = None
+        if self._held is None:
+            self._write(more)
+        else:
+            self._held += more
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """The bytes from `start` to `stop`. Raises UserError if another program has cut the file."""
+        if self._held is not None:
+            return memoryview(self._held)[start:stop].toreadonly()
+        out = memoryview(bytearray(stop - start))
+        self.read_into(out, start)
+        return out
+
+    def read_into(self, out: memoryview, start: int) -> None:
+        """Fills `out`, a view of bytes."""
+        if self._held is not None:
+            out[:] = memoryview(self._held)[start : start + len(out)]
+            return
+        while out:
+            if not (count := os.preadv(self._file.fileno(), [out], start)):
+                raise UserError(f"a file in {work_folder()}/tmp is cut short: start the stage again")
+            out, start = out[count:], start + count
+
+    def _write(self, more: bytes | bytearray) -> None:
+        rest = memoryview(more)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+
+class Texts(Sequence[str]):
+    """A column of texts. It is filled once, by its maker; later it is only read. Slices have no steps.
+
+    Args:
+        texts: the first texts; `extend` appends more.
+    """
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._letters, self._ends, self._count = Bytes(), Bytes(), 0
+        self._ends.append(np.zeros(1, np.int64).tobytes())
+        self._last = 0
+        texts = iter(texts)
+        while block := list(islice(texts, AT_ONCE)):
+            self.extend(block)
+
+    def extend(self, texts: Sequence[str]) -> None:
+        """Appends these texts."""
+        letters = "".join(texts)
+        counted = texts if letters.isascii() else map(_utf8, texts)  # most captions are
+        ends = self._last + np.fromiter(map(len, counted), np.int64, len(texts)).cumsum()
+        self._letters.append(_utf8(letters))
+        self._ends.append(ends.tobytes())
+        self._count += len(texts)
+        self._last = int(ends[-1]) if len(ends) else self._last
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        if isinstance(place, slice):
+            start, stop, _ = place.indices(self._count)
+            return self._read(start, max(start, stop))
+        place = range(self._count)[place]
+        return self._read(place, place + 1)[0]
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, self._count, AT_ONCE):
+            yield from self[start : start + AT_ONCE]
+
+    def _read(self, start: int, stop: int) -> list[str]:
+        ends = np.frombuffer(self._ends.read(8 * start, 8 * stop + 8), np.int64)
+        letters, cuts = bytes(self._letters.read(ends[0], ends[-1])), (ends - ends[0]).tolist()
+        if letters.isascii():
+            whole = letters.decode()
+            return [whole[a:b] for a, b in pairwise(cuts)]
+        return [letters[a:b].decode(errors="surrogatepass") for a, b in pairwise(cuts)]
+
+
+class Chosen(Sequence[T]):
+    """Some items of a sequence, by their places (n,)."""
+
+    def __init__(self, items: Sequence[T], places: np.ndarray) -> None:
+        self.items, self.places = items, places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, place: int | slice) -> T | list[T]:
+        if isinstance(place, slice):
+            return [item for run in runs(self.places[place]) for item in self.items[run]]
+        return self.items[int(self.places[place])]
+
+    def __iter__(self) -> Iterator[T]:
+        for start in range(0, len(self), AT_ONCE):
+            yield from self[start : start + AT_ONCE]
+
+
+class Grouped(Sequence[list[str]]):
+    """Lists of neighbouring texts: list i ends where list i + 1 begins, at `ends[i + 1]`, (n + 1,) in all."""
+
+    def __init__(self, texts: Sequence[str], ends: np.ndarray) -> None:
+        self.texts, self.ends = texts, ends
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, place: int | slice) -> list[str] | list[list[str]]:
+        if not isinstance(place, slice):
+            place = range(len(self))[place]
+            return self[place : place + 1][0]
+        start, stop, _ = place.indices(len(self))
+        ends = self.ends[start : stop + 1].tolist()
+        texts = list(self.texts[ends[0] : ends[-1]])
+        return [texts[a - ends[0] : b - ends[0]] for a, b in pairwise(ends)]
+
+
+class Index:
+    """Finds texts' places in a column. It holds 24 bytes a text, whatever its length."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        digests = _digests(texts)
+        self._order = digests.argsort(kind="stable")
+        self._sorted = digests[self._order]
+
+    def __len__(self) -> int:
+        """The number of different texts."""
+        return len(self.firsts())
+
+    def find(self, texts: Iterable[str]) -> np.ndarray:
+        """The first place of each text (n,); -1: the column does not have it."""
+        wanted = _digests(texts)
+        if not len(self._sorted):
+            return np.full(len(wanted), -1)
+        places = self._sorted.searchsorted(wanted).clip(max=len(self._sorted) - 1)
+        return np.where(self._sorted[places] == wanted, self._order[places], -1)
+
+    def counts(self, texts: Iterable[str]) -> np.ndarray:
+        """How often the column has each text (n,)."""
+        wanted = _digests(texts)
+        return self._sorted.searchsorted(wanted, "right") - self._sorted.searchsorted(wanted)
+
+    def firsts(self) -> np.ndarray:
+        """The places of texts that no earlier one equals, in the column's order."""
+        new = np.append(True, self._sorted[1:] != self._sorted[:-1])[: len(self._sorted)]
+        return np.sort(self._order[new])
+
+
+def runs(places: np.ndarray) -> Iterator[slice]:
+    """The places (n,) as slices, as few as there are."""
+    if len(places):
+        cuts = np.flatnonzero(np.diff(places) != 1) + 1
+        starts, stops = places[np.append(0, cuts)], places[np.append(cuts - 1, len(places) - 1)] + 1
+        yield from map(slice, starts.tolist(), stops.tolist())
+
+
+def _digests(texts: Iterable[str]) -> np.ndarray:
+    """(n,) hashes, as bytes."""
+    found, texts = [np.empty(0, f"S{DIGEST}")], iter(texts)
+    while block := list(islice(texts, AT_ONCE)):
+        hashed = (hashlib.blake2b(_utf8(text), digest_size=DIGEST).digest() for text in block)
+        found.append(np.frombuffer(b"".join(hashed), f"S{DIGEST}"))
+    return np.concatenate(found)
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
