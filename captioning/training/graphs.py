@@ -95,7 +95,7 @@ class Recorded:
 
     def __call__(self, *batch: Any) -> Any:
         leaves, structure = tree_flatten(batch)
-        shapes = str(structure), *(tuple(x.shape) if isinstance(x, Tensor) else x for x in leaves)
+        shapes = str(structure), *((x.shape, x.dtype) if isinstance(x, Tensor) else x for x in leaves)
         if shapes not in self.met or not self.able:  # libraries initialise in the first call
             self.met.add(shapes)
             return self._as_it_is(batch)
