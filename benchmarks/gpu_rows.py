@@ -284,7 +284,7 @@ def step_self_critical(scale: Scale) -> Iterator[Row]:
     for decoder, captions, features in self_critical_decoders(scale):
         critic, index = SelfCritical(decoder, captions, samples=5, fixed=True), np.arange(len(features))
         optimizer, chances = optimizer_of(decoder.model), critic.chances(0, 0, index)
-        step = make(decoder.model, critic.loss, optimizer, scale.dtype, 1.0, critic.prepare)
+        step = make(decoder.model, critic.loss, optimizer, scale.dtype, 1.0, prepare=critic.prepare)
         seconds = seconds_of(lambda step=step, batch=(features, index, chances): step(*batch), scale.steps)
         yield Row(f"self-critical step, {decoder.kind}, {len(index)} images of 5 samples", ms(seconds),
                   "60 ms", figures={"seconds": seconds})  # fmt: skip

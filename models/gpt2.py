@@ -256,8 +256,16 @@ class Beams:
     def beams(self) -> int:
         return self.ancestors.shape[1]
 
+    def expand(self, beams: int) -> "Beams":
+        """Repeats each image's row `beams` times; allowed only before the first step."""
+        if self.ancestors.shape[1:] != (1, 0):
+            raise ValueError("expand before the first step: nothing has been stored for the new rows")
+        self.ancestors = self.ancestors.expand(-1, beams, -1)
+        return self
+
     def fixed(self, tokens: int) -> "Rows":
         """Copies the prefix for each beam, with room for `tokens` more; only before the first step."""
+        assert self.ancestors.shape[2] == 0
         room = tokens + -(self.prefix + tokens) % 16  # rows of the mask are aligned
 
         def copied(stored: Tensor) -> Tensor:
@@ -265,13 +273,6 @@ class Beams:
 
         newest = torch.full((1,), self.prefix - 1, device=self.ancestors.device)
         return Rows([copied(x) for x in self.keys], [copied(x) for x in self.values], newest)
-
-    def expand(self, beams: int) -> "Beams":
-        """Repeats each image's row `beams` times; allowed only before the first step."""
-        if self.ancestors.shape[1:] != (1, 0):
-            raise ValueError("expand before the first step: nothing has been stored for the new rows")
-        self.ancestors = self.ancestors.expand(-1, beams, -1)
-        return self
 
     def select(self, rows: Tensor) -> "Beams":
         """Keeps `rows` (B' * K,), in that order, K rows of an image at a time.

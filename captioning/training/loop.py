@@ -175,7 +175,7 @@ def _fit(
     stale = first - best.epochs if best else 0
     recordable = job.recordable and device.type == "cuda" and distributed.count() == 1
     make_step = recorded_step if recordable else training_step
-    step = make_step(model, job.loss, optimizer, dtype, options.clip_norm, job.prepare)
+    step = make_step(model, job.loss, optimizer, dtype, options.clip_norm, prepare=job.prepare)
     for epoch in range(first, options.epochs):
         if stale >= options.patience:
             print(f"stopped early: no better {job.monitor} in {stale} epochs")

@@ -22,8 +22,8 @@ def training_step(
     optimizer: torch.optim.Optimizer,
     dtype: torch.dtype,
     clip_norm: float,
-    prepare: Callable[..., tuple] | None = None,
     weights: CastWeights | None = None,
+    prepare: Callable[..., tuple] | None = None,
     record: Callable[[Step], Step] = lambda step: step,
 ) -> Step:
     """Returns a step: loss, gradient, clipping, optimiser update. Loss and gradient are sums over processes.
@@ -31,8 +31,8 @@ def training_step(
     Args:
         loss: batch -> mean loss, or this process's part of it.
         dtype: of autocast.
-        prepare: batch -> the batch that `loss` takes; it uses the model without gradients. None: the same.
         weights: the model's weights, cast once a step. None: autocast casts each weight when it is used.
+        prepare: batch -> the batch that `loss` takes; it uses the model without gradients. None: the same.
         record: makes a recording of everything but `prepare`.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -80,7 +80,7 @@ def recorded_step(
     for group in optimizer.param_groups:
         group["lr"] = torch.tensor(float(group["lr"]), device=next(model.parameters()).device)
     weights = CastWeights(model, dtype) if dtype != torch.float32 else None
-    return training_step(model, loss, optimizer, dtype, clip_norm, prepare, weights, Recorded)
+    return training_step(model, loss, optimizer, dtype, clip_norm, weights, prepare, Recorded)
 
 
 def set_rate(group: dict[str, Any], rate: float) -> None:

@@ -139,13 +139,13 @@ def faked(mode: FakeTensorMode, tree):
     return tree_map(lambda x: mode.from_tensor(x) if isinstance(x, torch.Tensor) else x, tree)
 
 
-def critical(kind: str) -> tuple[SelfCritical, torch.Tensor, np.ndarray]:
+def critical(kind: str, layers: int = 2) -> tuple[SelfCritical, torch.Tensor, np.ndarray]:
     """Self-critical training as on a GPU, on a few images of drawings."""
     captions = scenes_captions(4)
     text = word_vocabulary([caption for of_image in captions for caption in of_image], 1)
     torch.manual_seed(0)
     features = torch.randn(4, 2, 3, FEATURES) if kind == "grid" else torch.randn(4, FEATURES)
-    network = decoder(kind, vocabulary=text.size)
+    network = decoder(kind, layers=layers, vocabulary=text.size)
     critic = SelfCritical(Decoder(kind, network, text, {}, {}), captions, 3, max_tokens=12, fixed=True)
     return critic, features, np.arange(4)
 
@@ -231,6 +231,24 @@ def test_a_step_launches_few_operations(kind, images, most, monkeypatch):
     with Count() as count:
         step(*batch)
     assert sum(count.counts.values()) <= most, count.counts.most_common(40)
+
+
+@needs_bf16
+@pytest.mark.parametrize(("kind", "most"), [("clipcap", 200), ("lstm", 40)])
+def test_a_sampled_token_launches_few_operations(kind, most):
+    """Counts the token's share of a recorded block, weights cast before it; GPT-2's twelve layers."""
+    critic, features, images = critical(kind, layers=12)
+    with (
+        torch.no_grad(),
+        torch.autocast("cpu", torch.bfloat16),
+        CastWeights(critic.model, torch.bfloat16).in_place(),
+    ):
+        critic.prepare(features, images, chances := critic.chances(0, 0, images))
+        chances = chances.flatten(0, 1)
+        tokens, over, state = critic.sampler.begin(features, chances[:, :1])
+        with Count() as count:
+            critic.sampler.go_on(tokens[:, -1], over, state, chances[:, 1:9])
+    assert sum(count.counts.values()) <= 8 * most, count.counts.most_common(40)
 
 
 @needs_bf16
