@@ -39,6 +39,7 @@ EPOCHS = {"finetune_clip": 5, "train_lstm": 14, "train_clipcap": 10}
 
 ROWS = {  # the most important rows first
     "check-steps": gpu_checks.check_steps,
+    "check-sampling": gpu_checks.check_sampling,
     "check-features": gpu_checks.check_features,
     "step-tuned": gpu_rows.step_tuned,
     "step-frozen": gpu_rows.step_frozen,

@@ -22,13 +22,18 @@ from benchmarks.gpu_rows import (
     eager_steps_of,
     files,
     seconds_of,
+    self_critical_decoders,
     steps_of,
 )
 from benchmarks.turns import synchronize
 from captioning.features.encode import encode
 from captioning.features.encoders import load_clip, load_vgg16
 from captioning.features.pixels import ImageFiles, pixel_batches
+from captioning.search.base import Rules
+from captioning.search.sampling import FixedSampler, sample
+from captioning.training.graphs import Recorded
 
+SAME_CAPTIONS = 0.95  # least share of equal captions: rounding may choose another word
 SAME_STEPS = 0.999  # least cosine between the weight changes of two ways to run the same steps
 LOADED = 0.999  # least cosine between features from a GPU's JPEG decoder and a processor's
 CPU = torch.device("cpu")
@@ -73,6 +78,25 @@ def check_steps(scale: Scale) -> Iterator[Row]:
     yield Row("three steps as stages take them against eager ones",
               f"cosine of the weights' changes {cosine:.5f}{'' if cosine >= SAME_STEPS else ' !'}",
               f"{SAME_STEPS}", figures={"cosine": cosine})  # fmt: skip
+
+
+def check_sampling(scale: Scale) -> Iterator[Row]:
+    """Compares captions sampled in recorded steps with those of `sample`, in float32."""
+    record = [Recorded] * (scale.device.type == "cuda")
+    for decoder, _, features in self_critical_decoders(scale):
+        rules = Rules(max_tokens=40, eos_id=decoder.text.eos_id, banned_ids=decoder.text.banned_ids)
+        chances = torch.rand(len(features), 5, 40, generator=torch.Generator().manual_seed(0))
+        sampler = FixedSampler(decoder.model, rules, 5, scale.device, *record)
+        for _ in range(3):  # launched, recorded, replayed
+            found = sampler(features, chances).flatten(0, 1).tolist()
+        expected = [
+            one for image in sample(decoder.model, features, rules, 5, chances=chances) for one in image
+        ]
+        equal = sum(row[: len(one.tokens)] == one.tokens for row, one in zip(found, expected, strict=True))
+        share = equal / len(expected)
+        yield Row(f"captions sampled in recorded steps, {decoder.kind}",
+                  f"{equal} of {len(expected)} equal{'' if share >= SAME_CAPTIONS else ' !'}",
+                  f"{SAME_CAPTIONS:.0%}", figures={"equal": share})  # fmt: skip
 
 
 def check_features(scale: Scale) -> Iterator[Row]:

@@ -110,10 +110,14 @@ def eager_steps_of(
 
 
 def _steps(make: Callable, model: nn.Module, batches: CaptionBatches, dtype: torch.dtype):
-    trained, cuda = [p for p in model.parameters() if p.requires_grad], batches.device.type == "cuda"
-    optimizer = torch.optim.AdamW(trained, lr=2e-5, betas=(0.9, 0.98), fused=True, capturable=cuda)
-    step = make(model, lambda *batch: model.loss(*batch).mean, optimizer, dtype, 1.0)
+    step = make(model, lambda *batch: model.loss(*batch).mean, optimizer_of(model), dtype, 1.0)
     return lambda index: step(*batches.take(index, batches.rooms))
+
+
+def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    cuda = trained[0].device.type == "cuda"
+    return torch.optim.AdamW(trained, lr=2e-5, betas=(0.9, 0.98), fused=True, capturable=cuda)
 
 
 def clipcap_data(scale: Scale, model: ClipCap, images: int, count: int) -> CaptionBatches:
@@ -263,23 +267,27 @@ def step_lstm(scale: Scale) -> Iterator[Row]:
               "1.10", figures={"stage": stage, "bare": bare})  # fmt: skip
 
 
-def step_self_critical(scale: Scale) -> Iterator[Row]:
-    """The second phase's loss and gradient. Random weights never end a caption, so all have 40 tokens."""
-    text, captions = _words(scale)
-    images = 2 if scale.tiny else 16
+def self_critical_decoders(scale: Scale) -> Iterator[tuple[Decoder, list[list[str]], Tensor]]:
+    """The LSTM and the tuned ClipCap, with captions and the features of 16 images."""
+    images, (text, captions) = 2 if scale.tiny else 16, _words(scale)
     model = networks.lstm(text.size, scale.tiny).to(scale.device).train()
-    learning = SelfCritical(Decoder("lstm", model, text, {}, {}), captions, samples=5)
-    features, index = networks.features(images, networks.FC7_SIZE).to(scale.device), np.arange(images)
+    features = networks.features(images, networks.FC7_SIZE).to(scale.device)
+    yield Decoder("lstm", model, text, {}, {}), captions, features
+    model = clipcap(scale, "mlp", 10, False)
+    features = networks.features(images, networks.CLIP_SIZE).to(scale.device)
+    yield Decoder("clipcap", model, material.gpt2_text(), {}, {}), captions, features
 
-    def step() -> None:
-        with autocast(scale.device, scale.dtype):
-            loss = learning.loss(features, index)
-        loss.backward()
-        model.zero_grad(set_to_none=True)
 
-    seconds = seconds_of(step, 1 if scale.tiny else 5)
-    yield Row(f"self-critical step, LSTM, {images} images of 5 samples, without the optimiser", ms(seconds),
-              "60 ms", figures={"seconds": seconds})  # fmt: skip
+def step_self_critical(scale: Scale) -> Iterator[Row]:
+    """A step of the second phase. Random weights never end a caption, so all have 40 tokens."""
+    make = recorded_step if scale.device.type == "cuda" else training_step
+    for decoder, captions, features in self_critical_decoders(scale):
+        critic, index = SelfCritical(decoder, captions, samples=5, fixed=True), np.arange(len(features))
+        optimizer, chances = optimizer_of(decoder.model), critic.chances(0, 0, index)
+        step = make(decoder.model, critic.loss, optimizer, scale.dtype, 1.0, prepare=critic.prepare)
+        seconds = seconds_of(lambda step=step, batch=(features, index, chances): step(*batch), scale.steps)
+        yield Row(f"self-critical step, {decoder.kind}, {len(index)} images of 5 samples", ms(seconds),
+                  "60 ms", figures={"seconds": seconds})  # fmt: skip
 
 
 def step_clip(scale: Scale) -> Iterator[Row]:

@@ -119,7 +119,7 @@ class ClipCap(nn.Module):
         """Features (B, D) -> the first token's logits (B, V), and a state with one row per image."""
         return gpt2.begin(self.gpt, self.prefix(features))
 
-    def step(self, tokens: Tensor, state: gpt2.Beams) -> tuple[Tensor, gpt2.Beams]:
+    def step(self, tokens: Tensor, state: gpt2.Beams | gpt2.Rows) -> tuple[Tensor, gpt2.Beams | gpt2.Rows]:
         """Feeds one token to each row: tokens (N,) -> logits (N, V)."""
         return gpt2.step(self.gpt, tokens, state)
 

@@ -8,14 +8,15 @@ prefix among several texts, which the library's forward can do only with copies 
   (`models.packing`). Everything except the attention runs on the real tokens alone, as one (N, E) matrix.
 - `begin` and `step` (decoding): keys and values of the prefix are stored once per image, followed by those of
   every token that one of its beams has produced. A mask lets a beam see the prefix and its own ancestors.
-  Reordering beams therefore moves only a small table of ancestors, and no keys or values.
+  Reordering beams therefore moves only a small table of ancestors, and no keys or values. Texts that are
+  never reordered can go on in buffers of a fixed size (`Beams.fixed`), so that a GPU can record `step`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from math import sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -262,6 +263,17 @@ class Beams:
         self.ancestors = self.ancestors.expand(-1, beams, -1)
         return self
 
+    def fixed(self, tokens: int) -> "Rows":
+        """Copies the prefix for each beam, with room for `tokens` more; only before the first step."""
+        assert self.ancestors.shape[2] == 0
+        room = tokens + -(self.prefix + tokens) % 16  # rows of the mask are aligned
+
+        def copied(stored: Tensor) -> Tensor:
+            return F.pad(stored, (0, 0, 0, room)).repeat_interleave(self.beams, 0)
+
+        newest = torch.full((1,), self.prefix - 1, device=self.ancestors.device)
+        return Rows([copied(x) for x in self.keys], [copied(x) for x in self.values], newest)
+
     def select(self, rows: Tensor) -> "Beams":
         """Keeps `rows` (B' * K,), in that order, K rows of an image at a time.
 
@@ -276,8 +288,11 @@ class Beams:
         self.ancestors = self.ancestors.take_along_dim((parents % self.beams)[:, :, None], 1)
         return self
 
-    def advance(self) -> Tensor:
-        """Makes room for one more token per row and returns the additive mask (B, 1, K, P + K * steps)."""
+    def advance(self) -> tuple[Tensor, Tensor]:
+        """Makes room for one more token per row.
+
+        Returns the additive mask (B, 1, K, P + K * steps) and the tokens' position (1,).
+        """
         own = torch.arange(self.beams, device=self.ancestors.device)
         newest = own[None, :, None].expand(len(self.ancestors), -1, 1)
         self.ancestors = torch.cat([self.ancestors, newest], dim=2)
@@ -288,8 +303,9 @@ class Beams:
             self.values = [self._grown(values) for values in self.values]
         images, beams, cells = seen.shape
         mask = torch.zeros(images, beams, cells + -cells % 8, dtype=self.keys[0].dtype, device=seen.device)
+        position = torch.full((1,), self.prefix + self.ancestors.shape[2] - 1, device=seen.device)
         # Rows are aligned: no copy per layer.
-        return mask[..., :cells].masked_fill_(~seen, float("-inf"))[:, None]
+        return mask[..., :cells].masked_fill_(~seen, float("-inf"))[:, None], position
 
     def _grown(self, stored: Tensor) -> Tensor:
         images, heads, _, size = stored.shape
@@ -301,6 +317,28 @@ class Beams:
         self.keys[layer][:, :, stop - self.beams : stop] = keys
         self.values[layer][:, :, stop - self.beams : stop] = values
         return self.keys[layer][:, :, :stop], self.values[layer][:, :, :stop]
+
+
+class Rows(NamedTuple):
+    """Keys and values of N texts in buffers of a fixed size, which steps fill in place."""
+
+    keys: list[Tensor]  # of each layer (N, H, cells, d): the prefix, the tokens so far, then zeros
+    values: list[Tensor]
+    newest: Tensor  # (1,) int64: the cell of the newest token, which is its position
+
+    beams = 1  # each text has its own copy of the prefix
+
+    def advance(self) -> tuple[Tensor, Tensor]:
+        """Goes on to the next cell. Returns the additive mask (1, 1, 1, cells), and the position (1,)."""
+        keys, newest = self.keys[0], self.newest.add_(1)
+        later = torch.arange(keys.shape[2], device=keys.device) > newest
+        return keys.new_zeros(1, 1, 1, len(later)).masked_fill_(later, float("-inf")), newest
+
+    def store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes the newest token's keys and values (N, H, 1, d); returns those of all cells."""
+        self.keys[layer].index_copy_(2, self.newest, keys)
+        self.values[layer].index_copy_(2, self.newest, values)
+        return self.keys[layer], self.values[layer]
 
 
 def begin(gpt: GPT2, prefix: Tensor) -> tuple[Tensor, Beams]:
@@ -321,18 +359,17 @@ def begin(gpt: GPT2, prefix: Tensor) -> tuple[Tensor, Beams]:
     return gpt.logits(x[:, -1]), Beams(stored_keys, stored_values)
 
 
-def step(gpt: GPT2, tokens: Tensor, state: Beams) -> tuple[Tensor, Beams]:
+def step(gpt: GPT2, tokens: Tensor, state: Beams | Rows) -> tuple[Tensor, Beams | Rows]:
     """Feeds one token to each row: tokens (B*K,) -> logits (B*K, V). Changes `state` and returns it."""
-    mask = state.advance()
-    images, beams, steps = state.ancestors.shape
-    gpt.check_length(state.prefix, steps)
+    mask, position = state.advance()
+    if isinstance(state, Beams):
+        gpt.check_length(state.prefix, state.ancestors.shape[2])
     width = gpt.config.n_embd
 
     def attend(attention: Attention, qkv: Tensor) -> Tensor:
-        q, k, v = attention.split(qkv.view(images, beams, 3 * width))  # (B, H, K, d)
+        q, k, v = attention.split(qkv.view(-1, state.beams, 3 * width))  # (B, H, K, d)
         keys, values = state.store(attention.layer, k, v)
         out = F.scaled_dot_product_attention(q, keys, values, mask, scale=attention.scale)
         return out.transpose(1, 2).reshape(-1, width)  # (B*K, E)
 
-    positions = torch.full_like(tokens, state.prefix + steps - 1)
-    return gpt.logits(gpt(gpt.transformer.wte(tokens), positions, attend)), state
+    return gpt.logits(gpt(gpt.transformer.wte(tokens), position.expand_as(tokens), attend)), state

@@ -10,13 +10,14 @@ The projected mean of the grid sets the LSTM's first state and is its first inpu
 and each step attends to the cells of the grid.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import register_dataclass
 
 from models.losses import Loss, cross_entropy
 from models.packing import PackedRuns, Runs, packed_by
@@ -43,6 +44,7 @@ class LSTMConfig:
         return asdict(self)
 
 
+@dataclass
 class LSTMState:
     """The state of N captions or beams, one per row; row `b * K + k` is the k-th of image b.
 
@@ -54,19 +56,17 @@ class LSTMState:
         image: (B, H) added to each output, if images are merged.
         grid, keys: (B, L, D) and (B, L, A), with attention only.
         width: K.
+        recordable: steps have shapes that do not depend on the tokens.
     """
 
-    def __init__(
-        self,
-        hidden: Tensor,
-        cell: Tensor,
-        image: Tensor | None = None,
-        grid: Tensor | None = None,
-        keys: Tensor | None = None,
-    ) -> None:
-        self.hidden, self.cell, self.past = hidden, cell, None
-        self.image, self.grid, self.keys = image, grid, keys
-        self.width = 1
+    hidden: Tensor
+    cell: Tensor
+    image: Tensor | None = None
+    grid: Tensor | None = None
+    keys: Tensor | None = None
+    past: Tensor | None = None
+    width: int = 1
+    recordable: bool = False
 
     def of_rows(self, values: Tensor) -> Tensor:
         """Repeats shared values for each row: (P, ...) -> (N, ...)."""
@@ -77,6 +77,11 @@ class LSTMState:
         self.past = torch.arange(len(self.hidden), device=self.hidden.device).repeat_interleave(width)
         self.width = width
         return self
+
+    def fixed(self, tokens: int) -> "LSTMState":
+        """The same rows for any number of steps that a GPU can record."""
+        hidden, cell = self.of_rows(self.hidden), self.of_rows(self.cell)
+        return replace(self, hidden=hidden, cell=cell, past=None, recordable=True)
 
     def select(self, rows: Tensor) -> "LSTMState":
         """Keeps `rows` (B' * K,), in that order, K rows of an image at a time.
@@ -103,6 +108,9 @@ class LSTMState:
     def go_on(self, hidden: Tensor, cell: Tensor) -> None:
         """Stores the state after a step: (N, H) each, one per row."""
         self.hidden, self.cell, self.past = hidden, cell, None
+
+
+register_dataclass(LSTMState)  # a GPU's recording finds its tensors
 
 
 class LSTMDecoder(nn.Module):
@@ -225,7 +233,10 @@ class LSTMDecoder(nn.Module):
         """Feeds one token to each row: (N,) -> (N, V). Changes `state` and returns it."""
         if self.config.grid:
             return self._logits(self._attend(self.embedding(tokens), state)[0]), state
-        words, of_row = tokens.unique(return_inverse=True)  # beams often have the same next word
+        if state.recordable:
+            words, of_row = tokens, torch.arange(len(tokens), device=tokens.device)
+        else:
+            words, of_row = tokens.unique(return_inverse=True)  # beams often have the same next word
         return self._logits(self._advance(self.embedding(words), of_row, state)), state
 
     def attention_of(self, features: Tensor, captions: Tensor) -> Tensor:

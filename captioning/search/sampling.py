@@ -1,10 +1,16 @@
 """Samples captions from the model's distribution, for self-critical training and for diverse captions.
 
 Decoders are used as in `captioning.search.base`, with the same cached steps: an image is encoded once for all
-of its samples.
+of its samples. `sample` drops an image once its captions have ended. `FixedSampler` keeps all rows until the
+last caption has ended, so its steps have fixed shapes and a GPU can record them. For that a decoder's state
+also offers
+
+    state.fixed(T)         the same rows for T more tokens each, as tensors in any nesting that `step` changes
+                           in place or replaces by others of the same shapes
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,6 +80,71 @@ def sample(
             batch.go_on(stay, token)
             paths, gains, over = paths[stay], gains[stay], over[stay]
     return batch.found
+
+
+class FixedSampler:
+    """Draws captions in steps of fixed shapes: the same captions as `sample`, up to rounding.
+
+    Args:
+        rules: as in `sample`.
+        count: captions an image.
+        device: the model's.
+        record: makes a recording of a function without gradients, branches or waits.
+    """
+
+    look = 8  # tokens after which the host waits to learn whether all captions have ended
+
+    def __init__(
+        self,
+        model: CaptionModel,
+        rules: Rules,
+        count: int,
+        device: torch.device,
+        record: Callable[[Callable], Callable] = lambda work: work,
+    ) -> None:
+        self.model, self.rules, self.count = model, rules.within(model), count
+        self.banned = torch.tensor(sorted(rules.banned_ids), dtype=torch.int64, device=device)
+        self.begin, self.go_on = record(self._begin), record(self._go_on)
+
+    @torch.no_grad()
+    def __call__(self, features: Tensor, chances: Tensor) -> Tensor:
+        """Tokens (B, count, length) of the captions; what follows an end-of-text token is that token again.
+
+        `chances` are as in `sample`. The length is that of the longest caption, rounded up to 1 + a multiple
+        of `look`, or `rules.max_tokens`.
+        """
+        with evaluating(self.model):
+            chances = chances[..., : self.rules.max_tokens].flatten(0, 1).to(features.device)  # (N, T)
+            tokens, over, state = self.begin(features, chances[:, :1])
+            found = [tokens]
+            for start in range(1, chances.shape[1], self.look):
+                if over.all():
+                    break
+                part = chances[:, start : start + self.look]
+                tokens, over, state = self.go_on(tokens[:, -1], over, state, part)
+                found.append(tokens)
+        return torch.cat(found, dim=1).unflatten(0, (-1, self.count))
+
+    def _begin(self, features: Tensor, chance: Tensor) -> tuple[Tensor, Tensor, Any]:
+        """The first token of each sample (B * count, 1), whether it is the last, and the decoder's state."""
+        logits, state = self.model.begin(features)
+        state = state.expand(self.count).fixed(self.rules.max_tokens - 1)
+        token = self._drawn(logits.repeat_interleave(self.count, dim=0), chance)
+        return token[:, None], token == self.rules.eos_id, state
+
+    def _go_on(self, token: Tensor, over: Tensor, state: Any, chances: Tensor) -> tuple[Tensor, Tensor, Any]:
+        """One more token for each number in `chances` (N, n): tokens (N, n), which ended (N,), the state."""
+        found = []
+        for chance in chances.split(1, dim=1):
+            logits, state = self.model.step(token, state)
+            token = self._drawn(logits, chance).masked_fill(over, self.rules.eos_id)
+            over = over | (token == self.rules.eos_id)
+            found.append(token)
+        return torch.stack(found, dim=1), over, state
+
+    def _drawn(self, logits: Tensor, chance: Tensor) -> Tensor:
+        allowed = logits.float().index_fill(1, self.banned, DEAD)
+        return _one_of_each(allowed.softmax(dim=1), None, chance)
 
 
 def _draw(

@@ -176,14 +176,14 @@ def self_critical_phase(
         before,
         name=f"{before.name}.self_critical",
         loss=critic.loss,
+        prepare=critic.prepare,
         curve="negative_reward",
         batches=batches,
         steps=images.steps(options.batch_size),
         monitor="dev_cider",
         higher_is_better=True,
         keep_start=True,
-        recordable=False,
-        inputs=f"{options!r} {critic.max_tokens}",
+        inputs=f"{options!r} {critic.rules.max_tokens}",
     )
     changed = {"epochs": options.epochs, "batch_size": options.batch_size, "lr": options.lr}
     return job, schedule.model_copy(update=changed)

@@ -81,21 +81,21 @@ class Recorded:
     """A function of batches on a GPU, recorded once for each shape that occurs again, then replayed.
 
     Args:
-        work: takes a batch, tensors in any nesting, and returns tensors. It must launch the same operations
-            for equal shapes, and must never make the host wait. It may change weights in place, but must not
-            move them.
+        work: takes a batch and returns results, both tensors in any nesting. Numbers among them count as
+            part of the shape. It must launch the same operations for equal shapes, and must never make the
+            host wait. It may change weights and its batch in place, but must not move weights.
     """
 
-    def __init__(self, work: Callable[..., tuple[Tensor, ...]]) -> None:
+    def __init__(self, work: Callable[..., Any]) -> None:
         self.work, self.stream = work, torch.cuda.Stream()
         self.pool = torch.cuda.graph_pool_handle()  # graphs share memory, so results are copied at once
         self.met: set[Any] = set()
-        self.graphs: dict[Any, tuple[torch.cuda.CUDAGraph, list[Tensor], tuple[Tensor, ...]]] = {}
+        self.graphs: dict[Any, tuple[torch.cuda.CUDAGraph, list[Tensor], Any]] = {}
         self.able = True
 
-    def __call__(self, *batch: Any) -> tuple[Tensor, ...]:
-        given, structure = tree_flatten(batch)
-        shapes = str(structure), *(tuple(x.shape) for x in given)
+    def __call__(self, *batch: Any) -> Any:
+        leaves, structure = tree_flatten(batch)
+        shapes = str(structure), *((x.shape, x.dtype) if isinstance(x, Tensor) else x for x in leaves)
         if shapes not in self.met or not self.able:  # libraries initialise in the first call
             self.met.add(shapes)
             return self._as_it_is(batch)
@@ -110,20 +110,35 @@ class Recorded:
                 )
                 return self._as_it_is(batch)
         graph, inputs, results = self.graphs[shapes]
-        torch._foreach_copy_(inputs, given)
+        torch._foreach_copy_(inputs, _tensors(batch))
         graph.replay()
-        return tuple(result.clone() for result in results)
+        return _copied(results)
 
-    def _as_it_is(self, batch: tuple) -> tuple[Tensor, ...]:
+    def _as_it_is(self, batch: tuple) -> Any:
         """Runs on the stream of the recordings: autograd remembers the stream of each weight's gradient."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            results = self.work(*batch)
+            results = self._worked(batch)
         torch.cuda.current_stream().wait_stream(self.stream)
         return results
 
-    def _record(self, batch: tuple) -> tuple[torch.cuda.CUDAGraph, list[Tensor], tuple[Tensor, ...]]:
-        inputs, graph = tree_map(torch.clone, batch), torch.cuda.CUDAGraph()
+    def _record(self, batch: tuple) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Any]:
+        inputs, graph = _copied(batch), torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
-            results = self.work(*inputs)
-        return graph, tree_flatten(inputs)[0], results
+            results = self._worked(inputs)
+        return graph, _tensors(inputs), results
+
+    def _worked(self, batch: tuple) -> Any:
+        """Runs without the weights that autocast has cast outside: a graph must cast them at each replay."""
+        torch.clear_autocast_cache()
+        results = self.work(*batch)
+        torch.clear_autocast_cache()
+        return results
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [x for x in tree_flatten(tree)[0] if isinstance(x, Tensor)]
+
+
+def _copied(tree: Any) -> Any:
+    return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, tree)

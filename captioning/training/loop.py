@@ -52,6 +52,8 @@ class Job:
         model: the network. Weights that require gradients are trained; the best ones on dev are kept.
         loss: batch -> mean loss, a scalar that requires gradients; called in training mode. With several
             processes, this one's part of it (`distributed.part`).
+        prepare: batch -> the batch that `loss` takes, made by the network before each step, without
+            gradients. None: the same batch.
         batches: epoch number -> the batches of that epoch, which depend only on the number and the seed; with
             several processes, this one's share of each (`distributed.share`).
         steps: batches in an epoch.
@@ -80,6 +82,7 @@ class Job:
     higher_is_better: bool = False
     samples: Callable[[], list[str]] | None = None
     groups: list[dict] | None = None
+    prepare: Callable[..., tuple] | None = None
     curve: str = "train_loss"
     ema: float = 0.0
     keep_start: bool = False
@@ -177,7 +180,7 @@ def _fit(
     stale = first - best.epochs if best else 0
     recordable = job.recordable and device.type == "cuda" and distributed.count() == 1
     make_step = recorded_step if recordable else training_step
-    step = make_step(model, job.loss, optimizer, dtype, options.clip_norm)
+    step = make_step(model, job.loss, optimizer, dtype, options.clip_norm, prepare=job.prepare)
     for epoch in range(first, options.epochs):
         if stale >= options.patience:
             print(f"stopped early: no better {job.monitor} in {stale} epochs")

@@ -15,6 +15,7 @@ a word: see `captioning.metrics.cider`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,31 +27,37 @@ from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import Text
 from captioning.metrics.cider import CiderD
 from captioning.search.base import Hypothesis, Rules, evaluating, greedy
-from captioning.search.sampling import sample
+from captioning.search.sampling import FixedSampler, sample
 from captioning.training.distributed import part
+from captioning.training.graphs import Recorded
 from models.losses import PAD
+from models.packing import on_device
 
 FEWEST = 100  # with fewer dev images, the training references give the document frequencies
 
 
 class SelfCritical:
-    """The loss of a phase of training.
+    """The batches (`prepare`) and the loss of a phase of training.
 
     Args:
         references: for each training image its references, as PTB tokens separated by blanks.
         samples: captions sampled per image, 2 or more.
         max_tokens: the longest sampled caption, end-of-text included.
+        fixed: sample in steps of fixed shapes, and pack captions in a few sizes, so that a GPU can record
+            sampling and loss. None: on a GPU, if the network packs captions.
     """
 
     def __init__(
-        self, decoder: Decoder, references: Sequence[Sequence[str]], samples: int, max_tokens: int = 40
+        self,
+        decoder: Decoder,
+        references: Sequence[Sequence[str]],
+        samples: int,
+        max_tokens: int = 40,
+        fixed: bool | None = None,
     ) -> None:
-        self.model, self.text, self.samples, self.max_tokens = (
-            decoder.model,
-            decoder.text,
-            samples,
-            max_tokens,
-        )
+        self.model, self.text, self.samples = decoder.model, decoder.text, samples
+        self.rules = Rules(max_tokens=max_tokens, eos_id=self.text.eos_id, banned_ids=self.text.banned_ids)
+        self.fixed, self.sampler = fixed, None
         self.references = references
         self.reward = CiderD(references, count_end=True)
         if self.reward.says_nothing(references):
@@ -62,31 +69,64 @@ class SelfCritical:
 
     def chances(self, seed: int, epoch: int, images: np.ndarray) -> Tensor:
         """Random numbers (B, C, T) of the images' samples: they depend only on seed, epoch and image."""
-        size = self.samples, self.max_tokens
+        size = self.samples, self.rules.max_tokens
         drawn = [np.random.default_rng([seed, epoch, image]).random(size, np.float32) for image in images]
         return torch.from_numpy(np.stack(drawn))
 
-    def loss(self, features: Tensor, images: np.ndarray, chances: Tensor | None = None) -> Tensor:
-        """Minus the mean reward of samples. Its gradient is the policy gradient.
+    def prepare(
+        self, features: Tensor, images: np.ndarray, chances: Tensor
+    ) -> tuple[Tensor, Any, Tensor, Tensor]:
+        """Samples captions of images and scores them: the batch that `loss` takes.
 
         Args:
             features: (B, ...) of the images.
             images: (B,) their positions in `references`.
-            chances: (B, C, T) the random numbers of the samples. None: they are drawn here.
+            chances: (B, C, T) the random numbers of the samples.
         """
-        text, features = self.text, self.model.standardize.drop(features)
-        rules = Rules(max_tokens=self.max_tokens, eos_id=text.eos_id, banned_ids=text.banned_ids)
-        found = sample(self.model, features, rules, self.samples, chances=chances)
+        features = self.model.standardize.drop(features)
+        if self.fixed is None:
+            self.fixed = features.device.type == "cuda" and hasattr(self.model, "packing")
+        captions = (self._fixed_samples if self.fixed else self._samples)(features, chances)  # (B, C, T)
         torch.clear_autocast_cache()  # drops weights that were cast without gradients
-        said = tokens_of(text, found)
+        said = tokens_of(self.text, captions.tolist())
         rewards = torch.tensor(
             [
                 self.reward.scores(self.references[image], of_image)
                 for image, of_image in zip(images, said, strict=True)
             ]
-        ).to(features.device)  # (B, C)
+        )  # (B, C)
         advantages = (rewards - rewards.mean(dim=1, keepdim=True)) * self.samples / (self.samples - 1)
-        captions = as_tensor(found, text.eos_id).to(features.device)
+        if self.fixed:
+            captions = self._packed(captions.numpy(), advantages.numpy())
+        return features, *on_device((captions, advantages, rewards), features.device)
+
+    def _samples(self, features: Tensor, chances: Tensor) -> Tensor:
+        """Captions (B, C, T) in the form that `loss` takes, on the processor."""
+        found = sample(self.model, features, self.rules, self.samples, chances=chances)
+        return as_tensor(found, self.rules.eos_id)
+
+    def _fixed_samples(self, features: Tensor, chances: Tensor) -> Tensor:
+        """The same; T is one of a few lengths."""
+        if self.sampler is None:
+            record = [Recorded] * (features.device.type == "cuda")
+            self.sampler = FixedSampler(self.model, self.rules, self.samples, features.device, *record)
+        tokens = self.sampler(features, chances).cpu()
+        return tokens.masked_fill((tokens == self.rules.eos_id).cumsum(dim=2) > 1, PAD)
+
+    def _packed(self, captions: np.ndarray, weights: np.ndarray) -> NamedTuple:
+        """Packs captions (B, C, T) as for a GPU, padded to the size of any captions of this shape."""
+        index, distinct = np.arange(len(captions)), np.arange(captions.size).reshape(captions.shape)
+        room = self.model.packing(distinct, True).size(index)
+        return self.model.packing(captions, True).pack(index, weights, room)
+
+    def loss(self, features: Tensor, captions: Any, advantages: Tensor, rewards: Tensor) -> Tensor:
+        """Minus the mean reward of samples. Its gradient is the policy gradient.
+
+        Args:
+            features: (B, ...) after their dropout.
+            captions: (B, C, T), padded with -100; or a packed batch, which includes the advantages.
+            advantages, rewards: (B, C) of the captions.
+        """
         with evaluating(self.model):
             found = self.model.loss(features, captions, weights=advantages)
         surrogate = part(found.mean, found.tokens)
@@ -124,15 +164,17 @@ class GreedyCider:
         text = self.text
         rules = Rules(max_tokens=self.max_tokens, eos_id=text.eos_id, banned_ids=text.banned_ids)
         found = [one for features in batches for one in greedy(self.model, features, rules)]
-        said = tokens_of(text, found)
+        said = tokens_of(text, [[one.tokens for one in of_image] for of_image in found])
         scores = [self.cider.scores(*image)[0] for image in zip(self.references, said, strict=True)]
         return sum(scores) / len(scores)
 
 
-def tokens_of(text: Text, found: Sequence[Sequence[Hypothesis]]) -> list[list[str]]:
-    """Returns the PTB tokens of each image's captions."""
-    tokens = iter(quick_tokenize([text.decode(one.tokens) for of_image in found for one in of_image]))
-    return [[next(tokens) for _ in of_image] for of_image in found]
+def tokens_of(text: Text, captions: Sequence[Sequence[Sequence[int]]]) -> list[list[str]]:
+    """Returns the PTB tokens of each image's captions, given as token ids; ends and padding are skipped."""
+    ends = {text.eos_id, PAD}
+    words = [[token for token in one if token not in ends] for of_image in captions for one in of_image]
+    tokens = iter(quick_tokenize([text.decode(one) for one in words]))
+    return [[next(tokens) for _ in of_image] for of_image in captions]
 
 
 def as_tensor(found: Sequence[Sequence[Hypothesis]], eos_id: int) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -23,6 +23,8 @@ def training_step(
     dtype: torch.dtype,
     clip_norm: float,
     weights: CastWeights | None = None,
+    prepare: Callable[..., tuple] | None = None,
+    record: Callable[[Step], Step] = lambda step: step,
 ) -> Step:
     """Returns a step: loss, gradient, clipping, optimiser update. Loss and gradient are sums over processes.
 
@@ -30,12 +32,20 @@ def training_step(
         loss: batch -> mean loss, or this process's part of it.
         dtype: of autocast.
         weights: the model's weights, cast once a step. None: autocast casts each weight when it is used.
+        prepare: batch -> the batch that `loss` takes; it uses the model without gradients. None: the same.
+        record: makes a recording of everything but `prepare`.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     device = trained[0].device
 
-    def step(*batch: Any) -> tuple[Tensor, Tensor]:
+    @contextmanager
+    def computing() -> Iterator[None]:
         with autocast(device, dtype), weights.in_place() if weights else nullcontext():
+            yield
+
+    @record
+    def learn(*batch: Any) -> tuple[Tensor, Tensor]:
+        with computing():
             found = loss(*batch)
         found.backward()
         if weights:
@@ -46,6 +56,12 @@ def training_step(
         optimizer.zero_grad(set_to_none=True)
         return distributed.added(found.detach()), norm
 
+    def step(*batch: Any) -> tuple[Tensor, Tensor]:
+        if prepare:
+            with torch.no_grad(), computing():
+                batch = prepare(*batch)
+        return learn(*batch)
+
     return step
 
 
@@ -55,6 +71,7 @@ def recorded_step(
     optimizer: torch.optim.Optimizer,
     dtype: torch.dtype,
     clip_norm: float,
+    prepare: Callable[..., tuple] | None = None,
 ) -> Step:
     """`training_step` on a GPU, as CUDA graphs.
 
@@ -63,7 +80,7 @@ def recorded_step(
     for group in optimizer.param_groups:
         group["lr"] = torch.tensor(float(group["lr"]), device=next(model.parameters()).device)
     weights = CastWeights(model, dtype) if dtype != torch.float32 else None
-    return Recorded(training_step(model, loss, optimizer, dtype, clip_norm, weights))
+    return training_step(model, loss, optimizer, dtype, clip_norm, weights, prepare, Recorded)
 
 
 def set_rate(group: dict[str, Any], rate: float) -> None:

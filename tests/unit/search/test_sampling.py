@@ -5,10 +5,18 @@ from itertools import product
 
 import pytest
 import torch
-from random_decoders import END, FEATURES, log_probs_after, random_clipcap, random_features, random_lstm
+from random_decoders import (
+    END,
+    FEATURES,
+    VOCABULARY,
+    log_probs_after,
+    random_clipcap,
+    random_features,
+    random_lstm,
+)
 
 from captioning.search.base import Rules, greedy
-from captioning.search.sampling import sample
+from captioning.search.sampling import FixedSampler, sample
 from models.lstm import LSTMConfig, LSTMDecoder
 
 MODELS = {"clipcap": random_clipcap(1), "lstm": random_lstm(1), "lstm with a grid": random_lstm(2, grid=True)}
@@ -151,6 +159,46 @@ def test_a_temperature_near_zero_is_greedy_search():
 def test_what_cannot_be_drawn_is_said(options):
     with pytest.raises(ValueError, match="sample needs"):
         sample(few_words(0), random_features(0, 1), Rules(max_tokens=3, eos_id=END), **{"count": 1} | options)
+
+
+@BOTH
+@pytest.mark.parametrize("max_tokens", [1, 8, 30])
+def test_steps_of_fixed_shapes_draw_the_same_captions(kind, max_tokens):
+    """Equal random numbers give equal captions; 30 tokens are all that the ClipCap's positions allow."""
+    model, features = MODELS[kind], random_features(1, 4, "grid" in kind)
+    rules = Rules(max_tokens=max_tokens, eos_id=END, banned_ids=[5])
+    chances = torch.rand(4, 5, 30, generator=torch.Generator().manual_seed(0))
+    expected = sample(model, features, rules, 5, chances=chances)
+    found = FixedSampler(model, rules, 5, features.device)(features, chances)
+    assert found.shape == (4, 5, max_tokens)
+    for of_image, rows in zip(expected, found.tolist(), strict=True):
+        for one, row in zip(of_image, rows, strict=True):
+            assert row == one.tokens + [END] * (max_tokens - len(one.tokens))
+    assert max_tokens == 1 or len({len(one.tokens) for of_image in expected for one in of_image}) > 2
+
+
+@BOTH
+def test_steps_of_fixed_shapes_compute_the_same_logits(kind):
+    model, features = MODELS[kind], random_features(1, 3, "grid" in kind)
+    tokens = torch.randint(VOCABULARY, (6, 12), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        (_, growing), (_, fixed) = model.begin(features), model.begin(features)
+        growing, fixed = growing.expand(2), fixed.expand(2).fixed(12)
+        for token in tokens.unbind(1):
+            (expected, growing), (found, fixed) = model.step(token, growing), model.step(token, fixed)
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_sampling_stops_when_all_captions_have_ended():
+    model, features = random_lstm(1), random_features(1, 3)
+    model.output_bias.data[END] = 5.0
+    chances = torch.rand(3, 4, 40, generator=torch.Generator().manual_seed(0))
+    rules = Rules(max_tokens=40, eos_id=END)
+    longest = max(
+        len(one.tokens) for of_image in sample(model, features, rules, 4, chances=chances) for one in of_image
+    )
+    sampler = FixedSampler(model, rules, 4, features.device)
+    assert 1 < longest < sampler.look and sampler(features, chances).shape == (3, 4, 1 + sampler.look)
 
 
 def test_no_images():

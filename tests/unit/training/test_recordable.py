@@ -14,13 +14,16 @@ from small_data import REAL_FLICKR8K
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map
 
 from benchmarks.material import scenes_captions
 from captioning.data.sources import flickr8k
+from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import train_bpe, word_vocabulary
+from captioning.search.base import evaluating
 from captioning.training.batches import CaptionBatches
 from captioning.training.graphs import CastWeights
+from captioning.training.self_critical import SelfCritical
 from captioning.training.step import set_rate, training_step
 from models.clipcap import ClipCap, ClipCapConfig
 from models.gpt2 import GPT2, GPT2Config
@@ -129,10 +132,70 @@ def test_loss_and_gradients_need_no_data(kind):
     model = decoder(kind)
     features, captions = next(batches(model, kind, 16, 8, True).epoch(0))
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        fake = tree_map(
-            lambda x: mode.from_tensor(x) if isinstance(x, torch.Tensor) else x, (features, captions)
-        )
-        model.loss(*fake, 0.1).mean.backward()
+        model.loss(*faked(mode, (features, captions)), 0.1).mean.backward()
+
+
+def faked(mode: FakeTensorMode, tree):
+    return tree_map(lambda x: mode.from_tensor(x) if isinstance(x, torch.Tensor) else x, tree)
+
+
+def critical(kind: str, layers: int = 2) -> tuple[SelfCritical, torch.Tensor, np.ndarray]:
+    """Self-critical training as on a GPU, on a few images of drawings."""
+    captions = scenes_captions(4)
+    text = word_vocabulary([caption for of_image in captions for caption in of_image], 1)
+    torch.manual_seed(0)
+    features = torch.randn(4, 2, 3, FEATURES) if kind == "grid" else torch.randn(4, FEATURES)
+    network = decoder(kind, layers=layers, vocabulary=text.size)
+    critic = SelfCritical(Decoder(kind, network, text, {}, {}), captions, 3, max_tokens=12, fixed=True)
+    return critic, features, np.arange(4)
+
+
+@DECODERS
+def test_sampling_is_one_graph_and_needs_no_data(kind):
+    critic, features, images = critical(kind)
+    chances = critic.chances(0, 0, images)
+    with torch.no_grad():
+        features, *_ = critic.prepare(features, images, chances)
+        sampler, chances = critic.sampler, chances.flatten(0, 1)
+        with evaluating(critic.model):
+            tokens, over, state = sampler.begin(features, chances[:, :1])
+            block = tokens[:, -1], over, state, chances[:, 1:9]
+            with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+                sampler.begin(*faked(mode, (features, chances[:, :1])))
+                sampler.go_on(*faked(mode, block))
+            same = tree_map(lambda x: x.clone() if isinstance(x, torch.Tensor) else x, block)
+            expected = sampler.go_on(*block)
+            torch._dynamo.reset()
+            with torch._dynamo.config.patch(allow_rnn=True):
+                found = torch.compile(sampler.go_on, fullgraph=True, backend="eager")(*same)
+    assert torch.equal(found[0], expected[0]) and found[0].shape == (12, 8)
+    for ours, theirs in zip(tree_flatten(found[2])[0], tree_flatten(expected[2])[0], strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@DECODERS
+def test_the_self_critical_loss_is_one_graph_and_needs_no_data(kind):
+    critic, features, images = critical(kind)
+    with torch.no_grad():
+        batch = critic.prepare(features, images, critic.chances(0, 0, images))
+    expected = critic.loss(*batch)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        critic.loss(*faked(mode, batch)).backward()
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(allow_rnn=True):
+        found = torch.compile(critic.loss, fullgraph=True, backend="eager")(*batch)
+    torch.testing.assert_close(found, expected)
+    found.backward()
+
+
+@DECODERS
+def test_self_critical_batches_have_the_shapes_of_their_length(kind):
+    """Whatever was said: the batches of other random numbers are as large."""
+    critic, features, images = critical(kind)
+    with torch.no_grad():
+        found = [critic.prepare(features, images, critic.chances(0, epoch, images)) for epoch in (0, 1)]
+    shapes = [[x.shape for x in tree_flatten(batch)[0] if isinstance(x, torch.Tensor)] for batch in found]
+    assert shapes[0] == shapes[1] and not torch.equal(found[0][3], found[1][3])
 
 
 def steps(model: nn.Module, cast: bool = True):
@@ -168,6 +231,24 @@ def test_a_step_launches_few_operations(kind, images, most, monkeypatch):
     with Count() as count:
         step(*batch)
     assert sum(count.counts.values()) <= most, count.counts.most_common(40)
+
+
+@needs_bf16
+@pytest.mark.parametrize(("kind", "most"), [("clipcap", 200), ("lstm", 40)])
+def test_a_sampled_token_launches_few_operations(kind, most):
+    """Counts the token's share of a recorded block, weights cast before it; GPT-2's twelve layers."""
+    critic, features, images = critical(kind, layers=12)
+    with (
+        torch.no_grad(),
+        torch.autocast("cpu", torch.bfloat16),
+        CastWeights(critic.model, torch.bfloat16).in_place(),
+    ):
+        critic.prepare(features, images, chances := critic.chances(0, 0, images))
+        chances = chances.flatten(0, 1)
+        tokens, over, state = critic.sampler.begin(features, chances[:, :1])
+        with Count() as count:
+            critic.sampler.go_on(tokens[:, -1], over, state, chances[:, 1:9])
+    assert sum(count.counts.values()) <= 8 * most, count.counts.most_common(40)
 
 
 @needs_bf16

@@ -45,6 +45,10 @@ def trained_a_little() -> Decoder:
     return decoder
 
 
+def loss_of(critic: SelfCritical, images: np.ndarray, epoch: int = 0) -> torch.Tensor:
+    return critic.loss(*critic.prepare(IMAGE_FEATURES[images], images, critic.chances(0, epoch, images)))
+
+
 @pytest.mark.parametrize("references", [REFERENCES[:1], [REFERENCES[0]] * 3])
 def test_a_reward_that_is_always_0_is_refused(references, capsys):
     with pytest.raises(
@@ -58,22 +62,22 @@ def test_a_reward_that_is_always_0_is_refused(references, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_the_gradient_is_the_policy_gradient():
+@pytest.mark.parametrize("fixed", [False, True])
+def test_the_gradient_is_the_policy_gradient(fixed):
     """Compares with a sum over captions: reward minus the others' mean, times the gradient of the
     log-probability."""
     decoder, twin = trained_a_little(), trained_a_little()
     images, text = np.array([2, 0, 3]), decoder.text
-    critic = SelfCritical(decoder, REFERENCES, samples=4)
-    torch.manual_seed(7)
-    loss = critic.loss(IMAGE_FEATURES[images], images)
+    critic = SelfCritical(decoder, REFERENCES, samples=4, fixed=fixed)
+    loss = loss_of(critic, images)
     loss.backward()
 
-    torch.manual_seed(7)
     rules = Rules(max_tokens=40, eos_id=text.eos_id, banned_ids=text.banned_ids)
-    found = sample(twin.model, IMAGE_FEATURES[images], rules, 4)
+    found = sample(twin.model, IMAGE_FEATURES[images], rules, 4, chances=critic.chances(0, 0, images))
     reward, total, tokens, every = CiderD(REFERENCES, count_end=True), 0.0, 0, []
     for image, captions in zip(images, found, strict=True):
-        rewards = reward.scores(REFERENCES[image], tokens_of(text, [captions])[0])
+        said = tokens_of(text, [[one.tokens for one in captions]])
+        rewards = reward.scores(REFERENCES[image], said[0])
         every += rewards
         for k, one in enumerate(captions):
             others = [r for j, r in enumerate(rewards) if j != k]
@@ -95,7 +99,7 @@ def test_no_dropout_but_the_features_own():
     def gradient() -> torch.Tensor:
         torch.manual_seed(0)
         decoder.model.train().zero_grad()
-        SelfCritical(decoder, REFERENCES, samples=4).loss(IMAGE_FEATURES, images).backward()
+        loss_of(SelfCritical(decoder, REFERENCES, samples=4), images).backward()
         assert decoder.model.training
         return decoder.model.image.weight.grad.clone()
 
@@ -113,9 +117,9 @@ def test_captions_score_better_afterwards():
     critic, images = SelfCritical(decoder, REFERENCES, samples=5), np.arange(IMAGES)
     optimizer = torch.optim.AdamW(decoder.model.parameters(), lr=0.01)
     losses = []
-    for _ in range(90):
+    for epoch in range(90):
         optimizer.zero_grad()
-        loss = critic.loss(IMAGE_FEATURES, images)
+        loss = loss_of(critic, images, epoch)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -134,8 +138,11 @@ def test_autocast_gives_every_weight_its_gradient(kind):
     decoder = Decoder(kind, model, text, {}, {})
     critic = SelfCritical(decoder, [["w1 w2 w3", "w4 w5"], ["w6 w7"], ["w8"]], samples=6)
     torch.manual_seed(0)
+    features, images = torch.randn(3, 8), np.arange(3)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = critic.loss(torch.randn(3, 8), np.arange(3))
+        with torch.no_grad():
+            batch = critic.prepare(features, images, critic.chances(0, 0, images))
+        loss = critic.loss(*batch)
     loss.backward()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in model.parameters())
     assert all(
@@ -147,7 +154,7 @@ def test_weights_that_are_no_numbers_give_a_loss_that_is_none():
     """The loss is NaN, so that training stops with the step's number and not inside the sampling."""
     decoder = small_decoder()
     torch.nn.init.constant_(decoder.model.output_bias, float("nan"))
-    assert SelfCritical(decoder, REFERENCES, samples=2).loss(IMAGE_FEATURES, np.arange(IMAGES)).isnan()
+    assert loss_of(SelfCritical(decoder, REFERENCES, samples=2), np.arange(IMAGES)).isnan()
 
 
 def test_a_caption_that_was_cut_has_no_end():
@@ -174,14 +181,14 @@ def test_as_many_tokens_as_generate_may_say():
     decoder.model.output_bias.data[decoder.text.eos_id] = -1e4
     lengths = []
 
-    def record(text, found):
-        lengths.append({len(one.tokens) for of_image in found for one in of_image})
-        return [["a dog"] * len(of_image) for of_image in found]
+    def record(text, captions):
+        lengths.append({len(one) for of_image in captions for one in of_image})
+        return [["a dog"] * len(of_image) for of_image in captions]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("captioning.training.self_critical.tokens_of", record)
         GreedyCider(decoder, REFERENCES, max_tokens=55).of([IMAGE_FEATURES])
-        SelfCritical(decoder, REFERENCES, samples=2, max_tokens=7).loss(IMAGE_FEATURES, np.arange(IMAGES))
+        loss_of(SelfCritical(decoder, REFERENCES, samples=2, max_tokens=7), np.arange(IMAGES))
     assert lengths == [{55}, {7}]
 
 
@@ -190,7 +197,7 @@ def test_one_dev_image_is_scored_by_the_training_images_frequencies():
     assert GreedyCider(decoder, dev).of([IMAGE_FEATURES[:1]]) == 0, "log(1 image / 1 image)"
     rules = Rules(max_tokens=40, eos_id=decoder.text.eos_id, banned_ids=decoder.text.banned_ids)
     found = greedy(decoder.model, IMAGE_FEATURES[:1], rules)
-    [[said]] = tokens_of(decoder.text, found)
+    [[said]] = tokens_of(decoder.text, [[found[0][0].tokens]])
     expected = CiderD(REFERENCES).scores(dev[0], [said])[0]
     assert expected > 0.1 and GreedyCider(decoder, dev, REFERENCES).of([IMAGE_FEATURES[:1]]) == pytest.approx(
         expected
