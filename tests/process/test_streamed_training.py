@@ -39,19 +39,19 @@ class Windows(streams.StreamedBatches):
 def run(kind: str, kill_at: int) -> None:
     streams.IN_MEMORY, streams.CHUNK = 0, 8
     decoders.StreamedBatches = partial(Windows, kill_at=kill_at)
-    critic = {"epochs": 2, "batch_size": 1, "lr": 0.003, "samples": 2}
+    critic = {"epochs": 1, "batch_size": 1, "lr": 0.003, "samples": 2}
     train(kind, Path.cwd(), options(epochs=2, batch_size=1, self_critical=critic))
 
 
 @pytest.mark.parametrize("kind", ["lstm", "clipcap"])
 def test_killed_in_any_window_it_goes_on_to_the_same_weights(kind, tmp_path):
-    """Of 24 batches an epoch: in the first epoch's first and last window, in the second epoch, and between
-    two windows in both epochs of the self-critical phase."""
+    """Of 24 batches an epoch: in the first window, in the second epoch, and between two windows of the
+    self-critical phase."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     killed.mkdir()
     whole.mkdir()
     undisturbed = start(whole, run, kind, -1)
-    for kill_at in (2, 22, 24 + 5, 24 + 8, 24 + 16):
+    for kill_at in (2, 24 + 5, 24 + 8):
         victim = start(killed, run, kind, kill_at, out=tmp_path / "printed.txt")
         victim.join(300)
         assert victim.exitcode == -signal.SIGKILL
@@ -60,7 +60,7 @@ def test_killed_in_any_window_it_goes_on_to_the_same_weights(kind, tmp_path):
     undisturbed.join(300)
     assert last.exitcode == undisturbed.exitcode == 0
     printed = (tmp_path / "printed.txt").read_text()
-    assert [printed.count(f"epoch {number}/2  ") for number in (1, 2)] == [2, 2], "of two phases"
+    assert [printed.count(f"epoch {one}  ") for one in ("1/2", "2/2", "1/1")] == [1, 1, 1]
     one, two = (load_file(folder / checkpoint(kind) / "model.safetensors") for folder in (whole, killed))
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
     for folder in (whole, killed):
