@@ -57,9 +57,10 @@ def read(data, seed: int) -> Reading:
     Unpacks the pictures to data/shards/.
     """
     folder, shards = locate(data.root)
+    SHARDS.parent.mkdir(exist_ok=True)
+    UNPACKED.touch()  # first: a kill may come at any moment
     shutil.rmtree(SHARDS, ignore_errors=True)
-    SHARDS.mkdir(parents=True)
-    UNPACKED.touch()
+    SHARDS.mkdir()
     reading = Reading([], "folders of the shards")
     keys: list[str] = []
     for shard in track(shards, "unpacking shards", len(shards), "shard"):

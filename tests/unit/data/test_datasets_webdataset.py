@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from captioning.core.errors import UserError
 from captioning.data.clean import clean
 from captioning.data.needed import located
 from captioning.data.sources import webdataset
+from stages import prepare
 
 TRUE_PICTURES = 40
 
@@ -151,6 +153,30 @@ def test_what_img2dataset_could_not_get_is_said():
     reading = read()
     assert [item.id for item in reading.items] == ["000000000", "000000001", "000000002"]
     assert reading.dropped == [] and reading.notes[1:] == ["img2dataset could not get 3 of 6 pictures"]
+
+
+def test_a_kill_while_pictures_are_unpacked_or_removed_leaves_no_folder_that_is_refused(monkeypatch):
+    class Kill(BaseException):
+        pass
+
+    def killed(*_, **__) -> None:
+        raise Kill
+
+    shard(Path("shards/00000.tar"), [m for i in range(3) for m in sample(i)])
+    for module, function in ((shutil, "rmtree"), (Path, "mkdir"), (webdataset, "_read_shard")):
+        with monkeypatch.context() as patched, pytest.raises(Kill):
+            patched.setattr(module, function, killed)
+            read()
+        prepare.refuse_foreign_files()
+        read()
+    for removed in sorted(Path("data/shards").rglob("*"), reverse=True):
+        removed.rmdir() if removed.is_dir() else removed.unlink()
+        prepare.refuse_foreign_files()
+    prepare.remove_shards()
+    assert not list(Path("data").iterdir())
+    Path("data/shards").mkdir()
+    with pytest.raises(UserError, match="data/shards is not its work"):
+        prepare.refuse_foreign_files()
 
 
 def test_what_to_set_is_said():
