@@ -179,12 +179,14 @@ class _Column:
 
     def __init__(self) -> None:
         (folder := work_folder() / "tmp").mkdir(parents=True, exist_ok=True)
-        self.file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self.width, self.ends = 1, np.zeros(1, np.int64)  # (N + 1,) of the records of each image
 
     def append(self, records: np.ndarray, counts: np.ndarray) -> None:
         self.width = records.shape[1]
-        np.ascontiguousarray(records, np.int32).tofile(self.file)
+        # Not `tofile`: on a full disk it may lose records in silence.
+        self.file.write(np.ascontiguousarray(records, np.int32))
+        self.file.flush()
         self.ends = np.concatenate([self.ends, self.ends[-1] + counts.cumsum()])
 
     def read(self, images: np.ndarray) -> Column:

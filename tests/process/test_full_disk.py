@@ -40,6 +40,12 @@ from captioning.core.files import atomic_write
 with atomic_write("out/resume.pt", "wb") as file:
     torch.save({"weights": torch.zeros(2 * 10**6)}, file)
 """,
+    "packed captions": """
+from captioning.training.streams import _Column
+column = _Column()
+for _ in range(10**5):
+    column.append(np.ones((100, 7), np.int32), np.ones(100, np.int64))
+""",
     "results": """
 from captioning.core.files import all_at_once, atomic_write, write_json
 with all_at_once("out", "metrics.json") as folder:
