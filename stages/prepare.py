@@ -74,7 +74,7 @@ def prepare(params: settings.Settings) -> None:
     if source != "scenes":
         remove_drawings()
     if source != "webdataset":
-        shutil.rmtree(SHARDS, ignore_errors=True)
+        remove_shards()
     rows = [(image.id, portable(image.path), image.split, image.sha256) for image in cleaned.images]
     write_table(IMAGES, IMAGE_COLUMNS, rows)
     write_table(CAPTIONS, CAPTION_COLUMNS, cleaned.captions)
@@ -107,6 +107,12 @@ def remove_drawings() -> None:
     """Removes the drawings, then their facts. This order matters: the facts mark drawings as this stage's."""
     shutil.rmtree(DRAWINGS, ignore_errors=True)
     FACTS.unlink(missing_ok=True)
+
+
+def remove_shards() -> None:
+    """Removes the unpacked pictures, then their mark, in this order for the same reason."""
+    shutil.rmtree(SHARDS, ignore_errors=True)
+    UNPACKED.unlink(missing_ok=True)
 
 
 def draw_scenes(params: settings.Settings) -> Reading:

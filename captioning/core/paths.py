@@ -12,7 +12,7 @@ CODE, INPUTS = Path("code"), Path("inputs")
 DATA = Path("data")
 IMAGES, CAPTIONS = DATA / "images.csv", DATA / "captions.csv"
 SHARDS = DATA / "shards"  # of webdataset: the unpacked pictures
-UNPACKED = SHARDS / ".unpacked"  # marks the folder as made by stage prepare
+UNPACKED = DATA / ".unpacked"  # marks that folder as made by stage prepare
 STATISTICS = DATA / "statistics.json"
 DRAWINGS, FACTS = DATA / "images", DATA / "facts.json"  # of scenes: the pictures and their contents
 

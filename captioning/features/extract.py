@@ -24,6 +24,7 @@ from captioning.core.files import only_writer
 from captioning.core.pictures import ImageFault
 from captioning.core.progress import track
 from captioning.core.texts import Chosen, Index
+from captioning.core.work import work_folder
 from captioning.features.encode import encode, images_at_once, steady, to_float16
 from captioning.features.encoders import Encoder
 from captioning.features.jpeg import decoding
@@ -173,6 +174,6 @@ def writing(path: Path, ids: Sequence[str]) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(
-            f"no space left in {path.parent}/ while writing {path.name}: free some and run `dvc repro` "
-            "again; what was computed is kept"
+            f"no space left in {path.parent}/ or {work_folder()}/ while writing {path.name}: free some and "
+            "run `dvc repro` again; what was computed is kept"
         ) from None

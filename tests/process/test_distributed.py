@@ -102,13 +102,13 @@ def test_scores_and_curves_are_those_of_one_process(folders):
 
 
 def ranks_after_an_epoch(run: subprocess.Popen, folder: Path) -> list[int]:
-    """Waits for the first training state in a folder; returns the ids of the processes that train."""
-    deadline = time.monotonic() + 300
-    while (
-        not list(folder.glob(".work/states/*/resume.pt"))
-        and time.monotonic() < deadline
-        and run.poll() is None
-    ):
+    """Waits for a new training state in a folder; returns the ids of the processes that train."""
+
+    def states() -> list[int]:
+        return [path.stat().st_ino for path in folder.glob(".work/states/*/resume.pt")]
+
+    before, deadline = states(), time.monotonic() + 300
+    while states() == before and time.monotonic() < deadline and run.poll() is None:
         time.sleep(0.02)
     found = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     return [int(pid) for pid in found if b"small_training" in Path(f"/proc/{pid}/cmdline").read_bytes()]
@@ -138,6 +138,28 @@ def test_a_killed_process_ends_all_and_the_next_run_resumes(tmp_path):
     assert "resumed from" in finish(start(killed, "lstm_long"))
     one, two = weights(whole, "lstm_long"), weights(killed, "lstm_long")
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_the_number_of_processes_may_change_between_a_kill_and_the_next_run(tmp_path):
+    """Two processes, one, two again: the weights of one."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+        write_params(folder, 1)
+    finish(start(whole, "lstm_long"))
+    for processes in (2, 1):
+        write_params(killed, processes)
+        run = start(killed, "lstm_long")
+        ranks = ranks_after_an_epoch(run, killed)
+        os.kill((ranks or [run.pid])[-1], signal.SIGKILL)
+        out, _ = run.communicate(timeout=120)
+        assert run.returncode and len(ranks) == 2 * (processes == 2)
+        assert ("resumed from" in out) == (processes == 1)
+    write_params(killed, 2)
+    assert "resumed from" in finish(start(killed, "lstm_long"))
+    one, two = weights(whole, "lstm_long"), weights(killed, "lstm_long")
+    for key in one:
+        torch.testing.assert_close(two[key], one[key], rtol=0, atol=1e-5)
 
 
 def test_a_killed_starter_leaves_no_process(tmp_path):

@@ -143,6 +143,26 @@ def test_killed_at_several_moments_then_run_gives_the_bytes_of_an_undisturbed_ru
     assert sorted(p.name for p in (tmp_path / "killed/features").iterdir()) == ["vgg16.h5"]
 
 
+def test_a_second_stage_and_a_temporary_run_of_dvc_compute_nothing(tmp_path):
+    """Three at once: two in the project, one in a copy of it that shares its working folder."""
+    project, stage = Project(tmp_path / "a", 120), "extract_vgg16"
+    copied = project.folder / ".dvc/tmp/exps/copy"
+    for name in ("data", "checkpoints", "params.yaml"):
+        copied.mkdir(parents=True, exist_ok=True)
+        (copied / name).symlink_to(project.folder / name)
+    printed = [tmp_path / f"{number}.txt" for number in range(3)]
+    started = [
+        start(folder, run_stage, stage, out=out)
+        for folder, out in zip((project.folder, project.folder, copied), printed, strict=True)
+    ]
+    for process in started:
+        process.join(300)
+        assert process.exitcode == 0
+    said = sorted(out.read_text().rpartition(" images, ")[2].partition(" in ")[0] for out in printed)
+    assert said == ["0 reused, 120 computed", *["120 reused, 0 computed"] * 2]
+    assert (copied / "features/vgg16.h5").read_bytes() == project.store("vgg16").read_bytes()
+
+
 def test_a_new_changed_or_removed_image_costs_one_image(tmp_path):
     project = Project(tmp_path / "a", 20)
     project.run("extract_clip")

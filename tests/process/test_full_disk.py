@@ -40,6 +40,12 @@ from captioning.core.files import atomic_write
 with atomic_write("out/resume.pt", "wb") as file:
     torch.save({"weights": torch.zeros(2 * 10**6)}, file)
 """,
+    "packed captions": """
+from captioning.training.streams import _Column
+column = _Column()
+for _ in range(10**5):
+    column.append(np.ones((100, 7), np.int32), np.ones(100, np.int64))
+""",
     "results": """
 from captioning.core.files import all_at_once, atomic_write, write_json
 with all_at_once("out", "metrics.json") as folder:
@@ -60,11 +66,15 @@ list(making.write(Path("drawn"), 500, 0, 224, 2, ending_with_this()))
 NAMES = ("model.safetensors", "clip.h5", "resume.pt", "scores.json", "per_image.npz", "images.csv")
 
 
+def mount(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run(["mount", *arguments], capture_output=True)
+
+
 @pytest.fixture
 def disk(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], capture_output=True)
+    made = mount("-t", "tmpfs", "-o", "size=3m", "tmpfs", folder)
     if made.returncode:
         pytest.skip("needs the right to mount a disk of 3 MB")
     yield folder
@@ -108,3 +118,27 @@ def test_a_row_store_on_a_full_disk_keeps_the_rows_that_were_written(disk, monke
     with again.writing():
         assert len(written) > 100 and all(sha in again for sha in written[:-2])
         assert again.read(written[:100])[:, 0].tolist() == list(range(100))
+
+
+@pytest.mark.parametrize("small", [".work", "features"])
+def test_extraction_goes_on_when_the_full_disk_has_room(disk, small, tmp_path, monkeypatch):
+    """The working folder or the features on a disk of their own: full, with room, then read-only."""
+    from test_extract import Project
+
+    calm, project = Project(tmp_path / "calm", 40), Project(tmp_path / "full", 40)
+    calm.run("extract_vgg16")
+    whole = calm.store("vgg16").read_bytes()
+    (project.folder / small).symlink_to(disk)
+    mount("-o", f"remount,size={len(whole) // 2048 * 1024}", disk)
+    said = project.run("extract_vgg16")
+    assert said.startswith("error: no space left in features/ or .work/ while writing vgg16.h5: free some")
+    assert not list(project.folder.glob("features/*"))
+    mount("-o", "remount,size=3m", disk)
+    said = project.run("extract_vgg16")
+    reused = int(said.rpartition(" images, ")[2].partition(" reused")[0])
+    assert reused == 40 if small == "features" else 0 < reused < 40
+    assert project.store("vgg16").read_bytes() == whole
+    mount("-o", "remount,ro", disk)
+    said = project.run("extract_vgg16")
+    assert said.startswith("error: ") and "Read-only file system" in said and "\n" not in said
+    assert project.store("vgg16").read_bytes() == whole

@@ -4,10 +4,13 @@
       000000012.jpg (.png, .webp)      the picture
       000000012.txt                    its caption
       000000012.json                   or here, as `caption` (a text or a list); other fields are ignored
+    00000_stats.json                   how many pictures img2dataset could download
 
-Shards are read once, from start to end, and their pictures are unpacked to data/shards/. An id is the key, or
-SHARD/KEY if shards share keys. Without split folders, a seeded hash of the ids gives the splits, as in
-`folder`. A truncated shard gives its complete samples.
+A list of captions in the JSON replaces the text, in which img2dataset writes the list as Python prints it.
+Shards are read once, from start to end, and their pictures are unpacked to data/shards/. Samples are sorted
+by key, since img2dataset writes them as their downloads end. An id is the key, or SHARD/KEY if shards share
+keys. Without split folders, a seeded hash of the ids gives the splits, as in `folder`. A truncated shard
+gives its complete samples.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from captioning.core.errors import UserError
@@ -40,16 +44,23 @@ def locate(root: str | None) -> tuple[Path, list[Path]]:
         raise UserError(f"data.root = {root} is no folder (looked at {folder.absolute()})")
     shards = sorted(folder.rglob("*.tar"))
     if not shards:
-        raise UserError(f"no shards in data.root = {root}: looked for *.tar in {folder.absolute()} and below")
+        raise UserError(
+            f"no shards in data.root = {root}: looked for *.tar in {folder.absolute()} and below "
+            "(img2dataset writes them with --output_format webdataset)"
+        )
     return folder, shards
 
 
 def read(data, seed: int) -> Reading:
-    """One item for each sample with a picture, in shard order. Unpacks the pictures to data/shards/."""
+    """One item for each sample with a picture, in the order of shards and keys.
+
+    Unpacks the pictures to data/shards/.
+    """
     folder, shards = locate(data.root)
+    SHARDS.parent.mkdir(exist_ok=True)
+    UNPACKED.touch()  # first: a kill may come at any moment
     shutil.rmtree(SHARDS, ignore_errors=True)
-    SHARDS.mkdir(parents=True)
-    UNPACKED.touch()
+    SHARDS.mkdir()
     reading = Reading([], "folders of the shards")
     keys: list[str] = []
     for shard in track(shards, "unpacking shards", len(shards), "shard"):
@@ -65,14 +76,26 @@ def read(data, seed: int) -> Reading:
         draw_splits(reading.items, seed, data.dev_share, data.test_share)
         reading.splits_from = f"a hash of the ids, seed {seed}"
     reading.notes = [
-        f"{len(reading.items)} pictures of {len(shards)} shards in {folder}; splits by {reading.splits_from}"
+        f"{len(reading.items)} pictures of {len(shards)} shards in {folder}; splits by {reading.splits_from}",
+        *_downloads(shards),
     ]
     return reading
 
 
+def _downloads(shards: list[Path]) -> list[str]:
+    """Says how many pictures img2dataset could not get: the shards do not hold those."""
+    wanted = got = 0
+    for path in (shard.with_name(f"{shard.stem}_stats.json") for shard in shards):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            counts = json.loads(path.read_bytes())
+            wanted, got = wanted + int(counts["count"]), got + int(counts["successes"])
+    return [f"img2dataset could not get {wanted - got} of {wanted} pictures"] if wanted > got else []
+
+
 def _read_shard(shard: Path, name: str, split: str | None, reading: Reading) -> None:
     samples: dict[str, Item] = {}
-    told: dict[str, list[str]] = {}  # captions from the JSON, for samples without a text
+    texts: dict[str, str] = {}
+    told: dict[str, str | list[str] | None] = {}  # by the JSON
     for key, ending, content in _members(shard, name, reading.dropped):
         sample = samples.setdefault(key, Item(f"{name}/{key}", Path(), split, []))
         if ending in PICTURES and sample.path == Path():
@@ -85,17 +108,23 @@ def _read_shard(shard: Path, name: str, split: str | None, reading: Reading) -> 
             sample.path = SHARDS / path.relative_to(os.path.abspath(SHARDS))
         elif ending in PICTURES:
             reading.dropped.append(Dropped(sample.id, "key occurs twice in a shard: the first is kept"))
-        elif ending == "txt" and not sample.captions:
-            sample.captions.append(content.decode("utf-8-sig", "replace"))
+        elif ending == "txt":
+            texts.setdefault(key, content.decode("utf-8-sig", "replace"))
         elif ending == "json":
-            told.setdefault(key, _captions(content, sample.id, reading.dropped))
-    for key, sample in samples.items():
-        if not any(map(str.strip, sample.captions)):
-            sample.captions += told.get(key, [])
+            told.setdefault(key, _caption(content, sample.id, reading.dropped))
+    for key, sample in sorted(samples.items()):
+        sample.captions = _captions(texts.get(key), told.get(key))
         if sample.path == Path():
             reading.dropped.append(Dropped(sample.id, "no picture in the shard"))
         else:
             reading.items.append(sample)
+
+
+def _captions(text: str | None, told: str | list[str] | None) -> list[str]:
+    if isinstance(told, list):
+        return told
+    chosen = told if told is not None and not (text and text.strip()) else text
+    return [] if chosen is None else [chosen]
 
 
 def _members(shard: Path, name: str, dropped: list[Dropped]) -> Iterator[tuple[str, str, bytes]]:
@@ -116,11 +145,13 @@ def _members(shard: Path, name: str, dropped: list[Dropped]) -> Iterator[tuple[s
         dropped.append(cut)
 
 
-def _captions(content: bytes, image: str, dropped: list[Dropped]) -> list[str]:
+def _caption(content: bytes, image: str, dropped: list[Dropped]) -> str | list[str] | None:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
         dropped.append(Dropped(image, "JSON of a sample does not read", fault=False))
-        return []
+        return None
     caption = found.get("caption") if isinstance(found, dict) else None
-    return [one for one in (caption if isinstance(caption, list) else [caption]) if isinstance(one, str)]
+    if isinstance(caption, list):
+        return [one for one in caption if isinstance(one, str)]
+    return caption if isinstance(caption, str) else None

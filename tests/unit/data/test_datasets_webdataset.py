@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from captioning.core.errors import UserError
 from captioning.data.clean import clean
 from captioning.data.needed import located
 from captioning.data.sources import webdataset
+from stages import prepare
 
 TRUE_PICTURES = 40
 
@@ -102,13 +104,16 @@ def test_each_wart_costs_its_sample_alone_and_is_counted():
         ("sub/000000011.txt", b"a boat"),
         ("000000012.txt", "\ufeffa caf\u00e9".encode()),
         ("000000012.webp", picture(12)),
+        *sample(13, txt=b"['a dog', 'a ball']", json=b'{"caption": ["a dog", null, "a ball"]}'),
+        *sample(14, txt=b"", json=b'{"caption": null}'),
     ]
     shard(Path("shards/00000.tar"), members)
     reading = read()
     captions = {item.id: item.captions for item in reading.items}
     assert captions["000000002"] == ["a dog runs after ball 2"] and captions["sub/000000011"] == ["a boat"]
     assert captions["000000003"] == captions["000000006"] == []
-    assert captions["000000004"] == ["  ", "a dog runs after ball 4"]
+    assert captions["000000004"] == ["a dog runs after ball 4"]
+    assert captions["000000013"] == ["a dog", "a ball"] and captions["000000014"] == [""]
     assert captions["000000012"] == ["a caf\u00e9"]
     assert Path("data/shards/00000/000000007.jpg").read_bytes() == picture(7)
     assert {(one.image.removeprefix("00000/"), one.reason.partition(":")[0]) for one in reading.dropped} == {
@@ -121,7 +126,7 @@ def test_each_wart_costs_its_sample_alone_and_is_counted():
     assert not list(Path("..").glob("out.*")) and not list(Path().glob("out.*"))
     dropped = clean(reading, data_settings("webdataset", "shards", max_dropped=0.9), 1).dropped
     reasons = {(one.image, one.reason) for one in dropped}
-    assert {("000000003", "no usable captions"), ("000000004", "empty caption")} <= reasons
+    assert {("000000003", "no usable captions"), ("000000014", "empty caption")} <= reasons
     assert any(image == "000000009" for image, _ in reasons)
 
 
@@ -136,6 +141,42 @@ def test_a_shard_that_is_cut_anywhere_gives_what_is_whole():
             assert item.path.read_bytes() == picture(int(item.id[-9:]))
     Path("shards/00000.tar").write_bytes(b"")
     assert [one.image for one in read().dropped] == ["00000.tar"]
+
+
+def test_what_img2dataset_could_not_get_is_said():
+    """Its shards hold what was downloaded, in the order of downloading; one without any is all zeros."""
+    shard(Path("shards/00000.tar"), [*sample(2), *sample(0), *sample(1)])
+    shard(Path("shards/00001.tar"), [])
+    for number, stats in enumerate(('{"count": 4, "successes": 3}', '{"count": 2, "successes": 0}', "{")):
+        Path(f"shards/{number:05d}_stats.json").write_text(stats)
+        Path(f"shards/{number:05d}.parquet").write_bytes(b"PAR1")
+    reading = read()
+    assert [item.id for item in reading.items] == ["000000000", "000000001", "000000002"]
+    assert reading.dropped == [] and reading.notes[1:] == ["img2dataset could not get 3 of 6 pictures"]
+
+
+def test_a_kill_while_pictures_are_unpacked_or_removed_leaves_no_folder_that_is_refused(monkeypatch):
+    class Kill(BaseException):
+        pass
+
+    def killed(*_, **__) -> None:
+        raise Kill
+
+    shard(Path("shards/00000.tar"), [m for i in range(3) for m in sample(i)])
+    for module, function in ((shutil, "rmtree"), (Path, "mkdir"), (webdataset, "_read_shard")):
+        with monkeypatch.context() as patched, pytest.raises(Kill):
+            patched.setattr(module, function, killed)
+            read()
+        prepare.refuse_foreign_files()
+        read()
+    for removed in sorted(Path("data/shards").rglob("*"), reverse=True):
+        removed.rmdir() if removed.is_dir() else removed.unlink()
+        prepare.refuse_foreign_files()
+    prepare.remove_shards()
+    assert not list(Path("data").iterdir())
+    Path("data/shards").mkdir()
+    with pytest.raises(UserError, match="data/shards is not its work"):
+        prepare.refuse_foreign_files()
 
 
 def test_what_to_set_is_said():
