@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 
-FORKED = ("app", "commands", "stages")
+FORKED = ("app", "commands", "pytest", "stages")
 
 address, program, *arguments = sys.argv[1:]
 module = arguments[:1] == ["-m"] and arguments[1].split(".")[0]
