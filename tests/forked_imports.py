@@ -6,7 +6,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import captioning  # first: it sets OpenMP's waiting policy
+import captioning  # isort: skip  # first: it sets OpenMP's waiting policy
+import dvclive
+import torch._dynamo  # a network's first step would import it
+
 import commands.compare
 import commands.score
 import stages.evaluate

@@ -27,10 +27,11 @@ TINY = {
     "generate": {"beam_size": 2, "max_tokens": 12},
     "evaluate": {"bootstrap": 100},
 }
+PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 # `make test` sets them; a make that these tests start is not its child.
 MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 ENV = {name: value for name, value in os.environ.items() if name not in MAKE} | {
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "PATH": PROGRAMS,
     "GIT_CONFIG_GLOBAL": os.devnull,
     **{
         f"GIT_{who}_{what}": "test@example.org"

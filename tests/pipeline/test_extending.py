@@ -3,16 +3,13 @@ captions."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from project_copy import ROOT, run
 
-ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 
 MODEL = '''"""The next word by the image and the last word alone."""
@@ -279,16 +276,6 @@ def extend(house: Path) -> None:
         (house / name).write_text(text, encoding="utf-8")
 
 
-def run(house: Path, *command: str) -> str:
-    """Runs code in the copy, with one thread, and returns what it prints."""
-    done = subprocess.run(
-        [sys.executable, *command], cwd=house, capture_output=True, text=True, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_the_document_lists_the_files_that_a_decoder_needs():
     needed = section("A third decoder").split("\n### ")[0]
     assert {name.replace("NAME", "bigram") for name in listed(needed)} == {*NEW, *EDITS}
@@ -311,7 +298,9 @@ def house(tmp_path_factory) -> Path:
 def test_a_decoder_added_in_these_files_trains_loads_and_captions(house):
     text = (house / "params.yaml").read_text(encoding="utf-8")
     (house / "params.yaml").write_text(text.replace("  split: test ", "  split: dev "), encoding="utf-8")
-    printed = run(house, "-c", SCRIPT.format(tests=str(ROOT / "tests")))
+    (house / "commands").mkdir()
+    (house / "commands/trial.py").write_text(SCRIPT.format(tests=str(ROOT / "tests")), encoding="utf-8")
+    printed = run(house, "python", "-m", "commands.trial")
     right, of, name = re.search(r"RIGHT (\d+) (\d+) (\w+)", printed).groups()
     assert int(right) >= int(of) - 1, printed
     assert name == "Bigram" and "train_bigram.self_critical" in printed
@@ -321,6 +310,5 @@ DAG = "known_settings or setting_matters or one_way and models or one_way and st
 
 
 def test_the_extended_pipeline_keeps_its_own_rules(house):
-    assert "passed" in run(
-        house, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_dag.py", "-k", DAG
-    )
+    options = ("-q", "-p", "no:cacheprovider", "-k", DAG)
+    assert "passed" in run(house, "python", "-m", "pytest", *options, "tests/unit/test_dag.py")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from project_copy import ENV, ROOT, change, copy_project, ran, run
+from project_copy import ENV, PROGRAMS, ROOT, change, copy_project, ran, run
 
 from captioning.core.files import atomic_write, remove_stale_temporaries
 from captioning.core.work import work_folder
@@ -46,7 +46,7 @@ def test_the_way_back_is_cached_and_a_killed_run_ends_with_the_same_bytes(projec
     process = subprocess.Popen(
         ["dvc", "repro", "train_lstm"],
         cwd=project,
-        env=ENV,
+        env=ENV | {"PATH": PROGRAMS},  # new processes, which the signal reaches
         start_new_session=True,
         stdout=subprocess.DEVNULL,
     )

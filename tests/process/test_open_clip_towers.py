@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import python_m
 from PIL import Image
 from processor import needs_bf16
-from project_copy import ROOT, change, copy_project, run
+from project_copy import ROOT, change, copy_project
 from safetensors.torch import save_file
 
 from app import load_captioner
@@ -219,7 +219,8 @@ def project(tmp_path_factory) -> Path:
         model={"mapping": "transformer", "mapping_layers": 1},
     )
     for stage in ("inputs", "prepare", "finetune_clip", "extract_clip", "train_clipcap", "generate clipcap"):
-        run(folder, sys.executable, "-m", *f"stages.{stage}".split())
+        done = python_m(folder, *f"stages.{stage}".split())
+        assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -231,7 +232,7 @@ def test_a_pipeline_captions_from_patches_and_the_captioner_can_be_given_away(pr
     store.shape = (len(store), 384)
     assert "has no text tower" in clipscore.fault(project / "checkpoints/clip", store)
     picture(project)
-    assert "picture.png" in run(project, sys.executable, "-m", "app", "--captioner", "clipcap", "picture.png")
+    assert "picture.png" in python_m(project, "app", "--captioner", "clipcap", "picture.png").stdout
     export(project / "checkpoints/clipcap", tmp_path / "given")
     given, here = (load_captioner(f) for f in (tmp_path / "given", project / "checkpoints/clipcap"))
     assert given([project / "picture.png"]) == here([project / "picture.png"])
