@@ -3,7 +3,7 @@
 Reads   data/ (training and dev captions), features/clip.h5, a pretrained GPT-2 if `model.gpt2` names one.
 Writes  checkpoints/clipcap/ (config.json, model.safetensors, tokenizer), live/train_clipcap/ (curves).
         `model.init_from` starts from a trained ClipCap, and with 0 epochs passes it through unchanged.
-Expect  on `scenes`, with a small GPT-2 from scratch, three minutes on 2 cores.
+Expect  on `scenes`, with a small GPT-2 from scratch, four minutes on 2 cores.
 """
 
 from __future__ import annotations

@@ -27,10 +27,15 @@ BLOCK_BYTES = 64 * 2**20  # of rows that are copied at once
 
 
 class FeatureStore:
-    """An open feature file. Rows are read when requested, so a store may be passed to other processes."""
+    """An open feature file. Rows are read when requested, so a store may be passed to other processes.
 
-    def __init__(self, path: Path, index: Index, attrs: dict[str, str], shape, offset) -> None:
-        self.path, self.attrs = path, attrs
+    Reading raises UserError if another file has taken this one's place.
+    """
+
+    def __init__(
+        self, path: Path, version: tuple, index: Index, attrs: dict[str, str], shape, offset
+    ) -> None:
+        self._path, self._version, self.attrs = path, version, attrs
         self.shape: tuple[int, ...] = shape  # (N, D) or (N, H, W, C)
         self._offset, self._index = offset, index
 
@@ -46,6 +51,7 @@ class FeatureStore:
         if not path.is_file():
             raise UserError(f"{path} is missing: run `dvc repro` (its stage is extract_{path.stem})")
         damaged = f"remove it and run `dvc repro`, or `dvc checkout {path}`"
+        version = _version(path)
         with opening(path, "a feature store", damaged):  # noqa: SIM117
             # Stores are replaced by renaming, so readers need no lock; some file systems have no locks.
             with h5py.File(path, "r", locking=False) as file:
@@ -67,7 +73,14 @@ class FeatureStore:
                     f"{path} was made with {name} = {attrs.get(name)!r}, and {wanted!r} is expected: "
                     "features and decoder belong to different encoders; run `dvc repro` to make both anew"
                 )
-        return cls(path, index, attrs, shape, offset)
+        return cls(path, version, index, attrs, shape, offset)
+
+    @property
+    def path(self) -> Path:
+        """Where the file is. Raises UserError if it is no longer the one that was opened."""
+        if not self._path.is_file() or _version(self._path) != self._version:
+            raise UserError(f"{self._path} was replaced or removed while it was in use: start again")
+        return self._path
 
     @property
     def ids(self) -> list[str]:
@@ -106,6 +119,12 @@ class FeatureStore:
             block = order[start : start + step]
             out[block] = np.memmap(self.path, np.float16, "r", self._offset, self.shape)[rows[block]]
         return out
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    """Equal for equal files at a path: replacing or writing one changes it."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def write_store(

@@ -168,7 +168,8 @@ def test_a_new_changed_or_removed_image_costs_one_image(tmp_path):
     project.run("extract_clip")
     images = tmp_path / "a/data/images"
     before = FeatureStore.open(project.store("clip"))
-    old = before.load(before.ids)
+    ids = before.ids
+    old = before.load(ids)
 
     draw(images / "004b.jpg", 99)  # in the middle, so that all batches would shift
     project.prepare()
@@ -181,9 +182,9 @@ def test_a_new_changed_or_removed_image_costs_one_image(tmp_path):
     assert "20 images, 20 reused, 0 computed" in project.run("extract_clip")
 
     store = FeatureStore.open(project.store("clip"))
-    same = [image_id for image_id in before.ids if image_id not in ("007", "012")]
-    assert np.array_equal(store.load(same), old[[before.ids.index(image_id) for image_id in same]])
-    assert not np.array_equal(store.load(["007"]), old[[before.ids.index("007")]])
+    same = [image_id for image_id in ids if image_id not in ("007", "012")]
+    assert np.array_equal(store.load(same), old[[ids.index(image_id) for image_id in same]])
+    assert not np.array_equal(store.load(["007"]), old[[ids.index("007")]])
     incremental = project.store("clip").read_bytes()
     shutil.rmtree(tmp_path / "a/.work")
     assert "20 images, 0 reused, 20 computed" in project.run("extract_clip")

@@ -175,7 +175,7 @@ def test_a_kill_while_pictures_are_unpacked_or_removed_leaves_no_folder_that_is_
     prepare.remove_shards()
     assert not list(Path("data").iterdir())
     Path("data/shards").mkdir()
-    with pytest.raises(UserError, match="data/shards is not its work"):
+    with pytest.raises(UserError, match="data/shards is not its output"):
         prepare.refuse_foreign_files()
 
 

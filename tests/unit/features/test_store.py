@@ -172,6 +172,17 @@ def test_ids_must_exist_and_be_unique(tmp_path):
         Images([1, 2, 3, 2]).write(tmp_path / "f.h5")
 
 
+def test_a_file_that_was_replaced_is_not_read_with_the_old_places(tmp_path):
+    path = tmp_path / "f.h5"
+    Images([1, 2, 3]).write(path)
+    store = FeatureStore.open(path)
+    Images([2, 3, 4]).write(path)
+    for read in (lambda: store.load(["image 1"]), lambda: store.ids):
+        with pytest.raises(UserError, match=r"f\.h5 was replaced or removed"):
+            read()
+    assert FeatureStore.open(path).ids == ["image 2", "image 3", "image 4"]
+
+
 def test_unusable_files_are_one_sentence(tmp_path):
     images, path = Images(range(200)), tmp_path / "f.h5"
     with pytest.raises(UserError, match=r"f\.h5 is missing: run `dvc repro`"):
