@@ -43,7 +43,11 @@ def main() -> None:
     )
     parser.add_argument("--images", type=int, default=10**6, help="(default 1000000)")
     parser.add_argument("--captions", type=int, default=5, help="of each image (default 5)")
-    parser.add_argument("--limit", type=int, help="MB of data beside the libraries' (default: none)")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        help="MB of data beside the libraries'; a process that needs more fails or stalls (default: none)",
+    )
     given = parser.parse_args()
     print(*rows(given.images, given.captions, given.limit), sep="\n")
 
