@@ -12,11 +12,13 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from captioning.core.errors import UserError
+from captioning.core.paths import PARAMS
 from captioning.core.work import work_folder
 
 SPILL = 16 * 2**20  # bytes of a column in memory: more than the captions of 30,000 images take
@@ -38,8 +40,7 @@ class Bytes:
     def append(self, more: bytes) -> None:
         self._size += len(more)
         if self._held is not None and self._size > SPILL:
-            (folder := work_folder() / "tmp").mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(dir=_folder(), buffering=0)  # noqa: SIM115
             self._write(self._held)
             self._held = None
         if self._held is None:
@@ -62,13 +63,22 @@ class Bytes:
             return
         while out:
             if not (count := os.preadv(self._file.fileno(), [out], start)):
-                raise UserError(f"a file in {work_folder()}/tmp is cut short: start the stage again")
+                raise UserError("a temporary file is cut short: start this command again")
             out, start = out[count:], start + count
 
     def _write(self, more: bytes | bytearray) -> None:
         rest = memoryview(more)
         while rest:
             rest = rest[self._file.write(rest) :]
+
+
+def _folder() -> Path | None:
+    """For files of a large column: the project's working folder, or, outside a project, the system's."""
+    folder = work_folder()
+    if not (folder.is_dir() or PARAMS.is_file() or "CAPTIONING_WORK" in os.environ):
+        return None
+    (folder := folder / "tmp").mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 class Texts(Sequence[str]):
@@ -152,6 +162,7 @@ class Grouped(Sequence[list[str]]):
             place = range(len(self))[place]
             return self[place : place + 1][0]
         start, stop, _ = place.indices(len(self))
+        stop = max(start, stop)
         ends = self.ends[start : stop + 1].tolist()
         texts = list(self.texts[ends[0] : ends[-1]])
         return [texts[a - ends[0] : b - ends[0]] for a, b in pairwise(ends)]

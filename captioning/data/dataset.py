@@ -20,6 +20,7 @@ from captioning.core.texts import AT_ONCE, Chosen, Grouped, Index, Texts
 SPLITS = ("train", "dev", "test")
 IMAGE_COLUMNS = ("id", "path", "split", "sha256")
 CAPTION_COLUMNS = ("image_id", "caption", "tokens")
+csv.field_size_limit(2**31 - 1)  # stage prepare decides how long a caption may be
 Table = Mapping[str, Sequence[str]]  # column -> texts
 
 

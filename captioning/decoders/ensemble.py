@@ -6,6 +6,7 @@ https://arxiv.org/abs/1609.06647, section 4.2.3).
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from functools import reduce
@@ -91,8 +92,10 @@ def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
     return Ensemble(members).eval() if len(members) > 1 else decoder.model
 
 
-def _vocabulary(decoder: Decoder) -> tuple[str, str]:
-    return decoder.text.tokenizer.to_str(), decoder.text.end
+def _vocabulary(decoder: Decoder) -> tuple[dict, str]:
+    tokenizer = json.loads(decoder.text.tokenizer.to_str())
+    del tokenizer["post_processor"]  # adds special tokens, which captions are encoded without
+    return tokenizer, decoder.text.end
 
 
 def weights_of(folders: Sequence[str | Path]) -> dict[str, str]:

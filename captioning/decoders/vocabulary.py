@@ -178,6 +178,8 @@ def train_bpe(captions: Iterable[str], vocab_size: int) -> Text:
 def pretrained_bpe(folder: str | Path) -> Text:
     """The tokenizer of a GPT-2: a folder's `vocab.json` and `merges.txt`, or else its `tokenizer.json`.
 
+    A `tokenizer.json` is used as it is: it decides whether a text begins with a blank (`add_prefix_space`).
+
     Raises an error of `tokenizers` for unreadable files, and ValueError for a vocabulary without all bytes.
     """
     vocab, merges = Path(folder, "vocab.json"), Path(folder, "merges.txt")

@@ -39,7 +39,8 @@ def arrays(source: Path) -> Iterator[tuple[Texts, Features]]:
         if source.suffix.lower() == ".npz":
             file = np.load(source, allow_pickle=False)
         else:
-            file = h5py.File(source, "r", locking=False)
+            # Chunks are unpacked once: their cache holds a large one.
+            file = h5py.File(source, "r", locking=False, rdcc_nbytes=BLOCK_BYTES)
     with file:
         with opening(source, "a file of features", MEND):
             if missing := [name for name in ("ids", "features") if name not in file]:

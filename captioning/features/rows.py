@@ -123,7 +123,8 @@ class RowStore:
 
     def _find(self, sha256s: Iterable[str]) -> np.ndarray:
         """The number of each image's row; -1: there is none."""
-        self._index = self._index or Index(self._known)
+        if self._index is None:
+            self._index = Index(self._known)
         return self._index.find(sha256s)
 
     def _read_folder(self) -> None:

@@ -121,10 +121,10 @@ class FeatureStore:
         return out
 
 
-def _version(path: Path) -> tuple[int, int, int]:
-    """Equal for equal files at a path: replacing or writing one changes it."""
+def _version(path: Path) -> tuple[int, int]:
+    """Replacing or writing the file at a path changes it. Not every file system has lasting inode numbers."""
     found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_size, found.st_mtime_ns
 
 
 def write_store(

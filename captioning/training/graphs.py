@@ -123,10 +123,11 @@ class Recorded:
         return results
 
     def _record(self, batch: tuple) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Any]:
-        inputs, graph = _copied(batch), torch.cuda.CUDAGraph()
+        batch, graph = _copied(batch), torch.cuda.CUDAGraph()
+        inputs = _tensors(batch)  # now: a state may replace its tensors by results
         with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
-            results = self._worked(inputs)
-        return graph, _tensors(inputs), results
+            results = self._worked(batch)
+        return graph, inputs, results
 
     def _worked(self, batch: tuple) -> Any:
         """Runs without the weights that autocast has cast outside: a graph must cast them at each replay."""

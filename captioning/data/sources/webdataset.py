@@ -86,7 +86,7 @@ def _downloads(shards: list[Path]) -> list[str]:
     """Says how many pictures img2dataset could not get: the shards do not hold those."""
     wanted = got = 0
     for path in (shard.with_name(f"{shard.stem}_stats.json") for shard in shards):
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             counts = json.loads(path.read_bytes())
             wanted, got = wanted + int(counts["count"]), got + int(counts["successes"])
     return [f"img2dataset could not get {wanted - got} of {wanted} pictures"] if wanted > got else []

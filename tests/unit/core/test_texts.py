@@ -36,12 +36,21 @@ def test_a_column_in_files_leaves_no_name_behind(column, tmp_path):
     assert [path for path in (tmp_path / "work").rglob("*") if path.is_file()] == []
 
 
+def test_outside_a_project_no_working_folder_appears(tmp_path, monkeypatch):
+    monkeypatch.delenv("CAPTIONING_WORK", raising=False)
+    monkeypatch.setattr(texts, "SPILL", 0)
+    monkeypatch.chdir(tmp_path)
+    assert list(Texts(SAID)) == SAID and not list(tmp_path.iterdir())
+    (tmp_path / "params.yaml").touch()
+    assert list(Texts(SAID)) == SAID and (tmp_path / ".work/tmp").is_dir()
+
+
 def test_a_cut_file_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("CAPTIONING_WORK", str(tmp_path))
     monkeypatch.setattr(texts, "SPILL", 0)
     column = Texts(SAID)
     os.truncate(column._letters._file.fileno(), 10)
-    with pytest.raises(UserError, match=f"a file in {tmp_path}/tmp is cut short: start the stage again"):
+    with pytest.raises(UserError, match="a temporary file is cut short: start this command again"):
         list(column)
 
 
@@ -53,6 +62,7 @@ def test_chosen_texts_and_lists_of_neighbours(column):
     lists = [SAID[0:2], [], SAID[2:5]]
     grouped = Grouped(column, ends)
     assert list(grouped) == grouped[:] == lists and grouped[-1] == lists[2] and grouped[1:] == lists[1:]
+    assert grouped[2:1] == []
     assert list(Chosen(grouped, np.array([2, 0]))) == [lists[2], lists[0]]
 
 

@@ -197,6 +197,11 @@ def test_tables_that_are_missing_or_do_not_fit_are_errors(project, tmp_path):
         UserError, match=r"has columns id, path, split, md5, expected id, path, split, sha256"
     ):
         load_data()
+    Path("data/images.csv").write_text(images)
+    said = Path("data/captions.csv").read_text()
+    Path("data/captions.csv").write_text(said + f"000,{'long ' * 40_000},{'long ' * 40_000}\n")
+    assert max(map(len, load_data().captions["tokens"])) == 200_000  # csv's own limit is 131,072
+    Path("data/captions.csv").write_text(said)
     with pytest.raises(ValueError, match="split 'val': expected one of train, dev, test"):
         Path("data/images.csv").write_text(images)
         load_data().split("val")
