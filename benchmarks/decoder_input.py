@@ -1,7 +1,7 @@
 """The cost of putting a training batch together, as a share of its training step, for both decoders.
 
 Ours is an epoch of `captioning.training.batches`; the published way is a data loader over padded captions,
-one row a caption. Both are divided by our step time in the fastest precision, where input matters most.
+one row per caption. Both are divided by our step time in the fastest precision, where input matters most.
 """
 
 import itertools

@@ -139,7 +139,7 @@ def _measure(title: str, sizes: dict[str, Any], rounds: int, goal: str) -> list[
         sizes["images"] = len(sizes["paths"])
         found = in_turn({"published": publishes, "ours": ours, "network": network}, sizes, rounds)
     images, some = sizes["images"], sizes["some"]
-    theirs = some / found["published"].median  # images a second, each with all of its captions
+    theirs = some / found["published"].median  # images per second, each with all of its captions
     rate, bare = (images / found[name].median for name in ("ours", "network"))
     a, b = found["published"].results[0]["features"][::CAPTIONS], found["ours"].results[0]["features"][:some]
     cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)

@@ -121,7 +121,7 @@ def optimizer_of(model: ClipCap) -> torch.optim.Optimizer:
 def beam_search(
     gpt: nn.Module, prefix: Tensor, beam_size: int, max_tokens: int, stop_id: int
 ) -> tuple[list[int], float]:
-    """One prefix's (1, P, E) best caption by transformers' GPT-2, and its mean log-probability a token.
+    """One prefix's (1, P, E) best caption by transformers' GPT-2, and its mean log-probability per token.
 
     Beams are ranked by the mean, finished and unfinished ones together; the search ends when all are
     finished.

@@ -1,7 +1,7 @@
 """Hashes of the code that each stage runs. Comments and docstrings do not change them.
 
-DVC does not follow imports. So stage `code` writes these hashes, one file a stage, and each stage depends on
-its file. They also key the rows of the row store.
+DVC does not follow imports. So stage `code` writes these hashes, one file per stage, and each stage depends
+on its file. They also key the rows of the row store.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Conversation:
         self._reader.start()
 
     def ask(self, questions: Iterable[str], answers: int) -> list[str]:
-        """Sends the questions, one a line, and returns the next `answers` lines."""
+        """Sends the questions, one per line, and returns the next `answers` lines."""
         if self._process.stdin.closed:
             raise UserError(f"{self.what} was closed before this question")
         writer = threading.Thread(target=self._write, args=(list(questions),), daemon=True)

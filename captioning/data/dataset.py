@@ -27,9 +27,9 @@ class Data:
     """The two tables of `data/`.
 
     Attributes:
-        images: one text an image in each of the columns id, path, split (train, dev, test), sha256.
-        captions: one text a caption in each of the columns image_id, caption (one line), tokens (PTB: lower
-            case, no punctuation).
+        images: one text per image in each of the columns id, path, split (train, dev, test), sha256.
+        captions: one text per caption in each of the columns image_id, caption (one line), tokens (PTB:
+            lower case, no punctuation).
     """
 
     def __init__(self, images: Table, captions: Table) -> None:

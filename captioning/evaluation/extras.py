@@ -1,7 +1,7 @@
 """Scores beyond coco-caption's seven: variety, mistakes, facts, CLIPScore and SPICE, if they can be computed.
 
 {"systems": {name: {score: number or {value, low, high}}},
- "diversity": {name: {score: number or {value, low, high}}},   of several captions an image, if written
+ "diversity": {name: {score: number or {value, low, high}}},   of several captions per image, if written
  "mistakes": {name: {class: {said, precision, contradicted, recall}}},
  "facts": {name: {category: {precision, recall}}},       `scenes` alone
  "notes": {score: why it is absent, or a warning about comparing it}}

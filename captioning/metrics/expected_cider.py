@@ -44,8 +44,8 @@ class ExpectedCiderD:
         """Each candidate's CIDEr-D against every image's references, weighted by `shares` and summed: (B,).
 
         Args:
-            shares: (N,) one weight an image of the corpus, of any sign. If one is 1 and the others are 0, the
-                scores equal `CiderD.scores` against that image's references, up to float32's rounding.
+            shares: (N,) one weight per image of the corpus, of any sign. If one is 1 and the others are 0,
+                the scores equal `CiderD.scores` against that image's references, up to float32's rounding.
             candidates: B captions, as tokens.
         """
         share = (shares / self.per_image)[self.image]  # (C,)

@@ -22,7 +22,7 @@ PATIENCE = 300.0  # seconds without an answer; a cold disk and a busy machine ta
 # METEOR's parameters for English, and the weights of its four stages: exact, stem, synonym, paraphrase.
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 STAGES = np.array([1.0, 0.6, 0.8, 0.6])
-WIDTH = 23  # statistics an image, in the order of METEOR's MeteorStats.toString
+WIDTH = 23  # statistics per image, in the order of METEOR's MeteorStats.toString
 
 
 class Meteor:

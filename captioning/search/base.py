@@ -2,8 +2,8 @@
 
 A decoder offers these (see `models.lstm.LSTMDecoder` and `models.clipcap.ClipCap`):
 
-    begin(features) -> (logits (B, V), state)            the first token's logits; a state of one row an image
-    step(tokens (N,), state) -> (logits (N, V), state)   one more token a row; row b * K + k is beam k of b
+    begin(features) -> (logits (B, V), state)            the first token's logits; a state, one row per image
+    step(tokens (N,), state) -> (logits (N, V), state)   one more token per row; row b * K + k: beam k of b
     state.expand(K), state.select(rows)                  K rows of each; rows in a new order, images may leave
     max_tokens                                           of its longest caption, end-of-text counted, or None
 
@@ -114,7 +114,7 @@ class Batch:
     def steps(self) -> Iterator[tuple[int, Tensor]]:
         """While images are left, yields their captions' length after the next token, and its logits.
 
-        The first token's logits are (n, V), one row an image; later ones are (n * W, V).
+        The first token's logits are (n, V), one row per image; later ones are (n * W, V).
         """
         length = 0
         while len(self.images):

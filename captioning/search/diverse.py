@@ -26,7 +26,7 @@ def diverse_beam_search(
 
     Args:
         rules: as in `captioning.search.beam.beam_search`, of each group.
-        groups: captions an image.
+        groups: captions per image.
         strength: of the diversity, in nats; 0 gives every group the same captions.
 
     Returns:

@@ -1,14 +1,14 @@
 """What explains a caption: the probability of each token, and where the decoder attended.
 
-One entry an image, for the report:
+One entry per image, for the report:
 
     {"image_id": "00009", "tokens": [" a", " dog", ...], "log_probs": [-0.1, ...], "ended": true,
      "attention": {"rows": 14, "columns": 14, "maps": "<base64>"},        the attending LSTM alone
      "prefix_words": ["dog", ...]}                                          ClipCap alone
 
 `tokens` are pieces of text that join to the caption. `log_probs` are in nats; if the caption ended by itself,
-there is one more, for the end-of-text token. `maps` are bytes, one map a token: 255 is the cell with the most
-attention.
+there is one more, for the end-of-text token. `maps` are bytes, one map per token: 255 is the cell with the
+most attention.
 """
 
 from __future__ import annotations
