@@ -70,7 +70,7 @@ def _place(path: str) -> str:
 
 
 def _by_link(path: str) -> tuple[bool, str]:
-    """Sorts by name, what a link to a folder leads to last."""
+    """Sorts by name; files behind a link to a folder come last."""
     return _place(path) != os.path.abspath(path), path
 
 

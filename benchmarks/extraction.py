@@ -1,8 +1,8 @@
 """Feature extraction from photographs: our stage, the network alone, and the published loop over captions.
 
 Ours is `captioning.features.extract.extract` as the stages call it, from files to the finished store. The
-published loop encodes an image once for each of its five captions. It runs on a few images; compare captions
-a second. `decoding` is the part before the network. Both sides decode each image once.
+published loop encodes an image once for each of its five captions. It runs on a few images, so compare
+captions per second. `decoding` is the part before the network. Both sides decode each image once.
 """
 
 import contextlib
@@ -107,7 +107,7 @@ def unpack(sizes: dict[str, Any]) -> Run:
 
 
 def decode_by_one(sizes: dict[str, Any], threads: int = 1) -> Run:
-    """Pixels in bytes, as a GPU's network gets them, by threads that have their memory already."""
+    """Decodes to bytes, as for a GPU. The threads have allocated their memory before."""
     keep_freed_memory()
     files = ImageFiles(sizes["paths"], clip_preprocess())
 

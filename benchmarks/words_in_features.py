@@ -36,7 +36,7 @@ def kernel_ridge(similar: Tensor, wanted: Tensor, asked: Tensor) -> dict[float, 
     Args:
         similar: (N, N) kernel of the training images.
         wanted: (N, L) their labels, of mean 0.
-        asked: (M, N) kernel of the images that are asked for with these.
+        asked: (M, N) kernel of the images to predict and the training images.
     """
     values, vectors = torch.linalg.eigh(similar)
     turned, asked = vectors.T @ wanted, asked @ vectors

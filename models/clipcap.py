@@ -149,7 +149,7 @@ class MLP(nn.Module):
 class TransformerMapper(nn.Module):
     """Makes `clip_len` tokens of the embedding and appends the learned constant, whose outputs it returns.
 
-    With a `clip_len` of 0 the features are tokens already, such as patches'; each is projected by itself.
+    With a `clip_len` of 0 the features are tokens already, such as patches; each is projected separately.
     """
 
     def __init__(

@@ -79,7 +79,7 @@ class LSTMState:
         return self
 
     def fixed(self, tokens: int) -> "LSTMState":
-        """The same rows for any number of steps that a GPU can record."""
+        """The same rows, for steps that a GPU can record; their number is not limited."""
         hidden, cell = self.of_rows(self.hidden), self.of_rows(self.cell)
         return replace(self, hidden=hidden, cell=cell, past=None, recordable=True)
 

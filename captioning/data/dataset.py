@@ -66,7 +66,9 @@ class Data:
 
     @cached_property
     def _grouped(self) -> tuple[np.ndarray | None, np.ndarray]:
-        """The captions' order by image (C,), None for the table's own; where each image's begin (N + 1,).
+        """The captions' order by image (C,), and where each image's captions begin (N + 1,).
+
+        The order is None if it is the table's own.
 
         Raises ValueError if ids of images are not unique, or a caption's image is not in the table.
         """
@@ -118,7 +120,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> dict[str, Texts]:
                     texts.extend(cells)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro prepare` first") from None
-    except (csv.Error, ValueError) as error:  # also of bytes that are no text
+    except (csv.Error, ValueError) as error:  # also raised for bytes that are not text
         reason = " ".join(str(error).split())
         raise UserError(f"{path} does not read as a table ({reason}): run `dvc repro prepare`") from None
     return table

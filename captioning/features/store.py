@@ -111,7 +111,7 @@ class FeatureStore:
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Returns the rows at these positions, in this order; reads them in the file's order.
 
-        The file is mapped for a block at a time, so besides the result little memory is in use.
+        Maps one block of the file at a time, so it needs little memory beside the result.
         """
         order = np.argsort(rows, kind="stable")
         out = np.empty((len(rows), *self.shape[1:]), np.float16)
@@ -122,7 +122,7 @@ class FeatureStore:
 
 
 def _version(path: Path) -> tuple[int, int, int]:
-    """Equal for equal files at a path: replacing or writing one changes it."""
+    """Identifies a file at a path: replacing or writing the file changes this."""
     found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
 

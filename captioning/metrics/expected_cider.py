@@ -28,7 +28,7 @@ class ExpectedCiderD:
     def __init__(self, corpus: Sequence[Sequence[str]]) -> None:
         captions = [caption for references in corpus for caption in references]
         self.per_image = np.array([len(references) for references in corpus])  # (N,)
-        self.image = np.repeat(np.arange(len(corpus)), self.per_image)  # (C,) whose caption it is
+        self.image = np.repeat(np.arange(len(corpus)), self.per_image)  # (C,) the image of each caption
         self.rarest = math.log(len(corpus))
         self.words: dict[str, int] = {}
         for caption in captions:
@@ -36,7 +36,7 @@ class ExpectedCiderD:
                 self.words.setdefault(word, len(self.words))
         words, caption = self._numbers(captions)
         self.length = _bigrams(caption, len(captions))  # (C,)
-        self.known: list[np.ndarray] = []  # an order's n-grams, from 2 on, as sorted keys
+        self.known: list[np.ndarray] = []  # for each order from 2 on, its n-grams as sorted keys
         counted = _counted(words, caption, len(captions), self._found)
         self.postings = [self._post(*of_order) for of_order in counted]
 

@@ -40,7 +40,7 @@ class Rules:
     Attributes:
         max_tokens: longest caption, the end-of-text token counted; the model's own limit where that is lower.
         eos_id: the end-of-text token.
-        banned_ids: never said.
+        banned_ids: tokens that are never generated.
         beam_size: captions that a beam search keeps. `greedy` and `sample` ignore it.
         length_penalty: a score is the log-probability / length ** length_penalty: 0 favours short captions, 1
             takes the mean per token, more than 1 favours long ones. `sample` always takes the mean.
@@ -166,7 +166,7 @@ def best_tokens(
     rules: Rules,
     handicap: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The `count` best allowed next tokens of each row: log-probabilities, these less the handicap, ids.
+    """The `count` best allowed next tokens of each row: log-probabilities, the same minus the handicap, ids.
 
     (N, count) each. Banned tokens keep their share of the probability, as in transformers' logits processors:
     the others are not renormalized.

@@ -1,11 +1,11 @@
-"""Consensus reranking: chooses, of a search's captions, the one that training captions agree with most.
+"""Consensus reranking: picks the caption of a search that agrees most with the training captions.
 
 A decoder's own probabilities prefer captions that fit many images. The training captions give a second
 opinion: captions are ranked by their score plus `weight` times their expected CIDEr-D. Mao et al. 2015
 (https://arxiv.org/abs/1412.6632) take the expectation over the nearest training images, all with equal
 weight. Here ridge regression weights all training images: it predicts the captions' n-gram vector from an
 image's features. The prediction is a weighted sum of the training images' vectors, so no vector is ever
-formed. On Flickr8k this gains half as much again as the 20 nearest images.
+formed. On Flickr8k this gains 1.5 times as much as the 20 nearest images.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def several(
 
     Args:
         features: (B, ...) what `model.begin` takes.
-        generator: of the draws, on the model's device.
+        generator: of random numbers, on the model's device.
     """
     wanted, rules = options.diverse, Rules.of(options, text)
     if wanted.captions == 0:
@@ -87,7 +87,7 @@ def distinct(
     count: int,
     most_rows: int = 512,
 ) -> list[list[Hypothesis]]:
-    """`count` different captions of each image: those of `several`, a beam's best in place of repetitions.
+    """`count` different captions of each image: those of `several`; a beam's best replace repetitions.
 
     An image gets fewer only if a beam of twice as many hypotheses has too few different ones.
 

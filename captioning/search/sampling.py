@@ -35,8 +35,8 @@ def sample(
     Args:
         model: a decoder; its dropout is off during sampling.
         features: (B, ...) what `model.begin` takes.
-        rules: of these, `max_tokens`, `eos_id` and `banned_ids`; the probability of banned tokens is shared
-            among the allowed ones.
+        rules: only `max_tokens`, `eos_id` and `banned_ids` are used. The probability of banned tokens is
+            shared among the allowed ones.
         count: captions per image.
         top_p: each token is drawn from the smallest set of most probable tokens that reaches this probability
             (nucleus sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751); 1 for all tokens.
@@ -68,7 +68,7 @@ def sample(
             chance = None if chances is None else chances[batch.images, :, length - 1].view(-1, 1)
             # (n * count,) each
             token, gain = _draw(logits, rules.banned_ids, top_p, temperature, generator, chance)
-            token = token.view(over.shape).masked_fill(over, eos_id)  # what follows an end is not looked at
+            token = token.view(over.shape).masked_fill(over, eos_id)  # tokens after the end are ignored
             paths = torch.cat([paths, token[..., None]], dim=2)
             gains = torch.cat([gains, gain.view(over.shape)[..., None]], dim=2)
             over = over | (token == eos_id)
@@ -108,7 +108,7 @@ class FixedSampler:
 
     @torch.no_grad()
     def __call__(self, features: Tensor, chances: Tensor) -> Tensor:
-        """Tokens (B, count, length) of the captions; what follows an end-of-text token is that token again.
+        """Tokens (B, count, length) of the captions; an end-of-text token is repeated to the end.
 
         `chances` are as in `sample`. The length is that of the longest caption, rounded up to 1 + a multiple
         of `look`, or `rules.max_tokens`.
