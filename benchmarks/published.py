@@ -233,7 +233,7 @@ def score(references: dict[str, list[str]], candidates: dict[str, str]) -> dict[
     tokenizer = PTBTokenizer()
     gts = tokenizer.tokenize({i: [{"caption": text} for text in texts] for i, texts in references.items()})
     res = tokenizer.tokenize({i: [{"caption": text}] for i, text in candidates.items()})
-    scorers = [Bleu(4), Meteor(), Rouge(), Cider()]  # all are made before the first is used, as there
+    scorers = [Bleu(4), Meteor(), Rouge(), Cider()]  # all are made before use, as in the original
     bleu = scorers[0].compute_score(gts, res, verbose=0)[0]
     meteor, rouge, cider = (scorer.compute_score(gts, res)[0] for scorer in scorers[1:])
     names = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider")

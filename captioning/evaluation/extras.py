@@ -3,7 +3,7 @@
 {"systems": {name: {score: number or {value, low, high}}},
  "diversity": {name: {score: number or {value, low, high}}},   of several captions per image, if written
  "mistakes": {name: {class: {said, precision, contradicted, recall}}},
- "facts": {name: {category: {precision, recall}}},       `scenes` alone
+ "facts": {name: {category: {precision, recall}}},       only on `scenes`
  "notes": {score: why it is absent, or a warning about comparing it}}
 """
 

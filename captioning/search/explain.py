@@ -3,8 +3,8 @@
 One entry per image, for the report:
 
     {"image_id": "00009", "tokens": [" a", " dog", ...], "log_probs": [-0.1, ...], "ended": true,
-     "attention": {"rows": 14, "columns": 14, "maps": "<base64>"},        the attending LSTM alone
-     "prefix_words": ["dog", ...]}                                          ClipCap alone
+     "attention": {"rows": 14, "columns": 14, "maps": "<base64>"},        only for the attending LSTM
+     "prefix_words": ["dog", ...]}                                          only for ClipCap
 
 `tokens` are pieces of text that join to the caption. `log_probs` are in nats; if the caption ended by itself,
 there is one more, for the end-of-text token. `maps` are bytes, one map per token: 255 is the cell with the

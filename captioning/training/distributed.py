@@ -4,7 +4,7 @@ All processes read the same data, draw the same global batches in the same order
 Of each batch, process r of N computes rows r, r + N, r + 2N, ... (`share`), and its part of the global mean
 loss (`part`): its own mean, times its share of the items that the mean is over, such as tokens. So the parts
 add up to the loss, and the sum of all gradients (`sum_gradients`) is the gradient. All processes then make
-the same step. The first one alone evaluates, writes and draws curves (`on_first`).
+the same step. Only the first one evaluates, writes and draws curves (`on_first`).
 
 The sum is one all-reduce of all gradients in a row. torch's DistributedDataParallel does not fit: it wraps a
 network's `forward`, but ours learn through other methods (`loss`, `encode_image`, `encode_text`); it

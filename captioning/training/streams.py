@@ -206,7 +206,7 @@ class _Column:
 
 
 def fits_in_memory(store: FeatureStore, captions: Sequence[list[str]]) -> bool:
-    """Whether the features of so many images, and their captions, take no more than IN_MEMORY."""
+    """Whether the features and captions of this many images take no more than IN_MEMORY."""
     texts = (OF_CAPTION + OF_CHARACTER * len(caption) for of_image in captions for caption in of_image)
     taken = accumulate(texts, initial=len(captions) * 2 * int(np.prod(store.shape[1:])))
     return all(size <= IN_MEMORY for size in taken)  # the first captions of a huge split decide
