@@ -38,7 +38,7 @@ from captioning.features.store import FeatureStore
 from models import clip as clip_model
 from models import vgg16 as vgg16_model
 
-CAPTIONS = 5  # of an image
+CAPTIONS = 5  # captions per image
 BATCH, WORKERS = 32, 2
 
 

@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def input_rows(images: int, width: int) -> Iterator[str]:
-    """Lines of the table: rows/s of each part, and the memory that the process gained."""
+    """Lines of the table: rows/s of each part, and the memory that the process added."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.h5"
         write_rows(path, images, width)

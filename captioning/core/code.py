@@ -98,7 +98,7 @@ def closure(module: str, root: Path = Path()) -> list[Path]:
     It follows imports at the top of a file and inside functions, and imports the packages above a module too.
     """
     files: set[Path] = set()
-    names, queue = set(), [module]  # of modules, packages and what is imported from them
+    names, queue = set(), [module]  # names of modules, packages and what is imported from them
     while queue:
         if (name := queue.pop()) in names:
             continue

@@ -158,7 +158,7 @@ class Grouped(Sequence[list[str]]):
 
 
 class Index:
-    """Finds texts' places in a column. It holds 24 bytes a text, whatever its length."""
+    """Finds texts' places in a column. It holds 24 bytes per text, for any length of text."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         digests = _digests(texts)

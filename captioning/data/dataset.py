@@ -79,7 +79,7 @@ class Data:
                 counts.append(len(list(same)))
                 yield image_id
 
-        images = index.find(owners())  # of each run of captions of one image
+        images = index.find(owners())  # the image of each run of captions
         if len(index) < len(self._split) or (images < 0).any():
             raise ValueError("images and captions do not fit together")
         totals, order = np.zeros(len(self._split) + 1, np.int64), None

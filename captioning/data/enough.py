@@ -53,7 +53,7 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
 
     Args:
         images: number of images in train, dev and test.
-        tokens: of all captions, separated by blanks.
+        tokens: the tokens of all captions, separated by blanks.
     """
     found = []
     if images["train"] < FEWEST["train"]:

@@ -155,7 +155,7 @@ def compare_settings(a: Sequence[Scores], b: Sequence[Scores], count: int, seed:
     if any(run.ids != a[0].ids for run in (*a, *b)):
         raise ValueError("compare_settings() needs captions of the same images, in the same order")
     sides = [corpus_scores(np.stack([image_statistics(run).sum(axis=0) for run in side])) for side in (a, b)]
-    resampled = bootstrap(a, count, seed), bootstrap(b, count, seed)  # of the means over runs
+    resampled = bootstrap(a, count, seed), bootstrap(b, count, seed)  # resamples of the means over runs
     luck, result = np.random.default_rng(seed + 1), {}
     for name in METRICS:
         squares = [float(side[name].var(ddof=1)) / len(side[name]) for side in sides]

@@ -45,13 +45,13 @@ def more_scores(
     """All of these scores, in the form that the module's docstring shows.
 
     Args:
-        data, split: with the references of the images that are scored.
+        data, split: the data set, and the split whose images are scored.
         work: {system: folds of (references, candidates)}, tokenized, as `captioning.evaluation.systems.jobs`
             gives them.
         captions: {captioner: {image id: caption}} as written.
         sets: {captioner: {image id: several captions}} as written, for captioners that wrote several.
         official_clip: features/clip.h5 comes from one of OpenAI's own CLIPs.
-        count, seed: of the bootstrap.
+        count, seed: number of the bootstrap's resamples, and its seed.
     """
     train = data.tokens("train")
     systems: dict[str, dict[str, Any]] = {}

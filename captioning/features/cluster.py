@@ -40,7 +40,7 @@ from captioning.features.rows import Entry, RowStore, write_shard
 HERE = f"{socket.gethostname()}, a machine of the Ray cluster,"
 RANGE = 4096  # most images of a range: seconds on a GPU, minutes on a core
 RANGES_EACH = 4  # per actor, if there are few images: a slow actor then delays the end less
-RETRIES = 5  # of a range whose actor died; one more failure ends the stage
+RETRIES = 5  # for a range whose actor died; one more failure ends the stage
 
 
 class Identity(NamedTuple):
@@ -261,7 +261,7 @@ def _patiently(ray: Any, reference: Any) -> Any:
 
 
 def _get(ray: Any, reference: Any, ids: Sequence[str] = ()) -> Any:
-    """An actor's result. Raises the actor's error if users can mend it, UserError if it died too often."""
+    """An actor's result. Raises its error if a user can correct it, UserError if it died too often."""
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:

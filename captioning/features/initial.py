@@ -20,7 +20,7 @@ from captioning.weights.checkpoint import config_from
 from captioning.weights.state_dict import read_folder, read_state_dict
 from models import clip, vgg16
 
-CLIP_VOCABULARY = 49408  # of clip.tokenize
+CLIP_VOCABULARY = 49408  # number of tokens of clip.tokenize
 
 
 def initial_vgg16(options: VGG16Settings) -> tuple[vgg16.VGG16, Preprocess]:

@@ -62,7 +62,7 @@ class RowStore:
         self._known = Texts()  # the sha256 of each row, shard after shard
         self._shards: list[_Shard] = []
         self._starts: list[int] = []  # the number of each shard's first row
-        self._index: Index | None = None  # of the known rows, made when it is needed
+        self._index: Index | None = None  # index of the known rows, made when it is needed
         self._open: _Shard | None = None
 
     @contextmanager
@@ -203,7 +203,7 @@ def write_shard(folder: Path, sha256s: Sequence[str], batches: Iterable[np.ndarr
     Its name follows from `sha256s`, so a process that does the same work again replaces it.
 
     Args:
-        batches: of rows (B, ...) float16, in the order of `sha256s`; they may end early.
+        batches: rows (B, ...) float16, in the order of `sha256s`; they may end early.
 
     Returns the shard's entry, or None if there were no rows.
     """

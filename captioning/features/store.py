@@ -23,7 +23,7 @@ from captioning.core.files import replacing
 from captioning.core.texts import AT_ONCE, Chosen, Index
 
 FORMAT = "features 1"  # the format's version; raise it when the layout or meaning changes
-BLOCK_BYTES = 64 * 2**20  # of rows that are copied at once
+BLOCK_BYTES = 64 * 2**20  # bytes of rows that are copied at once
 
 
 class FeatureStore:

@@ -81,7 +81,7 @@ class ExpectedCiderD:
         return np.array(words, dtype=np.int64), caption
 
     def _found(self, order: int, keys: np.ndarray) -> np.ndarray:
-        """Registers these n-grams of an order as the corpus's, and returns their numbers."""
+        """Stores these keys as the corpus's n-grams of one order, and returns their numbers."""
         self.known.append(np.append(np.unique(keys), NEVER))
         return self._place(order, keys)
 
@@ -135,8 +135,8 @@ def _counted(
     """Yields for each order (n-gram, caption, count), sorted by n-gram, then by caption.
 
     Args:
-        words: of all captions, one after another, as numbers.
-        caption: of each word.
+        words: the words of all captions, one after another, as numbers.
+        caption: the caption of each word.
         captions: how many there are.
         place: maps n-grams of an order (2 or more) to their numbers. A key combines the number of the
             n-gram's first words and its last word.

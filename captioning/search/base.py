@@ -85,7 +85,7 @@ class Hypothesis:
     Attributes:
         tokens: without the end-of-text token.
         score: sum of `log_probs` / len(log_probs) ** length_penalty, by which hypotheses are ranked.
-        log_probs: of each token in nats; one more than `tokens` when the caption ended by itself.
+        log_probs: each token's, in nats; one more than `tokens` if the caption ended by itself.
         ended: False when it was cut at `max_tokens`.
     """
 
@@ -192,7 +192,7 @@ def best_tokens(
 
 @torch.inference_mode()
 def greedy(model: CaptionModel, features: Tensor, rules: Rules) -> list[list[Hypothesis]]:
-    """Greedy search: always the most probable next token, one caption an image."""
+    """Greedy search: always the most probable next token, one caption per image."""
     rules = rules.within(model)
     paths = torch.zeros(len(features), 0, dtype=torch.int64, device=features.device)  # (n, length)
     gains = paths.float()  # (n, length)

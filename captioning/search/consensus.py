@@ -26,7 +26,7 @@ from captioning.search.base import CaptionModel, Hypothesis, Rules
 from captioning.search.beam import beam_search
 from models.standardize import Standardize
 
-PENALTY = 0.3  # of the ridge regression, in mean squared lengths of an image's features
+PENALTY = 0.3  # the ridge regression's, in mean squared lengths of an image's features
 BLOCK = 1024  # training images at once, in float64
 
 
@@ -34,9 +34,9 @@ class Consensus:
     """The training images, whose captions judge new captions.
 
     Args:
-        features: of the training images, float16 (N, D), or (N, H, W, D), which is averaged over the grid.
+        features: the training images', float16 (N, D), or (N, H, W, D), which is averaged over the grid.
         references: for each of them its captions, as PTB tokens separated by blanks.
-        weight: of the expected CIDEr-D (0 to 10) relative to a caption's score.
+        weight: the weight of the expected CIDEr-D (0 to 10) relative to a caption's score.
     """
 
     def __init__(

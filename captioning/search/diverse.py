@@ -27,7 +27,7 @@ def diverse_beam_search(
     Args:
         rules: as in `captioning.search.beam.beam_search`, of each group.
         groups: captions per image.
-        strength: of the diversity, in nats; 0 gives every group the same captions.
+        strength: the penalty for equal tokens, in nats; 0 gives every group the same captions.
 
     Returns:
         hypotheses whose `log_probs` are the model's own; `score`, by which a group chose, includes the costs.
@@ -68,7 +68,7 @@ def several(
 
     Args:
         features: (B, ...) what `model.begin` takes.
-        generator: of random numbers, on the model's device.
+        generator: random numbers on the model's device.
     """
     wanted, rules = options.diverse, Rules.of(options, text)
     if wanted.captions == 0:

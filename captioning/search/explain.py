@@ -24,7 +24,7 @@ from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import Text
 from captioning.search.base import Hypothesis
 
-DIGITS = 3  # of a log-probability
+DIGITS = 3  # digits of a log-probability
 MOST_CELLS = 14  # a side of an attention map; finer grids are averaged
 
 

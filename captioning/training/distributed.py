@@ -125,8 +125,9 @@ class _Sum(torch.autograd.Function):
 def sum_gradients(weights: Sequence[nn.Parameter]) -> None:
     """Replaces each weight's gradient by the sum over all processes.
 
-    A weight that no process used keeps None as its gradient, so the optimiser skips it. Which weights were
-    used is exchanged by gloo, even beside NCCL, because gloo notices at once that a process has ended.
+    A weight that no process used keeps None as its gradient, so the optimiser skips it. The processes
+    exchange by gloo, even beside NCCL, which weights were used: gloo notices at once that a process has
+    ended.
     """
     if count() == 1:
         return

@@ -48,7 +48,7 @@ class Job:
     """What `fit` trains and how it is evaluated.
 
     Attributes:
-        name: of the group of settings; error messages name it.
+        name: the name of the group of settings, for error messages.
         model: the network. Weights that require gradients are trained; the best ones on dev are kept.
         loss: batch -> mean loss, a scalar that requires gradients; called in training mode. With several
             processes, this process's part of it (`distributed.part`).
@@ -127,7 +127,7 @@ def fit_in_phases(
             live = Live(str(live_folder), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False)
             stack.enter_context(live)
         for number, (job, options) in enumerate(phases, 1):
-            bound_to += f"{job.inputs} {options!r} {seed} "  # also binds to the earlier phases
+            bound_to += f"{job.inputs} {options!r} {seed} "  # also bound to the earlier phases
             if folder is None:
                 folder = work_folder() / "states" / f"{job.name}-{fingerprint(bound_to)}"
                 if first:
