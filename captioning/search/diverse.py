@@ -68,7 +68,7 @@ def several(
 
     Args:
         features: (B, ...) what `model.begin` takes.
-        generator: random numbers on the model's device.
+        generator: makes random numbers on the model's device.
     """
     wanted, rules = options.diverse, Rules.of(options, text)
     if wanted.captions == 0:

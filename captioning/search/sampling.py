@@ -41,7 +41,7 @@ def sample(
         top_p: each token is drawn from the smallest set of most probable tokens that reaches this probability
             (nucleus sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751); 1 for all tokens.
         temperature: divides the logits first; below 1 favours probable tokens.
-        generator: random numbers on the model's device; an equal state gives equal captions.
+        generator: makes random numbers on the model's device; an equal state gives equal captions.
         chances: (B, count, T) in [0, 1), random numbers to use instead, one per token, with `top_p` 1 and T
             of `rules.max_tokens` or more. An image's captions then do not depend on the other images.
 

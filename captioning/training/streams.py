@@ -26,7 +26,7 @@ from models.losses import PAD
 from models.packing import Column, on_device
 from models.standardize import ROWS
 
-# Bytes; a larger split is read from disk. It decides an epoch's order, so it is no share of memory.
+# Bytes; a larger split is read from disk. It decides an epoch's order, so it is a fixed number.
 IN_MEMORY = 8 * 2**30
 # Bytes of features that are shuffled together, and that are read together.
 WINDOW_BYTES, BLOCK_BYTES = 128 * 2**20, 2**20
@@ -42,7 +42,8 @@ class StreamedBatches(CaptionBatches):
         rows: (N,) the rows of the images in the store.
         captions: the token ids of the captions of all images, in parts of any number of images.
         window, block: bytes of features that are shuffled together, and that are read together. A window's
-        captions have a limit, too. The other arguments are those of `CaptionBatches`; a packing is required.
+            captions have a limit, too.
+        The other arguments are those of `CaptionBatches`; a packing is required.
     """
 
     def __init__(
