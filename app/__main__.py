@@ -1,4 +1,4 @@
-"""Captions pictures with the trained captioners: prints one line a caption, writes a file, or serves a page.
+"""Captions pictures with the trained captioners: prints a line for each, writes a file, or serves a page.
 
 params.yaml's `generate`, or an exported folder's own settings, say how captions are searched and drawn. Torch
 is imported only once there are pictures to caption, so `--help` and errors appear at once.

@@ -152,7 +152,10 @@ class Captioner:
         return [best for [best] in self.each(Given(pictures, self.encoder.preprocess))]
 
     def several(self, pictures: Sequence[Picture], count: int) -> list[list[Caption]]:
-        """`count` different captions a picture (`captioning.search.diverse.distinct`). Raises ImageFault."""
+        """`count` different captions per picture, by `captioning.search.diverse.distinct`.
+
+        Raises ImageFault.
+        """
         return list(self.each(Given(pictures, self.encoder.preprocess), count))
 
     def each(self, files: ImageFiles, count: int = 1) -> Iterator[list[Caption]]:

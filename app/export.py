@@ -183,7 +183,7 @@ def push(folder: Path, repository: str, sure: bool) -> None:
         check_online()
         api = HfApi()
         api.create_repo(repository, exist_ok=True)
-        stale = [TABLE, CAPTIONS]  # of an earlier upload
+        stale = [TABLE, CAPTIONS]  # files of an earlier upload
         told = api.upload_folder(
             repo_id=repository, folder_path=folder, commit_message="A captioner", delete_patterns=stale
         )

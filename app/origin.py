@@ -1,4 +1,4 @@
-"""What a captioner learned from: a line, doubts whether that is enough, and a few test pictures to try."""
+"""What a captioner learned from: one line, doubts whether that is enough, and a few test pictures to try."""
 
 from __future__ import annotations
 

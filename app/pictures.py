@@ -64,18 +64,18 @@ class Pictures:
 
 
 def _place(path: str) -> str:
-    """A file's absolute path without links to folders: `**` of a glob follows them, in circles too."""
+    """A file's absolute path without links to folders: the `**` of a glob follows them, even in circles."""
     folder, name = os.path.split(os.path.abspath(path))
     return os.path.join(os.path.realpath(folder), name)
 
 
 def _by_link(path: str) -> tuple[bool, str]:
-    """Sorts by name, what a link to a folder leads to last."""
+    """Sorts by name; files behind a link to a folder come last."""
     return _place(path) != os.path.abspath(path), path
 
 
 def _lines() -> Iterator[str]:
-    """The names on standard input, one a line."""
+    """The names on standard input, one per line."""
     if sys.stdin is None:  # standard input is closed
         return iter(())
     sys.stdin.reconfigure(errors="surrogateescape")  # file names need not be UTF-8

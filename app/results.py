@@ -70,7 +70,7 @@ class Results:
         self.file.flush()
 
     def _replace(self, content: bytes) -> None:
-        """Replaces the file at once by a temporary file beside it: no working folder in the user's folder."""
+        """Replaces the file atomically, by a temporary file beside it, since there is no working folder."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         neighbour = self.path.with_name(f".{self.path.name}.tmp")
         neighbour.write_bytes(content)

@@ -8,8 +8,8 @@ git. Rows that are not run are kept.
 Full-size networks with random weights; captions, photographs and GPT-2's tokenizer as `benchmarks.material`
 finds them: in the folders that the variables FLICKR8K, PHOTOGRAPHS and GPT2_TOKENIZER name, else beside the
 project, else scenes. Each side of a comparison has a process of its own, and they take turns
-(`benchmarks.turns`); times are medians. On 2 idle cores 12 minutes with bf16 units and 27 without, in up to
-10 GB of memory. Nothing else should be running.
+(`benchmarks.turns`); times are medians. A run takes 12 minutes on 2 idle cores with bf16 units and 27
+without, and up to 10 GB of memory. Nothing else should be running.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def machine() -> dict[str, object]:
-    """Where and when, and how busy it was before."""
+    """The machine, the time, and how busy the machine was before."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"

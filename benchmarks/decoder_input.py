@@ -1,7 +1,7 @@
 """The cost of putting a training batch together, as a share of its training step, for both decoders.
 
 Ours is an epoch of `captioning.training.batches`; the published way is a data loader over padded captions,
-one row a caption. Both are divided by our step time in the fastest precision, where input matters most.
+one row per caption. Both are divided by our step time in the fastest precision, where input matters most.
 """
 
 import itertools
@@ -20,7 +20,7 @@ from captioning.decoders.vocabulary import word_vocabulary
 from captioning.training.batches import CaptionBatches
 
 DECODERS = {"LSTM": 16, "ClipCap": 8}  # images in a batch
-STEPS = 10  # whose mean time is a step's
+STEPS = 10  # steps; their mean time counts
 
 
 def decoder_input(rounds: int, tiny: bool) -> list[Line]:
@@ -65,7 +65,7 @@ def ours(sizes: dict[str, Any]) -> Run:
         model = networks.clipcap("mlp", 10, False, vocabulary, sizes["tiny"])
     step = step_of(model.to(device).train(), pick_dtype("auto", device))
     step(*next(batches.epoch(0)))
-    for batch in itertools.islice(batches.epoch(1), 3):  # kernels for other sizes
+    for batch in itertools.islice(batches.epoch(1), 3):  # warm-up: kernels for other sizes
         step(*batch)
 
     def run(turn: int) -> dict[str, Any]:

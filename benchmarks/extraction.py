@@ -1,8 +1,8 @@
 """Feature extraction from photographs: our stage, the network alone, and the published loop over captions.
 
 Ours is `captioning.features.extract.extract` as the stages call it, from files to the finished store. The
-published loop encodes an image once for each of its five captions. It runs on a few images; compare captions
-a second. `decoding` is the part before the network. Both sides decode each image once.
+published loop encodes an image once for each of its five captions. It runs on a few images, so compare
+captions per second. `decoding` is the part before the network. Both sides decode each image once.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ from captioning.features.store import FeatureStore
 from models import clip as clip_model
 from models import vgg16 as vgg16_model
 
-CAPTIONS = 5  # of an image
+CAPTIONS = 5  # captions per image
 BATCH, WORKERS = 32, 2
 
 
@@ -107,7 +107,7 @@ def unpack(sizes: dict[str, Any]) -> Run:
 
 
 def decode_by_one(sizes: dict[str, Any], threads: int = 1) -> Run:
-    """Pixels in bytes, as a GPU's network gets them, by threads that have their memory already."""
+    """Decodes to bytes, as for a GPU. The threads have allocated their memory before."""
     keep_freed_memory()
     files = ImageFiles(sizes["paths"], clip_preprocess())
 
@@ -139,7 +139,7 @@ def _measure(title: str, sizes: dict[str, Any], rounds: int, goal: str) -> list[
         sizes["images"] = len(sizes["paths"])
         found = in_turn({"published": publishes, "ours": ours, "network": network}, sizes, rounds)
     images, some = sizes["images"], sizes["some"]
-    theirs = some / found["published"].median  # images a second, each with all of its captions
+    theirs = some / found["published"].median  # images per second, each with all of its captions
     rate, bare = (images / found[name].median for name in ("ours", "network"))
     a, b = found["published"].results[0]["features"][::CAPTIONS], found["ours"].results[0]["features"][:some]
     cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)

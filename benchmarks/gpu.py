@@ -55,7 +55,7 @@ ROWS = {  # the most important rows first
 
 
 class OutOfTime(BaseException):
-    """Raised when the time is over. It is no Exception, so that no row catches it as its own failure."""
+    """Raised when the time is over. It is not an `Exception`, so no row catches it as its own failure."""
 
 
 @command

@@ -74,7 +74,7 @@ def check_steps(scale: Scale) -> Iterator[Row]:
         changes.append(
             torch.cat([(p.detach() - b).flatten() for p, b in zip(model.parameters(), before, strict=True)])
         )
-    cosine = F.cosine_similarity(*(change.double() for change in changes), dim=0).item()  # of 10^8 numbers
+    cosine = F.cosine_similarity(*(change.double() for change in changes), dim=0).item()  # 10^8 numbers each
     yield Row("three steps as stages take them against eager ones",
               f"cosine of the weights' changes {cosine:.5f}{'' if cosine >= SAME_STEPS else ' !'}",
               f"{SAME_STEPS}", figures={"cosine": cosine})  # fmt: skip

@@ -4,16 +4,15 @@
 
 Both judge captions of one photograph beside another photograph (Hodosh et al. 2013,
 https://doi.org/10.1613/jair.3994). The protocol is that of CLIPScore's authors (Hessel et al. 2021,
-https://arxiv.org/abs/2104.08718, appendix A), so that the numbers compare with their Table 1:
+https://arxiv.org/abs/2104.08718, appendix A), so the numbers can be compared with their Table 1:
 
 - ExpertAnnotations.txt: three people gave 1 to 4 each; every rating is a row. Captions that are among the
-photograph's
-  own references are left out. Tau-c.
+  photograph's own references are left out. Tau-c.
 - CrowdFlowerAnnotations.txt: the share of at least three people who said that the caption describes the
-photograph.
-  References equal to a judged caption are taken out of that photograph's references. Tau-b.
+  photograph. References equal to a judged caption are removed from that photograph's references. Tau-b.
 
-Flickr8k's official archive of texts holds both files; Kaggle's layout does not. Five minutes on one core.
+Flickr8k's official archive of texts holds both files; Kaggle's layout does not. Takes five minutes on one
+core.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Judgements(NamedTuple):
 
 
 def read(folder: Path, name: str) -> Judgements:
-    """The judgements of one of the two files. UserError for a file that is absent or of another form."""
+    """The judgements of one of the two files. Raises UserError if it is missing or has another form."""
     said: dict[str, str] = {}  # {"PHOTOGRAPH#N": caption}
     own: dict[str, list[str]] = {}
     for key, caption in _rows(folder / "Flickr8k.token.txt", 2):

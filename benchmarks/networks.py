@@ -9,7 +9,7 @@ from models.gpt2 import GPT2, GPT2Config
 from models.lstm import LSTMConfig, LSTMDecoder
 
 CLIP_SIZE, FC7_SIZE = 512, 4096  # numbers in an embedding of ViT-B/32, and of VGG16's fc7
-GPT2_VOCABULARY = 50257  # also where the tokenizer knows fewer
+GPT2_VOCABULARY = 50257  # also if the tokenizer has fewer
 NEVER = -1  # the end-of-text token: random weights never choose it, so all captions get the full length
 
 TINY_GPT2 = {"n_layer": 2, "n_head": 4, "n_embd": 64}

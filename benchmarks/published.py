@@ -3,15 +3,15 @@
 What is re-created, batch by batch, and from where:
 
 - `PaddedCaptions`, `training_loader`, `training_step`, `as_published`: `train.py` of
-rmokady/CLIP_prefix_caption. A row
-  is one caption, padded to the longest of the data set; the prefix is computed for every caption; logits at
-  every position, those of the prefix and of padding too; fp32; AdamW. With a frozen GPT-2 the optimiser gets
-  the mapping network's weights alone, while GPT-2's gradients are still computed, and zeroed.
-- `beam_search`: `generate_beam` of its `predict.py`. One image; every step runs the whole sequence of every
-beam again. - `extract`: its `parse_coco.py`. A batch of one in fp32, in one process, for every caption of an
-image. - `lstm_beam_search`: the usual caption script of LSTM captioners (as in Show, Attend and Tell's
-reimplementations): one
-  image at a time, its beams as the batch, one LSTM step a word.
+  rmokady/CLIP_prefix_caption. A row is one caption, padded to the longest of the data set. The prefix is
+  computed for every caption, and logits for every position, also for prefix and padding. fp32, AdamW. With a
+  frozen GPT-2 the optimiser gets only the mapping network's weights, but GPT-2's gradients are still
+  computed, and zeroed.
+- `beam_search`: `generate_beam` of its `predict.py`. One image at a time; every step runs the whole sequence
+  of every beam again.
+- `extract`: its `parse_coco.py`. A batch of one in fp32, in one process, for every caption of an image.
+- `lstm_beam_search`: the usual caption script of LSTM captioners (as in Show, Attend and Tell's
+  reimplementations). One image at a time, its beams as the batch, one LSTM step per word.
 - `score`: `COCOEvalCap.evaluate` of pycocoevalcap without SPICE, in its order and with its own classes.
 
 Two things differ, on both sides: captions end with GPT-2's end-of-text token, and the searches stop at a
@@ -31,8 +31,7 @@ from benchmarks.networks import library_gpt2
 from models.clipcap import Attention, ClipCap
 from models.lstm import LSTMDecoder
 
-# ---- training
-# ------------------------------------------------------------------------------------------------------
+# ---- training ----------------------------------------------------------------------------------------------
 
 
 class PaddedCaptions(Dataset):
@@ -113,15 +112,14 @@ def optimizer_of(model: ClipCap) -> torch.optim.Optimizer:
     return torch.optim.AdamW(trained, lr=2e-5, weight_decay=0.0, eps=1e-6, foreach=False, fused=False)
 
 
-# ---- beam search
-# ---------------------------------------------------------------------------------------------------
+# ---- beam search -------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def beam_search(
     gpt: nn.Module, prefix: Tensor, beam_size: int, max_tokens: int, stop_id: int
 ) -> tuple[list[int], float]:
-    """One prefix's (1, P, E) best caption by transformers' GPT-2, and its mean log-probability a token.
+    """One prefix's (1, P, E) best caption by transformers' GPT-2, and its mean log-probability per token.
 
     Beams are ranked by the mean, finished and unfinished ones together; the search ends when all are
     finished.
@@ -160,8 +158,8 @@ def lstm_beam_search(
 ) -> tuple[list[int], float]:
     """The best caption of one image's features (1, D), and its log-probability.
 
-    Whenever a beam ends, there is one less of them; the best of the finished is taken, or of the others at
-    the end.
+    A beam that ends leaves the search. Returns the best finished caption, or the best unfinished one if none
+    has finished.
     """
     # The output layer is tied.
     norm, weight, bias = model.image_norm, model.embedding.weight, model.output_bias
@@ -188,8 +186,7 @@ def lstm_beam_search(
     return caption, score
 
 
-# ---- extraction
-# ----------------------------------------------------------------------------------------------------
+# ---- extraction --------------------------------------------------------------------------------------------
 
 
 def preprocess(
@@ -212,7 +209,7 @@ def extract(
     paths: list[str],
     device: str,
 ) -> Tensor:
-    """Features (N, D) of N captions, of whose images `paths` are the files: one file for each caption."""
+    """Features (N, D) of N captions; `paths` has the image file of each caption."""
     features = []
     for path in paths:
         with Image.open(path) as image:
@@ -222,8 +219,7 @@ def extract(
     return torch.cat(features)
 
 
-# ---- scoring
-# -------------------------------------------------------------------------------------------------------
+# ---- scoring -----------------------------------------------------------------------------------------------
 
 
 def score(references: dict[str, list[str]], candidates: dict[str, str]) -> dict[str, float]:
@@ -237,7 +233,7 @@ def score(references: dict[str, list[str]], candidates: dict[str, str]) -> dict[
     tokenizer = PTBTokenizer()
     gts = tokenizer.tokenize({i: [{"caption": text} for text in texts] for i, texts in references.items()})
     res = tokenizer.tokenize({i: [{"caption": text}] for i, text in candidates.items()})
-    scorers = [Bleu(4), Meteor(), Rouge(), Cider()]  # all made before the first is used, as there
+    scorers = [Bleu(4), Meteor(), Rouge(), Cider()]  # all are made before use, as in the original
     bleu = scorers[0].compute_score(gts, res, verbose=0)[0]
     meteor, rouge, cider = (scorer.compute_score(gts, res)[0] for scorer in scorers[1:])
     names = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider")

@@ -1,11 +1,11 @@
-"""What training input costs by the number of images: rows/s and bytes, in memory and from disk. Made-up rows.
+"""The cost of training input by number of images: rows/s and bytes, in memory and from disk. Made-up rows.
 
     python -m benchmarks.scale [--images 100000 1000000] [--width 512] [--tiny]
 
-Each figure is from a process of its own. `disk` reads with the system's cache of the file dropped before each
-epoch, so it is the disk's speed; memory is what the process gained, at its peak. One caption an image, as
-pictures of the web have. Then come the parts of a training stage with five captions an image
-(`benchmarks.scale_tables`), and the overheads of Ray, where it is installed, and of two training processes. A
+Each figure comes from a process of its own. For `disk`, the system's cache of the file is dropped before each
+epoch, so it measures the disk. Memory is what the process added, at its peak. Each image has one caption,
+like pictures from the web. Then come the parts of a training stage with five captions per image
+(`benchmarks.scale_tables`), and the overheads of Ray, if it is installed, and of two training processes. A
 million images take minutes, and up to 3 GB of memory and of disk.
 """
 
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def input_rows(images: int, width: int) -> Iterator[str]:
-    """Lines of the table: rows/s of each part, and the memory that the process gained."""
+    """Lines of the table: rows/s of each part, and the memory that the process added."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.h5"
         write_rows(path, images, width)

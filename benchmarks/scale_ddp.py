@@ -2,9 +2,9 @@
 
     python -m benchmarks.scale_ddp [--tiny]
 
-Both run on two cores, with the same global batches. So the second has no more to compute with, and what it
-takes longer is the overhead: the sum of the gradients by gloo, smaller matrices, and waiting for the slower
-of the two.
+Both run on two cores, with the same global batches. So two processes have no more computing power than one,
+and the extra time is the overhead: the sum of the gradients by gloo, smaller matrices, and waiting for the
+slower of the two.
 """
 
 import argparse

@@ -69,7 +69,7 @@ def _seconds(name: str, work) -> float:
 
 
 def _picture(path: Path, seed: int) -> tuple[str, str]:
-    """Writes a smooth JPEG of 224 pixels a side. Returns its path and hash."""
+    """Writes a smooth JPEG of 224 pixels per side. Returns its path and hash."""
     colours = np.random.default_rng(seed).integers(256, size=(7, 7, 3), dtype=np.uint8)
     Image.fromarray(colours).resize((224, 224), Image.Resampling.BICUBIC).save(path, quality=90)
     return str(path), hashlib.sha256(path.read_bytes()).hexdigest()

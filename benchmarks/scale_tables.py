@@ -3,8 +3,8 @@
     python -m benchmarks.scale_tables [--images 1000000] [--captions 5] [--limit 1000]
 
 A process does what stage train_lstm does, with a small network: it reads the tables and the ids of the
-features, counts words, hashes and packs all captions in files, and takes STEPS steps. `--limit` allows it so
-many MB of data (RLIMIT_DATA) beside what its libraries took, or it dies.
+features, counts words, hashes and packs all captions in files, and takes STEPS steps. `--limit` is the MB of
+data (RLIMIT_DATA) that the process may use beside its libraries; with more it dies.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def rows(images: int, captions: int = 5, limit: int | None = None) -> Iterator[str]:
-    """Lines of a table: seconds of each part, and the memory gained since the first one.
+    """Lines of a table: seconds of each part, and the memory added since the first one.
 
     The resident set's peak leaves out pages that the system took back. Data are what RLIMIT_DATA counts.
     """

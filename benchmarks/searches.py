@@ -1,8 +1,8 @@
 """Beam search: images together with cached keys and values, or one by one with the whole sequence each step.
 
-Random weights end no caption, so that every search runs to its longest, and both sides do all the steps. The
-published search runs on a few of the images only; its time is given for all of them, image by image being
-what it does.
+Random weights never end a caption, so every search runs to the maximum length, and both sides do all steps.
+The published search takes one image at a time. It runs on a few images; the time given is scaled to all
+images.
 """
 
 from typing import Any

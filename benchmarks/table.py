@@ -15,7 +15,7 @@ class Line:
         published, ours: how long it took (median of the rounds), or another figure with its unit.
         factor: how many times faster ours is; None where nothing is published.
         goal: what was aimed at, in words.
-        check: that both computed the same, or how far apart they are.
+        check: whether both computed the same, or how far apart they are.
         figures: all that was measured, for results.json.
     """
 

@@ -26,7 +26,7 @@ class Timed:
     """The time, memory and results of one side, round by round.
 
     Attributes:
-        seconds: of each round, or what its `run` returned under that name where only a part of it counts.
+        seconds: each round's; if only a part of a round counts, what `run` returned under this name.
         peak: most memory in use so far, bytes: the process's resident set, or a GPU's allocated memory.
         before: memory in use when the first round began, bytes.
         results: what `run` returned.

@@ -25,9 +25,9 @@ from captioning.features.store import FeatureStore
 from captioning.training.finetune import average_precision, label_matrix
 from models.standardize import Standardize
 
-WORDS, RANKED = 1000, 400  # that are predicted, and of these the most frequent that precision is given for
+WORDS, RANKED = 1000, 400  # words to predict; the most frequent of them, for the mean precision
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # times the mean eigenvalue
-SHARES = (0.25, 0.5, 1.0)  # of the training images
+SHARES = (0.25, 0.5, 1.0)  # shares of the training images
 
 
 def kernel_ridge(similar: Tensor, wanted: Tensor, asked: Tensor) -> dict[float, Tensor]:
@@ -36,7 +36,7 @@ def kernel_ridge(similar: Tensor, wanted: Tensor, asked: Tensor) -> dict[float, 
     Args:
         similar: (N, N) kernel of the training images.
         wanted: (N, L) their labels, of mean 0.
-        asked: (M, N) kernel of the images that are asked for with these.
+        asked: (M, N) kernel of the images to predict and the training images.
     """
     values, vectors = torch.linalg.eigh(similar)
     turned, asked = vectors.T @ wanted, asked @ vectors

@@ -56,7 +56,7 @@ class CLIPConfig:
     vocab_size: int
     text_width: int
     text_layers: int
-    activation: str = "quick_gelu"  # of the hidden layers of both transformers
+    activation: str = "quick_gelu"  # activation of the hidden layers in both transformers
 
     def __post_init__(self) -> None:
         if isinstance(self.vision_layers, list):  # from JSON

@@ -31,7 +31,7 @@ class ClipCapConfig:
     mapping_heads: int = 8  # transformer: attention heads
     freeze_gpt2: bool = False  # True: only the mapping network is trained
     standardize: bool = False  # standardise the features; published checkpoints do not
-    image_dropout: float = 0.0  # of features
+    image_dropout: float = 0.0  # dropout of features
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -149,7 +149,7 @@ class MLP(nn.Module):
 class TransformerMapper(nn.Module):
     """Makes `clip_len` tokens of the embedding and appends the learned constant, whose outputs it returns.
 
-    With a `clip_len` of 0 the features are tokens already, such as patches'; each is projected by itself.
+    With a `clip_len` of 0 the features are tokens already, such as patches; each is projected separately.
     """
 
     def __init__(

@@ -44,10 +44,10 @@ class GPT2Config:
     n_layer: int = 12
     n_head: int = 12
     n_inner: int | None = None  # width of the MLPs; None: 4 E
-    activation_function: str = "gelu_new"  # of the MLPs: see ACTIVATIONS
+    activation_function: str = "gelu_new"  # the MLPs': see ACTIVATIONS
     resid_pdrop: float = 0.1  # dropout of what a block adds
-    embd_pdrop: float = 0.1  # of the embeddings
-    attn_pdrop: float = 0.1  # of the attention's shares
+    embd_pdrop: float = 0.1  # dropout of the embeddings
+    attn_pdrop: float = 0.1  # dropout of the attention's weights
     layer_norm_epsilon: float = 1e-5
     initializer_range: float = 0.02  # standard deviation of fresh weights
     scale_attn_weights: bool = True  # divide scores by the root of a head's width
@@ -322,7 +322,7 @@ class Beams:
 class Rows(NamedTuple):
     """Keys and values of N texts in buffers of a fixed size, which steps fill in place."""
 
-    keys: list[Tensor]  # of each layer (N, H, cells, d): the prefix, the tokens so far, then zeros
+    keys: list[Tensor]  # each layer's (N, H, cells, d): the prefix, the tokens so far, then zeros
     values: list[Tensor]
     newest: Tensor  # (1,) int64: the cell of the newest token, which is its position
 

@@ -50,7 +50,7 @@ def sizes_of(network: nn.Module) -> dict[str, Any]:
 def build(sizes: dict[str, Any]) -> nn.Module:
     """A tower whose weights will be loaded. Raises ValueError if transformers has no network of these sizes.
 
-    Within `models.empty.no_weights` alone, torch would draw truncated normals again and again.
+    `models.empty.no_weights` alone is not enough: torch would draw truncated normals again and again.
     """
     config = AutoConfig.for_model(**sizes)
     tower, options = made_by(config)

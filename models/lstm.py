@@ -29,15 +29,15 @@ GROUPS = 4  # groups of captions of similar length that run through the LSTM sep
 @dataclass(frozen=True)
 class LSTMConfig:
     vocab_size: int
-    feature_size: int  # of the pooled features, or of each cell of the grid
+    feature_size: int  # width of the pooled features, or of each cell of the grid
     grid: bool = False  # features are a grid (B, H, W, D), to which the LSTM attends
     embed_dim: int = 512  # width of the word and image embeddings
     hidden_size: int = 512  # width of the LSTM
     merge: bool = False  # pooled: also add the image to the LSTM's output at every step
     attention_dim: int = 512  # grid: width of the attention's hidden layer
     attention_penalty: float = 1.0  # grid: weight of the doubly stochastic regulariser in training
-    dropout: float = 0.5  # of word embeddings and LSTM outputs
-    image_dropout: float = 0.5  # of features and the image's embedding
+    dropout: float = 0.5  # dropout of word embeddings and LSTM outputs
+    image_dropout: float = 0.5  # dropout of features and the image's embedding
     tie_weights: bool = True  # the output layer shares the embeddings; needs embed_dim = hidden_size
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class LSTMState:
         return self
 
     def fixed(self, tokens: int) -> "LSTMState":
-        """The same rows for any number of steps that a GPU can record."""
+        """The same rows, for steps that a GPU can record; their number is not limited."""
         hidden, cell = self.of_rows(self.hidden), self.of_rows(self.cell)
         return replace(self, hidden=hidden, cell=cell, past=None, recordable=True)
 

@@ -15,7 +15,7 @@ SMALL_TEXT = {"width": 64, "heads": 1, "layers": 1, "vocab_size": 1, "context_le
 
 def sizes_of(config: dict[str, Any]) -> dict[str, Any]:
     """The sizes that `build` needs, from the library's config of a model."""
-    tower = {"timm_model_pretrained": False, "output_tokens": False}  # no download; the embedding alone
+    tower = {"timm_model_pretrained": False, "output_tokens": False}  # no download; only the embedding
     return {
         "embed_dim": config["embed_dim"],
         "vision_cfg": config["vision_cfg"] | tower,

@@ -30,7 +30,7 @@ from torch.utils._pytree import tree_map
 from models.losses import PAD, ROUND
 
 Batch = TypeVar("Batch")
-# int32 (M, K), the records of all images in turn; (n,) the number of each
+# int32 (M, K), the records of all images in turn; (n,) each image's number
 Column = tuple[np.ndarray, np.ndarray]
 ALL = np.iinfo(np.int32).max  # as a node's `last`: larger than any place
 AT_ONCE = 10_000  # images whose trees are built together
@@ -103,7 +103,7 @@ class Trees:
         return [(nodes, self.node_counts), (targets, self.target_counts)]
 
     def with_columns(self, columns: list[Column]) -> "Trees":
-        """The same packing of other images: those whose columns these are."""
+        """The same kind of packing for other images, from their columns."""
         (nodes, node_counts), (targets, target_counts) = columns
         trees = copy(self)
         trees._hold(
@@ -257,7 +257,7 @@ class Runs:
         return [(tokens, self.lengths.sum(1)), (lengths, np.full(images, count))]
 
     def with_columns(self, columns: list[Column]) -> "Runs":
-        """The same packing of other images: those whose columns these are."""
+        """The same kind of packing for other images, from their columns."""
         (tokens, _), (lengths, counts) = columns
         of_image = np.zeros((len(counts), counts.max(initial=0)), np.int64)  # (n, C)
         of_image[np.arange(of_image.shape[1]) < counts[:, None]] = lengths[:, 0]

@@ -2,7 +2,7 @@
 
 Reads   data/images.csv and the images, checkpoints/clip/. With `clip.features` it reads that file and no
         network.
-Writes  features/clip.h5 (see captioning/features/store.py): one embedding an image, or with
+Writes  features/clip.h5 (see captioning/features/store.py): one embedding per image, or with
         `clip.layer: patches` a vector for each of P patches, (P, W); of length 1 with `normalize`.
 Takes   27 s for Flickr8k's 8,091 photographs and the small ResNet at 96 pixels, on 2 cores with bf16
         arithmetic, in under 1 GB of memory. A killed run resumes. A second run computes only new and changed

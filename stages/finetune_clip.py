@@ -7,11 +7,11 @@ Expect  on `scenes`, from scratch, nine minutes on 2 cores with bf16 units, more
         of 0.75 among the 1,000 dev images. 0 epochs pass the weights through unchanged, as does a
         `clip.features` file. An `hf:` or `open_clip:` tower takes 0 epochs only.
 
-Each epoch draws `captions` of each image's captions. The mean of their embeddings is the image's text, which
-says more than one caption. An image's other captions are never its negatives. Different images with equal
-texts are not negatives of each other. Neither are equal files under different names. Weights are fp32,
-whatever autocast computes in: fp16 weights turn NaN. For CLIPs of full size: `trains`, `layer_decay`,
-`checkpointing`, `chunk_size`; see captioning/training/clip.py.
+Each epoch draws some captions of each image (the setting `captions`). The mean of their embeddings is the
+image's text, which says more than one caption. An image's other captions are never its negatives. Different
+images with equal texts are not negatives of each other. Neither are equal files under different names.
+Weights are fp32, whatever autocast computes in: fp16 weights turn NaN. For CLIPs of full size: `trains`,
+`layer_decay`, `checkpointing`, `chunk_size`; see captioning/training/clip.py.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 Reads   data/, features/vgg16.h5 or features/clip.h5, checkpoints/lstm/ or checkpoints/clipcap/, and
         the folders of `generate.ensemble`.
 Writes  in captions/, where NAME is lstm or clipcap:
-        NAME.json: COCO results, one caption an image by beam search, chosen by the consensus of training
+        NAME.json: COCO results, one caption per image by beam search, chosen by the consensus of training
           captions if `generate.consensus` is on
-        NAME_diverse.json: several different captions an image
+        NAME_diverse.json: several different captions per image
         NAME_details.json, for the report: each token's probability, the attending LSTM's maps, the words
           nearest to ClipCap's prefix
         NAME_weights.json: the weights' hashes

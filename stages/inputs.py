@@ -2,7 +2,7 @@
 
 Reads   the settings that may name a local file: pictures, captions, weights, features, GPT-2's folder,
         `model.init_from`, ensembles. Data come first, so a wrong path is reported before any download.
-Writes  inputs/, one entry a setting: a link to the file or folder, or a text file with the setting's value.
+Writes  inputs/, one entry per setting: a link to the file or folder, or a text file with the setting's value.
         DVC hashes the target of a link. If its bytes change, or a folder gets a new file, the stages that
         read it run again, and the run cache never returns another file's result. Nothing is copied. (DVC
         follows no links inside a folder to other folders.)

@@ -3,19 +3,19 @@
 Reads   the source that `data.source` names: scenes (drawn here), or files at `data.root` and
         `data.annotations`. Flickr8k is downloaded first if it is missing. Once the data are found usable, all
         pretrained weights that params.yaml names are fetched, before anything is written.
-Writes  data/images.csv        id,path,split,sha256: one row an image, in the order train, dev, test
-        data/captions.csv      image_id,caption,tokens: one row a caption; the scores compare the tokens
+Writes  data/images.csv        id,path,split,sha256: one row per image, in the order train, dev, test
+        data/captions.csv      image_id,caption,tokens: one row per caption; the scores compare the tokens
         data/statistics.json   counts, lengths, vocabulary, what is left out and why, and, unless the data
                                are drawn, doubts: reasons why scores may mean little
         data/images/, data/facts.json   scenes only: the drawings, and what each shows
         data/shards/                    webdataset only: its pictures, unpacked
 Takes   6 s of a core for Flickr8k's 8,091 photographs at 224x224 and their captions. Part of it is decoding:
-        .4 ms a picture, or 1 ms at 500x375, shared among the cores. COCO's count (123,287 at 224x224, 616,435
-        captions) takes about a minute on 2 cores and 1.1 GB. Scenes take as long as drawing them, see
+        .4 ms per picture, or 1 ms at 500x375, shared among the cores. COCO's count (123,287 at 224x224,
+        616,435 captions) takes about a minute on 2 cores and 1.1 GB. Scenes take as long as drawing them, see
         `scenes.making`.
-Expect  one line a decision (layout, splits), one line on what was left out, one line a split. Every fault of
-        the data is reported. More faults than `data.max_dropped` allows, or a split without images, stop the
-        run.
+Expect  one line per decision (layout, splits), one line on what was left out, one line per split. Every
+        fault of the data is reported. More faults than `data.max_dropped` allows, or a split without images,
+        stop the run.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Reads   data/ (training and dev captions as PTB tokens), features/vgg16.h5.
 Writes  checkpoints/lstm/ (config.json, model.safetensors, tokenizer), live/train_lstm/ (curves).
 Expect  on `scenes` two minutes on 2 cores. A grid of features (`vgg16.layer: conv5_3`) trains the
-        attending LSTM of Show, Attend and Tell; one vector an image trains that of Show and Tell.
+        attending LSTM of Show, Attend and Tell; one vector per image trains that of Show and Tell.
 """
 
 from __future__ import annotations

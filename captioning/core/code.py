@@ -1,7 +1,7 @@
 """Hashes of the code that each stage runs. Comments and docstrings do not change them.
 
-DVC does not follow imports. So stage `code` writes these hashes, one file a stage, and each stage depends on
-its file. They also key the rows of the row store.
+DVC does not follow imports. So stage `code` writes these hashes, one file per stage, and each stage depends
+on its file. They also key the rows of the row store.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def closure(module: str, root: Path = Path()) -> list[Path]:
     It follows imports at the top of a file and inside functions, and imports the packages above a module too.
     """
     files: set[Path] = set()
-    names, queue = set(), [module]  # of modules, packages and what is imported from them
+    names, queue = set(), [module]  # names of modules, packages and what is imported from them
     while queue:
         if (name := queue.pop()) in names:
             continue

@@ -22,7 +22,7 @@ def pick_device() -> torch.device:
     Warns once, on standard error, about a GPU that torch cannot use.
     """
     if torch.cuda.is_available():
-        # It is the first choice on an H100, but plans 30 ms at each new shape.
+        # torch prefers it on an H100, but it plans for 30 ms at each new shape.
         torch.backends.cuda.enable_cudnn_sdp(False)
         return torch.device("cuda")
     if NVIDIA_DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1"):

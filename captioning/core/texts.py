@@ -1,8 +1,8 @@
 """Columns of texts that may be larger than memory, and an index to find a text's place in one.
 
-A Python string costs 50 bytes beside its letters, a list of them 8 more, a dictionary 100. A column costs its
-UTF-8 bytes and 8 more a text; above SPILL bytes it moves to a file that vanishes with the process, and then
-costs nothing. Texts are read when they are needed, neighbours together.
+A Python string takes 50 bytes of memory beside its letters, 8 more in a list, 100 more in a dictionary. A
+column takes the UTF-8 bytes of its texts and 8 more per text. Above SPILL bytes it moves to a file that
+vanishes with the process, and then takes no memory. Texts are read when they are needed, neighbours together.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from captioning.core.errors import UserError
 from captioning.core.paths import PARAMS
 from captioning.core.work import work_folder
 
-SPILL = 16 * 2**20  # bytes of a column in memory: more than the captions of 30,000 images take
-AT_ONCE = 1_000  # texts that are strings at the same time
+SPILL = 16 * 2**20  # most bytes of a column in memory; the captions of 30,000 images take fewer
+AT_ONCE = 1_000  # texts that are Python strings at the same time
 DIGEST = 16  # bytes of a text's hash: no two of 10^9 texts share one
 T = TypeVar("T")
 
 
 class Bytes:
-    """Bytes that are appended and read: in memory, above SPILL in a file that vanishes with the process."""
+    """Bytes to append and read: in memory up to SPILL, above it in a file that vanishes with the process."""
 
     def __init__(self) -> None:
         self._held: bytearray | None = bytearray()
@@ -82,7 +82,7 @@ def _folder() -> Path | None:
 
 
 class Texts(Sequence[str]):
-    """A column of texts. It is filled once, by its maker; later it is only read. Slices have no steps.
+    """A column of texts. Its maker fills it once; later it is only read. Slices cannot have steps.
 
     Args:
         texts: the first texts; `extend` appends more.
@@ -149,7 +149,7 @@ class Chosen(Sequence[T]):
 
 
 class Grouped(Sequence[list[str]]):
-    """Lists of neighbouring texts: list i ends where list i + 1 begins, at `ends[i + 1]`, (n + 1,) in all."""
+    """Lists of neighbouring texts. List i has the texts from `ends[i]` to `ends[i + 1]`; `ends`: (n + 1,)."""
 
     def __init__(self, texts: Sequence[str], ends: np.ndarray) -> None:
         self.texts, self.ends = texts, ends
@@ -169,7 +169,7 @@ class Grouped(Sequence[list[str]]):
 
 
 class Index:
-    """Finds texts' places in a column. It holds 24 bytes a text, whatever its length."""
+    """Finds texts' places in a column. It holds 24 bytes per text, for any length of text."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         digests = _digests(texts)
@@ -194,13 +194,13 @@ class Index:
         return self._sorted.searchsorted(wanted, "right") - self._sorted.searchsorted(wanted)
 
     def firsts(self) -> np.ndarray:
-        """The places of texts that no earlier one equals, in the column's order."""
+        """The first place of each different text, in the column's order."""
         new = np.append(True, self._sorted[1:] != self._sorted[:-1])[: len(self._sorted)]
         return np.sort(self._order[new])
 
 
 def runs(places: np.ndarray) -> Iterator[slice]:
-    """The places (n,) as slices, as few as there are."""
+    """The places (n,) as the fewest possible slices."""
     if len(places):
         cuts = np.flatnonzero(np.diff(places) != 1) + 1
         starts, stops = places[np.append(0, cuts)], places[np.append(cuts - 1, len(places) - 1)] + 1

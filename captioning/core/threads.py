@@ -14,7 +14,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-PR_SET_PDEATHSIG = 1  # of Linux
+PR_SET_PDEATHSIG = 1  # Linux's number for it
 # Looked up here: nothing may be loaded between fork and exec.
 PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 SILENCE = 60  # seconds of waiting for an item before a line on stderr names it; repeated after the same time

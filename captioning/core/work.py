@@ -3,9 +3,9 @@
 It is not a stage's output.
 
     rows/    features computed so far, which outlive the stages (captioning.features.rows)
-    states/  of training, until its stage is over (captioning.training.loop)
+    states/  training states, until their stage is over (captioning.training.loop)
     tmp/     files that are being written
-    locks/   one a file or folder that only one process may write
+    locks/   one for each file or folder that only one process may write at a time
 
 DVC's queued and temporary runs work in copies of the project below `.dvc/tmp/exps`; they share the original
 project's folder. `make clean` removes it.

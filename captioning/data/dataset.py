@@ -28,9 +28,9 @@ class Data:
     """The two tables of `data/`.
 
     Attributes:
-        images: one text an image in each of the columns id, path, split (train, dev, test), sha256.
-        captions: one text a caption in each of the columns image_id, caption (one line), tokens (PTB: lower
-            case, no punctuation).
+        images: one text per image in each of the columns id, path, split (train, dev, test), sha256.
+        captions: one text per caption in each of the columns image_id, caption (one line), tokens (PTB:
+            lower case, no punctuation).
     """
 
     def __init__(self, images: Table, captions: Table) -> None:
@@ -67,7 +67,9 @@ class Data:
 
     @cached_property
     def _grouped(self) -> tuple[np.ndarray | None, np.ndarray]:
-        """The captions' order by image (C,), None for the table's own; where each image's begin (N + 1,).
+        """The captions' order by image (C,), and where each image's captions begin (N + 1,).
+
+        The order is None if it is the table's own.
 
         Raises ValueError if ids of images are not unique, or a caption's image is not in the table.
         """
@@ -78,7 +80,7 @@ class Data:
                 counts.append(len(list(same)))
                 yield image_id
 
-        images = index.find(owners())  # of each run of captions of one image
+        images = index.find(owners())  # the image of each run of captions
         if len(index) < len(self._split) or (images < 0).any():
             raise ValueError("images and captions do not fit together")
         totals, order = np.zeros(len(self._split) + 1, np.int64), None
@@ -119,7 +121,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> dict[str, Texts]:
                     texts.extend(cells)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro prepare` first") from None
-    except (csv.Error, ValueError) as error:  # also of bytes that are no text
+    except (csv.Error, ValueError) as error:  # also raised for bytes that are not text
         reason = " ".join(str(error).split())
         raise UserError(f"{path} does not read as a table ({reason}): run `dvc repro prepare`") from None
     return table

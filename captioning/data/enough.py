@@ -14,9 +14,9 @@ from captioning.core.paths import STATISTICS
 if TYPE_CHECKING:
     from captioning.core.settings import Settings
 
-FEWEST_TO_TUNE = 1000  # `epochs: auto` fine-tunes only with at least so many training images
+FEWEST_TO_TUNE = 1000  # `epochs: auto` fine-tunes only with at least this many training images
 TUNED_EPOCHS = {"scratch": 10, "pretrained": 5}  # the epochs of `auto` with enough images
-FEWEST = {"train": 300, "dev": 20, "test": 100}  # warn below so many images
+FEWEST = {"train": 300, "dev": 20, "test": 100}  # warn if there are fewer images
 DEVIATION = 0.57  # standard deviation of an image's CIDEr on Flickr8k
 ENGLISH = {"the", "and", "with", "are", "his", "her", "their", "at"}  # in over half of English captions
 WITHOUT_BLANKS = {  # scripts, and the mean letters per word above which a text is not split into words
@@ -53,7 +53,7 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
 
     Args:
         images: number of images in train, dev and test.
-        tokens: of all captions, separated by blanks.
+        tokens: the tokens of all captions, separated by blanks.
     """
     found = []
     if images["train"] < FEWEST["train"]:

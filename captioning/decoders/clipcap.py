@@ -44,7 +44,7 @@ def fresh_clipcap(
     A GPT-2 from scratch has positions for the prefix, too.
 
     Args:
-        captions: of the training images.
+        captions: the training images'.
         feature_size, features: as in `initial_clipcap`.
     """
     text, gpt = language_model(options, captions)
@@ -187,7 +187,7 @@ def language_model(options: ClipCapSettings, captions: Iterable[str]) -> tuple[T
     """Returns the tokenizer and GPT-2 that `model.gpt2` names, in fp32 on the CPU.
 
     Args:
-        captions: of the training images; a tokenizer from scratch is trained on them.
+        captions: the training images'; a tokenizer from scratch is trained on them.
     """
     if options.gpt2 == "scratch":
         return from_scratch(options, captions)

@@ -30,7 +30,7 @@ class Ensemble(nn.Module):
 
     @property
     def max_tokens(self) -> int | None:
-        """The least `max_tokens` of the members."""
+        """The smallest `max_tokens` of the members."""
         limits = [member.max_tokens for member in self.members if member.max_tokens is not None]
         return min(limits, default=None)
 

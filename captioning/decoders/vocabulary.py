@@ -77,7 +77,7 @@ class Text:
         for start in range(0, len(captions), AT_ONCE):
             block = captions[start : start + AT_ONCE]
             texts = [caption.split(" ") for caption in block]
-            # Plain: single blanks between words, and no others.
+            # Plain: single blanks between words, and no other white space.
             plain = [caption.split() == words for caption, words in zip(block, texts, strict=True)]
             odd = iter(self._encode([block[i] for i, is_plain in enumerate(plain) if not is_plain]))
             usual = list(compress(texts, plain))

@@ -2,9 +2,9 @@
 
 BLEU and METEOR of a corpus are not means over images but formulas of summed counts. So the images' counts are
 resampled, and each resample's score is computed from its sums (Koehn 2004). ROUGE-L is a mean over images. So
-is CIDEr for given document frequencies; here these stay the whole test set's. Drawing them anew would add the
-noise of the frequencies to the captioner's, and n-grams of images that a resample holds twice would count as
-common.
+is CIDEr for given document frequencies; here the whole test set gives these for all resamples. If each
+resample gave its own, the noise of the frequencies would add to the captioner's, and n-grams of images that a
+resample holds twice would count as common.
 
 Intervals of one run cover the choice of test images. Only `compare_settings`, which takes runs of several
 seeds, covers the training seed, too.
@@ -155,7 +155,7 @@ def compare_settings(a: Sequence[Scores], b: Sequence[Scores], count: int, seed:
     if any(run.ids != a[0].ids for run in (*a, *b)):
         raise ValueError("compare_settings() needs captions of the same images, in the same order")
     sides = [corpus_scores(np.stack([image_statistics(run).sum(axis=0) for run in side])) for side in (a, b)]
-    resampled = bootstrap(a, count, seed), bootstrap(b, count, seed)  # of the means over runs
+    resampled = bootstrap(a, count, seed), bootstrap(b, count, seed)  # resamples of the means over runs
     luck, result = np.random.default_rng(seed + 1), {}
     for name in METRICS:
         squares = [float(side[name].var(ddof=1)) / len(side[name]) for side in sides]

@@ -1,9 +1,9 @@
 """Scores beyond coco-caption's seven: variety, mistakes, facts, CLIPScore and SPICE, if they can be computed.
 
 {"systems": {name: {score: number or {value, low, high}}},
- "diversity": {name: {score: number or {value, low, high}}},   of several captions an image, if written
+ "diversity": {name: {score: number or {value, low, high}}},   of several captions per image, if written
  "mistakes": {name: {class: {said, precision, contradicted, recall}}},
- "facts": {name: {category: {precision, recall}}},       `scenes` alone
+ "facts": {name: {category: {precision, recall}}},       only on `scenes`
  "notes": {score: why it is absent, or a warning about comparing it}}
 """
 
@@ -45,13 +45,13 @@ def more_scores(
     """All of these scores, in the form that the module's docstring shows.
 
     Args:
-        data, split: with the references of the images that are scored.
+        data, split: the data set, and the split whose images are scored.
         work: {system: folds of (references, candidates)}, tokenized, as `captioning.evaluation.systems.jobs`
             gives them.
         captions: {captioner: {image id: caption}} as written.
         sets: {captioner: {image id: several captions}} as written, for captioners that wrote several.
         official_clip: features/clip.h5 comes from one of OpenAI's own CLIPs.
-        count, seed: of the bootstrap.
+        count, seed: number of the bootstrap's resamples, and its seed.
     """
     train = data.tokens("train")
     systems: dict[str, dict[str, Any]] = {}

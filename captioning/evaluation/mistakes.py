@@ -57,10 +57,10 @@ def counts(
 
 
 def mistakes(folds: Folds, count: int, seed: int) -> dict[str, dict]:
-    """{class: {"said": labels a fold, "precision": {value, low, high}, "contradicted": ..., "recall": ...}}.
+    """{class: {"said": labels per fold, "precision": {value, low, high}, "contradicted": ..., "recall": ...}}
 
-    folds: of (references, candidates) over the same images, tokenized. A class that no caption mentions has
-    no figures.
+    folds: pairs (references, candidates) over the same images, tokenized. A class that no caption mentions
+    has no figures.
     """
     result = {}
     for name, words in CLASSES.items():

@@ -35,8 +35,8 @@ def counts(captions: Mapping[str, str], facts: Mapping[str, dict]) -> np.ndarray
 def fact_scores(folds: Sequence[Mapping[str, str]], facts: Mapping[str, dict], count: int, seed: int) -> dict:
     """{category or "all": {"precision": {value, low, high}, "recall": ...}} of folds over the same images.
 
-    A category that no caption mentions has no precision. One that a full caption does not name (time) has no
-    recall.
+    A category that no caption mentions has no precision. A category that a full caption does not name (time)
+    has no recall.
     """
     table = np.mean([counts(fold, facts) for fold in folds], axis=0)  # (N, categories, 4)
     parts = {ALL: table.sum(axis=1)} | {name: table[:, n] for n, name in enumerate(CATEGORIES)}  # (N, 4) each

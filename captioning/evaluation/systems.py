@@ -53,7 +53,7 @@ def jobs(
 
 
 def run(work: Mapping[str, list[tuple[dict, dict]]], meteor: Meteor) -> dict[str, list[Scores]]:
-    """Scores all jobs in one METEOR process: a list of folds a system."""
+    """Scores all jobs in one METEOR process: a list of folds per system."""
     flat = {f"{name}, fold {n}": job for name, folds in work.items() for n, job in enumerate(folds)}
     scores = score_many(flat, meteor)
     return {name: [scores[f"{name}, fold {n}"] for n in range(len(folds))] for name, folds in work.items()}

@@ -18,7 +18,7 @@ System = Mapping[str, Mapping[str, float]]  # {metric: {value, low, high}}
 
 
 def table(systems: Mapping[str, System]) -> str:
-    """One line a system: its seven scores and CIDEr's interval."""
+    """One line per system: its seven scores and CIDEr's interval."""
     width = max(map(len, systems))
     lines = [" ".join([" " * width, *(f"{title:>7}" for title in TITLES.values()), "   95% of CIDEr"])]
     for name, scores in systems.items():
@@ -29,7 +29,7 @@ def table(systems: Mapping[str, System]) -> str:
 
 
 def verdict(better: str, other: str, found: Mapping[str, Mapping[str, float]]) -> str:
-    """The difference between two captioners, in one line a metric that decides."""
+    """The difference between two captioners, one line for each metric that decides."""
     lines = []
     for metric in ("cider", "meteor", "bleu_4"):
         one = found[metric]
@@ -49,7 +49,7 @@ MORE = {
 
 
 def more_table(more: Mapping[str, Mapping]) -> list[str]:
-    """The scores of `captioning.evaluation.extras` as lines: one a system, then the notes."""
+    """The scores of `captioning.evaluation.extras` as lines: one per system, then the notes."""
     systems = more["systems"]
     shown = [key for key in MORE if any(key in scores for scores in systems.values())]
     width = max(map(len, systems))
@@ -90,7 +90,7 @@ def _contradicted(name: str, found: Mapping[str, Any]) -> str:
 
 
 def write_plot(path: Path, systems: Mapping[str, System], split: str) -> None:
-    """One panel a metric, one bar a system, with 95% intervals."""
+    """One panel per metric, one bar per system, with 95% intervals."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -17,7 +17,7 @@ BINS = 5
 
 
 def variety(captions: Mapping[str, str], train: Tokens) -> dict[str, float]:
-    """How varied the captions {image id: tokens} are, one an image. A collapsed captioner shows here at once.
+    """How varied the captions {image id: tokens} are, one per image. Reveals a collapsed captioner.
 
     distinct_1, distinct_2: different words and word pairs / all of them (Li et al. 2016). They fall with the
     number of captions, so compare them on the same images. vocabulary: number of different words.

@@ -6,8 +6,8 @@ project's folder must therefore lie on a file system that all machines share, at
 through Ray; only the shards' names, counts and hashes do, and the process that runs the stage lists them in
 the manifest.
 
-A dead actor is restarted, on another machine if its own is gone, and its range is done again. Nothing but the
-ranges under way is lost with the stage's process.
+A dead actor is restarted, on another machine if its own is gone, and its range is done again. If the stage's
+process dies, only the unfinished ranges are lost.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from captioning.features.rows import Entry, RowStore, write_shard
 
 HERE = f"{socket.gethostname()}, a machine of the Ray cluster,"
 RANGE = 4096  # most images of a range: seconds on a GPU, minutes on a core
-RANGES_EACH = 4  # of each actor, with fewer images: a slow one then delays the end less
-RETRIES = 5  # of a range whose actor died; a range that fails again ends the stage
+RANGES_EACH = 4  # per actor, if there are few images: a slow actor then delays the end less
+RETRIES = 5  # for a range whose actor died; one more failure ends the stage
 
 
 class Identity(NamedTuple):
@@ -64,7 +64,7 @@ class Worker:
     Args:
         home: the project's folder. Relative paths of weights and images start there.
         load: opens the encoder.
-        threads: that decode for a GPU.
+        threads: number of threads that decode for a GPU.
     """
 
     def __init__(self, home: str, load: Callable[[], Encoder], batch_size: int, threads: int) -> None:
@@ -134,7 +134,7 @@ def extract_on_cluster(
     Args:
         load_encoder: is sent to the cluster's machines, so it must not hold a network itself.
         workers: threads of each actor that decode for its GPU. 0: its share of the cluster's cores.
-        address: of a cluster; "auto": the one that this machine is in; "local": a new one of this machine.
+        address: the cluster's; "auto": the one that this machine is in; "local": a new one on this machine.
     """
     with connected(address) as (ray, slots, resources, cores):
         actor_class = ray.remote(Worker).options(max_restarts=-1, max_task_retries=RETRIES, **resources)
@@ -150,7 +150,7 @@ def extract_on_cluster(
 
         def run(rows: RowStore, ranges: deque[list[int]], actors: list) -> Iterator[Result]:
             folder, fault = str(rows.folder.absolute()), None
-            # An actor gets its first range when it is up: the cluster may have no room for all of them yet.
+            # An actor gets its first range once it has started: the cluster may not have room for all yet.
             under_way: dict[Any, tuple[Any, list[int]]]
             under_way = {actor.identity.remote(): (actor, []) for actor in actors}
             while ranges or any(images for _, images in under_way.values()):
@@ -162,13 +162,13 @@ def extract_on_cluster(
                     yield result
                     if result.fault:
                         fault = fault or ImageFault(*result.fault)
-                        ranges.clear()  # those under way are awaited and kept
+                        ranges.clear()  # ranges in progress are awaited and kept
                 if ranges:
                     images = ranges.popleft()
                     lists = ([column[i] for i in images] for column in (ids, paths, sha256s))
                     under_way[actor.encode.remote(identity, folder, *lists)] = actor, images
                 else:
-                    ray.kill(actor)  # frees its place for one whose machine is gone
+                    ray.kill(actor)  # frees its place for an actor whose machine is gone
             if fault:
                 raise fault
 
@@ -261,7 +261,7 @@ def _patiently(ray: Any, reference: Any) -> Any:
 
 
 def _get(ray: Any, reference: Any, ids: Sequence[str] = ()) -> Any:
-    """An actor's result. Raises the actor's error if users can mend it, UserError if it died too often."""
+    """An actor's result. Raises its error if a user can correct it, UserError if it died too often."""
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:

@@ -43,7 +43,7 @@ class Encoder:
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Bytes (B, 3, S, S) to features (B, D), of a grid (B, H, W, C), float32 on the encoder's device."""
+        """Bytes (B, 3, S, S) to features (B, D) or (B, H, W, C), float32 on the encoder's device."""
         images = self.preprocess.normalize(pixels.to(self.device, non_blocking=True))
         features = self.forward(images.to(self.dtype)).float()
         return F.normalize(features, dim=-1) if self.l2_normalize else features
@@ -55,10 +55,11 @@ class Tower:
 
     Attributes:
         network: in fp32 on the CPU.
-        layers: {name: what makes features of normalised images (B, 3, S, S)}; the first is the usual one.
+        layers: {name: the function from normalised images (B, 3, S, S) to features}; the first is the usual
+            one.
         title: its kind and sizes in a line, the attribute `encoder` of its features.
-        module: of `models`; a change of its code makes features anew.
-        library: beside torch and Pillow, that decides the numbers.
+        module: its module in `models`; if its code changes, features are computed again.
+        library: a library beside torch and Pillow that affects the numbers.
     """
 
     network: nn.Module
@@ -75,11 +76,12 @@ def load_encoder(
     device: torch.device | None = None,
     kinds: Collection[str] | None = None,
 ) -> Encoder:
-    """The encoder in a checkpoint folder, set to give such features as `made` describes.
+    """The encoder in a checkpoint folder, set up to give the features that `made` describes.
 
     Args:
-        made: attributes of a feature store; `layer` and `normalization` are what an encoder leaves open.
-        kinds: that the folder may hold; all by default.
+        made: attributes of a feature store. Two of them are used, which a checkpoint does not decide: `layer`
+            and `normalization`.
+        kinds: the kinds of encoder that the folder may hold; all by default.
     """
     saved = checkpoint.read(folder, kinds or TOWERS)
     preprocess, tower = saved.part("preprocess", Preprocess.from_dict), TOWERS[saved.kind](saved)
@@ -168,7 +170,7 @@ def openclip_tower(saved: Checkpoint) -> Tower:
     return Tower(network, openclip.layers(network), title, "models.openclip", ("open_clip_torch", "timm"))
 
 
-# For each kind of checkpoint what opens it. A network of another library would be one more line here.
+# For each kind of checkpoint, the function that opens it. Another library's network needs one more line.
 TOWERS: dict[str, Callable[[Checkpoint], Tower]] = {
     "vgg16": vgg16_tower,
     "clip": clip_tower,

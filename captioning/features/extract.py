@@ -111,8 +111,8 @@ def write_features(
     """Updates a feature file for a list of images; computes only the missing rows.
 
     Args:
-        ids: of all images, in the order of the file.
-        sha256s: of the images' bytes, as hexadecimal text.
+        ids: the ids of all images, in the order of the file.
+        sha256s: the hashes of the images' bytes, as hexadecimal text.
         attrs: everything except the image that determines the features. Rows with other attributes are not
             used.
         code: hash of the code that computes features. Rows of other code are not used. The file does not

@@ -28,7 +28,7 @@ MEND = "save it again as an .npz or .h5 with `ids` and `features`"
 
 @contextmanager
 def arrays(source: Path) -> Iterator[tuple[Texts, Features]]:
-    """Returns the ids and features of a file or folder. Features are read when needed, but for an .npz."""
+    """Returns the ids and features of a file or folder. Only an .npz's features are read at once."""
     if source.is_dir():
         with opening(source, "a folder of features", "have clip-retrieval write it again"):
             yield _clip_retrieval(source)

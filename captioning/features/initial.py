@@ -20,7 +20,7 @@ from captioning.weights.checkpoint import config_from
 from captioning.weights.state_dict import read_folder, read_state_dict
 from models import clip, vgg16
 
-CLIP_VOCABULARY = 49408  # of clip.tokenize
+CLIP_VOCABULARY = 49408  # number of tokens of clip.tokenize
 
 
 def initial_vgg16(options: VGG16Settings) -> tuple[vgg16.VGG16, Preprocess]:
@@ -67,7 +67,7 @@ def _read_clip(path: Path, options: CLIPSettings) -> clip.CLIP:
     if path.is_dir() and checkpoint.is_ours(path):
         return open_clip(path)[0]
     config, weights = read_folder(path) if path.is_dir() else ({}, read_state_dict(path))
-    # The mask is no weight.
+    # The mask is not a weight.
     weights = {name: tensor for name, tensor in weights.items() if not name.endswith("attn_mask")}
     if "model_cfg" in config:
         return clip.from_open_clip(config["model_cfg"], weights)
@@ -81,5 +81,5 @@ def _read_clip(path: Path, options: CLIPSettings) -> clip.CLIP:
 def _fit(build, key: str, value: str):
     try:
         return build()
-    except (ValueError, TypeError, AttributeError) as error:  # the latter two of a config of other types
+    except (ValueError, TypeError, AttributeError) as error:  # the last two: a config with wrong types
         raise UserError(f"{key} = {value!r}: {error}") from None

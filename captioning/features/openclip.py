@@ -21,7 +21,7 @@ def read_tower(text: str, file: Path) -> tuple[nn.Module, dict[str, Any], Prepro
 
     Args:
         text: NAME/PRETRAINED.
-        file: of the weights. No code in it is run.
+        file: the weights. No code in it is run.
 
     Raises:
         UserError: the weights do not fit the model, or `Preprocess` cannot express its preprocessing.

@@ -37,7 +37,7 @@ class ImageFiles:
     """A list of image files and their preprocessing.
 
     Args:
-        sha256s: of each file's bytes; a file with another hash is a fault.
+        sha256s: the hash of each file's bytes; a file with another hash is a fault.
     """
 
     def __init__(

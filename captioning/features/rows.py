@@ -8,10 +8,10 @@ The store is in the working folder and outlives the stages, so a return to earli
 Files are only appended to, so a kill loses no row that was written. The current shard is not in the manifest
 yet. Each of its records has a checksum, and the next writer keeps all records before the first torn one.
 
-One process at a time, which holds the folder's lock, writes the manifest. It may let other processes, on
-other machines too, write shards (`write_shard`): whole ones, under a temporary name until they are complete,
-which it then checks and lists (`adopt`). A shard that is missing, or that differs from its line in the
-manifest, is never read: its rows count as not computed.
+Only the process that holds the folder's lock writes the manifest. Other processes, also on other machines,
+may write whole shards for it (`write_shard`). A shard has a temporary name until it is complete. The process
+with the lock then checks it and lists it (`adopt`). A shard that is missing, or that differs from its line in
+the manifest, is never read: its rows count as not computed.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class RowStore:
         self.shape: tuple[int, ...] = ()
         self._known = Texts()  # the sha256 of each row, shard after shard
         self._shards: list[_Shard] = []
-        self._starts: list[int] = []  # of each shard's rows among all
-        self._index: Index | None = None  # of the known rows, made when it is needed
+        self._starts: list[int] = []  # the number of each shard's first row
+        self._index: Index | None = None  # index of the known rows, made when it is needed
         self._open: _Shard | None = None
 
     @contextmanager
@@ -82,7 +82,7 @@ class RowStore:
         return self._find([sha256])[0] >= 0
 
     def missing(self, sha256s: Sequence[str]) -> list[int]:
-        """The places of images without a row, in order; of equal images the first alone."""
+        """The places of images without a row, in order; of equal images, only the first."""
         firsts = Index(sha256s).firsts()
         return firsts[self._find(Chosen(sha256s, firsts)) < 0].tolist()
 
@@ -204,7 +204,7 @@ def write_shard(folder: Path, sha256s: Sequence[str], batches: Iterable[np.ndarr
     Its name follows from `sha256s`, so a process that does the same work again replaces it.
 
     Args:
-        batches: of rows (B, ...) float16, in the order of `sha256s`; they may end early.
+        batches: rows (B, ...) float16, in the order of `sha256s`; they may end early.
 
     Returns the shard's entry, or None if there were no rows.
     """

@@ -23,7 +23,7 @@ from captioning.core.files import replacing
 from captioning.core.texts import AT_ONCE, Chosen, Index
 
 FORMAT = "features 1"  # the format's version; raise it when the layout or meaning changes
-BLOCK_BYTES = 64 * 2**20  # of rows that are copied at once
+BLOCK_BYTES = 64 * 2**20  # bytes of rows that are copied at once
 
 
 class FeatureStore:
@@ -111,7 +111,7 @@ class FeatureStore:
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Returns the rows at these positions, in this order; reads them in the file's order.
 
-        The file is mapped for a block at a time, so besides the result little memory is in use.
+        Maps one block of the file at a time, so it needs little memory beside the result.
         """
         order = np.argsort(rows, kind="stable")
         out = np.empty((len(rows), *self.shape[1:]), np.float16)
@@ -122,7 +122,7 @@ class FeatureStore:
 
 
 def _version(path: Path) -> tuple[int, int]:
-    """Replacing or writing the file at a path changes it. Not every file system has lasting inode numbers."""
+    """Identifies a file at a path: replacing or writing it changes this. Inode numbers may not last."""
     found = path.stat()
     return found.st_size, found.st_mtime_ns
 

@@ -1,9 +1,9 @@
 """CIDEr-D as a reward: it scores the 80 captions of a training step in a few milliseconds.
 
 CIDEr (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726) is the cosine between the n-grams of two
-captions, each weighted by how rare it is among the references of a corpus; its variant D clips a candidate's
-counts to the reference's and fades with the difference in length. What coco-caption calls CIDEr is this
-variant.
+captions. Each n-gram is weighted by how rare it is among the references of a corpus. The variant CIDEr-D
+clips a candidate's counts to the reference's, and falls as the difference in length grows. coco-caption's
+CIDEr is this variant.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 ORDERS = 4  # n-grams of 1 to 4 words
-SIGMA = 6.0  # of the Gaussian over the difference in length, in words
+SIGMA = 6.0  # width of the Gaussian over the difference in length, in words
 END = "<end>"  # no PTB token is spelt like this
 
 Gram = tuple[str, ...]
@@ -37,7 +37,7 @@ class CiderD:
             documents.update({gram for text in references for grams in self._grams(text) for gram in grams})
         if not images:
             raise ValueError("CIDEr-D needs a corpus of one image or more")
-        # The weight of an n-gram of one image or none. Most are such, so `weights` has only the others.
+        # The weight of an n-gram that one image or none has. Most n-grams have it; `weights` has the others'.
         self.rarest = math.log(images)
         self.weights = {gram: self.rarest - math.log(count) for gram, count in documents.items() if count > 1}
 

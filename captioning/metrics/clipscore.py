@@ -63,7 +63,7 @@ class CLIPScorer:
     ) -> tuple[np.ndarray, np.ndarray]:
         """CLIPScore and RefCLIPScore of each image, (N,) each, in the order of `captions`."""
         images = F.normalize(torch.from_numpy(self.store.load(list(captions))).float(), dim=1)  # (N, D)
-        self.embed([text for i in captions for text in references[i]])  # at once; below an image at a time
+        self.embed([text for i in captions for text in references[i]])  # all together, before the loop
         said = self.embed(list(captions.values()))  # (N, D)
         plain = WEIGHT * (images * said).sum(dim=1).clamp(min=0)  # (N,)
         pairs = zip(captions, said, strict=True)

@@ -130,7 +130,7 @@ def _check(name: str, references: Mapping[str, Sequence[str]], candidates: Mappi
 
 
 def write_per_image(path: Path, scores: Scores, captions: Mapping[str, str]) -> None:
-    """One row an image: its id, its candidate as given, and the seven scores of that image alone."""
+    """One row per image: its id, its candidate as given, and its seven scores."""
     with atomic_write(path) as file:
         file.write(csv_line(["image_id", "caption", *METRICS]))
         for row, i in enumerate(scores.ids):

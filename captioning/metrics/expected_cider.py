@@ -28,7 +28,7 @@ class ExpectedCiderD:
     def __init__(self, corpus: Sequence[Sequence[str]]) -> None:
         captions = [caption for references in corpus for caption in references]
         self.per_image = np.array([len(references) for references in corpus])  # (N,)
-        self.image = np.repeat(np.arange(len(corpus)), self.per_image)  # (C,) whose caption it is
+        self.image = np.repeat(np.arange(len(corpus)), self.per_image)  # (C,) the image of each caption
         self.rarest = math.log(len(corpus))
         self.words: dict[str, int] = {}
         for caption in captions:
@@ -36,7 +36,7 @@ class ExpectedCiderD:
                 self.words.setdefault(word, len(self.words))
         words, caption = self._numbers(captions)
         self.length = _bigrams(caption, len(captions))  # (C,)
-        self.known: list[np.ndarray] = []  # an order's n-grams, from 2 on, as sorted keys
+        self.known: list[np.ndarray] = []  # for each order from 2 on, its n-grams as sorted keys
         counted = _counted(words, caption, len(captions), self._found)
         self.postings = [self._post(*of_order) for of_order in counted]
 
@@ -44,8 +44,8 @@ class ExpectedCiderD:
         """Each candidate's CIDEr-D against every image's references, weighted by `shares` and summed: (B,).
 
         Args:
-            shares: (N,) one weight an image of the corpus, of any sign. If one is 1 and the others are 0, the
-                scores equal `CiderD.scores` against that image's references, up to float32's rounding.
+            shares: (N,) one weight per image of the corpus, of any sign. If one is 1 and the others are 0,
+                the scores equal `CiderD.scores` against that image's references, up to float32's rounding.
             candidates: B captions, as tokens.
         """
         share = (shares / self.per_image)[self.image]  # (C,)
@@ -81,7 +81,7 @@ class ExpectedCiderD:
         return np.array(words, dtype=np.int64), caption
 
     def _found(self, order: int, keys: np.ndarray) -> np.ndarray:
-        """Registers these n-grams of an order as the corpus's, and returns their numbers."""
+        """Stores these keys as the corpus's n-grams of one order, and returns their numbers."""
         self.known.append(np.append(np.unique(keys), NEVER))
         return self._place(order, keys)
 
@@ -135,8 +135,8 @@ def _counted(
     """Yields for each order (n-gram, caption, count), sorted by n-gram, then by caption.
 
     Args:
-        words: of all captions, one after another, as numbers.
-        caption: of each word.
+        words: the words of all captions, one after another, as numbers.
+        caption: the caption of each word.
         captions: how many there are.
         place: maps n-grams of an order (2 or more) to their numbers. A key combines the number of the
             n-gram's first words and its last word.

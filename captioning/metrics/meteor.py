@@ -17,12 +17,12 @@ from captioning.core.errors import UserError
 from captioning.core.java import Conversation, package_folder
 
 JAR, WHOLE_TABLE = "meteor-1.5.jar", "data/paraphrase-en.gz"  # in pycocoevalcap's folder meteor
-PATIENCE = 300.0  # seconds without an answer; a cold disk and a busy machine take a tenth of it
+PATIENCE = 300.0  # seconds without an answer; a cold disk on a busy machine takes a tenth of this
 
 # METEOR's parameters for English, and the weights of its four stages: exact, stem, synonym, paraphrase.
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 STAGES = np.array([1.0, 0.6, 0.8, 0.6])
-WIDTH = 23  # statistics an image, in the order of METEOR's MeteorStats.toString
+WIDTH = 23  # statistics per image, in the order of METEOR's MeteorStats.toString
 
 
 class Meteor:

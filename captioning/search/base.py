@@ -2,8 +2,8 @@
 
 A decoder offers these (see `models.lstm.LSTMDecoder` and `models.clipcap.ClipCap`):
 
-    begin(features) -> (logits (B, V), state)            the first token's logits; a state of one row an image
-    step(tokens (N,), state) -> (logits (N, V), state)   one more token a row; row b * K + k is beam k of b
+    begin(features) -> (logits (B, V), state)            the first token's logits; a state, one row per image
+    step(tokens (N,), state) -> (logits (N, V), state)   one more token per row; row b * K + k: beam k of b
     state.expand(K), state.select(rows)                  K rows of each; rows in a new order, images may leave
     max_tokens                                           of its longest caption, end-of-text counted, or None
 
@@ -40,7 +40,7 @@ class Rules:
     Attributes:
         max_tokens: longest caption, the end-of-text token counted; the model's own limit where that is lower.
         eos_id: the end-of-text token.
-        banned_ids: never said.
+        banned_ids: tokens that are never generated.
         beam_size: captions that a beam search keeps. `greedy` and `sample` ignore it.
         length_penalty: a score is the log-probability / length ** length_penalty: 0 favours short captions, 1
             takes the mean per token, more than 1 favours long ones. `sample` always takes the mean.
@@ -85,7 +85,7 @@ class Hypothesis:
     Attributes:
         tokens: without the end-of-text token.
         score: sum of `log_probs` / len(log_probs) ** length_penalty, by which hypotheses are ranked.
-        log_probs: of each token in nats; one more than `tokens` when the caption ended by itself.
+        log_probs: each token's, in nats; one more than `tokens` if the caption ended by itself.
         ended: False when it was cut at `max_tokens`.
     """
 
@@ -114,7 +114,7 @@ class Batch:
     def steps(self) -> Iterator[tuple[int, Tensor]]:
         """While images are left, yields their captions' length after the next token, and its logits.
 
-        The first token's logits are (n, V), one row an image; later ones are (n * W, V).
+        The first token's logits are (n, V), one row per image; later ones are (n * W, V).
         """
         length = 0
         while len(self.images):
@@ -166,7 +166,7 @@ def best_tokens(
     rules: Rules,
     handicap: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The `count` best allowed next tokens of each row: log-probabilities, these less the handicap, ids.
+    """The `count` best allowed next tokens of each row: log-probabilities, the same minus the handicap, ids.
 
     (N, count) each. Banned tokens keep their share of the probability, as in transformers' logits processors:
     the others are not renormalized.
@@ -192,7 +192,7 @@ def best_tokens(
 
 @torch.inference_mode()
 def greedy(model: CaptionModel, features: Tensor, rules: Rules) -> list[list[Hypothesis]]:
-    """Greedy search: always the most probable next token, one caption an image."""
+    """Greedy search: always the most probable next token, one caption per image."""
     rules = rules.within(model)
     paths = torch.zeros(len(features), 0, dtype=torch.int64, device=features.device)  # (n, length)
     gains = paths.float()  # (n, length)

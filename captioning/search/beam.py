@@ -2,8 +2,8 @@
 
 It follows transformers' `generate(num_beams=K, early_stopping=False)` token by token. Each step takes the
 best 2K continuations of an image. Those among the best K that end are finished; the best K that do not end
-stay alive. An image is done when K captions are finished and its best live beam, ended here, would not beat
-the worst of them.
+stay alive. An image is done when it has K finished captions and its best live beam, if it ended now, would
+not beat the worst of them.
 """
 
 from typing import NamedTuple

@@ -1,11 +1,11 @@
-"""Consensus reranking: chooses, of a search's captions, the one that training captions agree with most.
+"""Consensus reranking: picks the caption of a search that agrees most with the training captions.
 
 A decoder's own probabilities prefer captions that fit many images. The training captions give a second
 opinion: captions are ranked by their score plus `weight` times their expected CIDEr-D. Mao et al. 2015
 (https://arxiv.org/abs/1412.6632) take the expectation over the nearest training images, all with equal
 weight. Here ridge regression weights all training images: it predicts the captions' n-gram vector from an
 image's features. The prediction is a weighted sum of the training images' vectors, so no vector is ever
-formed. On Flickr8k this gains half as much again as the 20 nearest images.
+formed. On Flickr8k this gains 1.5 times as much as the 20 nearest images.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from captioning.search.base import CaptionModel, Hypothesis, Rules
 from captioning.search.beam import beam_search
 from models.standardize import Standardize
 
-PENALTY = 0.3  # of the ridge regression, in mean squared lengths of an image's features
+PENALTY = 0.3  # the ridge regression's, in mean squared lengths of an image's features
 BLOCK = 1024  # training images at once, in float64
 
 
@@ -34,9 +34,9 @@ class Consensus:
     """The training images, whose captions judge new captions.
 
     Args:
-        features: of the training images, float16 (N, D), or (N, H, W, D), which is averaged over the grid.
+        features: the training images', float16 (N, D), or (N, H, W, D), which is averaged over the grid.
         references: for each of them its captions, as PTB tokens separated by blanks.
-        weight: of the expected CIDEr-D (0 to 10) relative to a caption's score.
+        weight: the weight of the expected CIDEr-D (0 to 10) relative to a caption's score.
     """
 
     def __init__(

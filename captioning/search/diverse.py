@@ -26,8 +26,8 @@ def diverse_beam_search(
 
     Args:
         rules: as in `captioning.search.beam.beam_search`, of each group.
-        groups: captions an image.
-        strength: of the diversity, in nats; 0 gives every group the same captions.
+        groups: captions per image.
+        strength: the penalty for equal tokens, in nats; 0 gives every group the same captions.
 
     Returns:
         hypotheses whose `log_probs` are the model's own; `score`, by which a group chose, includes the costs.
@@ -68,7 +68,7 @@ def several(
 
     Args:
         features: (B, ...) what `model.begin` takes.
-        generator: of the draws, on the model's device.
+        generator: makes random numbers on the model's device.
     """
     wanted, rules = options.diverse, Rules.of(options, text)
     if wanted.captions == 0:
@@ -87,7 +87,7 @@ def distinct(
     count: int,
     most_rows: int = 512,
 ) -> list[list[Hypothesis]]:
-    """`count` different captions of each image: those of `several`, a beam's best in place of repetitions.
+    """`count` different captions of each image: those of `several`; a beam's best replace repetitions.
 
     An image gets fewer only if a beam of twice as many hypotheses has too few different ones.
 

@@ -1,14 +1,14 @@
 """What explains a caption: the probability of each token, and where the decoder attended.
 
-One entry an image, for the report:
+One entry per image, for the report:
 
     {"image_id": "00009", "tokens": [" a", " dog", ...], "log_probs": [-0.1, ...], "ended": true,
-     "attention": {"rows": 14, "columns": 14, "maps": "<base64>"},        the attending LSTM alone
-     "prefix_words": ["dog", ...]}                                          ClipCap alone
+     "attention": {"rows": 14, "columns": 14, "maps": "<base64>"},        only for the attending LSTM
+     "prefix_words": ["dog", ...]}                                          only for ClipCap
 
 `tokens` are pieces of text that join to the caption. `log_probs` are in nats; if the caption ended by itself,
-there is one more, for the end-of-text token. `maps` are bytes, one map a token: 255 is the cell with the most
-attention.
+there is one more, for the end-of-text token. `maps` are bytes, one map per token: 255 is the cell with the
+most attention.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import Text
 from captioning.search.base import Hypothesis
 
-DIGITS = 3  # of a log-probability
+DIGITS = 3  # digits of a log-probability
 MOST_CELLS = 14  # a side of an attention map; finer grids are averaged
 
 

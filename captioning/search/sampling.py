@@ -35,19 +35,19 @@ def sample(
     Args:
         model: a decoder; its dropout is off during sampling.
         features: (B, ...) what `model.begin` takes.
-        rules: of these, `max_tokens`, `eos_id` and `banned_ids`; the probability of banned tokens is shared
-            among the allowed ones.
-        count: captions an image.
+        rules: only `max_tokens`, `eos_id` and `banned_ids` are used. The probability of banned tokens is
+            shared among the allowed ones.
+        count: captions per image.
         top_p: each token is drawn from the smallest set of most probable tokens that reaches this probability
             (nucleus sampling, Holtzman et al. 2020, https://arxiv.org/abs/1904.09751); 1 for all tokens.
         temperature: divides the logits first; below 1 favours probable tokens.
-        generator: of random numbers, on the model's device; an equal state gives equal captions.
-        chances: (B, count, T) in [0, 1), random numbers to use instead, one a token, with `top_p` 1 and T of
-            `rules.max_tokens` or more. An image's captions then do not depend on the other images.
+        generator: makes random numbers on the model's device; an equal state gives equal captions.
+        chances: (B, count, T) in [0, 1), random numbers to use instead, one per token, with `top_p` 1 and T
+            of `rules.max_tokens` or more. An image's captions then do not depend on the other images.
 
     Returns:
-        `count` hypotheses an image in the order of drawing. Their `log_probs` are the model's own, unaffected
-        by `top_p`, `temperature` and `banned_ids`; `score` is their mean.
+        `count` hypotheses per image in the order of drawing. Their `log_probs` are the model's own,
+        unaffected by `top_p`, `temperature` and `banned_ids`; `score` is their mean.
     """
     if count < 1 or not 0 < top_p <= 1 or temperature <= 0:
         raise ValueError(
@@ -68,7 +68,7 @@ def sample(
             chance = None if chances is None else chances[batch.images, :, length - 1].view(-1, 1)
             # (n * count,) each
             token, gain = _draw(logits, rules.banned_ids, top_p, temperature, generator, chance)
-            token = token.view(over.shape).masked_fill(over, eos_id)  # what follows an end is not looked at
+            token = token.view(over.shape).masked_fill(over, eos_id)  # tokens after the end are ignored
             paths = torch.cat([paths, token[..., None]], dim=2)
             gains = torch.cat([gains, gain.view(over.shape)[..., None]], dim=2)
             over = over | (token == eos_id)
@@ -87,7 +87,7 @@ class FixedSampler:
 
     Args:
         rules: as in `sample`.
-        count: captions an image.
+        count: captions per image.
         device: the model's.
         record: makes a recording of a function without gradients, branches or waits.
     """
@@ -108,7 +108,7 @@ class FixedSampler:
 
     @torch.no_grad()
     def __call__(self, features: Tensor, chances: Tensor) -> Tensor:
-        """Tokens (B, count, length) of the captions; what follows an end-of-text token is that token again.
+        """Tokens (B, count, length) of the captions; an end-of-text token is repeated to the end.
 
         `chances` are as in `sample`. The length is that of the longest caption, rounded up to 1 + a multiple
         of `look`, or `rules.max_tokens`.
@@ -155,7 +155,7 @@ def _draw(
     generator: torch.Generator | None,
     chance: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """One token a row of logits (N, V), and its log-probability in the model: (N,) each."""
+    """One token per row of logits (N, V), and its log-probability in the model: (N,) each."""
     logits = logits.float()
     normalizer = logits.logsumexp(dim=1)  # (N,)
     allowed = logits
@@ -174,7 +174,10 @@ def _draw(
 def _one_of_each(
     probabilities: Tensor, generator: torch.Generator | None, chance: Tensor | None = None
 ) -> Tensor:
-    """Draws a column of each row, (N, V) -> (N,), by inversion: one number a row; multinomial draws V."""
+    """Draws a column of each row, (N, V) -> (N,), by inversion.
+
+    This takes one random number per row; torch's multinomial takes V.
+    """
     reached = probabilities.cumsum(dim=1)
     if chance is None:
         chance = torch.rand(len(reached), 1, generator=generator, device=reached.device)

@@ -1,4 +1,4 @@
-"""Model cards: the `README.md` of a checkpoint, with what it is, its training data and its scores."""
+"""Model cards: the `README.md` of a checkpoint describes the network, its training data and its scores."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def _recomputed(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def embed(encode: Callable[[Tensor], Tensor], inputs: Tensor, chunk_size: int | None) -> Tensor:
-    """Embeddings (B, D) of inputs (B, ...), with the memory for `chunk_size` of them. None: all at once.
+    """Embeddings (B, D) of inputs (B, ...), in the memory that `chunk_size` inputs take. None: all at once.
 
     Cached gradients (Gao et al. 2021, https://arxiv.org/abs/2101.06983): the batch is first encoded without a
     graph, and the contrastive loss of all pairs gives each embedding's gradient. Then each chunk is encoded

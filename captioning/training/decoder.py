@@ -81,7 +81,7 @@ def train_decoder(
     """Trains a decoder on cached features and writes its checkpoint folder, `checkpoints/KIND`.
 
     Args:
-        name: of the stage and of its group of settings.
+        name: the stage's name, which its group of settings has, too.
         origin: the source of the decoder's first weights; a training state with another origin is not
             resumed.
         standardize: set the model's feature mean and standard deviation to those of the training images.

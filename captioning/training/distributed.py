@@ -2,9 +2,9 @@
 
 All processes read the same data, draw the same global batches in the same order, and hold the same weights.
 Of each batch, process r of N computes rows r, r + N, r + 2N, ... (`share`), and its part of the global mean
-loss (`part`): its own mean, weighted by its share of what the mean is over, such as tokens. So the parts add
-up to the loss, and the sum of all gradients (`sum_gradients`) is the gradient.
-All processes then make the same step. The first one alone evaluates, writes and draws curves (`on_first`).
+loss (`part`): its own mean, times its share of the items that the mean is over, such as tokens. So the parts
+add up to the loss, and the sum of all gradients (`sum_gradients`) is the gradient. All processes then make
+the same step. Only the first one evaluates, writes and draws curves (`on_first`).
 
 The sum is one all-reduce of all gradients in a row. torch's DistributedDataParallel does not fit: it wraps a
 network's `forward`, but ours learn through other methods (`loss`, `encode_image`, `encode_text`); it
@@ -77,7 +77,7 @@ def seed_draws(seed: int, epoch: int) -> None:
 def equal_draws(seed: int, epoch: int) -> torch.Generator:
     """A generator that draws the same numbers in every process, for everything but dropout.
 
-    One process uses torch's own, so its numbers follow those of dropout.
+    A single process uses torch's own generator, which dropout uses, too.
     """
     if count() == 1:
         return torch.default_generator
@@ -125,8 +125,9 @@ class _Sum(torch.autograd.Function):
 def sum_gradients(weights: Sequence[nn.Parameter]) -> None:
     """Replaces each weight's gradient by the sum over all processes.
 
-    A weight that no process used keeps None as its gradient, so the optimiser skips it. Which weights were
-    used is exchanged by gloo, even beside NCCL, because gloo notices at once that a process has ended.
+    A weight that no process used keeps None as its gradient, so the optimiser skips it. The processes
+    exchange by gloo, even beside NCCL, which weights were used: gloo notices at once that a process has
+    ended.
     """
     if count() == 1:
         return

@@ -20,7 +20,7 @@ UNCAST = (nn.LayerNorm, nn.Embedding)  # autocast leaves their weights in float3
 
 
 class CastWeights:
-    """Copies of a network's weights in autocast's type, all made by one operation a step.
+    """Copies of a network's weights in autocast's type, all made by one operation per step.
 
     Autocast itself casts weights and their gradients one by one. Training still updates the float32 weights,
     which receive the gradients of the copies. Frozen weights are copied only once.

@@ -48,14 +48,14 @@ class Job:
     """What `fit` trains and how it is evaluated.
 
     Attributes:
-        name: of the group of settings; error messages name it.
+        name: the name of the group of settings, for error messages.
         model: the network. Weights that require gradients are trained; the best ones on dev are kept.
         loss: batch -> mean loss, a scalar that requires gradients; called in training mode. With several
-            processes, this one's part of it (`distributed.part`).
+            processes, this process's part of it (`distributed.part`).
         prepare: batch -> the batch that `loss` takes, made by the network before each step, without
             gradients. None: the same batch.
         batches: epoch number -> the batches of that epoch, which depend only on the number and the seed; with
-            several processes, this one's share of each (`distributed.share`).
+            several processes, this process's share of each (`distributed.share`).
         steps: batches in an epoch.
         evaluate: () -> scores on dev; called in eval mode without gradients.
         monitor: the score that selects the best epoch; `higher_is_better` is its direction.
@@ -68,7 +68,7 @@ class Job:
             and kept instead of the weights. 0: no average.
         keep_start: restore the starting weights if no epoch beats them on dev.
         recordable: `loss` runs the same operations for equal batch shapes and never makes the host wait, so a
-            GPU can record and replay steps. Several processes never do.
+            GPU can record and replay steps. Not used with several processes.
     """
 
     name: str
@@ -127,7 +127,7 @@ def fit_in_phases(
             live = Live(str(live_folder), dvcyaml=None, save_dvc_exp=False, report=None, monitor_system=False)
             stack.enter_context(live)
         for number, (job, options) in enumerate(phases, 1):
-            bound_to += f"{job.inputs} {options!r} {seed} "  # also binds to the earlier phases
+            bound_to += f"{job.inputs} {options!r} {seed} "  # also bound to the earlier phases
             if folder is None:
                 folder = work_folder() / "states" / f"{job.name}-{fingerprint(bound_to)}"
                 if first:

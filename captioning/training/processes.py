@@ -20,7 +20,7 @@ from captioning.core import settings
 from captioning.core.errors import UserError, in_a_line
 from captioning.core.threads import end_with
 
-LONGEST = timedelta(days=1)  # that processes wait for the first one's evaluation, or for another run's lock
+LONGEST = timedelta(days=1)  # longest wait for the first process's evaluation, or for another run's lock
 ENDED = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
 
 

@@ -5,8 +5,8 @@ Captions are sampled from the decoder. Each becomes more probable in proportion 
 samples (Luo 2020, https://arxiv.org/abs/2003.09971), so no further caption is decoded for it.
 
 Samples and gradient use the same network, without dropout. Only the dropout of the image's features is on,
-and it is drawn once for both. With another dropout mask the gradient would be that of another network. Some
-samples are improbable for that network, and making them even less probable has no bound.
+and it is drawn once for both. With another dropout mask the gradient would be another network's. Some samples
+are improbable for that network, and nothing limits how improbable training makes them.
 
 The reward is CIDEr-D with the document frequencies of the training references; the end of a caption counts as
 a word: see `captioning.metrics.cider`.
@@ -114,7 +114,7 @@ class SelfCritical:
         return tokens.masked_fill((tokens == self.rules.eos_id).cumsum(dim=2) > 1, PAD)
 
     def _packed(self, captions: np.ndarray, weights: np.ndarray) -> NamedTuple:
-        """Packs captions (B, C, T) as for a GPU, padded to the size of any captions of this shape."""
+        """Packs captions (B, C, T) as for a GPU, padded to the largest size that this shape can need."""
         index, distinct = np.arange(len(captions)), np.arange(captions.size).reshape(captions.shape)
         room = self.model.packing(distinct, True).size(index)
         return self.model.packing(captions, True).pack(index, weights, room)
@@ -138,8 +138,9 @@ class GreedyCider:
 
     Args:
         references: for each dev image its references, as PTB tokens separated by blanks.
-        train: those of the training images. They give the document frequencies if dev has fewer than FEWEST
-            images. With a single image all n-grams are equally common, and every caption would score 0.
+        train: the references of the training images. They give the document frequencies if dev has fewer than
+            FEWEST images. With a single image all n-grams are equally common, and every caption would score
+            0.
         max_tokens: the longest caption, end-of-text included.
     """
 

@@ -30,7 +30,7 @@ def training_step(
 
     Args:
         loss: batch -> mean loss, or this process's part of it.
-        dtype: of autocast.
+        dtype: autocast's.
         weights: the model's weights, cast once a step. None: autocast casts each weight when it is used.
         prepare: batch -> the batch that `loss` takes; it uses the model without gradients. None: the same.
         record: makes a recording of everything but `prepare`.

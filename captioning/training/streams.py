@@ -1,9 +1,9 @@
 """Batches of a split that does not fit in memory: features stay in their store, packed captions in a file.
 
-An epoch goes through the images window by window. A window is made of blocks of consecutive images, which are
-drawn anew in each epoch, and its images are shuffled and sorted as those of a whole epoch in memory are. One
-thread reads the next window while batches of the present one are made, so three windows at most are in
-memory. The order depends only on the seed and the epoch's number. Of each image 28 bytes stay in memory.
+An epoch goes through the images window by window. A window is made of blocks of consecutive images; each
+epoch draws the blocks in a new order. A window's images are shuffled and sorted like a whole epoch in memory.
+One thread reads the next window while batches are made of the current one, so at most three windows are in
+memory. The order depends only on the seed and the epoch's number. Each image keeps 28 bytes in memory.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from models.losses import PAD
 from models.packing import Column, on_device
 from models.standardize import ROWS
 
-# Bytes; a larger split is read from disk. Not a share of memory: it decides an epoch's order.
+# Bytes; a larger split is read from disk. It decides an epoch's order, so it is a fixed number.
 IN_MEMORY = 8 * 2**30
-# Of features: images that are shuffled together, and read together.
+# Bytes of features that are shuffled together, and that are read together.
 WINDOW_BYTES, BLOCK_BYTES = 128 * 2**20, 2**20
-WINDOW_CAPTIONS = 64 * 2**20  # bytes of packed captions in a window at most: many images of few features
+WINDOW_CAPTIONS = 64 * 2**20  # most bytes of packed captions in a window, in case features are few
 OF_CAPTION, OF_CHARACTER = 200, 10  # bytes of a caption in memory: its lists, arrays and packing
 
 
@@ -42,7 +42,7 @@ class StreamedBatches(CaptionBatches):
         rows: (N,) the rows of the images in the store.
         captions: the token ids of the captions of all images, in parts of any number of images.
         window, block: bytes of features that are shuffled together, and that are read together. A window's
-            captions are limited, too.
+            captions have a limit, too.
         The other arguments are those of `CaptionBatches`; a packing is required.
     """
 
@@ -73,7 +73,7 @@ class StreamedBatches(CaptionBatches):
     @property
     def features(self) -> Iterable[Tensor]:
         """The features of all images in parts, float16; may be iterated over again."""
-        step = self.images_in_window // ROWS * ROWS or self.images_in_window  # then sums round as in memory
+        step = self.images_in_window // ROWS * ROWS or self.images_in_window  # sums then round as in memory
         return _Parts(self.store, self.positions, step)
 
     def order(self, number: int, batch_size: int) -> Iterator[np.ndarray]:
@@ -101,7 +101,7 @@ class StreamedBatches(CaptionBatches):
         self.window = None
 
     def take(self, index: np.ndarray, rooms: Rooms | None = None) -> tuple[Tensor, Any]:
-        """Like that of `CaptionBatches`. It is fast for the batch that `order` yielded last."""
+        """Like `CaptionBatches.take`. It is fast for the batch that `order` yielded last."""
         window = self.window
         if window is None or (places := window.places(index)) is None:
             window = self._read(np.unique(index))
@@ -207,10 +207,10 @@ class _Column:
 
 
 def fits_in_memory(store: FeatureStore, captions: Sequence[list[str]]) -> bool:
-    """Whether the features of so many images, and their captions, take no more than IN_MEMORY."""
+    """Whether the features and captions of this many images take no more than IN_MEMORY."""
     texts = (OF_CAPTION + OF_CHARACTER * len(caption) for of_image in captions for caption in of_image)
     taken = accumulate(texts, initial=len(captions) * 2 * int(np.prod(store.shape[1:])))
-    return all(size <= IN_MEMORY for size in taken)  # of a huge split the first captions decide
+    return all(size <= IN_MEMORY for size in taken)  # the first captions of a huge split decide
 
 
 def _write(

@@ -118,7 +118,7 @@ def save(folder: str | Path, kind: str, network: nn.Module, sizes: dict[str, Any
     with atomic_write(folder / WEIGHTS, "wb") as file:
         mode = Path(file.name).stat().st_mode
         save_file(weights, file.name, metadata={"format": "pt"})
-        Path(file.name).chmod(mode)  # the library's files are for their owner alone
+        Path(file.name).chmod(mode)  # only their owner can read the library's files
     write_json(folder / CONFIG, {"kind": kind, "sizes": sizes, **about})
 
 

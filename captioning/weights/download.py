@@ -37,7 +37,7 @@ def download(url: str, path: Path, sha256: str = "", attempts: int = ATTEMPTS) -
     """Downloads `url` to `path`, resuming from `path` + `.part` if an earlier attempt stopped.
 
     Args:
-        sha256: of the whole file, or its first digits. Empty: unknown, not checked.
+        sha256: the file's hash, or the hash's first digits. Empty: unknown, not checked.
 
     Raises:
         DownloadFault: no network, no such file, or bytes that do not have that checksum.

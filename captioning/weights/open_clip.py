@@ -21,7 +21,7 @@ class HubFile(Needed):
     """One file of a repository of the Hugging Face hub, in that library's cache.
 
     Attributes:
-        names: of the same weights, the preferred file first.
+        names: files with the same weights, the preferred one first.
     """
 
     repository: str
@@ -53,7 +53,7 @@ class HubFile(Needed):
 
 
 def check_installed(what: str) -> None:
-    """Raises UserError, which says how to install open_clip, if it is missing; `what` needs it."""
+    """Raises UserError with the way to install open_clip if it is missing. `what` is what needs it."""
     if find_spec("open_clip") is None:
         raise UserError(
             f"{what} needs open_clip, which is not installed: `uv pip install open_clip_torch` "

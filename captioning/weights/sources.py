@@ -193,7 +193,7 @@ def download_from_hub(setting: str, what: str, download: Callable[[], Path], adv
     try:
         check_online()
         return download()
-    except Exception as error:  # of the hub, of httpx, of the system
+    except Exception as error:  # errors of the hub, of httpx, of the system
         raise UserError(
             f"{setting}: {what} is not in {constants.HF_HUB_CACHE} and cannot be downloaded: "
             f"{in_a_line(error)}; {advice}"

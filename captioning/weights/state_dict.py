@@ -16,7 +16,7 @@ from captioning.weights import torchscript
 
 # Keys under which training scripts save the weights.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
-PREFIXES = ("module.", "model.", "clip_model.", "clip.", "_orig_mod.")  # that wrappers add to every name
+PREFIXES = ("module.", "model.", "clip_model.", "clip.", "_orig_mod.")  # wrappers add them to every name
 FILES = ("model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors",
          "open_clip_pytorch_model.bin", "pytorch_model.bin", "pytorch_model.bin.index.json")  # fmt: skip
 AGAIN = "fetch it again, or name another file"

@@ -95,7 +95,7 @@ def _downloads(shards: list[Path]) -> list[str]:
 def _read_shard(shard: Path, name: str, split: str | None, reading: Reading) -> None:
     samples: dict[str, Item] = {}
     texts: dict[str, str] = {}
-    told: dict[str, str | list[str] | None] = {}  # by the JSON
+    told: dict[str, str | list[str] | None] = {}  # captions from the JSON files
     for key, ending, content in _members(shard, name, reading.dropped):
         sample = samples.setdefault(key, Item(f"{name}/{key}", Path(), split, []))
         if ending in PICTURES and sample.path == Path():

