@@ -42,6 +42,7 @@ with atomic_write("out/resume.pt", "wb") as file:
 """,
     "packed captions": """
 from captioning.training.streams import _Column
+Path(".work").mkdir(exist_ok=True)  # as a project has
 column = _Column()
 for _ in range(10**5):
     column.append(np.ones((100, 7), np.int32), np.ones(100, np.int64))
