@@ -12,14 +12,12 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from captioning.core.errors import UserError
-from captioning.core.paths import PARAMS
-from captioning.core.work import work_folder
+from captioning.core.work import temporary_folder
 
 SPILL = 16 * 2**20  # most bytes of a column in memory; the captions of 30,000 images take fewer
 AT_ONCE = 1_000  # texts that are Python strings at the same time
@@ -40,7 +38,7 @@ class Bytes:
     def append(self, more: bytes) -> None:
         self._size += len(more)
         if self._held is not None and self._size > SPILL:
-            self._file = tempfile.TemporaryFile(dir=_folder(), buffering=0)  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(dir=temporary_folder(), buffering=0)  # noqa: SIM115
             self._write(self._held)
             self._held = None
         if self._held is None:
@@ -70,15 +68,6 @@ class Bytes:
         rest = memoryview(more)
         while rest:
             rest = rest[self._file.write(rest) :]
-
-
-def _folder() -> Path | None:
-    """For files of a large column: the project's working folder, or, outside a project, the system's."""
-    folder = work_folder()
-    if not (folder.is_dir() or PARAMS.is_file() or "CAPTIONING_WORK" in os.environ):
-        return None
-    (folder := folder / "tmp").mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 class Texts(Sequence[str]):
@@ -176,10 +165,6 @@ class Index:
         self._order = digests.argsort(kind="stable")
         self._sorted = digests[self._order]
 
-    def __len__(self) -> int:
-        """The number of different texts."""
-        return len(self.firsts())
-
     def find(self, texts: Iterable[str]) -> np.ndarray:
         """The first place of each text (n,); -1: the column does not have it."""
         wanted = _digests(texts)
@@ -197,6 +182,10 @@ class Index:
         """The first place of each different text, in the column's order."""
         new = np.append(True, self._sorted[1:] != self._sorted[:-1])[: len(self._sorted)]
         return np.sort(self._order[new])
+
+    def repeats(self) -> np.ndarray:
+        """The other places: of texts that an earlier one equals, in the column's order."""
+        return np.setdiff1d(np.arange(len(self._order)), self.firsts())
 
 
 def runs(places: np.ndarray) -> Iterator[slice]:

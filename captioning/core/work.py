@@ -17,13 +17,26 @@ import hashlib
 import os
 from pathlib import Path
 
+from captioning.core.paths import PARAMS
+
+NAMED = "CAPTIONING_WORK"  # the variable of the environment that names another working folder
+
 
 def work_folder() -> Path:
     """Returns `.work` in the project's folder, or the folder that the variable CAPTIONING_WORK names."""
-    if named := os.environ.get("CAPTIONING_WORK"):
+    if named := os.environ.get(NAMED):
         return Path(named)
     home = project_folder()
     return Path(".work") if home == Path.cwd() else home / ".work"
+
+
+def temporary_folder() -> Path | None:
+    """Makes and returns the working folder's part for temporary files. None outside a project."""
+    folder = work_folder()
+    if not (folder.is_dir() or PARAMS.is_file() or os.environ.get(NAMED)):
+        return None
+    (folder := folder / "tmp").mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def project_folder() -> Path:

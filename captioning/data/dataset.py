@@ -81,7 +81,7 @@ class Data:
                 yield image_id
 
         images = index.find(owners())  # the image of each run of captions
-        if len(index) < len(self._split) or (images < 0).any():
+        if len(index.repeats()) or (images < 0).any():
             raise ValueError("images and captions do not fit together")
         totals, order = np.zeros(len(self._split) + 1, np.int64), None
         np.add.at(totals, images + 1, counts)

@@ -162,7 +162,7 @@ def writing(path: Path, ids: Sequence[str]) -> Iterator[None]:
     """Checks the ids, makes the folder, keeps other writers out, and reports a full disk in a sentence."""
     if not len(ids):
         raise UserError(f"no images to put into {path}: data/images.csv is empty; run `dvc repro prepare`")
-    if len(twice := np.setdiff1d(np.arange(len(ids)), Index(ids).firsts())):
+    if len(twice := Index(ids).repeats()):
         raise UserError(
             f"{len(twice)} image ids occur more than once, such as {some(Chosen(ids, twice))}; "
             "they must be unique"

@@ -122,7 +122,7 @@ def _check(source: Path, names: Texts, features: Features) -> None:
 def _rows(source: Path, names: Texts, ids: Sequence[str]) -> np.ndarray:
     """Finds each image's row in the file: the same id, or else the only id with another image suffix."""
     index = Index(names)
-    if len(twice := np.setdiff1d(np.arange(len(names)), index.firsts())):
+    if len(twice := index.repeats()):
         raise UserError(f"{source}: id {names[twice[0]]!r} occurs twice")
     rows = index.find(ids)
     others = np.flatnonzero(rows < 0)

@@ -71,9 +71,10 @@ def test_an_index_finds_the_first_of_equal_texts(column):
     wanted = ["x" * 100, "a dog", "a cat", "lone \ud800 half"]
     assert index.find(wanted).tolist() == [6, 0, -1, 5]
     assert index.counts(wanted).tolist() == [3, 6, 0, 3]
-    assert index.firsts().tolist() == [0, 1, 2, 3, 5, 6, 7] and len(index) == 7
+    assert index.firsts().tolist() == [0, 1, 2, 3, 5, 6, 7] and len(index.firsts()) == 7
+    assert index.repeats().tolist() == [i for i in range(len(SAID)) if i not in index.firsts()]
     assert Index([]).find(["a"]).tolist() == [-1] and Index([]).counts(["a"]).tolist() == [0]
-    assert len(Index([])) == 0 and index.find([]).tolist() == []
+    assert len(Index([]).firsts()) == len(Index([]).repeats()) == 0 and index.find([]).tolist() == []
 
 
 def test_runs_cover_the_places_in_their_order():
