@@ -12,17 +12,17 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  ## /\1|/p' Makefile | while IFS='|' read -r name what; do printf 'make %-12s %s\n' "$$name" "$$what"; done
 
-repro: $(READY)  ## run every stage whose inputs changed, then say what it came to
+repro: $(READY)  ## run every stage whose inputs changed, then print the scores
 	dvc repro
 	@echo
 	@python -m commands.summary
 
 # `dvc exp show` has a column for every setting, score and file. This shows only the differences and CIDEr.
-experiments: $(READY)  ## what each experiment changed and what that did to CIDEr, in 80 columns
+experiments: $(READY)  ## the settings that each experiment changed, and its CIDEr, in 80 columns
 	@python -m commands.summary --baseline
 	@dvc exp show --no-pager --hide-workspace --only-changed --drop 'Created|State|Executor|.*/|data$$|.*\.(yaml|json)|.*margin|humans|.*(bleu_|meteor|rouge_l)'
 
-fetch: $(READY)  ## get the weights and data that params.yaml names, and list what is there
+fetch: $(READY)  ## download the weights and data that params.yaml names, and list them
 	python -m commands.fetch
 
 # Each file runs on one core, as its tests share costly set-up. tests/pipeline, the longest, starts first.
@@ -32,7 +32,7 @@ test: $(READY)  ## all tests
 check: lint  ## style, and the tests of single modules
 	python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder tests/unit
 
-bench: $(READY)  ## speed and memory beside the published loops: make bench [ROUNDS=3] [ONLY=step-tuned]
+bench: $(READY)  ## compare speed and memory with the published loops: make bench [ROUNDS=3] [ONLY=step-tuned]
 	python -m benchmarks --rounds $(or $(ROUNDS),3) $(if $(ONLY),--only $(ONLY))
 
 lint: $(READY)  ## style and common mistakes

@@ -21,7 +21,7 @@ IMPORT = re.compile(rf"^( *from )({'|'.join(MOVED)})(?=[. ])", re.MULTILINE)
 class Build(build_py):
     def run(self) -> None:
         if self.editable_mode:
-            raise SystemExit("error: not as an editable install; work in this folder, or `pip install .`")
+            raise SystemExit("error: no editable install; work in this folder, or run `pip install .`")
         super().run()
 
     def build_module(self, module, module_file, package):

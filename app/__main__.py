@@ -22,7 +22,7 @@ HERE = f"python -m {__package__}"
 EXAMPLES = f"""examples:
   {HERE} photo.jpg another.png
   {HERE} --captioner both --captions 5 photo.jpg
-  {HERE} holiday/ 'more/*.jpg' --out captions.jsonl   # the same command again goes on where it ended
+  {HERE} holiday/ 'more/*.jpg' --out captions.jsonl   # run it again to continue it
   find . -name '*.jpg' | {HERE} - --out captions.csv
   {HERE} --model my-captioner/ photo.jpg              # a folder of commands.export
   {HERE} --web
@@ -33,31 +33,31 @@ MOST_CAPTIONS = 100
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=HERE, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Captions pictures, a line a caption, by the captioners in checkpoints/.",
+        description="Captions pictures with the captioners in checkpoints/. Prints one line per caption.",
     )  # fmt: skip
     add = parser.add_argument
     which = parser.add_mutually_exclusive_group().add_argument
     add("pictures", nargs="*", metavar="PICTURE",
         help="a file, a folder, a glob, or - for a list on standard input")  # fmt: skip
     which("--captioner", choices=[*KINDS, "both"], default="clipcap",
-          help="in checkpoints/; default: clipcap")  # fmt: skip
+          help="a captioner in checkpoints/; default: clipcap")  # fmt: skip
     which("--model", metavar="FOLDER",
           help="an exported captioner instead, or USER/NAME of the Hugging Face hub")  # fmt: skip
-    add("--captions", type=int, default=1, metavar="N", help="different captions of each picture; default: 1")
+    add("--captions", type=int, default=1, metavar="N", help="different captions per picture; default: 1")
     add("--out", metavar="FILE",
-        help="a .jsonl or .csv to write, with probabilities; pictures in it are not done again")  # fmt: skip
+        help="a .jsonl or .csv to write, with probabilities; pictures already in it are skipped")  # fmt: skip
     add("--web", action="store_true",
-        help="open a page instead, for browsers of this machine only; default: no")  # fmt: skip
-    add("--port", type=int, default=8000, help="of the page; 0 takes any that is free; default: 8000")
+        help="serve a web page instead, for browsers of this machine only; default: no")  # fmt: skip
+    add("--port", type=int, default=8000, help="port of the page; 0 takes a free one; default: 8000")
     asked = parser.parse_args()
     if not 1 <= asked.captions <= MOST_CAPTIONS:
         parser.error(f"--captions must be from 1 to {MOST_CAPTIONS}")
     if not 0 <= asked.port <= 65535:
         parser.error("--port must be from 0 to 65535")
     if asked.web == bool(asked.pictures):
-        parser.error("name pictures, or --web")
+        parser.error("give pictures, or --web")
     if asked.web and (asked.out or asked.captions != 1):
-        parser.error("--out and --captions do not go with --web: the page has both")
+        parser.error("--out and --captions cannot be used with --web: the page offers both")
     if asked.out and not asked.out.lower().endswith(ENDINGS):
         parser.error(f"--out must end in {' or '.join(ENDINGS)}")
     return asked
@@ -103,7 +103,8 @@ def caption_files(asked: argparse.Namespace) -> None:
     if results:
         before = len(pictures.paths) * len(models) - sum(map(len, left.values()))
         new = sum(path not in skipped for paths in left.values() for path in paths)
-        print(f"{asked.out}: captions of {new} pictures written, {before} were there, {len(skipped)} skipped")
+        told = f"captions of {new} pictures written, {before} were there already, {len(skipped)} skipped"
+        print(f"{asked.out}: {told}")
     if faults := len(pictures.faults) + len(pictures.named & set(skipped)):
         raise UserError(f"{faults} of {len(pictures.paths) + len(pictures.faults)} pictures cannot be read")
     if len(skipped) == len(pictures.paths):

@@ -68,6 +68,7 @@ class Caption:
 
     @classmethod
     def of(cls, hypothesis: Hypothesis, text: Text, length_penalty: float) -> Caption:
+        """The caption of a search's result. Its score is the log-probability / tokens ** length_penalty."""
         logs = hypothesis.log_probs
         chances = [math.exp(log) for log in logs]
         said = [*pieces(text, hypothesis.tokens), *([""] if hypothesis.ended else [])]
@@ -191,6 +192,6 @@ def _encoder(folder: Path, decoder: Decoder, precision: str) -> Encoder:
         if learned.get(key) != made.get(key):
             raise UserError(
                 f"{folder} learned from features whose {key} is {learned.get(key)!r}; the encoder in {place} "
-                f"gives {made.get(key)!r}. `dvc repro` makes them fit"
+                f"gives {made.get(key)!r}. Run `dvc repro` to make them fit"
             )
     return encoder

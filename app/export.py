@@ -41,14 +41,13 @@ from captioning.app import load_captioner  # after `pip install .` in the projec
 
 captioner = load_captioner("{name}")
 for caption in captioner(["a.jpg", "b.jpg"]):
-    print(caption.caption, caption.lowest)  # and how sure it was of its least probable word
+    print(caption.caption, caption.lowest)  # and the probability of its least probable token
 ```
 
-`python -m captioning.app --model {name} pictures/ --out captions.csv` captions a folder. The encoder is in
-`{encoder}/`, and what happens to a picture before it in that folder's `{config}`. Weights are in \
-{precision} precision.
+`python -m captioning.app --model {name} pictures/ --out captions.csv` captions a folder. `{encoder}/` has
+the encoder, and its `{config}` the preprocessing of pictures. Weights are in {precision} precision.
 """
-SHARED = "`{file}` has the captions of {count:,} training images, which choose a beam's best caption.\n"
+SHARED = "`{file}` has the captions of {count:,} training images, which consensus needs.\n"
 
 
 def export(source: Path, folder: Path, half: bool = False, name: str = "") -> None:
@@ -74,7 +73,7 @@ def export(source: Path, folder: Path, half: bool = False, name: str = "") -> No
         config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
         config["features"]["weights"] = sha256_of(written / ENCODER / WEIGHTS)
         if others := getattr(how.generate.ensemble, decoder.kind):
-            print(f"note: it captions alone, without {', '.join(others)} of generate.ensemble")
+            print(f"note: only this captioner is exported, without {', '.join(others)} of generate.ensemble")
         alone = how.generate.model_copy(update={"ensemble": schema.EnsembleSettings(lstm=[], clipcap=[])})
         how = how.model_copy(update={"generate": alone})
         origin = {LEARNED: learned_from(source), DOUBTS: doubts(source)}

@@ -34,5 +34,5 @@ def found(model: str | Path) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(FILES), local_files_only=True))
     except Exception:
         raise UserError(
-            f"{name} is no folder here ({path.absolute()}), and cannot be downloaded from the hub: {fault}"
+            f"{name} is not a folder here ({path.absolute()}), and cannot be downloaded from the hub: {fault}"
         ) from None

@@ -50,7 +50,7 @@ class Results:
                     del counts[newest]
                 if counts and (most := max(counts.values())) != captions:
                     what = f"{path} has {most} captions of each picture"
-                    raise UserError(f"{what}: ask for as many, or choose another --out")
+                    raise UserError(f"{what}: give --captions {most}, or choose another --out")
             self._check_writer()
             if not whole:
                 self._replace(self._text(rows, header=True).encode("utf-8", "surrogateescape"))
@@ -115,7 +115,7 @@ class Results:
                 raise ValueError
         except (ValueError, RecursionError, csv.Error):
             raise UserError(
-                f"{self.path} has other rows than {', '.join(COLUMNS)}: it is not overwritten; "
+                f"{self.path} does not have the columns {', '.join(COLUMNS)}, so it is not overwritten; "
                 "choose another --out"
             ) from None
         return rows, not cut

@@ -59,7 +59,7 @@ def serve(models: dict[str, str | Path], port: int) -> None:
             captioners[name] = load_captioner(folder)
         except UserError as error:
             faults.append(str(error))
-            print(f"without {KINDS.get(name, name)}: {error}", flush=True)
+            print(f"{KINDS.get(name, name)} is not available: {error}", flush=True)
     if not captioners:
         raise UserError("; ".join(faults))
     try:
@@ -140,7 +140,7 @@ async def _content(request: web.Request) -> bytes | web.Response:
     except TimeoutError:
         return fault(408, f"the picture did not arrive within {UPLOAD_SECONDS} seconds")
     except (ClientPayloadError, HttpProcessingError, web.RequestPayloadError, ConnectionError):
-        return fault(400, "the upload broke off or is no valid HTTP")
+        return fault(400, "the upload broke off or is not valid HTTP")
 
 
 @web.middleware
@@ -164,7 +164,7 @@ def _stranger(request: web.Request) -> web.Response | None:
 
     Another site may use a host name that resolves to this machine, or its page may post here.
     """
-    refusal = fault(403, f"open this page at http://{HOST}; other sites' pages are not answered")
+    refusal = fault(403, f"open this page at http://{HOST}; requests from other sites are refused")
     if request.host.rsplit(":", 1)[0] not in HOSTS:
         return refusal
     if request.method in ("GET", "HEAD"):  # the user followed a link; the other page cannot read the answer

@@ -132,7 +132,7 @@ def _rows(path: Path, columns: int) -> list[list[str]]:
     for number, row in enumerate(rows, start=1):
         if len(row) != columns:
             raise UserError(
-                f"{path}, line {number}: expected {columns} columns parted by tabulators, found {len(row)}"
+                f"{path}, line {number}: expected {columns} columns separated by tabs, found {len(row)}"
             )
     return rows
 

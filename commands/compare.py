@@ -61,14 +61,14 @@ def read(revision: str, root: Path = Path(".")) -> Saved:
         content = DVCFileSystem(str(root), rev=revision).read_bytes(str(PER_IMAGE))
     except SCMError:
         raise UserError(
-            f"{revision!r} is no revision or experiment known here: "
+            f"{revision!r} is not a known revision or experiment: "
             "`dvc exp show` and `git branch --all` list them"
         ) from None
     except (OSError, DvcException) as error:
         raise UserError(
-            f"the scores of {revision} are not of a run made here: {PER_IMAGE} of it is neither in DVC's "
-            f"cache nor in a remote ({' '.join(str(error).split())}); run it here (git checkout {revision} "
-            f"&& dvc repro), or, to compare with a run of your own, make that the baseline: {BASELINE}"
+            f"the scores of {revision} are not here: its {PER_IMAGE} is neither in DVC's cache nor in a "
+            f"remote ({' '.join(str(error).split())}). Run it here (git checkout {revision} && dvc repro). "
+            f"Or make a run of your own the baseline: {BASELINE}"
         ) from None
     return load(content, revision)
 
@@ -104,8 +104,8 @@ def comparable(a: Saved, b: Saved, names: Sequence[str]) -> None:
     ids = [next(iter(run.scores.values())).ids for run in (a, b)]
     if ids[0] != ids[1]:
         raise UserError(
-            f"{names[0]} was scored on {len(ids[0])} images and {names[1]} on {len(ids[1])}, of which "
-            f"{len({*ids[0]} & {*ids[1]})} are the same: a paired test needs the same ones"
+            f"{names[0]} was scored on {len(ids[0])} images and {names[1]} on {len(ids[1])}; both have "
+            f"{len({*ids[0]} & {*ids[1]})} of them: a paired test needs the same images"
         )
     if a.references != b.references:
         raise UserError(
@@ -137,22 +137,22 @@ def verdict(
 ) -> str:
     """The conclusion from CIDEr's test. `changed` are the settings that differ."""
     if one.low <= 0 <= one.high or one.p > ENOUGH:
-        return f"{captioner}: no difference in CIDEr that the choice of test images would not explain"
+        return f"{captioner}: the choice of test images can explain the difference in CIDEr"
     better, worse = (names[1], names[0]) if one.difference > 0 else (names[0], names[1])
     said = f"{captioner}: {better} is better than {worse} by {abs(one.difference):.3f} CIDEr on these images"
     luck = changed is not None and set(changed) == {"seed"}
-    return said + ", by luck: nothing but the seed differs" * luck
+    return said + ", by luck: only the seed differs" * luck
 
 
 def of_machines(runs: Sequence[Saved], names: Sequence[str]) -> list[str]:
     """A warning if the runs were scored on different kinds of machine, which affects every difference."""
     kinds: dict[str, list[str]] = {}
     for name, run in zip(names, runs, strict=True):
-        kinds.setdefault(run.machine or "a machine that is not on record", []).append(name)
+        kinds.setdefault(run.machine or "a machine that was not recorded", []).append(name)
     if len(kinds) < 2:
         return []
     told = "; ".join(f"{', '.join(of)}: {kind}" for kind, of in kinds.items())
-    what = "warning: these are runs of different machines, which train different models from equal settings"
+    what = "warning: these runs are from different machines, which train different models from equal settings"
     return textwrap.wrap(f"{what} ({told})", 100, subsequent_indent="  ")
 
 
@@ -178,7 +178,7 @@ def settings_lines(captioner: str, found: dict[str, Settings]) -> list[str]:
         )
     cider = found["cider"]
     if cider.low <= 0 <= cider.high:
-        return [*lines, f"{captioner}: no difference in CIDEr that images and seeds would not explain"]
+        return [*lines, f"{captioner}: the choice of images and seeds can explain the difference in CIDEr"]
     better = "b" if cider.difference > 0 else "a"
     return [*lines, f"{captioner}: the setting of {better} is better by {abs(cider.difference):.3f} CIDEr"]
 
@@ -186,7 +186,7 @@ def settings_lines(captioner: str, found: dict[str, Settings]) -> list[str]:
 def of_settings(sides: Sequence[Sequence[str]], given: argparse.Namespace) -> None:
     """Compares two settings, each with runs of several seeds."""
     if min(map(len, sides)) < 2:
-        raise UserError("name two runs or more on each side of `--`; three or more tell far more than two")
+        raise UserError("give two or more runs on each side of `--`; three or more give a much safer answer")
     for side in sides:
         seeds_alone(side)
     names = [name for side in sides for name in side]
@@ -260,16 +260,16 @@ def changed_lines(changed: dict[str, Any]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m commands.compare",
-        description="Compares two revisions or experiments by image: intervals and a paired test, b - a.",
+        description="Compares two revisions or experiments image by image: intervals and a paired test.",
     )
     parser.add_argument(
         "runs", nargs="+", metavar="run",
-        help="branches, tags, commits or experiments: a and b, where b is `workspace` (the files as they lie "
-        "here) by default; or several seeds of two settings: a1 a2 a3 -- b1 b2 b3",
+        help="two branches, tags, commits or experiments, a and b; without b, `workspace` (the files as they "
+        "are here); or several seeds of two settings: a1 a2 a3 -- b1 b2 b3",
     )  # fmt: skip
-    parser.add_argument("--captioner", help="one of those scored, such as clipcap; all by default")
-    parser.add_argument("--resamples", type=int, default=2000, help="of bootstrap and permutation (2000)")
-    parser.add_argument("--seed", type=int, default=0, help="of both (0)")
+    parser.add_argument("--captioner", help="one that both scored, such as clipcap; default: all")
+    parser.add_argument("--resamples", type=int, default=2000, help="number of resamples; default: 2000")
+    parser.add_argument("--seed", type=int, default=0, help="of the resampling; default: 0")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     typed = list(sys.argv[1:] if arguments is None else arguments)
     at = typed.index("--") if "--" in typed else len(typed)

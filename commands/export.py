@@ -26,15 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("captioner",
         help=f"{' or '.join(KINDS)} of checkpoints/, a folder, or a file of ClipCap's authors")  # fmt: skip
-    add("folder", type=Path, help="to write; it must not be there yet")
-    add("--half", action="store_true", help="weights in half precision, half the space; captions may differ")
+    add("folder", type=Path, help="a new folder to write")
+    add("--half", action="store_true", help="half-precision weights: half the space; captions may differ")
     add("--push", metavar="USER/NAME", help="upload it to the Hugging Face hub")
     add("--yes", action="store_true",
         help="upload captions of training images, which consensus needs, without asking")  # fmt: skip
     add("--clip", default="ViT-B/32",
-        help="for a file of ClipCap's authors: the CLIP of its training; default: ViT-B/32")  # fmt: skip
+        help="for a file of ClipCap's authors: the CLIP it was trained with; default: ViT-B/32")  # fmt: skip
     add("--gpt2", default="gpt2",
-        help="for a file of ClipCap's authors: the GPT-2 of its tokenizer; default: gpt2")  # fmt: skip
+        help="for a file of ClipCap's authors: the GPT-2 it was trained with; default: gpt2")  # fmt: skip
     asked = parser.parse_args(arguments)
     from app import export  # after the arguments: it imports torch
 

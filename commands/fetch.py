@@ -18,7 +18,7 @@ from captioning.weights.sources import HubFolder, Needed, WebFile
 @command
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make fetch", description=__doc__.split("\n")[0])
-    parser.add_argument("--list", action="store_true", help="look only, and fail when something is missing")
+    parser.add_argument("--list", action="store_true", help="download nothing; fail if something is missing")
     only_look = parser.parse_args().list
     settings = schema.load()
     for key, path in located(settings.data).items():  # checks this before downloading gigabytes of weights
@@ -36,7 +36,7 @@ def main() -> None:
         for source in origins(one):
             print(f"{'':8}  from {source}")
     if missing and only_look:
-        raise UserError(f"{len(missing)} of {len(wanted)} are missing")
+        raise UserError(f"{len(missing)} of {len(wanted)} are missing: `make fetch` downloads what it can")
     for one in missing:
         print(f"fetched {one.setting}: {one.get()}", flush=True)
 

@@ -49,17 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m commands.score",
         description="Scores captions of images with BLEU-1..4, METEOR, ROUGE-L and CIDEr, "
-        "on coco-caption's scales and equal to its numbers. "
-        "Both files are tokenized here: give plain text. Prints JSON.",
+        "with the same numbers as coco-caption. "
+        "It tokenizes both files itself: give plain text. Prints JSON.",
     )
     add = parser.add_argument
     add("references", type=Path,
         help='{"id": ["caption", ...], ...}, or a COCO captions file (images, annotations)')  # fmt: skip
     add("candidates", type=Path,
-        help='COCO results: [{"image_id": "id", "caption": "text"}, ...], one an image')  # fmt: skip
-    add("--per-image", type=Path, metavar="OUT.csv", help="also write every image's own scores")
+        help='COCO results: [{"image_id": "id", "caption": "text"}, ...], one per image')  # fmt: skip
+    add("--per-image", type=Path, metavar="OUT.csv", help="also write the scores of each image")
     add("--all", action="store_true",
-        help="an error, not a warning, when an image of the references has no candidate")  # fmt: skip
+        help="fail, instead of warning, if an image of the references has no candidate")  # fmt: skip
     given = parser.parse_args(arguments)
     scores, captions = score_files(given.references, given.candidates, need_all=given.all)
     print(json.dumps({**scores.corpus, "images": len(scores.ids)}, indent=2), flush=True)

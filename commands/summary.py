@@ -49,8 +49,8 @@ def foreign() -> list[str]:
     except UserError:
         pass
     return [
-        "warning: the scores in HEAD, which `dvc metrics diff` and experiments are compared with, are of",
-        "  another machine or of a run that is not here. To compare with your own, first commit your run:",
+        "warning: `dvc metrics diff` and experiments compare with the scores in HEAD. These are from another",
+        "  machine, or from a run that is not here. To compare with your own run, commit it first:",
         f"  {BASELINE}",
     ]
 
@@ -60,7 +60,7 @@ def changed() -> list[str]:
     if not _git("diff", "--quiet", "HEAD", "--", "metrics.json", "dvc.lock", "params.yaml"):
         return []
     return [
-        "This is another run than HEAD's; `dvc metrics diff` says what changed.",
+        "This run differs from HEAD's; `dvc metrics diff` shows what changed.",
         f"  To keep it:  {BASELINE.replace('baseline', 'better')}",
         "  To go back:  git checkout params.yaml dvc.lock metrics.json && dvc checkout",
     ]
@@ -74,7 +74,7 @@ def _git(*arguments: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m commands.summary", description=__doc__.split("\n")[0])
     parser.add_argument(
-        "--baseline", action="store_true", help="nothing but the warning about HEAD's scores, if any"
+        "--baseline", action="store_true", help="print only the warning about HEAD's scores, if any"
     )
     if parser.parse_args().baseline:
         lines = foreign()

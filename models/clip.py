@@ -221,7 +221,7 @@ def check_openai_widths(config: CLIPConfig) -> None:
         if width not in (HEAD, *widths) and not (name == "vision_width" and config.is_resnet):
             raise ValueError(
                 f"no CLIP of OpenAI has a {name} of {width}, and a file of weights does not say how many "
-                "heads of attention there are: give the model's folder, with its config.json"
+                "attention heads it has: give the model's folder, with its config.json"
             )
 
 
@@ -231,7 +231,7 @@ def from_transformers(config: dict, weights: dict[str, Tensor]) -> CLIP:
     Raises ValueError if they are not a CLIPModel's.
     """
     if config.get("model_type") != "clip":
-        raise ValueError(f"config.json describes a {config.get('model_type')}, no CLIP with both towers")
+        raise ValueError(f"config.json describes a {config.get('model_type')}, not a CLIP with both towers")
     activations = set()
     for name in ("vision_config", "text_config"):
         tower = config.get(name) or {}

@@ -65,7 +65,7 @@ class GPT2Config:
     def from_dict(cls, config: Mapping[str, Any]) -> "GPT2Config":
         """Takes the fields it knows from a config.json of transformers. ValueError for other networks."""
         if (kind := config.get("model_type", "gpt2")) != "gpt2":
-            raise ValueError(f"config.json describes a {kind}, no GPT-2")
+            raise ValueError(f"config.json describes a {kind}, not a GPT-2")
         if config.get("add_cross_attention"):
             raise ValueError(
                 "config.json describes a GPT-2 with cross-attention, which no text-only GPT-2 has"
@@ -100,6 +100,7 @@ class GPT2(nn.Module):
         return self.lm_head(self.transformer.ln_f(x))
 
     def check_length(self, prefix: int, tokens: int) -> None:
+        """Raises ValueError if prefix and tokens together need more positions than this GPT-2 has."""
         if prefix + tokens > self.config.n_positions:
             raise ValueError(
                 f"a prefix of {prefix} and {tokens} tokens of text need {prefix + tokens} positions; this "

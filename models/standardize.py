@@ -52,6 +52,7 @@ class Standardize(nn.Module):
         return self
 
     def forward(self, features: Tensor) -> Tensor:
+        """Features (..., D) of any float type -> standardised features (..., D)."""
         return self.dropout((features.to(self.mean.dtype) - self.mean) / self.std)
 
     def drop(self, features: Tensor) -> Tensor:

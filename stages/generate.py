@@ -48,7 +48,7 @@ def main() -> None:
     store = FeatureStore.open(features_of(ENCODER_OF[name]), expect=decoder.features)
     model, weights = with_others(decoder, folders[1:]), weights_of(folders)
     if len(folders) > 1:
-        print(f"{len(weights)} decoders as one:")
+        print(f"{len(weights)} decoders, their probabilities averaged:")
         for where, sha in weights.items():
             print(f"  {where}: {sha}")
 

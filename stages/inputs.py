@@ -99,7 +99,7 @@ def usable(named: OwnFile) -> Path:
 def refuse_odd(found: Path, setting: str) -> None:
     """Raises UserError for what DVC cannot hash: a broken link or a pipe."""
     if odd := [path for path in found.rglob("*") if not path.is_file() and not path.is_dir()]:
-        raise UserError(f"{setting}: {odd[0]} is no file and no folder: remove it")
+        raise UserError(f"{setting}: {odd[0]} is neither a file nor a folder: remove it")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ def main() -> None:
     data, store = load_data(), FeatureStore.open(features_of("clip"))
     if len(store.shape) != (3 if store.attrs.get("layer") == "patches" else 2):
         raise UserError(
-            f"features/clip.h5 holds {store.shape[1:]} an image; ClipCap needs one vector: see clip.features"
+            f"features/clip.h5 has shape {store.shape[1:]} per image, but ClipCap needs one vector (D,): "
+            "mend the file that clip.features names"
         )
     captions = {split: data.by_image("caption", split) for split in ("train", "dev")}
     seed_everything(settings.seed)

@@ -23,7 +23,7 @@ async function asked(address, options) {
   } catch {
     throw new Error("the captioner does not answer; is `python -m app --web` still running?");
   }
-  const answer = await response.json().catch(() => ({ error: `the captioner failed (${response.status}); its terminal says why` }));
+  const answer = await response.json().catch(() => ({ error: `the captioner failed (${response.status}); its terminal shows the error` }));
   if (!response.ok) throw new Error(answer.error);
   return answer;
 }

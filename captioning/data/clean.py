@@ -184,7 +184,7 @@ def _check_splits(images: list[CleanImage], reading: Reading, dropped: list[Drop
         left = f"; left out: {count_reasons(dropped)}" if dropped else ""
         raise UserError(
             f"no image is left for {' and '.join(empty)} ({found}; splits by {reading.splits_from}){left}; "
-            "every split needs images: train to learn from, dev to stop by, test to score"
+            "every split needs images: train for training, dev for early stopping, test for scores"
         )
 
 

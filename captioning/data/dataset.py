@@ -123,5 +123,5 @@ def _read(path: Path, columns: tuple[str, ...]) -> dict[str, Texts]:
         raise UserError(f"{path} is missing: run `dvc repro prepare` first") from None
     except (csv.Error, ValueError) as error:  # also raised for bytes that are not text
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} does not read as a table ({reason}): run `dvc repro prepare`") from None
+        raise UserError(f"{path} cannot be read as a table ({reason}): run `dvc repro prepare`") from None
     return table

@@ -58,18 +58,19 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
     found = []
     if images["train"] < FEWEST["train"]:
         found.append(
-            f"{images['train']} training images teach a decoder little: expect captions that are alike, or "
-            f"one word over and over; have {FEWEST['train']} or more with pretrained networks, thousands "
-            "without"
+            f"{images['train']} training images are too few for good captions: expect captions that are "
+            f"alike or that repeat one word; use {FEWEST['train']} or more with pretrained networks, "
+            "thousands without"
         )
     if images["dev"] < FEWEST["dev"]:
         found.append(
-            f"{images['dev']} dev images choose the best epoch nearly by chance; have {FEWEST['dev']} or more"
+            f"with {images['dev']} dev images the best epoch is chosen almost at random; use "
+            f"{FEWEST['dev']} or more"
         )
     if images["test"] < FEWEST["test"]:
         margin = 1.96 * DEVIATION / math.sqrt(max(1, images["test"]))
         found.append(
-            f"{images['test']} test images: CIDEr is then uncertain by {margin:.2f} or so either way; have "
+            f"{images['test']} test images: CIDEr is uncertain by about {margin:.2f} either way; use "
             f"{FEWEST['test']} or more to compare scores"
         )
     words = [[word for word in text.split() if any(map(str.isalnum, word))] for text in tokens]
@@ -81,13 +82,13 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
         )
     elif single > len(tokens) / 2:
         found.append(
-            f"{single} of {len(tokens)} captions are one word, which BLEU-2 to BLEU-4 give no score for"
+            f"{single} of {len(tokens)} captions are one word only: BLEU-2 to BLEU-4 give them no score"
         )
     english = sum(not ENGLISH.isdisjoint(of_one) for of_one in words)
     if english < len(tokens) / 10:
         found.append(
-            f"{english} of {len(tokens)} captions have one of the words {', '.join(sorted(ENGLISH))}: if "
-            "they are not English, METEOR's stems, synonyms and paraphrases do not apply (it counts equal "
+            f"only {english} of {len(tokens)} captions have one of the words {', '.join(sorted(ENGLISH))}: "
+            "if they are not English, METEOR's stems, synonyms and paraphrases do not apply (it counts equal "
             "words only), and CLIP's and GPT-2's official weights know little of the language"
         )
     return found

@@ -32,7 +32,7 @@ HEAD = 64  # channels of an attention head in every published GPT-2
 # Masks that old versions of transformers stored.
 OLD_BUFFERS = re.compile(r"gpt\.transformer\.h\.\d+\.attn\.(bias|masked_bias)")
 WHOLE = ("transformer.", "lm_head.")  # prefixes of a GPT-2 with its output layer; the hub's gpt2 has none
-REPLACE = "copy the model's files anew, or name another in model.gpt2"
+REPLACE = "copy the model's files again, or name another model in model.gpt2"
 CLIP_WITH = {512: "ViT-B/32, ViT-B/16, RN101", 640: "RN50x4", 768: "ViT-L/14, RN50x16", 1024: "RN50, RN50x64"}
 
 
@@ -73,14 +73,14 @@ def initial_clipcap(settings: Settings, feature_size: int, features: dict[str, s
     wanted = decoder.model.config.feature_size
     if wanted != feature_size:
         raise UserError(
-            f"model.init_from = {path} takes embeddings of {wanted} numbers, features/clip.h5 has "
+            f"model.init_from = {path} takes embeddings of {wanted} numbers, but features/clip.h5 has "
             f"{feature_size}: set clip.weights to the CLIP that it was trained with ({wanted}: "
-            f"{CLIP_WITH.get(wanted, 'none of OpenAI')})"
+            f"{CLIP_WITH.get(wanted, 'no CLIP of OpenAI')})"
         )
     if (decoder.model.config.clip_len == 0) != (features.get("layer") == "patches"):
         raise UserError(
             f"model.init_from = {path} takes {'one vector' if decoder.model.config.clip_len else 'patches'} "
-            "an image, features/clip.h5 has the other: change clip.layer"
+            "per image, but features/clip.h5 does not have these: change clip.layer"
         )
     decoder.features = features
     c, layers = decoder.model.config, decoder.model.gpt.config.n_layer
@@ -92,13 +92,13 @@ def _own(folder: Path, features: dict[str, str], settings: Settings) -> Decoder:
     try:
         decoder = read_decoder(folder, {"clipcap": from_sizes})
     except UserError as error:
-        raise UserError(f"model.init_from = {folder} is no ClipCap to start from: {error}") from None
+        raise UserError(f"model.init_from = {folder} is not a ClipCap to start from: {error}") from None
     own = decoder.features.items()
     differing = [f"{key} = {value!r}" for key, value in own if features.get(key) != value]
     if differing and settings.train_clipcap.epochs == 0:
         raise UserError(
-            f"model.init_from = {folder} was trained on features with {', '.join(differing)}, and "
-            "features/clip.h5 has others: set train_clipcap.epochs to train it further on these"
+            f"model.init_from = {folder} was trained on features with {', '.join(differing)}, but "
+            "features/clip.h5 has others: set train_clipcap.epochs above 0 to train it on these"
         )
     frozen, dropout = settings.model.freeze_gpt2, settings.model.image_dropout
     decoder.sizes |= {"freeze_gpt2": frozen, "image_dropout": dropout}
@@ -118,7 +118,7 @@ def _check_normalization(path: Path, decoder: Decoder, features: dict[str, str],
     )
     if at_once:
         raise UserError(f"model.init_from = {advice}")
-    print(f"note: {advice}, or go on: training adapts it")
+    print(f"note: {advice}, or leave it: training adapts the mapping")
 
 
 def _published(path: Path, settings: Settings) -> Decoder:
@@ -137,14 +137,14 @@ def _published(path: Path, settings: Settings) -> Decoder:
         weights.setdefault("gpt.lm_head.weight", weights["gpt.transformer.wte.weight"])
         model.load_state_dict(weights)
     except KeyError as error:
-        raise UserError(f"model.init_from = {path} is no ClipCap: no weight named {error}") from None
+        raise UserError(f"model.init_from = {path} is not a ClipCap: no weight named {error}") from None
     except (RuntimeError, ValueError) as error:
         fault = str(error).splitlines()[-1].strip()
         raise UserError(f"model.init_from = {path} does not fit a ClipCap: {fault}") from None
     if text.size != sizes["gpt2"]["vocab_size"]:
         raise UserError(
-            f"model.init_from = {path} knows {sizes['gpt2']['vocab_size']} tokens, model.gpt2 = "
-            f"{settings.model.gpt2} has {text.size}: give the GPT-2 that it was trained with"
+            f"model.init_from = {path} has a vocabulary of {sizes['gpt2']['vocab_size']} tokens, but "
+            f"model.gpt2 = {settings.model.gpt2} has {text.size}: name the GPT-2 that it was trained with"
         )
     if settings.train_clipcap.epochs == 0:
         text = Text(text.tokenizer, end=".")
@@ -196,6 +196,7 @@ def language_model(options: ClipCapSettings, captions: Iterable[str]) -> tuple[T
 
 
 def from_scratch(options: ClipCapSettings, captions: Iterable[str]) -> tuple[Text, GPT2]:
+    """A BPE vocabulary trained on the captions, and a GPT-2 with random weights."""
     s, text = options.scratch, train_bpe(captions, options.scratch.vocab_size)
     config = GPT2Config(
         vocab_size=text.size,
@@ -230,16 +231,18 @@ def open_model(folder: Path) -> GPT2:
         tokens = weights.get("transformer.wte.weight")
         tied = config.tie_word_embeddings and tokens is not None
         if tied and not torch.equal(weights.setdefault("lm_head.weight", tokens), tokens):
-            raise ValueError("config.json ties lm_head.weight to wte.weight, and they differ")
+            raise ValueError("config.json ties lm_head.weight to wte.weight, but they differ")
         with no_weights():
             model = GPT2(config)
         expected = model.state_dict().keys()
         if missing := sorted(expected - weights.keys()):
-            raise UserError(f"{folder}: {len(missing)} of GPT-2's weights are missing, such as {missing[0]}")
+            raise UserError(
+                f"{folder}: {len(missing)} of GPT-2's weights are missing, such as {missing[0]}; {REPLACE}"
+            )
         if more := sorted(weights.keys() - expected):
             raise UserError(
                 f"{folder}: {len(more)} weights have no place in the network that config.json describes, "
-                f"such as {more[0]}: config.json and weights are of different models; {REPLACE}"
+                f"such as {more[0]}: both files must come from one model; {REPLACE}"
             )
         model.load_state_dict(weights)
     return model

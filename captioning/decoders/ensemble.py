@@ -72,14 +72,14 @@ def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
     for folder in folders:
         if not (Path(folder) / "config.json").is_file():
             raise UserError(
-                f"generate.ensemble: {folder} is no checkpoint folder; copy one there, "
+                f"generate.ensemble: {folder} is not a checkpoint folder; copy one there, "
                 "as params.yaml's comment says"
             )
         other = load(folder)
         if other.kind != decoder.kind:
             fault = f"it is of kind {other.kind}, not {decoder.kind}"
         elif _vocabulary(other) != _vocabulary(decoder):
-            fault = "it has another vocabulary, from other captions or other settings of the text"
+            fault = "its vocabulary differs: it had other captions or other text settings"
         elif other.features != decoder.features:
             keys = [key for key in decoder.features if other.features.get(key) != decoder.features[key]]
             fault = f"it learned from other features ({', '.join(keys) or 'more attributes'} differ)"

@@ -18,7 +18,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from captioning.core.errors import UserError, opening
 from captioning.core.files import atomic_write, read_json, write_json
 
-AGAIN = "`dvc repro` makes the checkpoint anew"
+AGAIN = "`dvc repro` makes the checkpoint again"
 END, UNKNOWN = "<|endoftext|>", "<unk>"
 AT_ONCE = 10_000  # captions whose words are in memory together; words take many times the memory of tokens
 
@@ -49,7 +49,7 @@ class Text:
         self.size = tokenizer.get_vocab_size()
         self.eos_id = tokenizer.token_to_id(end)
         if self.eos_id is None:
-            raise UserError(f"the tokenizer has no {end} token, with which every caption ends")
+            raise UserError(f"the tokenizer has no {end} token, which must end every caption")
         unknown = tokenizer.token_to_id(UNKNOWN)
         self.banned_ids = () if unknown is None else (unknown,)
 
@@ -111,6 +111,7 @@ class Text:
         return " ".join(self.tokenizer.decode(words).split())
 
     def save(self, folder: Path) -> None:
+        """Writes tokenizer.json and tokenizer_config.json, in the form of transformers."""
         with atomic_write(folder / "tokenizer.json") as file:
             file.write(self.tokenizer.to_str(pretty=True))
         config = {"tokenizer_class": "PreTrainedTokenizerFast"}
@@ -121,6 +122,7 @@ class Text:
 
     @classmethod
     def load(cls, folder: Path) -> Text:
+        """Reads what `save` wrote. Raises UserError if a file is missing or damaged."""
         with opening(folder / "tokenizer.json", "a tokenizer", AGAIN):
             tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
         path = folder / "tokenizer_config.json"
@@ -139,7 +141,8 @@ def word_vocabulary(captions: Iterable[str], min_count: int) -> Text:
     if not words:
         most = max(counts.values(), default=0)
         raise UserError(
-            f"lstm.min_count = {min_count}: no word of the training captions occurs more than {most} times"
+            f"lstm.min_count = {min_count}: no word of the training captions occurs more than {most} times; "
+            "set a lower one"
         )
     vocabulary = {word: index for index, word in enumerate(dict.fromkeys([END, UNKNOWN, *words]))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))

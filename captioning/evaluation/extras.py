@@ -122,8 +122,8 @@ def _clipscore(
         plain, with_references = (_mean(np.mean(values, axis=0), count, seed) for values in found)
         scores[name] = {"clipscore": plain, "refclipscore": with_references}
     note = (
-        "CLIPScore is by this run's own CLIP, which learned from this data set: it compares captioners of "
-        "one run, and not with the literature"
+        "CLIPScore uses this run's own CLIP, fine-tuned on this data set: it compares the captioners of "
+        "this run, but not with published scores"
     )
     return scores, None if official else note
 
@@ -153,11 +153,11 @@ def suspicion(name: str, found: Mapping[str, float]) -> str | None:
     if found["exact"] > COPIED:
         return (
             f"{found['exact']:.0%} of the captions by {name} are a reference of their own image, word for "
-            "word: such scores measure a copy, not a captioner"
+            "word: their scores measure copying"
         )
     if found["distinct_captions"] < COLLAPSED:
         return (
-            f"{name} says the same of nearly all images: "
+            f"{name} says the same about nearly all images: "
             f"only {found['distinct_captions']:.1%} of its captions differ"
         )
     return None

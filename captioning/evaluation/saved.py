@@ -76,5 +76,5 @@ def load(content: bytes, origin: str) -> Saved:
             for name in names
         }
         if any(len(values) != len(ids) for one in scores.values() for values in one.per_image.values()):
-            raise ValueError("not one row an image")
+            raise ValueError("expected one row per image")
     return Saved(scores, references, made_by)

@@ -88,5 +88,5 @@ def check_images(path: str, captions: Mapping[str, str], images: list[str], spli
         raise UserError(
             f"{path} does not fit the {split} split: {len(missing)} of its {len(images)} images have no "
             f"caption and {len(strange)} captions are of other images, such as {example!r}; "
-            "run `dvc repro` to caption them anew"
+            "run `dvc repro` to caption them again"
         )

@@ -73,13 +73,13 @@ def _cell(value: float | Mapping[str, float] | None) -> str:
 def _of_sets(name: str, found: Mapping[str, Any]) -> str:
     """How several captions of an image differ, in one line."""
     line = (
-        f"{found['captions']:.3g} captions an image, {name}: div-1 {found['div_1']:.3f}, div-2 "
+        f"{found['captions']:.3g} captions per image, {name}: div-1 {found['div_1']:.3f}, div-2 "
         f"{found['div_2']:.3f}, mBLEU-4 {found['mbleu_4']:.3f}"
     )
     if "best_cider" not in found:
         return line
     mean, best = found["mean_cider"]["value"], found["best_cider"]["value"]
-    return f"{line}, CIDEr {mean:.3f}, of each set's best {best:.3f}"
+    return f"{line}, mean CIDEr {mean:.3f}, best of each set {best:.3f}"
 
 
 def _contradicted(name: str, found: Mapping[str, Any]) -> str:

@@ -79,7 +79,7 @@ class Worker:
         except OSError as error:
             raise UserError(
                 f"{HERE} cannot enter {self.home} ({error.strerror}): "
-                "all machines must share the project's folder, at one path"
+                "all machines must share the project's folder, at the same path"
             ) from None
         return self.load()
 
@@ -96,11 +96,11 @@ class Worker:
         """Writes the rows of a range of images as one shard into `folder`, up to the first unusable image."""
         if differing := differences(wanted, self.identity()):
             raise UserError(
-                f"{HERE} would compute other features ({differing}): all machines must have the same code, "
-                "libraries and kind of GPU"
+                f"{HERE} would compute different features ({differing}): all machines must have the same "
+                "code, libraries and kind of GPU"
             )
         if not Path(folder).is_dir():
-            raise UserError(f"{HERE} does not see {folder}: all machines must share it, at one path")
+            raise UserError(f"{HERE} does not see {folder}: all machines must share it, at the same path")
         fault, busy = None, 0.0
 
         def batches() -> Iterator:
@@ -244,7 +244,7 @@ def connected(address: str) -> Iterator[tuple[Any, int, dict[str, float], int]]:
         has = ray.cluster_resources()
         cores, cards = int(has.get("CPU", 0)), int(has.get("GPU", 0))
         if not cores and not cards:
-            raise UserError(f"machine.ray = {address!r}: the cluster has neither GPUs nor cores to give")
+            raise UserError(f"machine.ray = {address!r}: the cluster offers neither GPUs nor cores")
         if cards:
             yield ray, cards, {"num_gpus": 1, "num_cpus": 0}, max(1, cores // cards)
         else:

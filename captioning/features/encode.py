@@ -21,7 +21,7 @@ from captioning.features.encoders import Encoder
 from captioning.features.jpeg import batches_on
 from captioning.features.pixels import AT_ONCE, ImageFiles, one_core_each, pixel_batches
 
-WRONG_WEIGHTS = "are these the network's right weights? If so, try `precision: fp32`"
+WRONG_WEIGHTS = "check that the weights belong to the network; if they do, set `precision: fp32`"
 LARGEST = float(np.finfo(np.float16).max)
 MOST_CORES = 16  # VGG16 in float32 takes 0.2 GB on each
 

@@ -34,7 +34,7 @@ def arrays(source: Path) -> Iterator[tuple[Texts, Features]]:
             yield _clip_retrieval(source)
         return
     if source.suffix.lower() not in (".npz", ".h5", ".hdf5"):
-        raise UserError(f"{source}: features are imported from .npz or .h5 files")
+        raise UserError(f"{source}: expected features in an .npz or .h5 file, or a folder of clip-retrieval")
     with opening(source, "a file of features", MEND):
         if source.suffix.lower() == ".npz":
             file = np.load(source, allow_pickle=False)
@@ -54,7 +54,7 @@ def arrays(source: Path) -> Iterator[tuple[Texts, Features]]:
                 fault = "it holds Python objects, which are not opened; save ids as np.array(ids, dtype=str)"
                 raise UserError(f"{source} cannot be read: {fault}") from None
             if not isinstance(features, np.ndarray | h5py.Dataset):
-                raise UserError(f"{source} cannot be read: `features` is a group, no array")
+                raise UserError(f"{source} cannot be read: `features` is a group, not an array")
             names = _names(ids)
         yield names, features
 
@@ -101,7 +101,7 @@ def _clip_retrieval(folder: Path) -> tuple[Texts, Parts]:
         from pyarrow.parquet import read_table
     except ImportError:
         raise UserError(
-            f"{folder} has .parquet files, which pyarrow reads: `uv pip install pyarrow` first"
+            f"{folder} has .parquet files, and reading them needs pyarrow: `uv pip install pyarrow` first"
         ) from None
     parts = sorted(folder.glob("img_emb/img_emb_*.npy"), key=lambda part: (len(part.name), part.name))
     if not parts:
@@ -110,14 +110,14 @@ def _clip_retrieval(folder: Path) -> tuple[Texts, Parts]:
     for part in parts:
         table = folder / "metadata" / f"{part.stem.replace('img_emb', 'metadata')}.parquet"
         if not table.is_file():
-            raise UserError(f"{part} has no {table.relative_to(folder)} beside it, which names its pictures")
+            raise UserError(f"{table} is missing: it must name the pictures of {part.name}")
         rows, columns = np.load(part, "r", allow_pickle=False), read_table(table).to_pydict()
         if "image_path" not in columns:
             raise UserError(f"{table} has no column image_path; it has {', '.join(columns) or 'none'}")
         if rows.ndim != 2 or len(rows) != len(columns["image_path"]):
             names = len(columns["image_path"])
             raise UserError(
-                f"{part} has shape {rows.shape} and {table.name} {names} rows: which row is whose?"
+                f"{part} has shape {rows.shape}, but {table.name} has {names} rows: expected as many"
             )
         arrays.append(rows)
         names = list(map(str, columns["image_path"]))
@@ -125,7 +125,7 @@ def _clip_retrieval(folder: Path) -> tuple[Texts, Parts]:
         shared = os.path.commonpath(folders) if folders else None
         paths.extend(names)
     if len({array.shape[1] for array in arrays}) > 1:
-        raise UserError(f"{folder}/img_emb has embeddings of several widths")
+        raise UserError(f"{folder}/img_emb has embeddings of several widths; expected one width")
     return Texts(os.path.relpath(path, shared or ".") for path in paths), Parts(arrays)
 
 

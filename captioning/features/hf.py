@@ -35,7 +35,7 @@ def read_tower(folder: Path) -> tuple[nn.Module, Preprocess]:
             hf.layers(network)["embedding"](preprocess.normalize(black))
     except (ValueError, RuntimeError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{folder}: the {network.config.model_type} makes no features of a picture of "
+            f"{folder}: the {network.config.model_type} cannot process a picture of "
             f"{preprocess.image_size} pixels a side ({in_a_line(error)}): {AGAIN}"
         ) from None
     return network, preprocess

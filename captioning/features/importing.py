@@ -68,7 +68,7 @@ def import_features(
     """
     path, source = Path(path), Path(source).expanduser()
     if not source.exists():
-        raise UserError(f"no features file at {source}")
+        raise UserError(f"clip.features = {source}: there is no such file or folder")
     attrs = {
         "encoder": f"imported from {source.name}",
         "layer": "unknown",
@@ -138,7 +138,9 @@ def _rows(source: Path, names: Texts, ids: Sequence[str]) -> np.ndarray:
     if (several := alike.counts(stems) > 1).any():
         first = int(several.argmax())
         found = [name for name in names if _stem(name) == stems[first]]
-        raise UserError(f"{source} has {some(found)} for image {ids[others[first]]}: which one is it?")
+        raise UserError(
+            f"{source} has {some(found)} for image {ids[others[first]]}: keep one, or name it as the image"
+        )
     return rows
 
 

@@ -136,7 +136,7 @@ class RowStore:
             if shard:
                 closed[entry.shard] = shard, entry
             else:
-                print(f"{self.folder / entry.shard} {fault}: its {entry.rows} rows are computed anew")
+                print(f"{self.folder / entry.shard} {fault}: its {entry.rows} rows are computed again")
                 (self.folder / entry.shard).unlink(missing_ok=True)
         if len(closed) < len(entries):
             with atomic_write(self.manifest) as file:

@@ -57,7 +57,7 @@ class FeatureStore:
             with h5py.File(path, "r", locking=False) as file:
                 attrs = {name: str(value) for name, value in file.attrs.items()}
                 if attrs.get("format") != FORMAT:
-                    raise UserError(f"{path} is an HDF5 file but no feature store of this version: {damaged}")
+                    raise UserError(f"{path} is not a feature store of this version: {damaged}")
                 features, sha256s = file["features"], file["sha256"]
                 ids = file["ids"]
                 shape, offset = features.shape, features.id.get_offset()
@@ -70,8 +70,8 @@ class FeatureStore:
         for name, wanted in (expect or {}).items():
             if attrs.get(name) != wanted:
                 raise UserError(
-                    f"{path} was made with {name} = {attrs.get(name)!r}, and {wanted!r} is expected: "
-                    "features and decoder belong to different encoders; run `dvc repro` to make both anew"
+                    f"{path} was made with {name} = {attrs.get(name)!r}, but {wanted!r} is expected: "
+                    "features and decoder belong to different encoders; run `dvc repro` to make both again"
                 )
         return cls(path, version, index, attrs, shape, offset)
 

@@ -141,7 +141,7 @@ def doubts(scores: Scores) -> list[str]:
     """One sentence for each score that means nothing on this data; usually empty."""
     if not scores.bleu_statistics[:, 0].any():
         return [
-            "no caption shares a word with its references, so that all scores are 0 or nearly so; text "
+            "no caption shares a word with its references, so all scores are 0 or close to it; text "
             "without blanks between its words, such as Chinese, must be segmented first"
         ]
     if len(scores.ids) == 1:
@@ -151,7 +151,7 @@ def doubts(scores: Scores) -> list[str]:
         ]
     if not scores.corpus["cider"]:
         return [
-            "CIDEr is 0 since the words that captions share with their references are in every image's "
+            "CIDEr is 0, since every word that a caption shares with its references is in every image's "
             "references"
         ]
     return []

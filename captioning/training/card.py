@@ -39,15 +39,15 @@ def write_card(
     scores = {name: value for name, value in scores.items() if value is not None}
     rows = "".join(f"| {name} | {value:.4g} |\n" for name, value in scores.items())
     table = f"| on dev | |\n| --- | --- |\n{rows}"
-    trained = table if rows else "Not trained here: these are the weights that it started from.\n"
+    trained = table if rows else "Not trained here: these are the starting weights.\n"
     with atomic_write(folder / "README.md") as file:
         file.write(
             f"---\n{data.to_yaml()}\n---\n\n# {title}\n\n{what}\n\n## Data\n\n{describe_data()}\n\n"
-            f"## Scores\n\n{trained}\nScores of captions on the test split are in the project's "
-            "`metrics.json`, the captioners' whole cards in its `results/cards/`.\n\n"
+            f"## Scores\n\n{trained}\nThe project's `metrics.json` has the scores on the test split. "
+            "Its `results/cards/` has a longer card for each captioner.\n\n"
             f"## Settings\n\n```json\n{json.dumps(settings, indent=2)}\n```\n\n"
-            "This folder is all that is needed to use it. Its licence follows from those of the data and of "
-            "the weights that it started from.\n"
+            "This folder is complete: nothing else is needed to use it. Its licence depends on the licences "
+            "of the data and of the starting weights.\n"
         )
 
 

@@ -56,6 +56,7 @@ class DecoderData:
         return {split: [*map(fingerprint, _parts(captions))] for split, captions in self.captions.items()}
 
     def batches(self, split: str, decoder: Decoder, batch_size: int, seed: int) -> CaptionBatches:
+        """Batches of the split's features and token ids, streamed from disk if they do not fit in memory."""
         ids, captions, packing = (
             self.data.column("id", split),
             self.captions[split],
@@ -140,18 +141,20 @@ class Judge:
         self.said_by_people = [of_image[0] for of_image in learned.captions["dev"][:SHOWN]]
 
     def scores(self) -> dict[str, float]:
+        """`dev_loss`, the cross-entropy in nats per token, and `dev_cider`, CIDEr-D of greedy captions."""
         losses = [self.model.loss(*batch) for batch in self.dev.in_order()]
         loss = sum(one.total for one in losses) / sum(one.tokens for one in losses)
         cider = self.cider.of(features for features, _ in self.dev.in_order())
         return {"dev_loss": loss.item(), "dev_cider": cider}
 
     def samples(self) -> list[str]:
+        """Lines with greedy captions of a few dev images, each beside a reference."""
         rules = Rules(max_tokens=SHOWN_TOKENS, eos_id=self.text.eos_id, banned_ids=self.text.banned_ids)
         said = [self.text.decode(found[0].tokens) for found in greedy(self.model, self.shown, rules)]
         both = zip(said, self.said_by_people, strict=True)
         lines = [f"{caption!r}  (a person: {reference!r})" for caption, reference in both]
         if len(said) > 1 and len(set(said)) == 1:
-            lines.append("the same caption for each: the image is not used yet")
+            lines.append("the same caption for every image: the decoder does not use the image yet")
         return lines
 
 

@@ -171,7 +171,7 @@ def _fit(
           f"{options.epochs} epochs of {job.steps} steps")  # fmt: skip
 
     first, best, history = state.load(model, optimizer, average)
-    distributed.check_equal(first, "finds another training state: all machines must share the working folder")
+    distributed.check_equal(first, "has another training state: all machines must share the working folder")
     for scores in history:  # a resumed run draws the whole curve
         _log(live, scores)
     if job.keep_start and best is None and options.epochs:
@@ -194,7 +194,7 @@ def _fit(
             score = scores[job.monitor]
             if not math.isfinite(score):
                 raise UserError(
-                    f"{job.name}: {job.monitor} of dev is {score} after epoch {epoch + 1}; {_remedy(job)}"
+                    f"{job.name}: {job.monitor} is {score} after epoch {epoch + 1}; {_remedy(job)}"
                 )
             held = best and best.scores[job.monitor]
             better = best is None or (score > held if job.higher_is_better else score < held)
@@ -211,7 +211,7 @@ def _fit(
             state.save(model, optimizer, average, epoch + 1, best, history)
     if best:
         model.load_state_dict(best.weights, strict=False)
-        kept = f"kept epoch {best.epochs}" if best.epochs else "kept what it began with"
+        kept = f"kept epoch {best.epochs}" if best.epochs else "kept the starting weights"
         print(f"{job.name}: {kept}, {job.monitor} {best.scores[job.monitor]:.4g}")
     model.eval()
     return history, best and best.scores

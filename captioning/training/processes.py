@@ -87,7 +87,7 @@ def _join(main: Callable[[], None]) -> None:
         end_with(os.getppid())  # torchrun
     if torch.cuda.is_available():
         if local >= torch.cuda.device_count():
-            raise UserError(f"process {local} of this machine has no GPU: it has {torch.cuda.device_count()}")
+            raise UserError(f"no GPU for process {local}: this machine has {torch.cuda.device_count()}")
         torch.cuda.set_device(local)
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
@@ -105,7 +105,9 @@ def _join(main: Callable[[], None]) -> None:
         raise
     except RuntimeError as error:
         if any(sign in str(error) for sign in ENDED):
-            raise UserError(f"process {rank} ends since another one has ended ({in_a_line(error)})") from None
+            raise UserError(
+                f"process {rank} stops since another one has ended ({in_a_line(error)})"
+            ) from None
         raise
     dist.destroy_process_group()
     if rank:

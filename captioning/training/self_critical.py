@@ -63,9 +63,9 @@ class SelfCritical:
         self.reward = CiderD(references, count_end=True)
         if self.reward.says_nothing(references):
             raise UserError(
-                f"train_{decoder.kind}.self_critical: CIDEr-D gives every caption of the {len(references)} "
-                "training images 0, since it weighs words by how few of the images have them, and here all "
-                f"have the same: train on more images, or set train_{decoder.kind}.self_critical.epochs to 0"
+                f"train_{decoder.kind}.self_critical: every caption of the {len(references)} training images "
+                "has CIDEr-D 0. CIDEr-D weighs a word by how few images have it, and here all images have "
+                f"the same words. Train on more images, or set train_{decoder.kind}.self_critical.epochs to 0"
             )
 
     def chances(self, seed: int, epoch: int, images: np.ndarray) -> Tensor:
@@ -159,9 +159,7 @@ class GreedyCider:
         running()  # reports a missing Java before training
         self.cider = CiderD(train if len(references) < min(FEWEST, len(train)) else references)
         if self.cider.says_nothing(references):
-            print(
-                "note: dev_cider is 0 whatever is said, since no word of the references is rarer than another"
-            )
+            print("note: dev_cider is always 0 here, since no word of the references is rarer than another")
 
     def of(self, batches: Iterable[Tensor]) -> float:
         """The mean over all images. `batches` are their features (B, ...), in the order of the references."""

@@ -93,6 +93,7 @@ class State:
         return epochs, best, history
 
     def save(self, model: nn.Module, optimizer, average, epochs: int, best: Best, history: list) -> None:
+        """Writes the state after `epochs` epochs, in place of the last one."""
         state = {
             "fingerprint": self.fingerprint,
             "weights": trained_state(model),

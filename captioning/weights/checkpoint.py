@@ -29,7 +29,7 @@ Config = TypeVar("Config")
 Part = TypeVar("Part")
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-AGAIN = "`dvc repro` makes those in checkpoints/; copy any other folder anew"
+AGAIN = "run `dvc repro` if it is in checkpoints/; copy any other folder again"
 # In the older form of an encoder's config.json.
 BESIDE_SIZES = ("preprocess", "labels", "dev_map", "retrieval")
 
@@ -82,7 +82,7 @@ class Checkpoint:
                 network = build(dict(self.sizes))
         except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
             raise UserError(
-                f"{self.folder / CONFIG}: its sizes make no {self.kind} ({in_a_line(error)}): {AGAIN}"
+                f"{self.folder / CONFIG}: its sizes do not make a {self.kind} ({in_a_line(error)}): {AGAIN}"
             ) from None
         self._load(network, prefix)
         return network

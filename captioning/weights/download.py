@@ -62,7 +62,7 @@ def download(url: str, path: Path, sha256: str = "", attempts: int = ATTEMPTS) -
             _fill(url, file, attempts)
         if sha256 and not (found := sha256_of(part)).startswith(sha256):
             part.unlink()
-            raise DownloadFault(f"{url} has the checksum {found[:16]}..., and {sha256[:16]}... is expected")
+            raise DownloadFault(f"{url} has the checksum {found[:16]}..., but {sha256[:16]}... is expected")
         part.replace(path)
     return path
 

@@ -90,8 +90,8 @@ class OwnFile(Needed):
             return found
         path = Path(self.path).expanduser()
         if path.exists():
-            found = "a folder" if path.is_dir() else "no folder"
-            raise UserError(f"{self.setting}: expected a {self.kind}, and {path.absolute()} is {found}")
+            found = "a folder" if path.is_dir() else "not a folder"
+            raise UserError(f"{self.setting}: expected a {self.kind}, but {path.absolute()} is {found}")
         raise UserError(f"{self.setting}: there is no such {self.kind} (looked at {path.absolute()})")
 
     def places(self) -> list[str]:
@@ -275,7 +275,7 @@ def clip(weights: str) -> Needed | None:
         sha256, name = CLIP_FILES[weights], weights.replace("/", "-").replace("@", "-")
         return WebFile(setting, f"{CLIP_URL}/{sha256}/{name}.pt", Path("~/.cache/clip").expanduser(), sha256)
     if weights != "scratch" and weights.lower() in {name.lower() for name in CLIP_FILES}:
-        raise UserError(f"{setting}: the names are {', '.join(CLIP_FILES)}")
+        raise UserError(f"{setting}: expected one of {', '.join(CLIP_FILES)}")
     return None if weights == "scratch" else _own(setting, weights)
 
 

@@ -45,7 +45,7 @@ def _unwrapped(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # any error that a damaged or hostile file causes
         fault = in_a_line(error)
         if isinstance(error, UnpicklingError):  # torch's own advice is to run any code in the file
-            fault = "something in it is no tensor"
+            fault = "it holds something other than tensors"
         raise UserError(
             f"{path} holds no weights that can be opened safely, or is damaged: {fault}"
         ) from None
@@ -56,7 +56,7 @@ def _unwrapped(path: Path) -> dict[str, Tensor]:
             break
         weights = inner[0]
     if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
-        raise UserError(f"{path} is no state dict: expected tensors by name, found {_described(weights)}")
+        raise UserError(f"{path} is not a state dict: expected tensors by name, found {_described(weights)}")
     return {str(name): tensor for name, tensor in weights.items()}
 
 
@@ -89,7 +89,7 @@ def _shards(index: Path) -> list[Path]:
     with opening(index, "an index of a model's weights", AGAIN):
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         if strange := [name for name in names if Path(name).name != name]:
-            raise ValueError(f"{strange[0]!r} is no file of its folder")
+            raise ValueError(f"{strange[0]!r} is not a file of its folder")
     return [index.parent / name for name in names]
 
 

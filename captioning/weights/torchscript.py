@@ -64,7 +64,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         fault = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"not a TorchScript archive of modules and tensors: {fault}") from None
     if not isinstance(root, _Module):
-        raise ValueError(f"the archive holds a {type(root).__name__}, no module")
+        raise ValueError(f"the archive holds a {type(root).__name__}, not a module")
     found: dict[str, Tensor] = {}
     _collect(root, "", found)
     return found
@@ -96,7 +96,7 @@ class _Unpickler(pickle.Unpickler):
             return list
         if module == "torch.jit._pickle" and name == "restore_type_tag":
             return _untagged
-        raise pickle.UnpicklingError(f"{module}.{name} is no part of a file of weights")
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a file of weights")
 
     def persistent_load(self, reference: tuple) -> Tensor:
         """All numbers of a storage as one row, from ("storage", dtype, record, device, count)."""

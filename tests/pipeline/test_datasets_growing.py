@@ -109,7 +109,7 @@ def test_plain_repro_sees_new_pictures_captions_and_bytes_and_leaves_all_where_t
     run(project, "python", "-m", "commands.preset", "folder-scratch")
     commit(project, "before any run")
     output = run(project, "dvc", "repro", "prepare", fails=True)
-    assert "data.root = pictures is no folder" in output and ran(output) == ["code", "inputs"]
+    assert "data.root = pictures is not a folder" in output and ran(output) == ["code", "inputs"]
 
     pictures = project / "pictures"
     add(pictures, 0, 6)
@@ -137,7 +137,7 @@ def test_data_are_looked_at_before_weights(project, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(project))
     lay_settings(project, clip={"weights": "no-such-file.pt"}, data={"root": "pictuers"})
     for main in (inputs.main, prepare.main):
-        with pytest.raises(SystemExit, match=r"data.root = pictuers is no folder"):
+        with pytest.raises(SystemExit, match=r"data.root = pictuers is not a folder"):
             main()
     lay_settings(project, data={"root": "pictures"})
     shutil.rmtree(project / "pictures")
@@ -184,7 +184,7 @@ def test_numbers_too_small_to_mean_anything_are_named():
     assert told(ENGLISH) == ""
     few = told(ENGLISH, train=48, dev=3, test=4)
     assert "48 training images" in few and "3 dev images" in few
-    assert "4 test images: CIDEr is then uncertain by 0.56 or so" in few
+    assert "4 test images: CIDEr is uncertain by about 0.56" in few
 
 
 def test_what_english_tables_and_blanks_between_words_do_not_fit():

@@ -105,7 +105,9 @@ def test_a_file_more_in_a_folder_that_a_setting_names_is_another_input(project, 
     run(project, "dvc", "repro", "--force", "--single-item", "inputs")
     assert (folder / "model.safetensors").read_bytes() == own, "what a link leads to is nobody's to remove"
     (folder / "nowhere").symlink_to(tmp_path / "absent")
-    assert "nowhere is no file and no folder" in run(project, "dvc", "repro", "--force", "inputs", fails=True)
+    assert "nowhere is neither a file nor a folder" in run(
+        project, "dvc", "repro", "--force", "inputs", fails=True
+    )
     change(project, vgg16={"weights": "scratch"}, finetune_vgg16={"epochs": 1})
     assert ran(run(project, "dvc", "repro", "finetune_vgg16")) == ["inputs"]
     assert files(project) == before

@@ -57,14 +57,14 @@ def test_the_readme_walk_does_what_it_says(folder):
         return json.loads((folder / "metrics.json").read_text())["clipcap"]
 
     refusal = run(folder, "python", "-m", "commands.compare", "HEAD", fails=True)
-    assert "not of a run made here" in refusal
+    assert "are not here: its results" in refusal
     first = typed()
     assert "ClipCap - LSTM:" in first and "Open results/report.html" in first
-    assert first.rstrip().endswith(BASELINE) and "the scores in HEAD" in first
+    assert first.rstrip().endswith(BASELINE) and "compare with the scores in HEAD" in first
     refusal = run(folder, "python", "-m", "commands.compare", "HEAD", fails=True)
-    assert "not of a run made here" in refusal and BASELINE in refusal
+    assert "are not here: its results" in refusal and BASELINE in refusal
     shown = run(folder, "make", f"READY={stamp}", "experiments")
-    assert shown.startswith("warning: the scores in HEAD")
+    assert shown.startswith("warning: `dvc metrics diff` and experiments")
     typed()
     assert run(folder, "python", "-m", "commands.summary", "--baseline") == ""
     assert run(folder, "git", "status", "--porcelain") == ""

@@ -107,7 +107,7 @@ def test_two_workers_give_the_bytes_of_one_process_and_what_exists_is_skipped(tm
     assert "91 images, 90 reused, 1 computed" in cluster.run(*STAGE, folder=project.folder)
     shards(project)[0].unlink()
     out = cluster.run(*STAGE, folder=project.folder)
-    assert "is missing: its" in out and "rows are computed anew" in out
+    assert "is missing: its" in out and "rows are computed again" in out
     incremental = project.store("vgg16").read_bytes()
     on(project, None)
     assert "91 images, 91 reused, 0 computed" in cluster.run(*STAGE, folder=project.folder)

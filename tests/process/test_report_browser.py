@@ -66,7 +66,7 @@ def test_the_headline_tells_what_one_run_measured(browser, tmp_path):
     )
     told = browser.value("document.querySelector('.top .lead').textContent")
     assert "over 60 images gives p\u00a0=\u00a00.001" in told and told.endswith(
-        "It does not cover other seeds."
+        "The test does not cover other seeds."
     )
     assert "better" not in browser.value("document.querySelector('.top').textContent")
     data = report_data.report(4)
@@ -76,7 +76,7 @@ def test_the_headline_tells_what_one_run_measured(browser, tmp_path):
     assert browser.value("document.querySelector('h1').textContent") == (
         "In this run, ClipCap of 1 seed, LSTM of 2 seeds, ClipCap's CIDEr is 0.020 lower than the LSTM's."
     )
-    assert "may well turn it round" in browser.value("document.querySelector('.top .lead').textContent")
+    assert "could reverse it" in browser.value("document.querySelector('.top .lead').textContent")
 
 
 def test_the_gallery_is_second_and_in_the_order_of_the_data(page):
@@ -104,12 +104,12 @@ def test_diversity_and_mistakes_have_their_tables(page):
         "Object.fromEntries([...document.querySelectorAll('table')].map((t) => [t.caption.textContent, "
         "[...t.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent))]))"
     )
-    captions = rows["Several captions an image"]
+    captions = rows["Several captions per image"]
     assert [row[0] for row in captions] == ["ClipCap", "People"] and captions[1][-2:] == ["–", "–"]
     assert captions[0][1:6] == ["5.0", "90%", "0.400", "0.600", "0.300"] and captions[0][-1].startswith(
         "0.950"
     )
-    decoders = rows["The decoders that captioned; of several, the probabilities were averaged"]
+    decoders = rows["Decoders that wrote the captions (probabilities of several are averaged)"]
     assert [row[:2] for row in decoders][1:] == [["LSTM", "checkpoints/lstm"], ["LSTM", "seeds/scenes"]]
     wrong = rows["Colours, numbers and gender against what people say"]
     assert [row[0] for row in wrong] == [f"{who}, {kind}" for kind in ("colour", "gender") for who in

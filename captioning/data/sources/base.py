@@ -57,7 +57,7 @@ class Reading:
 
 
 def read_text(path: Path) -> str:
-    """Reads UTF-8 text, or UTF-16 with a byte order mark. Drops the mark and keeps line ends."""
+    """Reads UTF-8 text, or UTF-16 with a byte order mark. Keeps line ends, not the mark. Raises UserError."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -112,7 +112,7 @@ def split_name(value: str, where: str) -> str | None:
     name = OTHER_NAMES.get(name, name)
     if name and name not in SPLITS:
         known = ", ".join(OTHER_NAMES)
-        raise UserError(f"{where}: split is {value!r}, expected train, dev or test (known too: {known})")
+        raise UserError(f"{where}: split is {value!r}, expected train, dev or test (also accepted: {known})")
     return name or None
 
 

@@ -63,7 +63,7 @@ def locate(root: str | None) -> Layout:
     if not folder.is_dir():
         setting = f"data.root = {root}" if root else f"data.root is null and {DEFAULT_ROOT}"
         raise UserError(
-            f"Flickr8k is not there: {setting} is no folder (looked at {folder.absolute()}); {remedy}"
+            f"Flickr8k is missing: {setting} is not a folder (looked at {folder.absolute()}); {remedy}"
         )
     images = [folder / name for name in IMAGE_FOLDERS if next((folder / name).glob("*.jpg"), None)]
     if not images:
@@ -95,7 +95,10 @@ def _locate_splits(folders: list[Path]) -> dict[str, Path] | None:
 
 
 def read(data, seed: int) -> Reading:
-    """All images that have captions, in the order of the split files if present."""
+    """All images that have captions, in the order of the split files if present.
+
+    Raises UserError if images, captions or a part of the split files are missing.
+    """
     layout = locate(data.root)
     reading = Reading([], "")
     captions = _read_token_file(layout, reading) if layout.official else _read_captions_file(layout, reading)
@@ -109,7 +112,7 @@ def read(data, seed: int) -> Reading:
             f"data.annotations = {data.annotations} is not used: Flickr8k's captions lie in data.root"
         )
     if not layout.splits:
-        reading.notes.append(f"scores will not compare with published ones: no {SPLIT_FILES['train']} there")
+        reading.notes.append(f"scores do not compare with published ones: there is no {SPLIT_FILES['train']}")
     for name, splits in listed.items():
         reading.dropped += in_two_splits(_id(name), splits)
         if name in captions:

@@ -44,7 +44,7 @@ def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:
     folder = Path(root).expanduser() if root else Path(annotations).expanduser().parent
     if not folder.is_dir():
         where = f"data.root = {root}" if root else f"the folder of data.annotations = {annotations}"
-        raise UserError(f"{where} is no folder (looked at {folder.absolute()})")
+        raise UserError(f"{where} is not a folder (looked at {folder.absolute()})")
     if not annotations:
         found = [folder / name for name in USUAL_NAMES if (folder / name).is_file()]
         if not found:
@@ -56,12 +56,12 @@ def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:
     found = [place for place in places if place.is_file()]
     if not found:
         looked = " and ".join(str(place.absolute()) for place in dict.fromkeys(places))
-        raise UserError(f"data.annotations = {annotations} is no file (looked at {looked})")
+        raise UserError(f"data.annotations = {annotations} is not a file (looked at {looked})")
     return folder, found[0]
 
 
 def read(data, seed: int) -> Reading:
-    """One item for each image, in the order of the file."""
+    """One item for each image, in the order of the file. Raises UserError if a file cannot be read."""
     folder, file = locate(data.root, data.annotations)
     if file.suffix.lower() in (".json", ".jsonl", ".ndjson"):
         rows, dropped = read_json_rows(file)
@@ -120,7 +120,8 @@ def draw_splits(items: list[Item], seed: int, dev_share: float, test_share: floa
     """Gives test the ids with the smallest hashes, then dev. With three images or more, no split is empty."""
     if dev_share + test_share >= 1:
         raise UserError(
-            f"data.dev_share = {dev_share} and data.test_share = {test_share} leave nothing to train on"
+            f"data.dev_share = {dev_share} and data.test_share = {test_share} leave nothing to train on: "
+            "their sum must be below 1"
         )
     ranked = sorted(items, key=lambda item: (chance(seed, item.id), item.id))
     start, limit, later = 0, 0.0, 2

@@ -31,26 +31,26 @@ def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:
         )
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        raise UserError(f"data.root = {root} is no folder (looked at {folder.absolute()})")
+        raise UserError(f"data.root = {root} is not a folder (looked at {folder.absolute()})")
     if annotations:
         file = Path(annotations).expanduser()
         file = file if file.is_file() else folder / file
         if not file.is_file():
             looked = f"{Path(annotations).absolute()} and {file}"
-            raise UserError(f"data.annotations = {annotations} is no file (looked at {looked})")
+            raise UserError(f"data.annotations = {annotations} is not a file (looked at {looked})")
         return folder, file
     found = sorted(folder.glob("dataset_*.json"))
     if len(found) != 1:
         names = ", ".join(file.name for file in found) or "none"
         raise UserError(
-            f"data.annotations is null and {folder.absolute()} has not exactly one dataset_*.json "
+            f"data.annotations is null, and {folder.absolute()} does not have exactly one dataset_*.json "
             f"({names}): set data.annotations to the one to use"
         )
     return folder, found[0]
 
 
 def read(data, seed: int) -> Reading:
-    """One item for each image of the JSON, in its order."""
+    """One item for each image of the JSON, in its order. Raises UserError if it is another kind of file."""
     folder, file = locate(data.root, data.annotations)
     content = load_json(file)
     records = content.get("images") if isinstance(content, dict) else None

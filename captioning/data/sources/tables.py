@@ -62,7 +62,7 @@ def _columns(header: list[str], required: tuple[str, ...], path: Path) -> list[s
     for name in required:
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
-            hint = f" (is {near[0]!r} it?)" if near else ""
+            hint = f" (rename {near[0]!r}?)" if near else ""
             found = ", ".join(repr(name[:40]) for name in header[:8]) or "nothing (the file is empty)"
             raise UserError(
                 f"{path}: the first line must name {' and '.join(required)}; it names {found}{hint}"
@@ -73,9 +73,10 @@ def _columns(header: list[str], required: tuple[str, ...], path: Path) -> list[s
 
 
 def read_json_rows(path: Path) -> tuple[list[dict[str, str]], list[Dropped]]:
-    """Reads JSON Lines (an object a line) or a JSON list of objects.
+    """Reads JSON Lines (one object per line) or a JSON list of objects.
 
-    Each has `image`, `caption` (a text or a list) and `split`.
+    Each has `image`, `caption` (a text or a list) and `split`. Returns the rows, one per caption, and the
+    entries that cannot be used. Raises UserError if a JSON list cannot be read.
     """
     text = read_text(path)
     dropped: list[Dropped] = []
@@ -115,6 +116,7 @@ def _fields(record) -> dict:
 
 
 def load_json(path: Path, text: str | None = None):
+    """The value of a JSON file, or of `text` from it. Raises UserError with the line of the first fault."""
     try:
         return json.loads(read_text(path) if text is None else text)
     except json.JSONDecodeError as error:
@@ -122,4 +124,4 @@ def load_json(path: Path, text: str | None = None):
             f"{path}, line {error.lineno}: not JSON ({error.msg}); is the file complete?"
         ) from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON that can be read ({error})") from None
+        raise UserError(f"{path} cannot be read as JSON ({error}); mend or replace it") from None

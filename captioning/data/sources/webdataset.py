@@ -41,7 +41,7 @@ def locate(root: str | None) -> tuple[Path, list[Path]]:
         raise UserError("data.source = webdataset needs data.root: the folder of the shards (00000.tar, ...)")
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        raise UserError(f"data.root = {root} is no folder (looked at {folder.absolute()})")
+        raise UserError(f"data.root = {root} is not a folder (looked at {folder.absolute()})")
     shards = sorted(folder.rglob("*.tar"))
     if not shards:
         raise UserError(
@@ -54,7 +54,7 @@ def locate(root: str | None) -> tuple[Path, list[Path]]:
 def read(data, seed: int) -> Reading:
     """One item for each sample with a picture, in the order of shards and keys.
 
-    Unpacks the pictures to data/shards/.
+    Unpacks the pictures to data/shards/. Raises UserError if there are no shards.
     """
     folder, shards = locate(data.root)
     SHARDS.parent.mkdir(exist_ok=True)
@@ -149,7 +149,7 @@ def _caption(content: bytes, image: str, dropped: list[Dropped]) -> str | list[s
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
-        dropped.append(Dropped(image, "JSON of a sample does not read", fault=False))
+        dropped.append(Dropped(image, "JSON of a sample cannot be read", fault=False))
         return None
     caption = found.get("caption") if isinstance(found, dict) else None
     if isinstance(caption, list):

@@ -54,7 +54,7 @@ class Captioner:
         parts = {
             "Data": describe_data(),
             "Scores": self._scores(),
-            "Several captions an image": self._diversity(),
+            "Several captions per image": self._diversity(),
             "What it gets wrong": self._mistakes(),
             f"Its {EXAMPLES} best captions by CIDEr": examples(self._ranked()[:EXAMPLES]),
             f"Its {EXAMPLES} worst": examples(self._ranked()[-EXAMPLES:]),
@@ -129,9 +129,10 @@ class Captioner:
                     figures = map(found[kind].get, ("said", "precision", "contradicted", "recall"))
                     rows.append([f"{kind}, {who}", *map(number, figures)])
         text = (
-            "Words of a class in its captions, against the references: how many it says, the share that a "
-            "reference says too, the share that no reference says where two agree on another, and the share "
-            "of what two agree on that it says. People: each reference against the others.\n\n"
+            "Words of each class in its captions, checked against the references. Said: how many it says. "
+            "Supported: the share that a reference says too. Contradicted: the share that no reference says, "
+            "while two references agree on another word. Recall: the share of what two references agree on "
+            "that it says. People: each reference against the others.\n\n"
             + table(["", "said", "supported", "contradicted", "recall"], rows)
         )
         if facts := more["facts"].get(self.name):
@@ -143,7 +144,7 @@ class Captioner:
     def _training(self) -> str:
         epochs = sorted({epoch for curve in self.curves.values() for epoch in curve})
         if not epochs:
-            return "Not trained here: these are the weights that it started from."
+            return "Not trained here: these are the starting weights."
         curves = self.curves.values()
         rows = [[epoch + 1, *(number(curve.get(epoch)) for curve in curves)] for epoch in epochs]
         return table(["epoch", *self.curves], rows)
@@ -152,11 +153,11 @@ class Captioner:
         weights = "\n".join(f"- `{folder}`: `{sha256}`" for folder, sha256 in self.weights.items())
         joined = agreed = ""
         if len(self.weights) > 1:
-            joined = "The captions are of several decoders, their probabilities averaged.\n\n"
+            joined = "Several decoders wrote the captions; their probabilities are averaged.\n\n"
         if self.settings.generate.consensus:
             agreed = (
-                "Each is the caption of its beam that best matches those of similar training images "
-                "(`generate.consensus`).\n\n"
+                "Each caption is the one of its beam that is most like the captions of similar training "
+                "images (`generate.consensus`).\n\n"
             )
         told = {key: self.config[key] for key in ("training", "sizes", "features")}
         told["generate"] = self.settings.generate.model_dump()

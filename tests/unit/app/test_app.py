@@ -149,7 +149,7 @@ def test_an_ensemble_captions_as_in_the_pipeline(house, tmp_path, kind):
     assert member.model is member.decoder.model
     shutil.rmtree(checkpoints / f"{kind}-1")
     with pytest.raises(
-        UserError, match=rf"generate\.ensemble: .*checkpoints/{kind}-1 is no checkpoint folder"
+        UserError, match=rf"generate\.ensemble: .*checkpoints/{kind}-1 is not a checkpoint folder"
     ):
         load_captioner(checkpoints / kind)
 
@@ -187,13 +187,13 @@ def test_help_names_defaults_and_examples_without_waiting_for_torch(tmp_path):
         (["--out", "captions.txt", "a"], "--out must end in .csv or .jsonl"),
         (["--out", "empty/captions.csv/", "a"], "--out must end in"),
         (["--out", "folder.csv", "a"], "folder.csv cannot be written: Is a directory"),
-        (["--out", "foreign.csv", "a"], "foreign.csv has other rows than file, model"),
-        (["--out", "foreign.jsonl", "a"], "foreign.jsonl has other rows than file, model"),
-        (["--web", "a"], "name pictures, or --web"),
+        (["--out", "foreign.csv", "a"], "foreign.csv does not have the columns file, model"),
+        (["--out", "foreign.jsonl", "a"], "foreign.jsonl does not have the columns file, model"),
+        (["--web", "a"], "give pictures, or --web"),
         (["--model", "a", "--captioner", "lstm", "a.jpg"], "--captioner: not allowed with argument --model"),
-        ([], "name pictures, or --web"),
-        (["--web", "--out", "a.csv"], "--out and --captions do not go with --web"),
-        (["--web", "--captions", "3"], "--out and --captions do not go with --web"),
+        ([], "give pictures, or --web"),
+        (["--web", "--out", "a.csv"], "--out and --captions cannot be used with --web"),
+        (["--web", "--captions", "3"], "--out and --captions cannot be used with --web"),
     ],
 )
 def test_what_cannot_be_captioned_is_refused_at_once(tmp_path, words, told):

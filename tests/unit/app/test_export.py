@@ -270,7 +270,7 @@ def test_captions_of_training_images_are_not_uploaded_without_a_yes(tmp_path, mo
         )
     with pytest.raises(UserError, match=r"cannot be uploaded to me/captioner: HF_HUB_OFFLINE is set"):
         push(tmp_path / "given", "me/captioner", sure=True)
-    with pytest.raises(UserError, match=r"me/captioner is no folder here .*HF_HUB_OFFLINE is set"):
+    with pytest.raises(UserError, match=r"me/captioner is not a folder here .*HF_HUB_OFFLINE is set"):
         load_captioner("me/captioner")
     with pytest.raises(UserError, match=r"checkpoints/nothing/config\.json "):
         load_captioner("checkpoints/nothing")

@@ -76,16 +76,16 @@ def test_an_experiment_that_is_better_and_one_that_is_noise(repository):
     assert done.returncode == 0, done.stderr
     assert "settings that differ: skill 0.5 -> 0.9\n" in done.stdout
     assert "clipcap: better is better than main by" in done.stdout and "by luck" not in done.stdout
-    assert "lstm: no difference in CIDEr" in done.stdout
+    assert "lstm: the choice of test images can explain the difference" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
     done = compare(repository, "main", "noise", "--captioner", "clipcap")
-    assert "no difference in CIDEr that the choice of test images would not explain" in done.stdout
+    assert "the choice of test images can explain the difference in CIDEr" in done.stdout
     assert "lstm" not in done.stdout
 
 
 def test_what_the_seed_alone_does_is_no_progress(repository):
     better = Comparison(difference=0.05, low=0.01, high=0.09, p=0.001, effect=0.2, wins=0.6)
-    assert verdict(["a", "b"], "lstm", better, {"seed"}).endswith("by luck: nothing but the seed differs")
+    assert verdict(["a", "b"], "lstm", better, {"seed"}).endswith("by luck: only the seed differs")
     assert verdict(["a", "b"], "lstm", better, {"seed", "lstm.dropout"}).endswith("CIDEr on these images")
     assert differing(["main", "noise"], repository) == {"skill": (0.5, 0.501)}
     assert differing(["main", "workspace"], repository) == {}
@@ -134,7 +134,7 @@ def test_sets_of_runs_are_compared_and_refused(repository):
     done = compare(repository, "main", "better", "noise")
     assert done.returncode == 1 and "put `--` between" in done.stderr
     done = compare(repository, "main", "--", "better")
-    assert done.returncode == 1 and "two runs or more on each side" in done.stderr
+    assert done.returncode == 1 and "two or more runs on each side" in done.stderr
     done = compare(repository, "main", "workspace", "--", "better", "noise")
     assert done.returncode == 1 and "nothing, the seed included" in done.stderr
 
@@ -145,7 +145,7 @@ def test_runs_of_another_machine_are_marked():
     assert of_machines([one, one], ["a", "b"]) == []
     told = " ".join(of_machines([one, other], ["a", "b"]))
     assert (
-        told.startswith("warning: these are runs of different machines") and "b: x86_64 AVX512 with" in told
+        told.startswith("warning: these runs are from different machines") and "b: x86_64 AVX512 with" in told
     )
 
 
@@ -153,19 +153,19 @@ def test_scores_of_another_machine_in_head(repository, monkeypatch):
     monkeypatch.chdir(repository)
     assert foreign() == []
     monkeypatch.setattr("commands.summary.machine", lambda: "another kind")
-    assert foreign()[0].startswith("warning: the scores in HEAD")
+    assert foreign()[0].startswith("warning: `dvc metrics diff` and experiments")
     monkeypatch.setattr(saved, "machine", lambda: "another kind")
     path = repository / "results/per_image.npz"
     path.unlink()
     write(path, 0.9)
     done = compare(repository, "HEAD")
-    assert done.returncode == 0 and "warning: these are runs of different machines" in done.stdout
+    assert done.returncode == 0 and "warning: these runs are from different machines" in done.stdout
     run(repository, "dvc", "checkout", "--force", "--quiet")
 
 
 def test_faults_are_told_in_a_line(repository, tmp_path):
     done = compare(repository, "main", "nonsense")
-    assert done.returncode == 1 and "'nonsense' is no revision or experiment known here" in done.stderr
+    assert done.returncode == 1 and "'nonsense' is not a known revision or experiment" in done.stderr
     done = compare(repository, "main", "better", "--captioner", "gpt")
     assert "--captioner gpt: both runs scored clipcap, lstm" in done.stderr
     done = compare(tmp_path, "workspace", "workspace")
@@ -185,5 +185,5 @@ def test_a_head_whose_outputs_are_not_here_is_told_in_a_sentence(repository):
     lock.write_text(before.replace(digest, "0" * 32))
     run(repository, "git", "commit", "--quiet", "--message", "another machine's", "dvc.lock")
     done = compare(repository, "HEAD")
-    assert done.returncode == 1 and "are not of a run made here" in done.stderr
+    assert done.returncode == 1 and "are not here: its results" in done.stderr
     assert "git commit -m baseline metrics.json dvc.lock params.yaml" in done.stderr

@@ -154,7 +154,7 @@ def meteor():
             "CIDEr of a single image is always 0",
         ),
         ({"1": "一只狗", "2": "一只猫"}, {"1": ["狗在跑"], "2": ["猫在跑"]}, "no caption shares a word"),
-        ({"1": "a dog", "2": "a cat"}, {"1": ["a bird"], "2": ["a man"]}, "CIDEr is 0 since the words that"),
+        ({"1": "a dog", "2": "a cat"}, {"1": ["a bird"], "2": ["a man"]}, "CIDEr is 0, since every word"),
         ({"1": "a dog", "2": "a cat"}, {"1": ["a dog"], "2": ["a man"]}, None),
     ],
 )

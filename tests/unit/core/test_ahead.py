@@ -67,7 +67,7 @@ def test_who_waits_long_is_told_for_what(monkeypatch, capsys):
     )
     assert list(results) == [False, True, False]
     said = capsys.readouterr().err.splitlines()
-    assert said and set(said) == {"nothing came in 0.05 s from file 1.jpg on: still waiting"}
+    assert said and set(said) == {"file 1.jpg has given no answer for 0.05 s: still waiting"}
 
 
 def test_every_thread_begins_with_start():

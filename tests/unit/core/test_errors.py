@@ -23,7 +23,7 @@ def said(error: Exception) -> str:
 
 
 def test_a_user_error_is_one_line():
-    assert said(UserError("data.root is no folder")) == "error: data.root is no folder"
+    assert said(UserError("data.root is not a folder")) == "error: data.root is not a folder"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])

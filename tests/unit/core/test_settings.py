@@ -97,10 +97,10 @@ def nested_aliases(join: str) -> str:
     [
         (
             "seed: 0\ndate: 2001-99-99\n",
-            "'2001-99-99' on line 2 reads as a value of type timestamp and is none",
+            "'2001-99-99' on line 2 looks like a value of type timestamp but is not one",
         ),
-        ("seed: !!int abc\n", "'abc' on line 1 reads as a value of type int"),
-        ("seed: !!bool x\n", "'x' on line 1 reads as a value of type bool"),
+        ("seed: !!int abc\n", "'abc' on line 1 looks like a value of type int"),
+        ("seed: !!bool x\n", "'x' on line 1 looks like a value of type bool"),
         ("seed: !!float x\n", "type float"),
         ("seed: !!int " + "9" * 5000, "type int"),
         ("seed: !!binary é\n", "binary"),

@@ -171,7 +171,7 @@ def test_without_split_files_splits_are_drawn_by_the_seed_whatever_the_order(tmp
     assert {item.id: item.split for item in first.items} == {item.id: item.split for item in again.items}
     other = flickr8k.read(data_settings("flickr8k", tmp_path / "a"), seed=1)
     assert {item.id: item.split for item in first.items} != {item.id: item.split for item in other.items}
-    assert "scores will not compare" in first.notes[1]
+    assert "scores do not compare" in first.notes[1]
 
 
 def test_a_name_that_leads_out_of_the_image_folder_is_dropped(tmp_path):
@@ -184,10 +184,11 @@ def test_a_name_that_leads_out_of_the_image_folder_is_dropped(tmp_path):
 def test_what_is_missing_is_named_with_the_places_looked_at_and_the_setting(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        UserError, match=r"data.root is null and downloads/flickr8k is no folder \(looked at .*set data.root"
+        UserError,
+        match=r"null and downloads/flickr8k is not a folder \(looked at .*set data.root",
     ):
         read(None)
-    with pytest.raises(UserError, match=r"data.root = nowhere is no folder \(looked at /.*nowhere\)"):
+    with pytest.raises(UserError, match=r"data.root = nowhere is not a folder \(looked at /.*nowhere\)"):
         read("nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"no images of Flickr8k in .*Flicker8k_Dataset.*Images"):

@@ -181,7 +181,7 @@ def test_a_header_is_needed_and_a_near_miss_is_named(tmp_path):
         UserError, match=r"the first line must name image and caption; it names '1.jpg', 'A dog .'"
     ):
         read(tmp_path, ["1.jpg,A dog ."])
-    with pytest.raises(UserError, match=r"it names 'image', 'captoin' \(is 'captoin' it\?\)"):
+    with pytest.raises(UserError, match=r"it names 'image', 'captoin' \(rename 'captoin'\?\)"):
         read(tmp_path, ["image,captoin", "1.jpg,A dog ."])
     with pytest.raises(UserError, match=r"it names nothing \(the file is empty\)"):
         read(tmp_path, [])
@@ -202,11 +202,11 @@ def test_what_to_set_is_said(tmp_path):
     with pytest.raises(UserError, match=r"no captions in data.root = .*captions.csv.*; set data.annotations"):
         folder.read(data_settings("folder", tmp_path), 0)
     with pytest.raises(
-        UserError, match=r"data.annotations = no.csv is no file \(looked at /.*no.csv and /.*no.csv\)"
+        UserError, match=r"data.annotations = no.csv is not a file \(looked at /.*no.csv and /.*no.csv\)"
     ):
         folder.read(data_settings("folder", tmp_path, annotations="no.csv"), 0)
     file = write(tmp_path / "captions.csv", CSV)
-    with pytest.raises(UserError, match=r"data.root = nowhere is no folder"):
+    with pytest.raises(UserError, match=r"data.root = nowhere is not a folder"):
         folder.read(data_settings("folder", "nowhere", annotations=str(file)), 0)
     for root, named in ((None, file), (tmp_path, "captions.csv"), (tmp_path, file)):
         assert summary(folder.read(data_settings("folder", root, annotations=str(named)), 0)) == EXPECTED

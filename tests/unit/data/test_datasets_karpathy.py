@@ -110,7 +110,8 @@ def test_the_json_may_lie_elsewhere_but_must_be_one(tmp_path):
     data = data_settings("karpathy", tmp_path / "pictures", annotations=str(file))
     assert len(karpathy.read(data, 0).items) == 1
     with pytest.raises(
-        UserError, match=r"data.annotations is null and .* has not exactly one dataset_\*.json \(none\)"
+        UserError,
+        match=r"data.annotations is null, .* not have exactly one dataset_\*.json \(none\)",
     ):
         karpathy.read(data_settings("karpathy", tmp_path / "pictures"), 0)
     for name in ("dataset_coco.json", "dataset_flickr8k.json"):
@@ -119,7 +120,7 @@ def test_the_json_may_lie_elsewhere_but_must_be_one(tmp_path):
         UserError, match=r"\(dataset_coco.json, dataset_flickr8k.json\): set data.annotations"
     ):
         karpathy.read(data_settings("karpathy", tmp_path / "pictures"), 0)
-    with pytest.raises(UserError, match=r"data.annotations = no.json is no file"):
+    with pytest.raises(UserError, match=r"data.annotations = no.json is not a file"):
         karpathy.read(data_settings("karpathy", tmp_path, annotations="no.json"), 0)
 
 

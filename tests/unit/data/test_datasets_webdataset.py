@@ -118,7 +118,7 @@ def test_each_wart_costs_its_sample_alone_and_is_counted():
     assert Path("data/shards/00000/000000007.jpg").read_bytes() == picture(7)
     assert {(one.image.removeprefix("00000/"), one.reason.partition(":")[0]) for one in reading.dropped} == {
         ("000000001", "no picture in the shard"),
-        ("000000005", "JSON of a sample does not read"),
+        ("000000005", "JSON of a sample cannot be read"),
         ("000000007", "key occurs twice in a shard"),
         ("../../out", "path leads out of its shard"),
         ("../../out", "no picture in the shard"),
@@ -182,7 +182,7 @@ def test_a_kill_while_pictures_are_unpacked_or_removed_leaves_no_folder_that_is_
 def test_what_to_set_is_said():
     for root, said in (
         (None, "needs data.root"),
-        ("nowhere", "is no folder"),
+        ("nowhere", "is not a folder"),
         (".", "no shards in data.root"),
     ):
         with pytest.raises(UserError, match=said):

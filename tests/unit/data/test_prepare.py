@@ -141,7 +141,7 @@ def test_a_user_s_mistake_is_one_line_and_leaves_the_earlier_data(project, tmp_p
     project(source="flickr8k", root="nowhere")
     done = run()
     assert done.returncode == 1
-    assert done.stderr.startswith("error: Flickr8k is not there: data.root = nowhere is no folder")
+    assert done.stderr.startswith("error: Flickr8k is missing: data.root = nowhere is not a folder")
     assert done.stderr.count("\n") == 1
     assert outputs() == before
 
@@ -190,7 +190,7 @@ def test_tables_that_are_missing_or_do_not_fit_are_errors(project, tmp_path):
         load_data()
     for fault in (b"a,b\n", b"\xff,b,c,d\n", b'"a,b,c,d\n'):
         Path("data/images.csv").write_bytes(images.encode() + fault)
-        with pytest.raises(UserError, match=r"data/images.csv does not read as a table .*: run `dvc repro"):
+        with pytest.raises(UserError, match=r"data/images.csv cannot be read as a table .*: run `dvc repro"):
             load_data()
     Path("data/images.csv").write_text(images.replace("sha256", "md5", 1))
     with pytest.raises(

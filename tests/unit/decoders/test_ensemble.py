@@ -70,7 +70,7 @@ def test_folders_are_joined_or_refused_by_name(tmp_path):
     for name, fault in {
         "words": "vocabulary",
         "grid": r"other features \(layer differ",
-        "absent": "is no checkpoint folder",
+        "absent": "is not a checkpoint folder",
     }.items():
         with pytest.raises(UserError, match=f"{name}.*{fault}"):
             with_others(decoder, [folders[name]])

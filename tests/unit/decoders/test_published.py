@@ -89,7 +89,7 @@ def test_what_is_frozen_is_what_params_say_and_training_works(tmp_path):
 def test_features_that_do_not_fit_are_refused(tmp_path):
     gpt2_tokenizer(tmp_path / "gpt2", VOCABULARY)
     path = published(tmp_path / "a.pt", "mlp")
-    with pytest.raises(UserError, match=r"embeddings of 16 numbers, features/clip\.h5 has 640"):
+    with pytest.raises(UserError, match=r"embeddings of 16 numbers, but features/clip\.h5 has 640"):
         initial_clipcap(options(tmp_path, path), 640, RAW)
     with pytest.raises(UserError, match=r"normalization = none; set extract_clip\.normalize to false"):
         initial_clipcap(options(tmp_path, path, epochs=0), SIZE, UNIT)
@@ -120,7 +120,7 @@ def test_what_is_no_clipcap_is_said(tmp_path):
     with pytest.raises(UserError, match=r"set model\.gpt2 to gpt2"):
         initial_clipcap(options(tmp_path, published(tmp_path / "a.pt", "mlp"), gpt2="scratch"), SIZE, RAW)
     gpt2_tokenizer(tmp_path / "gpt2", 280)
-    with pytest.raises(UserError, match="knows 300 tokens"):
+    with pytest.raises(UserError, match="vocabulary of 300 tokens, but"):
         initial_clipcap(options(tmp_path, tmp_path / "a.pt"), SIZE, RAW)
 
 

@@ -67,7 +67,7 @@ def project(tmp_path) -> Path:
                 "lstm": {"distinct_captions": 0.04, "vocabulary": 31, "copied": 0.125},
                 "humans": {"distinct_captions": 1.0, "vocabulary": 900, "copied": 0.01},
             },
-            "notes": {"lstm": "lstm says the same of nearly all images"},
+            "notes": {"lstm": "lstm says the same about nearly all images"},
             "mistakes": {"lstm": wrong},
             "facts": {},
             "diversity": {"lstm": {"div_1": 0.3125, "best_cider": score(0.77)}, "humans": {"div_1": 0.625}},
@@ -103,7 +103,7 @@ def test_the_card_holds_scores_curves_examples_and_mistakes(project):
             "0.04, of 31 different words. 12.5% are a training caption, word for word (people: 1.0%). "
             "Suspect: lstm says"
         ),
-        "several decoders, their probabilities averaged", "cd" * 32,
+        "Several decoders wrote the captions; their probabilities are averaged", "cd" * 32,
     ):  # fmt: skip
         assert part in text, part
     best, worst = text.split("best captions by CIDEr")[1].split("## Its 10 worst")
@@ -113,7 +113,7 @@ def test_the_card_holds_scores_curves_examples_and_mistakes(project):
 
 def test_consensus_is_told(project):
     asked = SETTINGS.model_copy(update={"generate": SETTINGS.generate.model_copy(update={"consensus": 8.0})})
-    sentence = "that best matches those of similar training images"
+    sentence = "that is most like the captions of similar training images"
     assert sentence in read_captioner("lstm", asked, project).card()
     assert sentence not in read_captioner("lstm", SETTINGS, project).card()
 
@@ -142,4 +142,4 @@ def test_pretrained_networks_are_named_as_on_the_hub():
 def test_a_captioner_without_curves_was_not_trained_here(tmp_path):
     assert curves(tmp_path / "none") == {}
     nothing = Captioner("lstm", SETTINGS, {}, {}, {}, {"systems": {}}, [])
-    assert nothing._training() == "Not trained here: these are the weights that it started from."
+    assert nothing._training() == "Not trained here: these are the starting weights."

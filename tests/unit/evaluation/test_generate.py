@@ -85,8 +85,8 @@ def test_an_ensemble_is_used_and_named(project, monkeypatch, capsys):
     both = caption(project, monkeypatch, ensemble={"lstm": ["checkpoints/lstm-1"], "clipcap": []})
     assert list(both["lstm_weights"]) == ["checkpoints/lstm", "checkpoints/lstm-1"]
     assert both["lstm_weights"]["checkpoints/lstm"] == alone["lstm_weights"]["checkpoints/lstm"]
-    assert both["lstm"] != alone["lstm"] and "2 decoders as one" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="nowhere is no checkpoint folder"):
+    assert both["lstm"] != alone["lstm"] and "2 decoders, their" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="nowhere is not a checkpoint folder"):
         caption(project, monkeypatch, ensemble={"lstm": ["nowhere"], "clipcap": []})
 
 

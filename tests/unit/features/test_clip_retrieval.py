@@ -20,7 +20,10 @@ def test_without_pyarrow_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     from captioning.features.foreign import arrays
 
-    with pytest.raises(UserError, match=r"pyarrow reads: `uv pip install pyarrow`"), arrays(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"needs pyarrow: `uv pip install pyarrow`"),
+        arrays(tmp_path),
+    ):
         pass
 
 
@@ -74,7 +77,7 @@ def test_parts_are_in_the_order_of_their_numbers(folder, tmp_path):
 )
 def test_what_does_not_fit_together_is_refused_in_a_sentence(folder, tmp_path, wart):
     names = ["/data/pictures/3.jpg", "/data/pictures/2.jpg"]
-    said = "which row is whose"
+    said = "rows: expected as many"
     if wart == "fewer embeddings":
         write(folder, 1, names, rows=1)
     elif wart == "fewer rows":
@@ -83,7 +86,7 @@ def test_what_does_not_fit_together_is_refused_in_a_sentence(folder, tmp_path, w
         (folder / "img_emb/img_emb_1.npy").write_bytes(embeddings)
     elif wart == "no table":
         (folder / "metadata/metadata_1.parquet").unlink()
-        said = "which names its pictures"
+        said = "it must name the pictures of"
     elif wart == "no column":
         write(folder, 1, names, column="url")
         said = "has no column image_path; it has url, caption"

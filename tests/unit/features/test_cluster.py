@@ -110,7 +110,7 @@ def test_rows_of_a_shard_that_does_not_fit_the_manifest_are_computed_anew(tmp_pa
     said = {"taken away": "is missing: its 10", "count": "has 10 rows, not 9: its 9"}.get(
         harm, "is damaged: its 10"
     )
-    assert f"{shard.name} {said} rows are computed anew" in capsys.readouterr().out
+    assert f"{shard.name} {said} rows are computed again" in capsys.readouterr().out
     images.computed = []
     assert images.write(tmp_path / "f.h5") == whole and not images.computed
     assert "anew" not in capsys.readouterr().out and sorted(entries(), key=str) == sorted(lines, key=str)

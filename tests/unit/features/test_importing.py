@@ -99,13 +99,13 @@ def test_import_names_what_is_wrong(tmp_path):
         (features_file(tmp_path / "twice.npz", [*IDS[:8], IDS[0]], good), "'0_photo' occurs twice"),
         (
             features_file(tmp_path / "which.npz", ["0_photo.png", *(f"{i}.jpg" for i in IDS)], more),
-            "which one is it",
+            "keep one, or name it as the image",
         ),
         (features_file(tmp_path / "none.h5", IDS, good[:, :0]), "expected \\(N, D\\)"),
         (tmp_path / "group.h5", "`features` is a group"),
         (tmp_path / "empty.npz", "cannot be read"),
-        (tmp_path / "none.npz", "no features file at"),
-        (tmp_path / "theirs.csv", "from .npz or .h5"),
+        (tmp_path / "none.npz", "there is no such file or folder"),
+        (tmp_path / "theirs.csv", "in an .npz or .h5 file"),
         (tmp_path / "text.npz", "cannot be read"),
         (tmp_path / "text.h5", "cannot be read"),
         (

@@ -130,7 +130,7 @@ def test_rows_of_other_weights_or_other_code_are_not_reused_and_come_back(tmp_pa
     assert images.write(path, {**ATTRS, "weights": "5678"}).computed == 6
     assert images.write(path) == Written(6, 0) and path.read_bytes() == first
     images.write(path, {**ATTRS, "weights": "5678"})
-    with pytest.raises(UserError, match=r"made with weights = '5678', and '1234' is expected"):
+    with pytest.raises(UserError, match=r"made with weights = '5678', but '1234' is expected"):
         FeatureStore.open(tmp_path / "f.h5", expect={"encoder": "a test", "weights": "1234"})
     with pytest.raises(UserError, match="normalization = None"):
         FeatureStore.open(tmp_path / "f.h5", expect={"normalization": "l2"})
@@ -198,7 +198,7 @@ def test_unusable_files_are_one_sentence(tmp_path):
         FeatureStore.open(path)
     with h5py.File(path, "w") as file:
         file["features"] = np.zeros((3, 4))
-    with pytest.raises(UserError, match="no feature store of this version"):
+    with pytest.raises(UserError, match="not a feature store of this version"):
         FeatureStore.open(path)
     assert images.write(path).reused == 200 and path.read_bytes() == whole  # computed again
     with pytest.raises(UserError, match=r"no features of 2 of 3 images, such as x, y"):
@@ -253,7 +253,7 @@ def test_the_manifest_counts_shards_and_a_damaged_one_is_computed_anew(tmp_path,
     images.computed.clear()
     images.write(path)
     assert images.computed == images.ids[12:24] and path.read_bytes() == whole
-    assert f"{entries[1]['shard']} is damaged: its 12 rows are computed anew" in capsys.readouterr().out
+    assert f"{entries[1]['shard']} is damaged: its 12 rows are computed again" in capsys.readouterr().out
     with open(folder / "manifest.jsonl", "a") as file:
         file.write('{"shard": "torn')
     assert images.write(path) == Written(30, 0)

@@ -57,7 +57,7 @@ def test_config_json_of_any_transformers_is_read():
     [
         ({"activation_function": "quick_gelu"}, "activation_function is quick_gelu; known are gelu_new, "),
         ({"n_head": 5}, "5 heads do not divide its width of 32"),
-        ({"model_type": "llama"}, "describes a llama, no GPT-2"),
+        ({"model_type": "llama"}, "describes a llama, not a GPT-2"),
         ({"add_cross_attention": True}, "GPT-2 with cross-attention"),
     ],
 )

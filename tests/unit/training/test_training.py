@@ -44,7 +44,7 @@ def test_nan_is_an_error_that_names_the_step(tmp_path):
 def test_a_dev_score_that_is_no_number_is_an_error(tmp_path, when):
     scores = iter([1.0] * when + [float("nan")] * 5)
     one = dataclasses.replace(job(), evaluate=lambda: {"dev_loss": next(scores)})
-    with pytest.raises(UserError, match=rf"toy: dev_loss of dev is nan after epoch {when + 1}; lower toy.lr"):
+    with pytest.raises(UserError, match=rf"toy: dev_loss is nan after epoch {when + 1}; lower toy.lr"):
         fit(one, options(), 0)
 
 
@@ -99,7 +99,7 @@ def test_a_phase_that_only_harms_is_undone(tmp_path, capsys):
     history = fit(alone, options(), 0)
     assert all(torch.equal(a, b) for a, b in zip(weights(phases[0][0]), weights(alone), strict=True))
     assert kept["dev_loss"] == pytest.approx(min(epoch["dev_loss"] for epoch in history))
-    assert "toy.second: kept what it began with" in capsys.readouterr().out
+    assert "toy.second: kept the starting weights" in capsys.readouterr().out
 
 
 def test_the_rate_rises_then_falls():

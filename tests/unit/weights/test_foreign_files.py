@@ -68,7 +68,7 @@ def test_a_clip_of_transformers_gives_its_features(tmp_path, activation):
     assert all(torch.equal(weight, shards[name]) for name, weight in ours.state_dict().items())
     for damaged, said in (
         ("{", "index of a model's weights"),
-        ('{"weight_map": {"a": "../b.bin"}}', "no file of its"),
+        ('{"weight_map": {"a": "../b.bin"}}', "not a file of its"),
     ):
         (tmp_path / "damaged").mkdir(exist_ok=True)
         shutil.copy(tmp_path / "config.json", tmp_path / "damaged")

@@ -154,7 +154,7 @@ def test_damaged_files_are_said_to_be(tmp_path):
             with pytest.raises(UserError, match="opened safely, or is damaged"):
                 read_state_dict(tmp_path / "part.pt")
     torch.save([torch.ones(1)], tmp_path / "list.pt")
-    with pytest.raises(UserError, match="is no state dict"):
+    with pytest.raises(UserError, match="is not a state dict"):
         read_state_dict(tmp_path / "list.pt")
     with pytest.raises(UserError, match="no weights at"):
         read_state_dict(tmp_path / "none.pt")
@@ -191,7 +191,7 @@ def test_clip_by_name_comes_from_its_cache(caches):
     model = official_clip(caches / "clip/ViT-L-14-336px.pt", VIT, archive=True)
     ours, _ = initial_clip(chosen(clip={"weights": "ViT-L/14@336px"}).clip)
     assert torch.equal(ours.visual.proj, model.visual.proj)
-    with pytest.raises(UserError, match="the names are RN50, RN101"):
+    with pytest.raises(UserError, match="expected one of RN50, RN101"):
         sources.clip("vit-b/32")
 
 

@@ -35,7 +35,7 @@ function table(caption, columns, rows, attributes) {
   const scroll = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
     el("table", attributes, el("caption", {}, caption), el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
   WIDE.observe(scroll);
-  return el("div", { class: "framed" }, scroll, el("p", { class: "sideways" }, "This table goes on to the right: scroll it sideways."));
+  return el("div", { class: "framed" }, scroll, el("p", { class: "sideways" }, "This table is wider than the page: scroll it sideways."));
 }
 
 const WIDE = new ResizeObserver((seen) => {

@@ -35,9 +35,9 @@ class Gallery {
     this.grid = el("div", { class: "grid", style: { "--shape": Math.min(1.5, Math.max(1, usual)).toFixed(2) } });
     this.more = el("button", { type: "button", class: "more", onclick: () => this.drawMore() });
     const looked = this.images.some((image) => image.said.lstm.attention);
-    place.append(el("p", { class: "lead" }, `Every ${REPORT.scores.split} image with both captions. The stronger a word's shade, the less `,
-      "probable its captioner found it. An image opens with its probabilities, references and scores",
-      looked ? ", and with what the LSTM looked at." : "."),
+    place.append(el("p", { class: "lead" }, `Every ${REPORT.scores.split} image with both captions. A strong shade marks a word that `,
+      "its captioner found improbable. Click an image for its probabilities, references and scores",
+      looked ? ", and for what the LSTM attended to." : "."),
     this.views(), this.controls(), this.count, this.grid, this.more);
   }
 
@@ -87,7 +87,7 @@ class Gallery {
     this.grid.replaceChildren();
     this.count.textContent = this.shown.length === this.images.length ? plural(this.shown.length, "image")
       : `${count(this.shown.length)} of ${plural(this.images.length, "image")}`;
-    if (!this.shown.length) this.grid.append(el("p", { class: "note" }, "No image is like that. Reset, under “Sort and filter”, shows all of them."));
+    if (!this.shown.length) this.grid.append(el("p", { class: "note" }, "No image matches. “Reset”, under “Sort and filter”, shows all images."));
     this.drawMore();
   }
 

@@ -64,7 +64,7 @@ function drawRun(place) {
     outputs.length ? [el("ul", { class: "hashes" }, outputs.map(hashed)),
       el("details", {}, el("summary", {}, `made by ${command || name} from ${plural(inputs.length, "file")}`),
         el("ul", { class: "hashes" }, inputs.map(hashed)))] : "not in dvc.lock yet"] })), { class: "stages" })));
-  place.append(folded(table("The decoders that captioned; of several, the probabilities were averaged",
+  place.append(folded(table("Decoders that wrote the captions (probabilities of several are averaged)",
     [{ title: "" }, { title: "Weights" }, { title: "SHA-256" }],
     Object.entries(weights).flatMap(([name, folders]) => Object.entries(folders).map(([folder, sha]) => (
       { cells: [NAMES[name], el("code", {}, folder), el("code", { class: "hash", title: sha }, sha.slice(0, 12))] }))))));

@@ -12,8 +12,8 @@ function drawTop(place) {
       el("h1", {}, headline()),
       el("p", { class: "lead" }, tested()),
       models.filter((name) => more.notes[name]).map((name) => el("p", { class: "warning" }, sentence(more.notes[name]))),
-      el("p", { class: "note" }, "In small print: 95% intervals over images. People are each reference against the image's others, so they have ",
-        "one reference fewer; ", el("a", { href: "#scores" }, "all scores"), " show the captioners with one fewer, too.")),
+      el("p", { class: "note" }, "In small print: 95% intervals over images. People: each reference is scored against the image's others, so with one ",
+        "reference fewer. ", el("a", { href: "#scores" }, "All scores"), " also show the captioners with one reference fewer.")),
     glance());
 }
 
@@ -33,7 +33,7 @@ function tested() {
   const sure = low > 0 || high < 0;
   return `The paired test over ${plural(REPORT.images.length, "image")} gives ${probability(p)} `
     + `(95% interval of the difference: ${signed(low)} to ${signed(high)}): ${sure
-      ? "more than the choice of images explains" : "other images may well turn it round"}. It does not cover other seeds.`;
+      ? "the choice of images alone does not explain it" : "other images could reverse it"}. The test does not cover other seeds.`;
 }
 
 /** A small table with one score a row, so that it fits a phone. */
@@ -51,9 +51,9 @@ function glance() {
 
 function drawScores(place) {
   place.append(el("p", { class: "lead" },
-    `Dots are scores of all ${REPORT.scores.split} images, lines their 95% intervals: what another draw of as many would give. `,
-    "They say nothing about another training run. People are each reference against the image's others, and so have one ",
-    "reference fewer; the captioners are shown with one fewer, too, to be put beside them."));
+    `A dot is the score over all ${REPORT.scores.split} images. Its line is the 95% interval over draws of as many images; `,
+    "it does not cover other training runs. People: each reference is scored against the image's others, so with one ",
+    "reference fewer. For comparison, the captioners are also shown with one reference fewer."));
   const chart = el("div", {});
   const draw = (metric) => chart.replaceChildren(intervalChart({ title: REPORT.metrics[metric],
     mark: SYSTEMS.humans && SYSTEMS.humans[metric].value,
@@ -66,8 +66,8 @@ function drawScores(place) {
   const { notes, diversity, facts } = REPORT.scores.more;
   place.append(
     folded(scoreTable()),
-    folded(testTable(), el("p", { class: "note" }, "p: how often swapping the two captions at random, image by image, makes as large a difference. ",
-      "Effect: mean difference of an image over its standard deviation. Seven metrics are seven tests: one p of 0.04 alone is no finding.")),
+    folded(testTable(), el("p", { class: "note" }, "p: how often random swaps of the two captions, image by image, give a difference at least as large. ",
+      "Effect: mean difference per image, divided by its standard deviation. Seven metrics are seven tests: a single p of 0.04 shows nothing.")),
     folded(moreTable(), ...Object.entries(notes).filter(([key]) => !REPORT.models.includes(key)).map(([, note]) => el("p", { class: "note" }, sentence(note)))),
     ...(Object.keys(diversity).length ? [folded(diversityTable())] : []),
     folded(mistakesTable()),
@@ -76,7 +76,7 @@ function drawScores(place) {
   const charts = el("div", { class: "charts" });
   if (REPORT.frequency.length > 1) {
     charts.append(lineChart({ title: "Score against frequency of what is shown", dots: true, from: 0,
-      y: "mean CIDEr of an image", x: "training images that show its rarest agreed content (median of the bin)",
+      y: "mean CIDEr of an image", x: "training images whose captions have its rarest content word (median of the bin)",
       series: REPORT.models.map((name) => ({ name, label: NAMES[name],
         points: REPORT.frequency.map((row) => [row.training_images, row[name]]) })) }));
   }
@@ -139,9 +139,9 @@ function diversityTable() {
     distinct: ["Different", "different captions of a set / its captions", percent], div_1: ["Div-1", "different words of a set / its words"],
     div_2: ["Div-2", "different pairs of words of a set / its words"], mbleu_4: ["mBLEU-4", "BLEU-4 of each caption against its set's others: lower is more diverse"],
     copied: ["Copied", "share that is a training caption, word for word", percent], mean_cider: ["CIDEr, mean", "of a set's captions"],
-    best_cider: ["CIDEr, best", "of the best caption of each set, picked by who knows the references"],
+    best_cider: ["CIDEr, best", "of the best caption of each set, chosen by the references"],
   };
-  return table("Several captions an image", [{ title: "" }, ...Object.values(columns).map(([title, hint]) => ({ title, hint }))],
+  return table("Several captions per image", [{ title: "" }, ...Object.values(columns).map(([title, hint]) => ({ title, hint }))],
     names.map((name) => ({ class: `of-${name}`, cells: [nameOf(name),
       ...Object.entries(columns).map(([key, [, , show]]) => scored(found[name][key], show))] })), { class: "numbers" });
 }
@@ -151,8 +151,8 @@ const judged = (found) => order().filter((name) => found[name] && ["clipcap", "l
 function mistakesTable() {
   const found = REPORT.scores.more.mistakes, names = judged(found);
   const columns = { precision: ["Supported", "share of what is said that a reference says too"],
-    contradicted: ["Contradicted", "share of what is said that no reference says where two agree on another"],
-    recall: ["Recall", "share of what two references agree on that is said"] };
+    contradicted: ["Contradicted", "share of what is said that no reference says, while two references agree on another word"],
+    recall: ["Recall", "share of what two references agree on that the caption says"] };
   return table("Colours, numbers and gender against what people say", [{ title: "" }, { title: "Times said" },
     ...Object.values(columns).map(([title, hint]) => ({ title, hint }))],
   Object.keys(found[names[0]]).flatMap((kind) => names.map((name) => ({ class: `of-${name}`,

@@ -63,7 +63,7 @@ class Viewer {
     const said = image.said[name], { words, attention, prefix_words: prefix, end } = said;
     const notes = [];
     if (words) notes.push(end === null ? "Cut off at the longest length allowed." : `Probability of ending here: ${percent(end)}.`);
-    if (attention) notes.push("Point at a word, or tab to it, to see where the network looked.");
+    if (attention) notes.push("Point at a word, or tab to it, to see what the network attended to.");
     return el("section", { class: `answer of-${name}` },
       el("h4", {}, el("span", { class: "key" }, NAMES[name]), words ? el("span", { class: "note" }, `mean token probability ${percent(said.mean)}`) : null),
       el("p", { class: "tokens" }, words && words.length ? this.chips(words, attention) : said.caption || "(nothing)"),
@@ -103,7 +103,7 @@ class Viewer {
     }
     context.putImageData(pixels, 0, 0);
     this.canvas.classList.add("on");
-    this.looked.textContent = times < 1.25 ? `“${word}”: it looked at everything alike`
+    this.looked.textContent = times < 1.25 ? `“${word}”: it attended to all parts equally`
       : `“${word}”: the lightest part had ${times.toFixed(1)} times an even share`;
   }
 
