@@ -37,7 +37,7 @@ from captioning.training.step import recorded_step, training_step
 from models import clip
 from models.clipcap import ClipCap
 from models.contrastive import contrastive_loss, same_pairs
-from models.packing import Trees
+from models.packed_trees import Trees
 
 
 @dataclass(frozen=True)

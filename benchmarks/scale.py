@@ -27,7 +27,8 @@ from captioning.core.malloc import keep_freed_memory
 from captioning.features.store import FeatureStore, write_store
 from captioning.training.batches import CaptionBatches
 from captioning.training.streams import BLOCK_BYTES, WINDOW_BYTES, StreamedBatches
-from models.packing import AT_ONCE, Trees
+from models.packed_trees import Trees
+from models.packing import AT_ONCE
 
 BATCH, VOCABULARY, PREFIX = 64, 1000, 10
 HEAD = """\

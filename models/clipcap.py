@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from models import gpt2
 from models.gpt2 import GPT2, GPT2Config
 from models.losses import Loss, linear_cross_entropy
-from models.packing import PackedTrees, Trees, packed_by
+from models.packed_trees import PackedTrees, Trees
+from models.packing import packed_by
 from models.standardize import Standardize
 
 

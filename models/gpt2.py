@@ -5,7 +5,7 @@ network does not decide what a token sees: `attend`, an argument, does. Training
 prefix among several texts, which the library's forward can do only with copies of the prefix:
 
 - `packed_hidden` (training): one row per image, first its prefix, then the tree of its captions
-  (`models.packing`). Everything except the attention runs on the real tokens alone, as one (N, E) matrix.
+  (`models.packed_trees`). Everything but the attention runs on the real tokens alone, as one (N, E) matrix.
 - `begin` and `step` (decoding): keys and values of the prefix are stored once per image, followed by those of
   every token that one of its beams has produced. A mask lets a beam see the prefix and its own ancestors.
   Reordering beams therefore moves only a small table of ancestors, and no keys or values. Texts that are
@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.packing import PackedTrees, seen
+from models.packed_trees import PackedTrees, seen
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_new": partial(F.gelu, approximate="tanh"),

@@ -50,7 +50,7 @@ def targets_of(captions: Tensor, weights: Tensor | None = None) -> Targets:
 
 
 class Scored(Protocol):
-    """What a loss needs, from `Targets` or from packed captions (`models.packing.PackedRuns`)."""
+    """What a loss needs, from `Targets` or from packed captions (`models.packed_runs.PackedRuns`)."""
 
     tokens: Tensor
     weights: Tensor | None

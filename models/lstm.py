@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import register_dataclass
 
 from models.losses import Loss, cross_entropy
-from models.packing import PackedRuns, Runs, packed_by
+from models.packed_runs import PackedRuns, Runs
+from models.packing import packed_by
 from models.standardize import Standardize
 
 GROUPS = 4  # groups of captions of similar length that run through the LSTM separately

@@ -10,7 +10,7 @@ On a GPU, packed batches come in a few sizes, so that steps can be recorded (`ca
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from captioning.training.distributed import share
 from models.losses import PAD
-from models.packing import Column, on_device
+from models.packing import Packing, on_device
 
 CHUNK = 16  # batches that are sorted by length together
 SEEN = 3  # epochs whose batches determine the sizes
@@ -34,8 +34,8 @@ class CaptionBatches:
         batch_size: images in a batch.
         seed: determines the order in which `epoch` visits the images.
         device: where the batches go. Features and unpacked captions are kept there if they fit.
-        packing: (captions (n, C, T), whether for a GPU) -> `models.packing.Trees` or `Runs`, like the
-            network's `packing`. None: batches hold padded captions.
+        packing: (captions (n, C, T), whether for a GPU) -> a packing, like the network's `packing`
+            (`models.packing`). None: batches hold padded captions.
         few_sizes: pack as for a GPU, and pad the batches of an epoch to a few sizes. None: only on a GPU.
     """
 
@@ -117,19 +117,6 @@ class CaptionBatches:
         batches = (index for epoch in range(SEEN) for index in self.order(epoch, self.batch_size))
         sizes = [self.packing.size(index) for index in batches if len(index) == self.batch_size]
         return Rooms(sizes, self.packing.largest(self.batch_size), self.packing.work) if sizes else None
-
-
-class Packing(Protocol):
-    """Captions of many images, from which batches are packed: `models.packing.Trees` and `Runs`."""
-
-    def size(self, index: np.ndarray) -> Sequence[int]: ...
-    def largest(self, images: int) -> Sequence[int]: ...
-    def work(self, size: Sequence[int]) -> int: ...
-    def columns(self) -> list[Column]: ...
-    def with_columns(self, columns: list[Column]) -> Packing: ...
-    def pack(
-        self, index: np.ndarray, weights: np.ndarray | None = None, room: Sequence[int] | None = None
-    ) -> NamedTuple: ...
 
 
 class Rooms:

@@ -21,9 +21,9 @@ from torch import Tensor
 from captioning.core.texts import Bytes, runs
 from captioning.core.threads import in_order
 from captioning.features.store import FeatureStore
-from captioning.training.batches import CHUNK, SEEN, CaptionBatches, Packing, Rooms, padded
+from captioning.training.batches import CHUNK, SEEN, CaptionBatches, Rooms, padded
 from models.losses import PAD
-from models.packing import Column, on_device
+from models.packing import Column, Packing, on_device
 from models.standardize import ROWS
 
 # Bytes; a larger split is read from disk. It decides an epoch's order, so it is a fixed number.

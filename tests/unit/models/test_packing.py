@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.losses import PAD, ROUND, targets_of
-from models.packing import PackedTrees, Runs, Trees, seen
+from models.packed_runs import Runs
+from models.packed_trees import PackedTrees, Trees, seen
 
 END = 1
 caption = st.lists(st.integers(2, 4), max_size=5).map(lambda words: [*words, END])

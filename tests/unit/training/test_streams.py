@@ -16,7 +16,8 @@ from captioning.training import decoder as decoders
 from captioning.training import streams
 from captioning.training.batches import CaptionBatches
 from captioning.training.streams import StreamedBatches
-from models.packing import Runs, Trees
+from models.packed_runs import Runs
+from models.packed_trees import Trees
 from models.standardize import Standardize
 
 N, WIDTH = 300, 6
