@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models import gpt2
 from models.gpt2 import GPT2, GPT2Config
+from models.kv_cache import BeamCache, FixedCache
 from models.losses import Loss, linear_cross_entropy
 from models.packed_trees import PackedTrees, Trees
 from models.packing import packed_by
@@ -116,11 +117,11 @@ class ClipCap(nn.Module):
         )  # fmt: skip
         return Loss(total, packed.count)
 
-    def begin(self, features: Tensor) -> tuple[Tensor, gpt2.Beams]:
+    def begin(self, features: Tensor) -> tuple[Tensor, BeamCache]:
         """Features (B, D) -> the first token's logits (B, V), and a state with one row per image."""
         return gpt2.begin(self.gpt, self.prefix(features))
 
-    def step(self, tokens: Tensor, state: gpt2.Beams | gpt2.Rows) -> tuple[Tensor, gpt2.Beams | gpt2.Rows]:
+    def step(self, tokens: Tensor, state: BeamCache | FixedCache) -> tuple[Tensor, BeamCache | FixedCache]:
         """Feeds one token to each row: tokens (N,) -> logits (N, V)."""
         return gpt2.step(self.gpt, tokens, state)
 
