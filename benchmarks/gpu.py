@@ -4,11 +4,11 @@
     python -m benchmarks.gpu --tiny               a quick trial on any machine
 
 Uses full-size networks with random weights, bf16, and needs no network. It checks the numbers, then measures
-the rows, the profile, and projected times for Flickr8k and COCO (`benchmarks.gpu_rows`,
-`benchmarks.gpu_checks`). A row that fails is reported, and the next one runs. When the time is over, it
-writes the results so far. A training step's share of the device's peak (MFU) counts its matrix products with
-weights. Attention, under 2% of them, is not counted. `benchmarks.flickr8k_full_size` runs all stages
-themselves.
+the rows, the profile, and projected times for Flickr8k and COCO (`benchmarks.gpu_steps`,
+`benchmarks.gpu_inference`, `benchmarks.gpu_checks`). A row that fails is reported, and the next one runs.
+When the time is over, it writes the results so far. A training step's share of the device's peak (MFU) counts
+its matrix products with weights. Attention, under 2% of them, is not counted.
+`benchmarks.flickr8k_full_size` runs all stages themselves.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import gpu_checks, gpu_rows
+from benchmarks import gpu_checks, gpu_inference, gpu_steps
 from benchmarks.gpu_rows import Scale, seconds_of
 from captioning.core.device import describe, pick_device, pick_dtype
 from captioning.core.errors import UserError, command
@@ -41,15 +41,15 @@ ROWS = {  # the most important rows first
     "check-steps": gpu_checks.check_steps,
     "check-sampling": gpu_checks.check_sampling,
     "check-features": gpu_checks.check_features,
-    "step-tuned": gpu_rows.step_tuned,
-    "step-frozen": gpu_rows.step_frozen,
-    "step-lstm": gpu_rows.step_lstm,
-    "captions": gpu_rows.captions,
-    "extract-vgg16": gpu_rows.extract_vgg16,
-    "extract-clip": gpu_rows.extract_clip,
-    "step-clip": gpu_rows.step_clip,
-    "step-self-critical": gpu_rows.step_self_critical,
-    "step-by-images": gpu_rows.step_by_images,
+    "step-tuned": gpu_steps.step_tuned,
+    "step-frozen": gpu_steps.step_frozen,
+    "step-lstm": gpu_steps.step_lstm,
+    "captions": gpu_inference.captions,
+    "extract-vgg16": gpu_inference.extract_vgg16,
+    "extract-clip": gpu_inference.extract_clip,
+    "step-clip": gpu_steps.step_clip,
+    "step-self-critical": gpu_steps.step_self_critical,
+    "step-by-images": gpu_steps.step_by_images,
     "profile": gpu_checks.profile,
 }
 

@@ -13,18 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import extraction, material, networks, published
-from benchmarks.gpu_rows import (
-    Row,
-    Scale,
-    clipcap,
-    clipcap_data,
-    decoded,
-    eager_steps_of,
-    files,
-    seconds_of,
-    self_critical_decoders,
-    steps_of,
-)
+from benchmarks.gpu_inference import decoded, files
+from benchmarks.gpu_rows import Row, Scale, seconds_of
+from benchmarks.gpu_steps import clipcap, clipcap_data, eager_steps_of, self_critical_decoders, steps_of
 from benchmarks.turns import synchronize
 from captioning.features.encode import encode
 from captioning.features.encoders import load_clip, load_vgg16

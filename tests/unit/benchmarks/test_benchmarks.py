@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import gpu, gpu_rows, networks, published
-from benchmarks.gpu_rows import flops_of
+from benchmarks.gpu_steps import flops_of
 from benchmarks.material import captions, photographs
 from benchmarks.networks import NEVER
 from captioning.features.images import clip_preprocess, decode, vgg16_preprocess
