@@ -82,17 +82,17 @@ def more_scores(
 
 
 def _diversity(sets: Mapping[str, Sets], references: Sets, train: Sets, count: int, seed: int) -> dict:
+    """The captioners' and people's scores of several captions an image, of those that have several."""
     if not sets:
         return {}
     tokens = iter(ptb_tokenize([text for of in sets.values() for texts in of.values() for text in texts]))
     tokenized = {}
     for name, of in sets.items():
         tokenized[name] = {i: [next(tokens) for _ in texts] for i, texts in of.items()}
-    found = {}
-    for name, of_images in (tokenized | {"humans": references}).items():
-        found[name] = diversity(of_images, train)
-    for name, of_images in tokenized.items():
-        best = oracle(of_images, references)
+    scores = {name: diversity(of, train) for name, of in (tokenized | {"humans": references}).items()}
+    found = {name: one for name, one in scores.items() if one}
+    for name in found.keys() & tokenized:
+        best = oracle(tokenized[name], references)
         found[name] |= {key: _mean(values, count, seed) for key, values in best.items()}
     return found
 

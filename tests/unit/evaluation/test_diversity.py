@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pycocoevalcap.cider.cider import Cider
 
+from captioning.evaluation import extras, tables
 from captioning.evaluation.variety import diversity, mutual_bleu, oracle
 
 SETS = {
@@ -20,6 +21,15 @@ def test_scores_worked_out_by_hand():
     assert found["div_2"] == pytest.approx((5 / 12 + 3 / 7) / 2)
     assert found["copied"] == pytest.approx(1 / 6)
     assert diversity({"3": ["alone"]}, {}) == {}
+
+
+def test_systems_with_one_caption_an_image_are_left_out():
+    """People, if every image has one reference, and captioners with `generate.diverse.captions: 1`."""
+    sets = {"lstm": SETS, "clipcap": {image: texts[:1] for image, texts in SETS.items()}}
+    found = extras._diversity(sets, {"1": ["a dog runs"], "2": ["a bird sings"]}, {}, 100, 0)
+    assert list(found) == ["lstm"] and found["lstm"]["best_cider"]["value"] > 0
+    more = {"systems": {"lstm": {}}, "diversity": found, "mistakes": {}, "notes": {}}
+    assert "3 captions an image, lstm" in tables.more_table(more)[-1]
 
 
 def test_mutual_bleu_is_1_of_equal_captions_and_0_of_strangers():
