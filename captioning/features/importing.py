@@ -12,6 +12,7 @@ import numpy as np
 
 from captioning.core.errors import UserError
 from captioning.core.files import fingerprint, sha256_of
+from captioning.core.pictures import SUFFIXES
 from captioning.core.settings import MachineSettings
 from captioning.core.texts import Chosen, Index, Texts, runs
 from captioning.features.cluster import extract_on_cluster
@@ -20,8 +21,6 @@ from captioning.features.encoders import Encoder
 from captioning.features.extract import Written, extract, writing
 from captioning.features.foreign import Features, arrays, try_out
 from captioning.features.store import some, write_store
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 def extract_or_import(

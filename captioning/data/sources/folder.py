@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from captioning.core.errors import UserError
+from captioning.core.pictures import SUFFIXES
 from captioning.data.sources.base import (
     Dropped,
     Item,
@@ -28,8 +29,7 @@ from captioning.data.sources.base import (
 )
 from captioning.data.sources.tables import read_csv, read_json_rows
 
-ENDINGS = [form for end in (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-           for form in (end, end.upper())]  # fmt: skip
+ENDINGS = [form for suffix in SUFFIXES for form in (suffix, suffix.upper())]
 USUAL_NAMES = ("captions.csv", "captions.jsonl", "captions.tsv", "captions.json", "captions.txt",
                "metadata.csv", "metadata.jsonl")  # fmt: skip
 

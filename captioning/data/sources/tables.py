@@ -10,12 +10,13 @@ import re
 from pathlib import Path
 
 from captioning.core.errors import UserError
+from captioning.core.pictures import SUFFIXES
 from captioning.data.sources.base import Dropped, read_text, unix_line_ends
 
 # As in Hugging Face's metadata.csv.
 OTHER_COLUMNS = {"file_name": "image", "filename": "image", "text": "caption"}
 SWALLOWED_ROW = re.compile(
-    r"\n[^\n]{1,200}?\.(?:jpe?g|png|webp|gif|bmp|tiff?)(?:[,;\t\"\n]|$)", re.IGNORECASE
+    rf"\n[^\n]{{1,200}}?(?:{'|'.join(map(re.escape, SUFFIXES))})(?:[,;\t\"\n]|$)", re.IGNORECASE
 )
 csv.field_size_limit(2**31 - 1)  # reads captions of any length; cleaning decides later
 
