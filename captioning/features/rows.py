@@ -78,9 +78,6 @@ class RowStore:
             finally:
                 self._close()
 
-    def __contains__(self, sha256: str) -> bool:
-        return self._find([sha256])[0] >= 0
-
     def missing(self, sha256s: Sequence[str]) -> list[int]:
         """The places of images without a row, in order; of equal images, only the first."""
         firsts = Index(sha256s).firsts()

@@ -91,9 +91,6 @@ class FeatureStore:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __contains__(self, image_id: str) -> bool:
-        return self._index.find([image_id])[0] >= 0
-
     def load(self, ids: Sequence[str]) -> np.ndarray:
         """Features of these images, in this order, float16 (len(ids), D) or (len(ids), H, W, C)."""
         return self.read(self.rows(ids))
