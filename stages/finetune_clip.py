@@ -35,7 +35,7 @@ from captioning.features.initial import initial_clip, initial_hf, initial_opencl
 from captioning.training.card import write_card
 from captioning.training.clip import check_chunks, embed, parameter_groups, recompute_blocks, retrieval
 from captioning.training.distributed import on_first, part, share, whole
-from captioning.training.finetune import augmented, mirrorable, pixels_of, steps, two_or_more
+from captioning.training.finetune import augmented, in_order, mirrorable, pixels_of, steps, two_or_more
 from captioning.training.loop import Job, fit
 from captioning.training.processes import in_processes
 from captioning.weights.sources import HF, OPEN_CLIP
@@ -46,7 +46,8 @@ from stages import stage
 @stage
 @in_processes
 def main() -> None:
-    settings, choice = settle(schema.load(), "clip", len(load_data().split("train")))
+    settings, data = schema.load(), load_data()
+    settings, choice = settle(settings, "clip", len(data.split("train")))
     if choice:
         print(f"finetune_clip.epochs: {choice['epochs']} ({choice['epochs_from']})", flush=True)
     options, folder = settings.finetune_clip, checkpoint("clip")
@@ -68,7 +69,7 @@ def main() -> None:
         print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
 
     if options.epochs and not settings.clip.features:
-        train(settings, model, preprocess, write)
+        train(settings, data, model, preprocess, write)
     else:
         on_first(write)
 
@@ -89,10 +90,10 @@ def write_tower(settings: schema.Settings) -> None:
     print(f"wrote {folder}: weights passed through unchanged")
 
 
-def train(settings: schema.Settings, model, preprocess, write: Callable[..., None]) -> None:
-    """Trains `model` in place and saves it. Returns the dev retrieval scores before and after."""
-    options, device, data = settings.finetune_clip, pick_device(), load_data()
-    captions = {split: list(data.references(split).values()) for split in ("train", "dev")}
+def train(settings: schema.Settings, data: Data, model, preprocess, write: Callable[..., None]) -> None:
+    """Trains `model` in place; `write` then gets the retrieval scores on dev, before and after."""
+    options, device = settings.finetune_clip, pick_device()
+    captions = {split: list(data.by_image("caption", split)) for split in ("train", "dev")}
     two_or_more(data, "finetune_clip")
     tokens = {split: tokens_of(captions[split], model.context_length) for split in captions}  # N of (C, L)
     pixels = {split: pixels_of(data, split, preprocess, settings.machine.threads) for split in captions}
@@ -100,7 +101,7 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
     owner = torch.tensor(
         [image for image, of_image in enumerate(tokens["dev"]) for _ in of_image], device=device
     )
-    mirror = mirrorable(list(data.tokens("train").values())) & options.mirror
+    mirror = mirrorable(data.by_image("tokens", "train")) & options.mirror
     check_chunks(model, options)
     groups = parameter_groups(model, options)
     if options.checkpointing:
@@ -133,9 +134,8 @@ def train(settings: schema.Settings, model, preprocess, write: Callable[..., Non
 
     def evaluate() -> dict[str, float]:
         size = options.chunk_size or options.batch_size
-        index = [range(i, min(i + size, len(pixels["dev"]))) for i in range(0, len(pixels["dev"]), size)]
-        images = [encode_pixels(pixels["dev"].batch(rows).to(device)) for rows in index]
-        texts = [model.encode_text(part.to(device)) for part in torch.cat(tokens["dev"]).split(size)]
+        images = [encode_pixels(batch) for batch in in_order(pixels["dev"], size, device)]
+        texts = [model.encode_text(batch.to(device)) for batch in torch.cat(tokens["dev"]).split(size)]
         return retrieval(torch.cat(images), torch.cat(texts), owner, pictures["dev"].to(device))
 
     dtype = pick_dtype(options.precision, device)

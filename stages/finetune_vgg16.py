@@ -20,7 +20,7 @@ from captioning.core.device import pick_device, seed_everything
 from captioning.core.files import fingerprint, sha256_of
 from captioning.core.paths import CAPTIONS, IMAGES, checkpoint, curves
 from captioning.data.content_words import content_words
-from captioning.data.dataset import load_data
+from captioning.data.dataset import Data, load_data
 from captioning.data.enough import settle
 from captioning.features.encoders import save_vgg16
 from captioning.features.initial import initial_vgg16
@@ -29,6 +29,7 @@ from captioning.training.distributed import on_first, part, share
 from captioning.training.finetune import (
     augmented,
     average_precision,
+    in_order,
     label_matrix,
     mirrorable,
     pixels_of,
@@ -43,7 +44,8 @@ from stages import stage
 @stage
 @in_processes
 def main() -> None:
-    settings, choice = settle(schema.load(), "vgg16", len(load_data().split("train")))
+    settings, data = schema.load(), load_data()
+    settings, choice = settle(settings, "vgg16", len(data.split("train")))
     if choice:
         print(f"finetune_vgg16.epochs: {choice['epochs']} ({choice['epochs_from']})", flush=True)
     options, folder = settings.finetune_vgg16, checkpoint("vgg16")
@@ -63,16 +65,16 @@ def main() -> None:
         print(f"wrote {folder}: {'trained' if extra else 'weights passed through unchanged'}")
 
     if options.epochs and not settings.vgg16.features:
-        train(settings, network, preprocess, write)
+        train(settings, data, network, preprocess, write)
     else:
         on_first(write)
 
 
-def train(settings: schema.Settings, network, preprocess, write: Callable[..., None]) -> None:
+def train(settings: schema.Settings, data: Data, network, preprocess, write: Callable[..., None]) -> None:
     """Trains `network` in place; `write` then gets the labels and the best mean average precision on dev."""
-    options, device, data = settings.finetune_vgg16, pick_device(), load_data()
+    options, device = settings.finetune_vgg16, pick_device()
     two_or_more(data, "finetune_vgg16")
-    tokens = {split: list(data.tokens(split).values()) for split in ("train", "dev")}
+    tokens = {split: list(data.by_image("tokens", split)) for split in ("train", "dev")}
     words = content_words((caption for captions in tokens["train"] for caption in captions), options.labels)
     network.replace_head(len(words))
     network.to(memory_format=torch.channels_last)
@@ -90,11 +92,9 @@ def train(settings: schema.Settings, network, preprocess, write: Callable[..., N
         return part(F.binary_cross_entropy_with_logits(logits.float(), wanted.to(device)), wanted.numel())
 
     def evaluate() -> dict[str, float]:
-        size = options.batch_size
-        index = [range(i, min(i + size, len(labels["dev"]))) for i in range(0, len(labels["dev"]), size)]
-        parts = (pixels["dev"].batch(rows).to(device) for rows in index)
-        logits = torch.cat([network(preprocess.normalize(images)) for images in parts])
-        logits, wanted = logits.float().cpu(), labels["dev"]
+        images = in_order(pixels["dev"], options.batch_size, device)
+        logits = torch.cat([network(preprocess.normalize(batch)) for batch in images]).float().cpu()
+        wanted = labels["dev"]
         return {
             "dev_loss": F.binary_cross_entropy_with_logits(logits, wanted).item(),
             "dev_map": average_precision(logits, wanted > 0).nanmean().item(),

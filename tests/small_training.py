@@ -15,6 +15,7 @@ from small_project import CAPTIONS, SETTINGS, photos
 from captioning.core import settings
 from captioning.core.errors import command
 from captioning.core.paths import checkpoint
+from captioning.data.dataset import load_data
 from captioning.features.encoders import save_clip, save_vgg16
 from captioning.features.images import clip_preprocess, vgg16_preprocess
 from captioning.training.distributed import rank
@@ -54,7 +55,7 @@ def train_vgg16(folder: str, batch_norm: bool, **changes) -> None:
     network = vgg16.VGG16(vgg16.VGG16Config(32, 0.0625, batch_norm=batch_norm, num_labels=1, dropout=0.0))
     chosen, preprocess = encoder_settings("finetune_vgg16", labels=8, **changes), vgg16_preprocess(32)
     write = partial(save_vgg16, Path("checkpoints", folder), network, preprocess)
-    finetune_vgg16.train(chosen, network, preprocess, write)
+    finetune_vgg16.train(chosen, load_data(), network, preprocess, write)
 
 
 def train_clip(folder: str, vit: bool, **changes) -> None:
@@ -62,7 +63,8 @@ def train_clip(folder: str, vit: bool, **changes) -> None:
     torch.manual_seed(0)
     model, preprocess = clip.build(clip.CLIPConfig(32, 64, *tower, 24, 49408, 64, 1)), clip_preprocess(64)
     write = partial(save_clip, Path("checkpoints", folder), model, preprocess)
-    finetune_clip.train(encoder_settings("finetune_clip", captions=2, **changes), model, preprocess, write)
+    chosen = encoder_settings("finetune_clip", captions=2, **changes)
+    finetune_clip.train(chosen, load_data(), model, preprocess, write)
 
 
 def train_decoder(

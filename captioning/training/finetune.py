@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ def steps(count: int, batch_size: int) -> int:
     return sum(1 for start in range(0, count, batch_size) if count - start > 1)
 
 
-def mirrorable(captions: list[list[str]]) -> Tensor:
+def mirrorable(captions: Iterable[list[str]]) -> Tensor:
     """(N,) bool: images whose captions say neither left nor right, so are true of the mirrored image."""
     return torch.tensor(
         [not any(SIDES & set(caption.split()) for caption in of_image) for of_image in captions]
@@ -70,6 +70,12 @@ def augmented(
         at = torch.randint(0, 2 * most + 1, (len(index), 2), generator=draws)
         mirrored = mirror[index] & (torch.rand(len(index), generator=draws) < 0.5)
         yield shift(flip(images, share(mirrored)), share(at), most), index
+
+
+def in_order(pixels: PixelStore, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+    """Yields the pixels of all images once, in the given order: for scores, not for training."""
+    for start in range(0, len(pixels), batch_size):
+        yield pixels.batch(range(start, min(start + batch_size, len(pixels)))).to(device)
 
 
 def flip(pixels: Tensor, mirrored: Tensor) -> Tensor:
