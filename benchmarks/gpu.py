@@ -128,8 +128,9 @@ def run(name: str, scale: Scale, found: dict[str, Any]) -> None:
     torch.cuda.empty_cache()
 
 
-def product_rate(device: torch.device, size: int = 8192) -> float:
+def product_rate(device: torch.device) -> float:
     """FLOP/s of a square bf16 matrix product."""
+    size = 8192
     a = torch.randn(size, size, device=device).bfloat16()
     return 2 * size**3 / seconds_of(lambda: a @ a, 10)
 

@@ -220,9 +220,9 @@ def _fault(path: Path) -> str | None:
     return None if done.returncode == 0 else f"exit code {done.returncode}{_said(done.stderr)}"
 
 
-def _said(stderr: bytes, limit: int = 600) -> str:
+def _said(stderr: bytes) -> str:
     """The end of Java's standard error as the tail of a sentence."""
     text = " ".join(stderr.decode("utf-8", "replace").split())
     if not text:
         return "; it wrote no error"
-    return "; Java said: " + (text if len(text) <= limit else "..." + text[-limit:])
+    return "; Java said: " + (text if len(text) <= 600 else "..." + text[-600:])

@@ -94,7 +94,7 @@ class ExtractCLIPSettings(ExtractSettings):
 
 
 class TrainingSettings(Group):
-    """Settings of every training stage: the options of `captioning.training.fit`."""
+    """Settings of every training stage: the options of `captioning.training.loop.fit`."""
 
     epochs: Whole
     batch_size: Positive

@@ -20,6 +20,7 @@ import numpy as np
 from captioning.metrics.coco import METRICS, Scores
 from captioning.metrics.meteor import from_sums, summands
 
+SHARE = 0.95  # of resamples in an interval
 CHUNK = 20_000_000  # weights drawn at once: 160 MB, whatever the number of images
 
 
@@ -82,9 +83,9 @@ def bootstrap(parts: Scores | Sequence[Scores], count: int, seed: int) -> dict[s
     return {name: np.concatenate(values) for name, values in result.items()}
 
 
-def interval(values: np.ndarray, share: float = 0.95) -> tuple[float, float]:
-    """The middle `share` of resampled values."""
-    low, high = np.quantile(values, [(1 - share) / 2, (1 + share) / 2])
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The middle 95% of resampled values."""
+    low, high = np.quantile(values, [(1 - SHARE) / 2, (1 + SHARE) / 2])
     return float(low), float(high)
 
 

@@ -10,7 +10,6 @@ machine. `steady` ensures that an image's place in a batch, which depends on ear
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from captioning.core.errors import UserError
+from captioning.core.errors import FULL, UserError
 from captioning.core.files import only_writer
 from captioning.core.pictures import ImageFault
 from captioning.core.progress import track
@@ -171,7 +170,7 @@ def writing(path: Path, ids: Sequence[str]) -> Iterator[None]:
         with only_writer(path):
             yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         raise UserError(
             f"no space left in {path.parent}/ or {work_folder()}/ while writing {path.name}: free some and "

@@ -8,7 +8,6 @@ captioners within one run.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,11 +23,11 @@ from captioning.features.clip_text import tokenize
 from captioning.features.encoders import TOWERS, open_clip
 from captioning.features.store import FeatureStore
 from captioning.weights import checkpoint
+from captioning.weights.sources import CLIP_FILES
 
 WEIGHT = 2.5
 PROMPT = "A photo depicts "
 BATCH = 256
-OFFICIAL = re.compile(r"RN\d+(x\d+)?|ViT-[BL]/\d+(@336px)?")  # clip.available_models()
 
 
 class CLIPScorer:
@@ -87,4 +86,4 @@ def fault(folder: Path, store: FeatureStore) -> str | None:
 
 def is_official(name: str, epochs: int) -> bool:
     """Whether `clip.weights` and `finetune_clip.epochs` leave one of OpenAI's own CLIPs as it is."""
-    return OFFICIAL.fullmatch(name) is not None and epochs == 0
+    return name in CLIP_FILES and epochs == 0

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TypeVar
 
-from captioning.core.errors import UserError
+from captioning.core.errors import FULL, UserError
 from captioning.core.files import sha256_of
 from captioning.core.progress import track
 
@@ -24,7 +24,7 @@ FIRST_ANSWER = 10  # seconds for a server's first answer, including the name loo
 STALLED = 60  # seconds without a byte before the connection is opened again
 ATTEMPTS = 4  # connections in a row without a new byte before giving up
 CHUNK = 2**20
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+DISK = (*FULL, errno.EFBIG, errno.EROFS)
 
 T = TypeVar("T")
 

@@ -98,12 +98,6 @@ class OwnFile(Needed):
         return [self.path]
 
 
-def features(key: str, path: str | None) -> OwnFile | None:
-    """Imported features: a file, or clip-retrieval's folder."""
-    folder = path and Path(path).expanduser().is_dir()
-    return OwnFile(f"{key} = {path}", path, "folder" if folder else "file") if path else None
-
-
 @dataclass(frozen=True)
 class WebFile(Needed):
     """A file in a library's own cache, with its checksum or the checksum's first digits."""
@@ -289,9 +283,9 @@ def _hf_tower(setting: str, name: str) -> Needed:
     raise UserError(f"{setting}: expected {HF} and a folder, or an owner/name of the Hugging Face hub")
 
 
-def gpt2(name: str, key: str = "model.gpt2") -> Needed | None:
+def gpt2(name: str) -> Needed | None:
     """What `model.gpt2` names; None for fresh weights."""
-    setting = f"{key} = {name}"
+    setting = f"model.gpt2 = {name}"
     if name == "scratch":
         return None
     if name and Path(name).expanduser().is_dir():
@@ -304,6 +298,11 @@ def gpt2(name: str, key: str = "model.gpt2") -> Needed | None:
         f"{setting}: expected a folder, one of {', '.join(GPT2_REPOSITORIES)}, or an owner/name of the "
         "Hugging Face hub"
     )
+
+
+def features(key: str, path: str | None) -> OwnFile | None:
+    """Imported features: a file, or clip-retrieval's folder; None without."""
+    return _own(f"{key} = {path}", path) if path else None
 
 
 def clipcap(path: str | None) -> Needed | None:

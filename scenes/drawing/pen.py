@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import cache
 
 from PIL import Image, ImageDraw
@@ -43,12 +44,12 @@ def path(text: str) -> tuple[Point, ...]:
 class Pen:
     """Draws polygons, ellipses, limbs through an affine map; holds a figure's shapes back until `finish`."""
 
-    def __init__(self, image: Image.Image, matrix: tuple[float, ...] | None = None, held: list | None = None):
+    def __init__(self, image: Image.Image):
         self.image = image
         self.draw = ImageDraw.Draw(image, "RGBA")
         width = image.width
-        self.matrix = matrix or (width, 0.0, 0.0, 0.0, width, 0.0)  # x' = a x + b y + c ; y' = d x + e y + f
-        self.held = held
+        self.matrix = (width, 0.0, 0.0, 0.0, width, 0.0)  # x' = a x + b y + c ; y' = d x + e y + f
+        self.held: list | None = None  # a figure's shapes so far; the page draws at once
         self.tone: Callable[[Colour], Colour] | None = None  # how the light changes the colours of figures
 
     def figure(self, x: float, y: float, scale: float, flip: bool = False, angle: float = 0.0) -> Pen:
@@ -65,10 +66,8 @@ class Pen:
         matrix = (
             a * p + b * s, a * q + b * t, a * r + b * u + c, d * p + e * s, d * q + e * t, d * r + e * u + f,
         )  # fmt: skip
-        pen = Pen.__new__(Pen)
-        pen.image, pen.draw, pen.matrix = self.image, self.draw, matrix
-        pen.held = [] if self.held is None else self.held
-        pen.tone = self.tone
+        pen = copy(self)
+        pen.matrix, pen.held = matrix, [] if self.held is None else self.held
         return pen
 
     def finish(self, ink: Colour = INK, width: float = 0.0055, waterline: float | None = None) -> None:

@@ -33,12 +33,10 @@ def draw_place(page: Pen, place: str, time: str, rng) -> None:
     page.tone = tone(time, CLEAR)
 
 
-def _wavy(
-    page: Pen, y: float, height: float, waves: float, phase: float, colour: Colour, bottom: float = 1.0
-) -> None:
-    """Fill from a wavy line at `y` down to `bottom`."""
+def _wavy(page: Pen, y: float, height: float, waves: float, phase: float, colour: Colour) -> None:
+    """Fill from a wavy line at `y` down to the bottom."""
     line = [(k / 24, y + height * math.sin(2 * math.pi * (waves * k / 24 + phase))) for k in range(25)]
-    page.polygon([(0.0, bottom), *line, (1.0, bottom)], colour)
+    page.polygon([(0.0, 1.0), *line, (1.0, 1.0)], colour)
 
 
 def _specks(

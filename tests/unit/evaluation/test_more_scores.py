@@ -125,7 +125,6 @@ def test_clipscore_of_another_clip_s_features_is_refused(own_clip, tmp_path):
 
 
 def test_only_untouched_official_clips_count_as_official():
-    assert all(clipscore.OFFICIAL.fullmatch(name) for name in openai_clip.available_models())
-    assert clipscore.is_official("ViT-B/32", 0)
+    assert all(clipscore.is_official(name, 0) for name in openai_clip.available_models())
     assert not clipscore.is_official("ViT-B/32", 3)
     assert not clipscore.is_official("scratch", 0)

@@ -21,16 +21,16 @@ SCRIPTS = ("dom.js", "charts.js", "scores.js", "search.js", "viewer.js", "galler
 ESCAPES = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}  # valid in JSON, harmless in HTML
 
 
-def render(data: dict[str, Any], page: Path = PAGE) -> str:
+def render(data: dict[str, Any]) -> str:
     """The report as HTML. `data` is the result of `captioning.evaluation.report.data.collect`."""
-    style = (page / "report.css").read_text(encoding="utf-8")
-    script = '"use strict";\n' + "\n".join((page / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    style = (PAGE / "report.css").read_text(encoding="utf-8")
+    script = '"use strict";\n' + "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     parts = {"POLICY": policy, "STYLE": style, "SCRIPT": script, "DATA": escape(data)}
-    html = (page / "template.html").read_text(encoding="utf-8")
+    html = (PAGE / "template.html").read_text(encoding="utf-8")
     # All slots are replaced in one pass, because the data may contain a slot's name.
     return re.sub(r"\{\{(\w+)\}\}", lambda slot: parts[slot[1]], html)
 
