@@ -24,6 +24,7 @@ from captioning.data.dataset import load_data
 from captioning.decoders.checkpoint import Decoder
 from captioning.features.store import FeatureStore
 from captioning.search.consensus import Consensus, table_of
+from captioning.weights.checkpoint import CONFIG
 
 ENCODER, HOW = "encoder", "captioning"
 TABLE, CAPTIONS = "consensus.safetensors", "consensus.json"
@@ -44,11 +45,11 @@ class How(schema.Group):
     @classmethod
     def of(cls, folder: Path, kind: str) -> How:
         """Reads an exported folder's settings, or those of the captioner's project. Raises UserError."""
-        with opening(folder / "config.json", "a captioner's config of this version", "export it again"):
-            found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get(HOW)
+        with opening(folder / CONFIG, "a captioner's config of this version", "export it again"):
+            found = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get(HOW)
             if found:
                 return cls.model_validate(found | {"generate": DEFAULTS | found["generate"]})
-        params = project_of(folder) / "params.yaml"
+        params = project_of(folder) / paths.PARAMS
         if not params.is_file():
             return cls(seed=0, generate=DEFAULTS, extract={"batch_size": 64, "precision": "auto"})
         settings = schema.load(params)

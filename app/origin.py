@@ -9,6 +9,7 @@ from pathlib import Path
 from app.folder import ENCODER, project_of
 from captioning.core.paths import IMAGES, STATISTICS
 from captioning.data.enough import found_doubts
+from captioning.weights.checkpoint import CONFIG
 
 LEARNED, DOUBTS = "learned_from", "doubts"  # keys in an exported captioner's config.json
 SAMPLES = 8
@@ -17,7 +18,7 @@ SAMPLES = 8
 def learned_from(folder: Path) -> str | None:
     """A line such as "scenes: 1,920 drawings, 410 words; for photographs see ...", or None."""
     if (folder / ENCODER).is_dir():
-        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get(LEARNED)
+        return json.loads((folder / CONFIG).read_text(encoding="utf-8")).get(LEARNED)
     if not (path := project_of(folder) / STATISTICS).is_file():
         return None
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -30,7 +31,7 @@ def learned_from(folder: Path) -> str | None:
 def doubts(folder: Path) -> list[str]:
     """A sentence for each reason why captions or scores mean little (`captioning.data.enough`)."""
     if (folder / ENCODER).is_dir():
-        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get(DOUBTS, [])
+        return json.loads((folder / CONFIG).read_text(encoding="utf-8")).get(DOUBTS, [])
     return found_doubts(project_of(folder) / STATISTICS)
 
 

@@ -22,7 +22,7 @@ KEYS = ("captioner", "captions", "method", "temperature", "seed")
 class Wanted:
     """A request's query, checked.
 
-    Attributes:
+    Parameters of the query:
         captioner: one captioner; all by default.
         captions: number of different captions from each; 1 by default.
         method: beams (the most probable) or nucleus (drawn); params.yaml's `generate` by default.

@@ -142,12 +142,9 @@ def projected(rows: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
         return next(line["figures"][key] for line in rows[name] if key in (line["figures"] or {}))
 
     try:
-        clipcap, lstm = (
-            figure("step-tuned", "stage") / figure("step-tuned", "images"),
-            figure("step-lstm", "stage"),
-        )
         clip = figure("step-clip", "seconds") / figure("step-clip", "pairs")
-        lstm /= figure("step-lstm", "images")
+        lstm = figure("step-lstm", "stage") / figure("step-lstm", "images")
+        clipcap = figure("step-tuned", "stage") / figure("step-tuned", "images")
         image = 1 / figure("extract-vgg16", "ours") + 1 / figure("extract-clip", "ours")
         caption = figure("captions", "seconds")
     except (KeyError, StopIteration):

@@ -101,10 +101,8 @@ def _clipcap_step(scale: Scale, mapping: str, prefix: int, freeze: bool, goal: s
 def _published_step(scale: Scale, mapping: str, prefix: int, freeze: bool, images: int) -> float:
     """Seconds for a step of the authors' fp32 loop, with their own loader and equally many captions."""
     count = 60 if scale.tiny else 2000
-    captions, features = (
-        material.tokens(material.gpt2_text(), count),
-        networks.features(count, networks.CLIP_SIZE),
-    )
+    captions = material.tokens(material.gpt2_text(), count)
+    features = networks.features(count, networks.CLIP_SIZE)
     model = published.as_published(clipcap(scale, mapping, prefix, freeze))
     optimizer = published.optimizer_of(model)
     loader = iter(published.training_loader(published.PaddedCaptions(captions, features, prefix), 5 * images))
@@ -233,10 +231,8 @@ def step_clip(scale: Scale) -> Iterator[Row]:
     config = clip.CLIPConfig(512, side, layers, width, 32, 77, 49408, text_width, text_layers)
     model = clip.build(config).to(scale.device).train()
     images = torch.randn(pairs, 3, side, side, device=scale.device)
-    texts, shown = (
-        torch.randint(1, 49407, (pairs, 77), device=scale.device),
-        torch.arange(pairs, device=scale.device),
-    )
+    texts = torch.randint(1, 49407, (pairs, 77), device=scale.device)
+    shown = torch.arange(pairs, device=scale.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
 
     def step() -> None:

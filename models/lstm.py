@@ -100,9 +100,8 @@ class LSTMState:
 
     def part(self, rows: Tensor) -> "LSTMState":
         """A new state with these rows only, as if each were an image; not for grids."""
-        image = (
-            None if self.image is None else self.image[rows // self.width]
-        )  # index_select would change the gradient's last bits
+        # `index_select` would change the last bits of the image's gradient.
+        image = None if self.image is None else self.image[rows // self.width]
         hidden, cell = (self.of_rows(x).index_select(0, rows) for x in (self.hidden, self.cell))
         return LSTMState(hidden, cell, image)
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from captioning.core.errors import UserError, shown
+from captioning.core.paths import PARAMS
 from captioning.core.setting_faults import explain
 from captioning.core.yaml_files import read_yaml
 
@@ -283,7 +284,7 @@ class Settings(Group):
         return self
 
 
-def load(path: str | Path = "params.yaml") -> Settings:
+def load(path: str | Path = PARAMS) -> Settings:
     """Reads and checks params.yaml. Reports all faults at once, with key, value and what was expected."""
     values = read_yaml(path)
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from captioning.core.errors import UserError
+from captioning.core.paths import CAPTIONS, DATA, IMAGES
 from captioning.core.texts import AT_ONCE, Chosen, Grouped, Index, Texts
 
 SPLITS = ("train", "dev", "test")
@@ -90,10 +91,10 @@ class Data:
         return order, totals.cumsum()
 
 
-def load_data(folder: str | Path = "data") -> Data:
+def load_data(folder: str | Path = DATA) -> Data:
     """Reads `images.csv` and `captions.csv` of a folder that stage `prepare` wrote."""
-    images = _read(Path(folder) / "images.csv", IMAGE_COLUMNS)
-    data = Data(images, _read(Path(folder) / "captions.csv", CAPTION_COLUMNS))
+    images = _read(Path(folder) / IMAGES.name, IMAGE_COLUMNS)
+    data = Data(images, _read(Path(folder) / CAPTIONS.name, CAPTION_COLUMNS))
     try:
         data._grouped  # noqa: B018
     except ValueError:

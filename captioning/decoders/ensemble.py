@@ -19,6 +19,7 @@ from captioning.core.errors import UserError
 from captioning.core.files import sha256_of
 from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.kinds import load
+from captioning.weights.checkpoint import CONFIG, WEIGHTS
 
 
 class Ensemble(nn.Module):
@@ -70,7 +71,7 @@ def with_others(decoder: Decoder, folders: Sequence[str]) -> nn.Module:
     """
     members = [decoder.model]
     for folder in folders:
-        if not (Path(folder) / "config.json").is_file():
+        if not (Path(folder) / CONFIG).is_file():
             raise UserError(
                 f"generate.ensemble: {folder} is not a checkpoint folder; copy one there, "
                 "as params.yaml's comment says"
@@ -100,4 +101,4 @@ def _vocabulary(decoder: Decoder) -> tuple[dict, str]:
 
 def weights_of(folders: Sequence[str | Path]) -> dict[str, str]:
     """Returns {checkpoint folder: sha256 of its weights}: the networks that wrote a file of captions."""
-    return {str(folder): sha256_of(Path(folder) / "model.safetensors") for folder in folders}
+    return {str(folder): sha256_of(Path(folder) / WEIGHTS) for folder in folders}

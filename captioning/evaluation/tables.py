@@ -12,6 +12,7 @@ from captioning.core.paths import checkpoint
 from captioning.data.dataset import Data
 from captioning.evaluation.variety import by_rarity, lengths, rarity
 from captioning.metrics.coco import METRICS, TITLES, Scores
+from captioning.weights.checkpoint import CONFIG
 
 COLOURS = {"lstm": "#c2540a", "clipcap": "#3355c8", "humans": "#2b7a4b"}
 System = Mapping[str, Mapping[str, float]]  # {metric: {value, low, high}}
@@ -142,7 +143,7 @@ def write_more_plots(
 
 def retrieval() -> dict[str, dict[str, float]] | None:
     """CLIP's recall on dev, {before, after: {measure: share}}, or None if it was not fine-tuned."""
-    path = checkpoint("clip") / "config.json"
+    path = checkpoint("clip") / CONFIG
     return read_json(path).get("retrieval") if path.exists() else None
 
 

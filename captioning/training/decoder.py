@@ -57,15 +57,12 @@ class DecoderData:
 
     def batches(self, split: str, decoder: Decoder, batch_size: int, seed: int) -> CaptionBatches:
         """Batches of the split's features and token ids, streamed from disk if they do not fit in memory."""
-        ids, captions, packing = (
-            self.data.column("id", split),
-            self.captions[split],
-            getattr(decoder.model, "packing", None),
-        )
+        ids, captions = self.data.column("id", split), self.captions[split]
+        packing = getattr(decoder.model, "packing", None)
         if not packing or fits_in_memory(self.store, captions):
             encoded = _encode(captions, decoder, self.max_tokens)
             return CaptionBatches(self.store.load(ids), encoded, batch_size, seed, pick_device(), packing)
-        encoded = (_encode(part, decoder, self.max_tokens) for part in _parts(captions))
+        encoded = (_encode(block, decoder, self.max_tokens) for block in _parts(captions))
         return StreamedBatches(
             self.store, self.store.rows(ids), encoded, batch_size, seed, pick_device(), packing
         )

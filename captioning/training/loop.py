@@ -88,6 +88,11 @@ class Job:
     keep_start: bool = False
     recordable: bool = False
 
+    def prefers(self, scores: dict[str, float], others: dict[str, float]) -> bool:
+        """Whether these scores on dev are better than the others."""
+        one, other = scores[self.monitor], others[self.monitor]
+        return one > other if self.higher_is_better else one < other
+
 
 def fit(
     job: Job,
@@ -191,14 +196,11 @@ def _fit(
         seconds = time.monotonic() - start
         with average.in_place():
             scores = {job.curve: train_loss} | on_first(lambda: _evaluate(job, device, dtype))
-            score = scores[job.monitor]
-            if not math.isfinite(score):
+            if not math.isfinite(score := scores[job.monitor]):
                 raise UserError(
                     f"{job.name}: {job.monitor} is {score} after epoch {epoch + 1}; {_remedy(job)}"
                 )
-            held = best and best.scores[job.monitor]
-            better = best is None or (score > held if job.higher_is_better else score < held)
-            if better:
+            if better := best is None or job.prefers(scores, best.scores):
                 best = Best.of(model, epoch + 1, scores)
             stale = epoch + 1 - best.epochs
             history.append(scores)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from captioning.core.errors import UserError
 from captioning.core.files import read_json
-from captioning.core.paths import DATA, FACTS, PLOTS, SCORES, STATISTICS, TIMES, scores_of_images
+from captioning.core.paths import DATA, FACTS, PARAMS, PLOTS, SCORES, STATISTICS, TIMES, scores_of_images
 from captioning.core.paths import captions as captions_of
 from captioning.core.paths import curves as curves_of
 from captioning.core.pictures import ImageFault, open_rgb
@@ -60,7 +60,7 @@ def collect(root: Path = Path(".")) -> dict[str, Any]:
         "statistics": statistics,
         "stages": stages(root),
         "weights": {name: read_json(root / captions_of(name, "weights")) for name in MODELS},
-        "settings": (root / "params.yaml").read_text(encoding="utf-8"),
+        "settings": (root / PARAMS).read_text(encoding="utf-8"),
         "versions": versions(),
         "commit": commit(root),
     }
