@@ -46,7 +46,7 @@ def eager_steps_of(
 
 def _steps(make: Callable, model: nn.Module, batches: CaptionBatches, dtype: torch.dtype):
     step = make(model, lambda *batch: model.loss(*batch).mean, optimizer_of(model), dtype, 1.0)
-    return lambda index: step(*batches.take(index, batches.rooms))
+    return lambda index: step(*batches.take(index, batches.buckets))
 
 
 def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:

@@ -77,13 +77,13 @@ class Runs:
         return sum(size[3:])
 
     def pack(
-        self, index: np.ndarray, weights: np.ndarray | None = None, room: Sequence[int] | None = None
+        self, index: np.ndarray, weights: np.ndarray | None = None, bucket: Sequence[int] | None = None
     ) -> PackedRuns:
         """Returns the captions of the images at `index` (B,).
 
         `weights` (B, C) are the weights of captions; None: 1.
         """
-        rows, room_of_captions, room_of_inputs, *steps = room or self.size(index)
+        rows, room_of_captions, room_of_inputs, *steps = bucket or self.size(index)
         captions = self.captions[index, :rows]  # (B, C, T)
         words, exists = captions.reshape(-1, captions.shape[2]), self.lengths[index, :rows].ravel() > 0
         inputs = np.maximum(self.lengths[index, :rows] - 1, 0).ravel()  # (B*C,)

@@ -90,14 +90,14 @@ class Trees:
         return size[0]
 
     def pack(
-        self, index: np.ndarray, weights: np.ndarray | None = None, room: Sequence[int] | None = None
+        self, index: np.ndarray, weights: np.ndarray | None = None, bucket: Sequence[int] | None = None
     ) -> PackedTrees:
         """Returns the trees of the images at `index` (B,).
 
         `weights` (B, C) are the weights of captions; None: 1.
         """
         images, prefix = len(index), self.prefix
-        room_of_nodes, cells, room_of_targets = room or self.size(index)
+        room_of_nodes, cells, room_of_targets = bucket or self.size(index)
         of_node, rank, nodes = _spans(self.node_starts, self.node_counts, index)  # (n,) each
         of_target, _, targets = _spans(self.target_starts, self.target_counts, index)  # (m,) each
         start = np.arange(images)[:, None] * cells + np.arange(prefix)  # (B, P)

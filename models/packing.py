@@ -39,13 +39,13 @@ class Packing(Protocol):
         """The cost of a step of this size, by which padding is measured."""
 
     def pack(
-        self, index: np.ndarray, weights: np.ndarray | None = None, room: Sequence[int] | None = None
+        self, index: np.ndarray, weights: np.ndarray | None = None, bucket: Sequence[int] | None = None
     ) -> NamedTuple:
         """The batch of the images at `index` (B,).
 
         Args:
             weights: (B, C) of their captions; None: 1.
-            room: a size to which the batch is padded; loss and gradients do not change. None: as they need.
+            bucket: a size to which the batch is padded; loss and gradients do not change. None: as they need.
         """
 
     def columns(self) -> list[Column]:
@@ -76,9 +76,9 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
     return tree_map(lambda x: x.to(device, non_blocking=True) if isinstance(x, Tensor) else x, batch)
 
 
-def filled(room: int, *parts: np.ndarray, filling: int = 0, dtype: type = np.int64) -> Tensor:
+def filled(length: int, *parts: np.ndarray, filling: int = 0, dtype: type = np.int64) -> Tensor:
     """Joins the parts and appends `filling`."""
-    whole, end = np.full(room, filling, dtype), 0
+    whole, end = np.full(length, filling, dtype), 0
     for part in parts:
         whole[end : end + len(part)] = part
         end += len(part)

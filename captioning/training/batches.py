@@ -10,7 +10,7 @@ On a GPU, packed batches come in a few sizes, so that steps can be recorded (`ca
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class CaptionBatches:
         self.batch_size, self.seed, self.device = batch_size, seed, device
         few_sizes = device.type == "cuda" if few_sizes is None else few_sizes
         self.packing = packing and packing(tokens, few_sizes)
-        self.rooms = self._rooms() if packing and few_sizes else None
+        self.buckets = self._buckets() if packing and few_sizes else None
         if (
             device.type == "cuda"
             and _size(self.features) + _size(self.tokens) < torch.cuda.mem_get_info(device)[0] // 4
@@ -78,7 +78,7 @@ class CaptionBatches:
         With several processes, each takes its share of every batch.
         """
         for index in self.order(number, self.batch_size):
-            yield self.take(share(index), self.rooms)
+            yield self.take(share(index), self.buckets)
 
     def order(self, number: int, batch_size: int) -> Iterator[np.ndarray]:
         """Yields the image positions of each batch of an epoch, for any batch size."""
@@ -98,28 +98,32 @@ class CaptionBatches:
         for start in range(0, self.count, self.batch_size):
             yield self.take(np.arange(start, min(start + self.batch_size, self.count)))
 
-    def take(self, index: np.ndarray, rooms: Rooms | None = None) -> tuple[Tensor, Any]:
+    def take(self, index: np.ndarray, buckets: Buckets | None = None) -> tuple[Tensor, Any]:
         """Features (B, ...) float32 and captions of the images at `index`, (B, C, T) int64 or packed.
 
-        A full batch is padded to one of `rooms`; the smaller last batch of an epoch is not.
+        A full batch is padded to one of `buckets`; the smaller last batch of an epoch is not.
         """
         where = torch.from_numpy(index).to(self.features.device, non_blocking=True)
         features = self.features[where].to(self.device, non_blocking=True).float()  # widened on the device
         if self.packing:
-            room = rooms.of(self.packing.size(index)) if rooms and len(index) == self.batch_size else None
-            return features, on_device(self.packing.pack(index, room=room), self.device)
+            return features, self._packed(self.packing, index, buckets)
         lengths = self.lengths[index]
         rows, longest = int((lengths > 0).sum(axis=1).max()), int(lengths.max())
         return features, self.tokens[where, :rows, :longest].to(self.device, non_blocking=True).long()
 
-    def _rooms(self) -> Rooms | None:
+    def _packed(self, packing: Packing, index: np.ndarray, buckets: Buckets | None) -> NamedTuple:
+        full = len(index) == self.batch_size
+        bucket = buckets.of(packing.size(index)) if buckets and full else None
+        return on_device(packing.pack(index, bucket=bucket), self.device)
+
+    def _buckets(self) -> Buckets | None:
         """Chooses the sizes from the batches of the first epochs."""
         batches = (index for epoch in range(SEEN) for index in self.order(epoch, self.batch_size))
         sizes = [self.packing.size(index) for index in batches if len(index) == self.batch_size]
-        return Rooms(sizes, self.packing.largest(self.batch_size), self.packing.work) if sizes else None
+        return Buckets(sizes, self.packing.largest(self.batch_size), self.packing.work) if sizes else None
 
 
-class Rooms:
+class Buckets:
     """The smallest set of batch sizes that keeps padding low.
 
     Args:
@@ -134,16 +138,16 @@ class Rooms:
         sizes, needed = sorted(sizes, key=work), sum(map(work, sizes))
         for count in range(1, len(sizes) + 1):
             parts = np.array_split(np.array(sizes), count)
-            rooms = [tuple(part.max(axis=0).tolist()) for part in parts]
+            buckets = [tuple(part.max(axis=0).tolist()) for part in parts]
             if needed >= (1 - PADDING) * sum(
-                work(room) * len(part) for room, part in zip(rooms, parts, strict=True)
+                work(bucket) * len(part) for bucket, part in zip(buckets, parts, strict=True)
             ):
                 break
-        self.rooms = [*sorted(rooms, key=work), tuple(largest)]
+        self.sizes = [*sorted(buckets, key=work), tuple(largest)]
 
     def of(self, size: Sequence[int]) -> tuple[int, ...] | None:
         """Returns the smallest of these sizes in which `size` fits; None if it fits in none."""
-        fitting = (room for room in self.rooms if all(a <= b for a, b in zip(size, room, strict=True)))
+        fitting = (bucket for bucket in self.sizes if all(a <= b for a, b in zip(size, bucket, strict=True)))
         return next(fitting, None)
 
 

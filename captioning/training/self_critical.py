@@ -58,7 +58,7 @@ class SelfCritical:
         self.model, self.text, self.samples = decoder.model, decoder.text, samples
         self.rules = Rules(max_tokens=max_tokens, eos_id=self.text.eos_id, banned_ids=self.text.banned_ids)
         self.fixed, self.sampler = fixed, None
-        self.rooms: dict[tuple[int, ...], Any] = {}  # shape of captions: the largest packing of that shape
+        self.sizes: dict[tuple[int, ...], Any] = {}  # shape of captions: the largest packing of that shape
         self.references = references
         self.reward = CiderD(references, count_end=True)
         if self.reward.says_nothing(references):
@@ -117,10 +117,10 @@ class SelfCritical:
     def _packed(self, captions: np.ndarray, weights: np.ndarray) -> NamedTuple:
         """Packs captions (B, C, T) as for a GPU, padded to the largest size that this shape can need."""
         index = np.arange(len(captions))
-        if captions.shape not in self.rooms:
+        if captions.shape not in self.sizes:
             distinct = np.arange(captions.size).reshape(captions.shape)
-            self.rooms[captions.shape] = self.model.packing(distinct, True).size(index)
-        return self.model.packing(captions, True).pack(index, weights, self.rooms[captions.shape])
+            self.sizes[captions.shape] = self.model.packing(distinct, True).size(index)
+        return self.model.packing(captions, True).pack(index, weights, self.sizes[captions.shape])
 
     def loss(self, features: Tensor, captions: Any, advantages: Tensor, rewards: Tensor) -> Tensor:
         """Minus the mean reward of samples. Its gradient is the policy gradient.

@@ -21,9 +21,9 @@ from torch import Tensor
 from captioning.core.texts import Bytes, runs
 from captioning.core.threads import in_order
 from captioning.features.store import FeatureStore
-from captioning.training.batches import CHUNK, SEEN, CaptionBatches, Rooms, padded
+from captioning.training.batches import CHUNK, SEEN, Buckets, CaptionBatches, padded
 from models.losses import PAD
-from models.packing import Column, Packing, on_device
+from models.packing import Column, Packing
 from models.standardize import ROWS
 
 # Bytes; a larger split is read from disk. It decides an epoch's order, so it is a fixed number.
@@ -68,7 +68,7 @@ class StreamedBatches(CaptionBatches):
         self.images_in_block = max(1, block // features)
         self.images_in_window = max(1, min(window // features, WINDOW_CAPTIONS // packed))
         self.window: _Window | None = None
-        self.rooms = self._rooms() if few_sizes else None
+        self.buckets = self._buckets() if few_sizes else None
 
     @property
     def features(self) -> Iterable[Tensor]:
@@ -100,15 +100,14 @@ class StreamedBatches(CaptionBatches):
                 yield self.take(index)
         self.window = None
 
-    def take(self, index: np.ndarray, rooms: Rooms | None = None) -> tuple[Tensor, Any]:
+    def take(self, index: np.ndarray, buckets: Buckets | None = None) -> tuple[Tensor, Any]:
         """Like `CaptionBatches.take`. It is fast for the batch that `order` yielded last."""
         window = self.window
         if window is None or (places := window.places(index)) is None:
             window = self._read(np.unique(index))
             places = window.places(index)
         features = window.features[torch.from_numpy(places)].to(self.device, non_blocking=True).float()
-        room = rooms.of(window.packing.size(places)) if rooms and len(index) == self.batch_size else None
-        return features, on_device(window.packing.pack(places, room=room), self.device)
+        return features, self._packed(window.packing, places, buckets)
 
     def _plan(self, number: int, batch_size: int) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
         """Yields the images of each window of an epoch, sorted, and its batches."""
@@ -138,7 +137,7 @@ class StreamedBatches(CaptionBatches):
         rows = self.positions[images] if features else self.positions[:0]
         return _Window(images, torch.from_numpy(self.store.read(rows)), packing)
 
-    def _rooms(self) -> Rooms | None:
+    def _buckets(self) -> Buckets | None:
         """Chooses the sizes from the first epochs' first window. A batch of another size is not padded."""
         sizes, largest = [], []
         for epoch in range(SEEN):
@@ -150,7 +149,7 @@ class StreamedBatches(CaptionBatches):
                 if len(index) == self.batch_size
             ]
             largest.append(window.packing.largest(self.batch_size))
-        return Rooms(sizes, np.max(largest, axis=0).tolist(), self.packing.work) if sizes else None
+        return Buckets(sizes, np.max(largest, axis=0).tolist(), self.packing.work) if sizes else None
 
 
 class _Window(NamedTuple):

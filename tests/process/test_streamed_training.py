@@ -29,11 +29,11 @@ class Windows(streams.StreamedBatches):
         self.left = kill_at
         assert len(list(self._plan(0, 1))) == self.count // 8, "an epoch of train has three windows"
 
-    def take(self, index, rooms=None):
+    def take(self, index, buckets=None):
         if len(index) == 1 and self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         self.left -= len(index) == 1
-        return super().take(index, rooms)
+        return super().take(index, buckets)
 
 
 def run(kind: str, kill_at: int) -> None:

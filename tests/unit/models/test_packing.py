@@ -22,10 +22,10 @@ def padded(images: list[list[list[int]]]) -> np.ndarray:
 
 
 def packed_trees(images: list, prefix: int, more: int = 0) -> PackedTrees:
-    """All images as one batch, in a room with `more` rounds, cells and targets more than they need."""
+    """All images as one batch, in a bucket with `more` rounds, cells and targets more than they need."""
     trees, index = Trees(padded(images), prefix), np.arange(len(images))
     nodes, cells, targets = trees.size(index)
-    return trees.pack(index, room=(nodes + ROUND * more, cells + more, targets + more))
+    return trees.pack(index, bucket=(nodes + ROUND * more, cells + more, targets + more))
 
 
 def test_a_shared_beginning_is_one_branch():
@@ -89,8 +89,8 @@ def test_runs_hold_the_inputs_and_the_targets_of_every_caption(images, groups, m
     runs, index = Runs(captions, groups), np.arange(len(images))
     rows, exist, inputs, *steps = runs.size(index)
     weights = np.arange(captions[..., 0].size, dtype=np.float32).reshape(captions.shape[:2])
-    room = (rows, exist + more, inputs + more, *(most + more for most in steps))
-    packed = runs.pack(index, weights, room)
+    bucket = (rows, exist + more, inputs + more, *(most + more for most in steps))
+    packed = runs.pack(index, weights, bucket)
     expected = targets_of(torch.from_numpy(captions), torch.from_numpy(weights))
     kept = packed.tokens != PAD
     assert packed.tokens[kept].tolist() == expected.tokens[: expected.count].tolist()

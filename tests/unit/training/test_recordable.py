@@ -291,8 +291,8 @@ def test_an_epoch_of_flickr8k_comes_in_few_shapes(kind, images, most):
     work, used, needed, had = table.packing.work, set(), 0, 0
     for index in table.order(5, images):
         size = table.packing.size(index)
-        room = table.rooms.of(size)
-        used.add(room)
-        needed, had = needed + work(size), had + work(room)
+        bucket = table.buckets.of(size)
+        used.add(bucket)
+        needed, had = needed + work(size), had + work(bucket)
     print(f"{kind}: {len(used)} shapes, {1 - needed / had:.1%} padding")
     assert 1 < len(used) <= most and 1 - needed / had < 0.15 and len(captions) == 6000

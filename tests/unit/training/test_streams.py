@@ -120,9 +120,9 @@ def test_few_sizes_hold_the_same_captions(store, packing):
     shapes = {
         tuple(x.shape for x in captions[:2] if isinstance(x, torch.Tensor)) for _, captions in disk.epoch(0)
     }
-    assert len(shapes) <= len(disk.rooms.rooms) + 1 < len(disk)
+    assert len(shapes) <= len(disk.buckets.sizes) + 1 < len(disk)
     index = next(disk.order(0, 4))
-    assert disk.take(index, disk.rooms)[1].count == memory.take(index)[1].count
+    assert disk.take(index, disk.buckets)[1].count == memory.take(index)[1].count
 
 
 def test_standardisation_is_that_of_memory(store):
