@@ -169,7 +169,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     total += _cross_entropy_(
                         part[:, :size], row, tokens, counts, of_row, smoothing, of_hidden or of_weight
                     )
-                    part[:, size:] = 0
+                    part[:, size:].zero_()
                 if gradient is not None:
                     torch.mm(logits, matrix, out=gradient[block])
                 kept = logits if of_weight else None

@@ -20,17 +20,17 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from captioning.core.pictures import MAX_PIXELS, ImageFault
+from captioning.core.pictures import ImageFault
 from captioning.core.threads import in_order
 from captioning.features.images import LONGEST_RATIO, Preprocess, decode, resize_and_crop
 from captioning.features.pixels import AT_ONCE, ImageFiles, one_core_each
 
-RULE = "plain JPEGs by nvJPEG, resized in floats; others as on a processor"
+RULE = "baseline JPEGs by nvJPEG, resized in floats; others as on a processor"
 PIXELS_AT_ONCE = 2**25  # pixels decoded together: 100 MB as bytes, 400 MB as floats
 
 # Parts of a JPEG file (ITU-T T.81, table B.1): its first and last bytes, and the markers of segments.
 START, END = b"\xff\xd8", b"\xff\xd9"
-BASELINE, PROGRESSIVE, SCAN, APP1, APP2, APP14 = 0xC0, 0xC2, 0xDA, 0xE1, 0xE2, 0xEE
+BASELINE, SCAN, APP1, APP2, APP14 = 0xC0, 0xDA, 0xE1, 0xE2, 0xEE
 OTHERS = (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))  # tables, restarts, comments, application data
 LUMA = (0x11, 0x21, 0x22)  # luma sampling with both chromas at 0x11: 4:4:4, 4:2:2, 4:2:0
 
@@ -53,7 +53,10 @@ def _has_engines() -> bool:
 
 
 class Plain(NamedTuple):
-    """A JPEG that all decoders read alike: baseline or progressive, 8 bits, YCbCr, upright, with an end."""
+    """A JPEG that all decoders read alike: baseline, 8 bits, YCbCr, upright, not gigantic, with an end.
+
+    The engines read no progressive files. nvJPEG would decode them one after the other in a single thread.
+    """
 
     content: bytes
     pixels: int
@@ -68,7 +71,7 @@ class Plain(NamedTuple):
             if marker == SCAN:
                 whole = frame and content.rfind(END) > at
                 return cls(content, frame) if whole else None
-            if marker in (BASELINE, PROGRESSIVE) and not frame:
+            if marker == BASELINE and not frame:
                 frame = _pixels(body)
             elif marker not in OTHERS or length < 2 or _is_unusual(marker, body):
                 return None
@@ -86,7 +89,7 @@ def _pixels(frame: bytes) -> int:
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
     names, samplings = frame[6::3], frame[7::3]
     usual = names != b"RGB" and samplings[0] in LUMA and samplings[1:] == b"\x11\x11"
-    fits = max(height, width) <= LONGEST_RATIO * min(height, width) and height * width <= MAX_PIXELS
+    fits = max(height, width) <= LONGEST_RATIO * min(height, width) and height * width <= PIXELS_AT_ONCE
     return height * width if usual and fits else 0
 
 
@@ -158,6 +161,8 @@ def batches_on(device: torch.device, files: ImageFiles, batch_size: int, workers
             load, batches(), min(workers, 1), 1, alone, lambda batch: files.paths[batch[0]]
         ):
             if len(pixels):
+                if stream:
+                    pixels.record_stream(torch.cuda.current_stream(device))
                 yield pixels
             if fault:
                 raise fault
@@ -220,6 +225,8 @@ def _unpack_each(files: Sequence[Plain], device: torch.device) -> list[Tensor | 
 def _unpack(files: Sequence[Plain], device: torch.device) -> list[Tensor]:
     from torchvision.io import decode_jpeg  # takes seconds to import
 
+    if device.type == "cuda":  # it decodes on a stream of its own into memory that ours may still read
+        torch.cuda.current_stream(device).synchronize()
     return decode_jpeg(
         [torch.frombuffer(bytearray(one.content), dtype=torch.uint8) for one in files], "RGB", device
     )

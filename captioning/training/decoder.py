@@ -25,7 +25,7 @@ from captioning.training.self_critical import GreedyCider, SelfCritical
 from captioning.training.streams import StreamedBatches, fits_in_memory
 from models.packing import AT_ONCE
 
-EVALUATED = 64  # dev images in a batch
+EVALUATED = {"cpu": 64, "cuda": 256}  # dev images in a batch
 SHOWN, SHOWN_TOKENS = 3, 24  # dev images whose captions are printed each epoch, and their longest length
 
 
@@ -132,7 +132,7 @@ class Judge:
 
     def __init__(self, decoder: Decoder, learned: DecoderData, longest: int) -> None:
         self.model, self.text = decoder.model, decoder.text
-        self.dev = learned.batches("dev", decoder, EVALUATED, 0)
+        self.dev = learned.batches("dev", decoder, EVALUATED[pick_device().type], 0)
         self.cider = GreedyCider(decoder, learned.references("dev"), learned.references("train"), longest)
         self.shown = next(self.dev.in_order())[0][:SHOWN]
         self.said_by_people = [of_image[0] for of_image in learned.captions["dev"][:SHOWN]]

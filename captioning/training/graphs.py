@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.backends.cudnn.rnn import get_cudnn_mode
 from torch.utils._pytree import tree_flatten, tree_map
 
 UNCAST = (nn.LayerNorm, nn.Embedding)  # autocast leaves their weights in float32
@@ -44,13 +45,17 @@ class CastWeights:
         self.gradients = {weight: torch.empty_like(weight) for weight in self.trained}
         self._put(self.copies)
         for module in model.modules():
-            if isinstance(module, nn.RNNBase):
-                module.flatten_parameters()  # cuDNN needs one block of memory, or it copies at each call
+            if isinstance(module, nn.LSTM):
+                flatten(module)
+                # Or it moves weights that differ from those of its last call; graphs hold addresses.
+                module._flat_weight_refs = [None] * len(module._flat_weights)
         self._put({weight: weight for weight in self.copies})
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Makes the network compute with copies of its current weights inside the block."""
+        for copy in self.copies.values():
+            copy.grad = None  # a recording that failed may have left some
         with torch.no_grad():
             torch._foreach_copy_([self.copies[weight] for weight in self.trained], self.trained)
         self._put(self.copies)
@@ -75,6 +80,31 @@ class CastWeights:
     def _put(self, by_weight: dict[nn.Parameter, nn.Parameter]) -> None:
         for module, name, weight in self.places:
             setattr(module, name, by_weight[weight])  # this also updates an LSTM's list of its weights
+
+
+@torch.no_grad()
+def flatten(lstm: nn.LSTM) -> None:
+    """Puts an LSTM's weights on a GPU into one block of memory, without which cuDNN copies them at each call.
+
+    `flatten_parameters` leaves bfloat16 weights as they are, although cuDNN takes them.
+    """
+    weights = lstm._flat_weights
+    if weights[0].is_cuda:
+        torch._cudnn_rnn_flatten_weight(
+            weights,
+            len(weights) // (lstm.num_layers * (1 + lstm.bidirectional)),  # of a layer in one direction
+            lstm.input_size,
+            get_cudnn_mode("LSTM"),
+            lstm.hidden_size,
+            lstm.proj_size,
+            lstm.num_layers,
+            lstm.batch_first,
+            lstm.bidirectional,
+        )
+
+
+# The recordings that failed, and why. They are kept, since torch's allocator goes on to ask them.
+FAILED: list[tuple[torch.cuda.CUDAGraph, str]] = []
 
 
 class Recorded:
@@ -105,7 +135,7 @@ class Recorded:
             except RuntimeError as error:
                 self.able = False
                 print(
-                    f"warning: steps are not recorded as CUDA graphs, which is slower: {error}",
+                    f"warning: steps are not recorded as CUDA graphs, which is slower: {_cause(error)}",
                     file=sys.stderr,
                 )
                 return self._as_it_is(batch)
@@ -125,8 +155,16 @@ class Recorded:
     def _record(self, batch: tuple) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Any]:
         batch, graph = _copied(batch), torch.cuda.CUDAGraph()
         inputs = _tensors(batch)  # now: a state may replace its tensors by results
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
-            results = self._worked(batch)
+        outside = torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+                results = self._worked(batch)
+        except RuntimeError as error:  # torch leaves its stream and its random numbers as in a recording
+            FAILED.append((graph, _cause(error)))
+            torch.cuda.set_stream(outside)
+            numbers = torch.cuda.default_generators[outside.device_index]
+            numbers.graphsafe_set_state(numbers.clone_state())
+            raise
         return graph, inputs, results
 
     def _worked(self, batch: tuple) -> Any:
@@ -135,6 +173,12 @@ class Recorded:
         results = self.work(*batch)
         torch.clear_autocast_cache()
         return results
+
+
+def _cause(error: BaseException) -> str:
+    """The error itself, not the one at the recording's end that followed from it."""
+    error = error.__context__ or error
+    return f"{type(error).__name__}: {error}"
 
 
 def _tensors(tree: Any) -> list[Tensor]:

@@ -165,9 +165,7 @@ def _fit(
 ) -> tuple[list[dict[str, float]], dict[str, float] | None]:
     device, dtype = pick_device(), pick_dtype(options.precision, pick_device())
     model = job.model.to(device)
-    optimizer = torch.optim.AdamW(
-        _groups(job, options), lr=options.lr, betas=(0.9, 0.98), fused=True, capturable=device.type == "cuda"
-    )
+    optimizer = torch.optim.AdamW(_groups(job, options), lr=options.lr, betas=(0.9, 0.98), fused=True)
     average = _Average(model, job.ema)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())

@@ -94,9 +94,12 @@ class State:
 
     def save(self, model: nn.Module, optimizer, average, epochs: int, best: Best, history: list) -> None:
         """Writes the state after `epochs` epochs, in place of the last one."""
+        weights = trained_state(model)
+        if best.epochs == epochs and not average.means:  # torch then writes the best weights only once
+            best = Best(epochs, best.scores, weights)
         state = {
             "fingerprint": self.fingerprint,
-            "weights": trained_state(model),
+            "weights": weights,
             "optimizer": optimizer.state_dict(),
             "average": average.state(),
             "epochs": epochs,

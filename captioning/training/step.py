@@ -45,6 +45,7 @@ def training_step(
 
     @record
     def learn(*batch: Any) -> tuple[Tensor, Tensor]:
+        optimizer.zero_grad(set_to_none=True)  # a recording that failed may have left some
         with computing():
             found = loss(*batch)
         found.backward()
@@ -75,9 +76,10 @@ def recorded_step(
 ) -> Step:
     """`training_step` on a GPU, as CUDA graphs.
 
-    Learning rates become tensors, which a graph reads at each replay. AdamW must be capturable.
+    Learning rates become tensors, which a graph reads at each replay. `optimizer` is a fused AdamW.
     """
     for group in optimizer.param_groups:
+        group["capturable"] = True  # also if its state was saved on a processor
         group["lr"] = torch.tensor(float(group["lr"]), device=next(model.parameters()).device)
     weights = CastWeights(model, dtype) if dtype != torch.float32 else None
     return training_step(model, loss, optimizer, dtype, clip_norm, weights, prepare, Recorded)

@@ -20,7 +20,8 @@ from benchmarks.material import scenes_captions
 from captioning.data.sources import flickr8k
 from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.vocabulary import train_bpe, word_vocabulary
-from captioning.search.base import evaluating
+from captioning.search.base import Rules, evaluating
+from captioning.search.sampling import FixedSampler
 from captioning.training.batches import CaptionBatches
 from captioning.training.graphs import CastWeights
 from captioning.training.self_critical import SelfCritical
@@ -196,6 +197,37 @@ def test_self_critical_batches_have_the_shapes_of_their_length(kind):
         found = [critic.prepare(features, images, critic.chances(0, epoch, images)) for epoch in (0, 1)]
     shapes = [[x.shape for x in tree_flatten(batch)[0] if isinstance(x, torch.Tensor)] for batch in found]
     assert shapes[0] == shapes[1] and not torch.equal(found[0][3], found[1][3])
+
+
+class OnTheGPU(TorchDispatchMode):
+    """Fails if an operation reads or makes a tensor of the host: no recording may."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        used = [x for x in tree_flatten((args, kwargs, out))[0] if isinstance(x, torch.Tensor)]
+        assert all(x.device.type == "cuda" for x in used), f"{function} crosses devices"
+        return out
+
+
+@DECODERS
+def test_what_is_recorded_does_not_touch_the_host(kind):
+    """The networks are on a GPU that need not exist, since fake tensors have no numbers."""
+    features, captions = next(batches(decoder(kind), kind, 16, 8, True).epoch(0))
+    chances = torch.rand(8 * 3, 9)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.device("cuda"):
+        model = decoder(kind, dropout=0.1)
+        sampler = FixedSampler(
+            model, Rules(max_tokens=12, eos_id=0, banned_ids=(1, 2)), 3, torch.device("cuda")
+        )
+        features, captions, chances = tree_map(
+            lambda x: x.to("cuda") if isinstance(x, torch.Tensor) else x,
+            faked(mode, (features, captions, chances)),
+        )
+        with OnTheGPU(), torch.backends.cudnn.flags(enabled=False):  # cuDNN asks the GPU's driver
+            model.loss(features, captions, 0.1)
+            with torch.no_grad(), evaluating(model):
+                tokens, over, state = sampler._begin(features, chances[:, :1])
+                sampler._go_on(tokens[:, -1], over, state, chances[:, 1:])
 
 
 def steps(model: nn.Module, cast: bool = True):
