@@ -5,16 +5,19 @@
 
 Uses full-size networks with random weights, bf16, and needs no network. It checks the numbers, then measures
 the rows, the profile, and projected times for Flickr8k and COCO (`benchmarks.gpu_steps`,
-`benchmarks.gpu_inference`, `benchmarks.gpu_checks`). A row that fails is reported, and the next one runs.
-When the time is over, it writes the results so far. A training step's share of the device's peak (MFU) counts
-its matrix products with weights. Attention, under 2% of them, is not counted.
-`benchmarks.flickr8k_full_size` runs all stages themselves.
+`benchmarks.gpu_inference`, `benchmarks.gpu_checks`). A row that fails, or whose steps cannot be recorded as
+CUDA graphs, is reported, and the next one runs; if the GPU no longer answers, in a new process. When the time
+is over, it writes the results so far. A training step's share of the device's peak (MFU) counts its matrix
+products with weights. Attention, under 2% of them, is not counted. `benchmarks.flickr8k_full_size` runs all
+stages themselves.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import json
+import os
 import signal
 import sys
 import time
@@ -29,8 +32,9 @@ from benchmarks import gpu_checks, gpu_inference, gpu_steps
 from benchmarks.gpu_rows import Scale, seconds_of
 from captioning.core.device import describe, pick_device, pick_dtype
 from captioning.core.errors import UserError, command
-from captioning.core.files import write_json
+from captioning.core.files import read_json, write_json
 from captioning.core.malloc import keep_freed_memory
+from captioning.training.graphs import FAILED
 
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # FLOP/s, dense bf16, from NVIDIA's data sheets
 # Images: all, training, test.
@@ -72,7 +76,8 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=16, help="threads that read them (default 16)")
     parser.add_argument("--tiny", action="store_true", help="small networks")
-    asked = parser.parse_args()
+    parser.add_argument("--go-on", action="store_true", help="keep the rows that the JSON file holds")
+    asked, start = parser.parse_args(), time.monotonic()
     device = pick_device()
     if device.type == "cpu" and not asked.tiny:
         raise UserError("no GPU here: `make bench` measures processors, and --tiny shows that this runs")
@@ -84,16 +89,21 @@ def main() -> None:
     found: dict[str, Any] = {
         "device": name, "torch": torch.__version__, "tiny": asked.tiny, "rows": {}, "failed": {},
     }  # fmt: skip
-    if not asked.tiny:
+    if asked.go_on:
+        found |= read_json(asked.json)
+    elif not asked.tiny:
         found["plain_product"] = product_rate(device)
         print(f"{name}: a plain bf16 product reaches {found['plain_product'] / 1e12:.3g} TFLOP/s", flush=True)
     signal.signal(signal.SIGALRM, _out_of_time)
-    signal.setitimer(signal.ITIMER_REAL, 60 * asked.minutes - 5)  # leaves 5 s to finish
+    signal.setitimer(signal.ITIMER_REAL, max(1, 60 * asked.minutes - 5))  # leaves 5 s to finish
     try:
-        for row in asked.only:
+        for place, row in enumerate(asked.only, 1):
             run(row, scale, found)
             if asked.json:
                 write_json(asked.json, found)
+            if not answers(device):
+                go_on(asked, asked.only[place:], asked.minutes - (time.monotonic() - start) / 60)
+                break
     except OutOfTime:
         found["out_of_time"] = row
         print(f"{asked.minutes:g} minutes are over, in {row}", file=sys.stderr)
@@ -113,19 +123,43 @@ def _out_of_time(number: int, frame: Any) -> None:
     raise OutOfTime
 
 
+def answers(device: torch.device) -> bool:
+    """Frees memory. False if the GPU does not answer: after some faults, a process can use it no more."""
+    gc.collect()
+    try:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.empty_cache()
+    except RuntimeError:
+        return False
+    return True
+
+
+def go_on(asked: argparse.Namespace, rows: list[str], minutes: float) -> None:
+    """Replaces this process by a new one for the other rows. Returns if there are none, or no JSON file."""
+    if rows and asked.json:
+        print("the GPU does not answer: the other rows run in a new process", file=sys.stderr, flush=True)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        options = ["--go-on", "--json", asked.json, "--minutes", minutes, "--images", asked.images]
+        options += ["--workers", asked.workers, *["--tiny"] * asked.tiny, "--only", *rows]
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.gpu", *map(str, options)])
+
+
 def run(name: str, scale: Scale, found: dict[str, Any]) -> None:
     """Runs a row and records its lines. Failures are printed and recorded, too."""
-    start, lines = time.monotonic(), found["rows"].setdefault(name, [])
+    start, lines, failed = time.monotonic(), found["rows"].setdefault(name, []), len(FAILED)
     try:
         for line in ROWS[name](scale):
-            lines.append(asdict(line))
+            cells = asdict(line)
+            json.dumps(cells, allow_nan=False)
+            lines.append(cells)
             print(f"{name}: {line.path}: {line.ours}", file=sys.stderr, flush=True)
     except Exception as error:
         found["failed"][name] = traceback.format_exc()
         print(f"{name}: failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    for _, cause in FAILED[failed:]:
+        found["failed"][name] = f"{found['failed'].get(name, '')}not recorded as a CUDA graph: {cause}\n"
     print(f"  {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-    gc.collect()
-    torch.cuda.empty_cache()
 
 
 def product_rate(device: torch.device) -> float:

@@ -12,11 +12,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmarks import extraction, material, networks, published
+from benchmarks import extraction, networks, published
 from benchmarks.gpu_inference import decoded, files
 from benchmarks.gpu_rows import Row, Scale, seconds_of
-from benchmarks.gpu_steps import clipcap, clipcap_data, eager_steps_of, self_critical_decoders, steps_of
+from benchmarks.gpu_steps import (
+    clipcap,
+    clipcap_data,
+    eager_steps_of,
+    gpt2_tokens,
+    lstm_and_data,
+    self_critical_decoders,
+    steps_of,
+)
 from benchmarks.turns import synchronize
+from captioning.core.device import autocast
 from captioning.features.encode import encode
 from captioning.features.encoders import load_clip, load_vgg16
 from captioning.features.pixels import ImageFiles, pixel_batches
@@ -31,13 +40,13 @@ CPU = torch.device("cpu")
 
 
 def check_steps(scale: Scale) -> Iterator[Row]:
-    """Compares loss and gradient with the authors', and the stages' steps with eager steps. No dropout."""
+    """Compares loss and gradient with the authors', and the stages' steps with eager steps, without dropout.
+
+    Then checks that recorded steps draw dropout anew.
+    """
     images, count = 2 if scale.tiny else 8, 60 if scale.tiny else 200
     index = np.arange(images)
-    features, captions = (
-        networks.features(count, networks.CLIP_SIZE),
-        material.tokens(material.gpt2_text(), count),
-    )
+    features, captions = networks.features(count, networks.CLIP_SIZE), gpt2_tokens(count)
     dataset = published.PaddedCaptions(captions, features, 10)
     items = [dataset[5 * image + i] for image in index for i in range(5)]
     batch = [torch.stack(column).to(scale.device) for column in zip(*items, strict=True)]
@@ -55,20 +64,36 @@ def check_steps(scale: Scale) -> Iterator[Row]:
               f"{apart:.0e} apart{'' if apart < 1e-3 else ' !'}",
               "1e-3", figures={"apart": apart, "loss": loss, "norm": norm})  # fmt: skip
 
-    changes = []
-    for make in (steps_of, eager_steps_of):
-        model = clipcap(scale, "mlp", 10, False).eval()
-        before = [p.detach().clone() for p in model.parameters()]
-        step = make(model, data, scale.dtype)
-        for _ in range(3):
-            step(index)
-        changes.append(
-            torch.cat([(p.detach() - b).flatten() for p, b in zip(model.parameters(), before, strict=True)])
-        )
-    cosine = F.cosine_similarity(*(change.double() for change in changes), dim=0).item()  # 10^8 numbers each
-    yield Row("three steps as stages take them against eager ones",
-              f"cosine of the weights' changes {cosine:.5f}{'' if cosine >= SAME_STEPS else ' !'}",
-              f"{SAME_STEPS}", figures={"cosine": cosine})  # fmt: skip
+    for kind, build, batches in (
+        ("ClipCap", lambda: clipcap(scale, "mlp", 10, False), data),
+        ("LSTM", *lstm_and_data(scale, images)),
+    ):
+        changes = []
+        for make in (steps_of, eager_steps_of):
+            model = build().eval()
+            before = [p.detach().clone() for p in model.parameters()]
+            step = make(model, batches, scale.dtype)
+            for number in range(5):
+                if number == 3:  # as after an epoch: it must not move what is recorded
+                    with torch.no_grad(), autocast(scale.device, scale.dtype):
+                        model.loss(*batches.take(index))
+                step(index)
+            after = [p.detach() for p in model.parameters()]
+            changes.append(torch.cat([(a - b).flatten() for a, b in zip(after, before, strict=True)]))
+        cosine = F.cosine_similarity(*(change.double() for change in changes), dim=0).item()
+        yield Row(f"five steps as stages take them against eager ones, {kind}",
+                  f"cosine of the weights' changes {cosine:.5f}{'' if cosine >= SAME_STEPS else ' !'}",
+                  f"{SAME_STEPS}", figures={"cosine": cosine})  # fmt: skip
+
+    step, losses = steps_of(clipcap(scale, "mlp", 10, False), data, scale.dtype, rate=0.0), []
+    for seed in (0, 0, 0, 1, 2, 1):  # launched, recorded, replayed; then three that count
+        torch.manual_seed(seed)
+        losses.append(step(index)[0].item())
+    one, two, again = losses[3:]
+    right = abs(one - two) > 1e-4 * one and abs(one - again) < 1e-5 * one
+    yield Row("dropout in steps as stages take them",
+              f"{'another' if right else '! not another'} for each seed, the same for the same",
+              figures={"losses": losses[3:]})  # fmt: skip
 
 
 def check_sampling(scale: Scale) -> Iterator[Row]:

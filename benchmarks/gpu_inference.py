@@ -76,7 +76,8 @@ def _extract(scale: Scale, kind: str) -> Iterator[Row]:
         rates["published"] = sizes["some"] / seconds_of(lambda: theirs(0), 1)
     ours = (f"{rates['ours']:,.0f} images/s, {rates['ours'] / rates['decoding']:.0%} of decoding alone, "
             f"{rates['ours'] / rates['network']:.0%} of the bare network")  # fmt: skip
-    yield Row(f"extraction, {kind}, {images} JPEGs", ours, "5,000 images/s, 80% of decoding alone",
+    title = f"extraction, {kind}, {images} JPEGs by {'nvJPEG' if decoding(scale.device) else 'threads'}"
+    yield Row(title, ours, "5,000 images/s, 80% of decoding alone",
               f"{rates['published']:,.1f} images/s of 5 captions", rates)  # fmt: skip
 
 

@@ -39,4 +39,4 @@ def test_the_gpu_s_script_runs_to_its_end_on_a_processor(tmp_path):
         gpu.markdown(found)
     )
     checks = [*found["rows"]["check-steps"], *found["rows"]["check-features"]]
-    assert len(checks) == 4 and not [check["ours"] for check in checks if "!" in check["ours"]]
+    assert len(checks) == 6 and not [check["ours"] for check in checks if "!" in check["ours"]]

@@ -112,3 +112,30 @@ def test_a_row_that_fails_or_lasts_is_told_and_stops_no_other(monkeypatch, tmp_p
     assert "out of memory" in found["failed"]["fails"] and found["out_of_time"] == "lasts"
     assert [line["ours"] for lines in found["rows"].values() for line in lines] == ["1 ms", "2 ms"]
     assert "| two |  | 2 ms |  |" in capsys.readouterr().out
+
+
+def test_rows_after_a_fault_of_the_gpu_run_in_a_new_process(monkeypatch, tmp_path, capsys):
+    """It adds to the file, in which the figures before the fault are, and has the rest of the time."""
+    started, path = [], tmp_path / "gpu.json"
+    rows = {name: lambda scale, name=name: [gpu_rows.Row(name, "1 ms")] for name in ("one", "two", "three")}
+    rows["two"] = lambda scale: [gpu_rows.Row("two", "", figures={"rate": float("nan")})]
+
+    def replaced(program, words):
+        started.append(words)
+        raise SystemExit  # `execv` does not return
+
+    monkeypatch.setattr(gpu, "ROWS", rows)
+    monkeypatch.setattr(gpu, "answers", lambda device: bool(started))
+    monkeypatch.setattr(gpu.os, "execv", replaced)
+    monkeypatch.setattr(sys, "argv", ["gpu", "--tiny", "--images", "7", "--json", str(path)])
+    with pytest.raises(SystemExit):
+        gpu.main()
+    assert list(json.loads(path.read_text())["rows"]) == ["one"]
+    monkeypatch.setattr(sys, "argv", started[0][2:])
+    with pytest.raises(SystemExit, match="not measured: two"):
+        gpu.main()
+    found = json.loads(path.read_text())
+    assert list(found["rows"]) == ["one", "two", "three"] and "NaN" not in path.read_text()
+    assert "| three |  | 1 ms |  |" in capsys.readouterr().out
+    words = started[0]
+    assert words[words.index("--images") + 1] == "7" and 7.9 < float(words[words.index("--minutes") + 1]) < 8
