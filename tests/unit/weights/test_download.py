@@ -74,15 +74,15 @@ def test_a_server_that_keeps_breaking_off_is_given_up_and_what_came_is_kept(tmp_
         assert download(f"{server.url}/a.pt", tmp_path / "a.pt", SHA256).read_bytes() == CONTENT
 
 
-def test_what_is_not_there_is_said_at_once(tmp_path):
-    start = time.monotonic()
+def test_what_is_not_there_is_said_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", None)  # another attempt would wait first
     with serving({}) as server, pytest.raises(DownloadFault, match="404"):
         download(f"{server.url}/a.pt", tmp_path / "a.pt")
     with pytest.raises(DownloadFault, match="cannot be reached"):  # nothing listens there any more
         download(f"{server.url}/a.pt", tmp_path / "a.pt")
     with pytest.raises(DownloadFault, match="cannot be reached"):
         download("http://no-such-host.invalid/a.pt", tmp_path / "a.pt")
-    assert time.monotonic() - start < 12 and os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_call_that_hangs_is_left_alone():
