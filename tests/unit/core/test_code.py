@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,16 +74,20 @@ def house(tmp_path):
     return tmp_path
 
 
+@cache
+def described(stage: str) -> str:
+    return describe(f"stages.{stage}", ROOT)
+
+
 def changed_by(house: Path, file: str, old: str, new: str) -> set[str]:
     """The stages whose code counts as changed after an edit."""
     names = sorted(
         path.stem for path in (house / "stages").glob("*.py") if path.stem not in ("__init__", "code")
     )
-    before = {name: describe(f"stages.{name}", house) for name in names}
     text = (house / file).read_text()
     assert old in text
     (house / file).write_text(text.replace(old, new, 1))
-    return {name for name in names if describe(f"stages.{name}", house) != before[name]}
+    return {name for name in names if describe(f"stages.{name}", house) != described(name)}
 
 
 def test_a_comment_makes_no_stage_run_again(house):
