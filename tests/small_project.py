@@ -87,3 +87,12 @@ def clipcap(shape: tuple[int, ...], features: dict[str, str]) -> Decoder:
     small = SETTINGS.model.scratch.model_copy(update={"vocab_size": 300, "width": 24, "heads": 2})
     options = SETTINGS.model.model_copy(update={"prefix_len": 2, "scratch": small})
     return fresh_clipcap(options, CAPTIONS, shape[0], features)
+
+
+def edit_params(folder: Path, edits: dict[str, str]) -> None:
+    """Writes the committed params.yaml with some of its text replaced."""
+    text = (ROOT / "params.yaml").read_text()
+    for old, new in edits.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (folder / "params.yaml").write_text(text)

@@ -1,4 +1,4 @@
-"""What a stage or a command imports before it works: every run pays for it, and `--help` waits for it too."""
+"""Before a stage or a command works: it imports no more than it needs, and checks its settings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import python_m
 
 ROOT = Path(__file__).parents[2]
 SLOW = ("torch", "transformers", "pandas", "sklearn", "h5py", "matplotlib", "torchvision")  # to import
@@ -34,3 +35,15 @@ def test_stages_start_with_no_more_than_they_need(stages, allowed):
 
 def test_help_and_a_mistyped_argument_wait_for_no_library():
     assert imported(*(f"commands.{name}" for name in sorted(COMMANDS)), "app.__main__") == set()
+
+
+@pytest.mark.parametrize("stage", ["prepare", "train_clipcap", "evaluate"])
+def test_a_stage_stops_before_any_work(tmp_path, stage):
+    text = (ROOT / "params.yaml").read_text()
+    assert text.count("  prefix_len: ") == 1
+    (tmp_path / "params.yaml").write_text(text.replace("  prefix_len: ", "  prefx_len: "))
+    done = python_m(tmp_path, f"stages.{stage}")
+    assert done.returncode == 1
+    assert "did you mean model.prefix_len?" in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.endswith("`git checkout params.yaml` undoes it\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_project import SETTINGS, photos, project
+from small_project import SETTINGS, edit_params, photos, project
 
 from app import load_captioner
+from app.__main__ import main
 from app.captioner import Caption, Readable
 from app.folder import DEFAULTS
 from app.pictures import Pictures
@@ -93,17 +94,14 @@ def test_captions_are_searched_for_as_the_projects_params_say_or_by_their_defaul
     captioner = load_captioner(house / "checkpoints/lstm")
     assert captioner.how.generate == SETTINGS.generate and captioner.consensus is None
     shutil.copytree(house, tmp_path / "other")
-    text = (Path(__file__).parents[3] / "params.yaml").read_text()
-    for old, new in (("  max_tokens: 40 ", "  max_tokens: 3 "), ("  consensus: 0.0 ", "  consensus: 8.0 ")):
-        assert text.count(old) == 1
-        text = text.replace(old, new)
-    (tmp_path / "other/params.yaml").write_text(text)
+    edits = {"  max_tokens: 40 ": "  max_tokens: 3 ", "  consensus: 0.0 ": "  consensus: 8.0 "}
+    edit_params(tmp_path / "other", edits)
     other = load_captioner(tmp_path / "other/checkpoints/lstm")
     assert other.consensus.weight == 8
     assert all(len(one.tokens) <= 3 for one in other(photos(tmp_path, 2)))
 
 
-def test_warnings_are_those_of_the_captioners_own_project(house, tmp_path):
+def test_warnings_are_those_of_the_captioners_own_project(house, tmp_path, monkeypatch, capsys):
     for name in ("few", "many"):
         shutil.copytree(house, tmp_path / name)
         about = {
@@ -113,13 +111,11 @@ def test_warnings_are_those_of_the_captioners_own_project(house, tmp_path):
             "doubts": [f"{name} pictures"],
         }
         (tmp_path / name / "data/statistics.json").write_text(json.dumps(about))
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    given = [
-        sys.executable, "-m", "app", "--model", tmp_path / "few/checkpoints/lstm",
-        tmp_path / "few/pictures/0.png",
-    ]  # fmt: skip
-    done = subprocess.run(given, cwd=tmp_path / "many", env=env, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stderr.splitlines()[-1] == "warning: few pictures", done.stderr
+    monkeypatch.chdir(tmp_path / "many")
+    given = "--model", tmp_path / "few/checkpoints/lstm", tmp_path / "few/pictures/0.png"
+    monkeypatch.setattr(sys, "argv", ["app", *map(str, given)])
+    main()
+    assert capsys.readouterr().err.splitlines()[-1] == "warning: few pictures"
 
 
 @pytest.mark.parametrize("kind", ["lstm", "clipcap"])
@@ -132,10 +128,7 @@ def test_an_ensemble_captions_as_in_the_pipeline(house, tmp_path, kind):
     for weights in other.model.parameters():
         weights.data += 0.3 * torch.randn_like(weights)
     save_decoder(checkpoints / f"{kind}-1", other)
-    text = (Path(__file__).parents[3] / "params.yaml").read_text()
-    empty = f"    {kind}: []"
-    assert text.count(empty) == 1
-    (tmp_path / "house/params.yaml").write_text(text.replace(empty, f"    {kind}: [checkpoints/{kind}-1]"))
+    edit_params(tmp_path / "house", {f"    {kind}: []": f"    {kind}: [checkpoints/{kind}-1]"})
     joined = load_captioner(checkpoints / kind)  # from another working folder
     features = torch.randn(8, *np.atleast_1d(joined.decoder.model.standardize.mean.shape))
     both, read = Ensemble([alone.model, other.model]).eval(), alone.decoder.text.decode

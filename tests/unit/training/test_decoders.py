@@ -1,13 +1,8 @@
-"""Training a decoder on features: two phases with their scores; a kill in either costs one epoch."""
+"""Training a decoder on features: two phases with their scores."""
 
 import json
-import signal
-import time
-from pathlib import Path
 
 import pytest
-import torch
-from forked import start
 from safetensors.torch import load_file
 from small_decoders import options, scenes, train
 
@@ -35,36 +30,6 @@ def test_two_phases_and_what_is_written_of_them(tmp_path, kind, capsys):
     assert f"train_{kind}.self_critical: begins with" in capsys.readouterr().out
     assert not [path for path in checkpoint(kind).iterdir() if path.name.startswith((".", "resume"))]
     assert not list(tmp_path.glob(".work/states/*"))
-
-
-def run() -> None:
-    train("lstm", Path.cwd(), options(ema=0.5))
-
-
-def test_kill_9_in_either_phase(tmp_path):
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    killed.mkdir()
-    whole.mkdir()
-    undisturbed = start(whole, run)
-    for name in ("resume.pt", "resume_2.pt"):
-        printed = tmp_path / f"{name}.txt"
-        victim = start(killed, run, out=printed)
-        deadline = time.monotonic() + 300
-        while not (state := [*killed.glob(f".work/states/*/{name}")]) and time.monotonic() < deadline:
-            time.sleep(0.001)
-        victim.kill()
-        victim.join()
-        assert victim.exitcode == -signal.SIGKILL and state
-    assert "epoch 1/4" not in printed.read_text(), "an epoch was trained again"
-    last = start(killed, run, out=tmp_path / "last.txt")
-    last.join()
-    undisturbed.join()
-    assert last.exitcode == undisturbed.exitcode == 0
-    printed = (tmp_path / "last.txt").read_text()
-    assert printed.count("resumed from") == 2
-    assert "/4  train_loss" not in printed, "cross-entropy was trained again"
-    weights = [load_file(folder / checkpoint("lstm") / "model.safetensors") for folder in (whole, killed)]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_without_epochs_the_weights_are_as_they_were(tmp_path):

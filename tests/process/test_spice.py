@@ -13,7 +13,7 @@ from captioning.core.errors import UserError
 from captioning.core.java import package_folder
 from captioning.metrics import spice
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 # The tokenizer's CoreNLP has the classes that SPICE links with, but no models.
 CLASSES = package_folder() / "tokenizer" / "stanford-corenlp-3.4.1.jar"
 START = (

@@ -30,7 +30,7 @@ try:
 except KeyboardInterrupt:
     pass
 """
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PICTURE = b"P6 2 2 255\n" + bytes(12)
 TYPE = {"Content-Type": "application/octet-stream"}
 DOUBT = "6 training images are too few"
@@ -290,7 +290,7 @@ def test_ctrl_c_does_not_wait_for_an_unfinished_upload(project):
 
 
 def test_slow_clients_are_ended_and_limited_in_number(project):
-    server = Server(project, seconds=1.5)
+    server = Server(project, seconds=4)  # longer than it takes to connect, also on a busy machine
     silent = [
         server.connected(content) for content in (b"", b"POST /captions HT", b"GET / HTTP/1.1\r\nHost: ")
     ]

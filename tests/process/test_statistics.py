@@ -9,7 +9,6 @@ import pytest
 from captioning.evaluation import bootstrap as statistics
 from captioning.evaluation.bootstrap import bootstrap, compare, corpus_scores, image_statistics, interval
 from captioning.metrics.coco import METRICS, Scores, score, score_many
-from captioning.metrics.meteor import Meteor
 
 WORDS = "a the man dog child red blue ball runs sits on in grass water with of two and big small".split()
 
@@ -28,12 +27,6 @@ def captions(images: int, draw: random.Random) -> tuple[dict[str, list[str]], di
 @pytest.fixture(scope="module")
 def data():
     return captions(120, random.Random(0))
-
-
-@pytest.fixture(scope="module")
-def meteor():
-    with Meteor() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
