@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from forked import python_m
 from made_up_scores import scores, write
+from project_copy import ROOT, commit, run
 
 from captioning.evaluation import saved
 from captioning.evaluation.bootstrap import Comparison, compare_settings
@@ -20,11 +20,10 @@ from captioning.metrics.coco import METRICS
 from commands.compare import differing, of_machines, settings_lines, verdict
 from commands.summary import foreign
 
-ROOT = Path(__file__).parents[3]
 # A pipeline of one stage that writes scores for params.yaml's skill, as stage evaluate does, but at once.
 STAGE = (
     "stages: {evaluate: "
-    "{cmd: python write.py, deps: [write.py], params: [skill], outs: [results/per_image.npz]}}"
+    "{cmd: python -m stages.write, deps: [stages/write.py], params: [skill], outs: [results/per_image.npz]}}"
 )
 WRITE = """
 import sys
@@ -42,29 +41,21 @@ def repository(tmp_path_factory):
     workspace is main's."""
     folder = tmp_path_factory.mktemp("repository")
     run(folder, "git", "init", "--quiet", "--initial-branch=main")
-    run(folder, "dvc", "init", "--quiet")
-    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n    check_update = false\n")
+    (folder / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
     (folder / "dvc.yaml").write_text(STAGE)
     (folder / "params.yaml").write_text("skill: 0.5\n")
-    (folder / "write.py").write_text(WRITE.format(paths=[str(ROOT), str(ROOT / "tests")]))
+    (folder / "stages").mkdir()
+    (folder / "stages/write.py").write_text(WRITE.format(paths=[str(ROOT), str(ROOT / "tests")]))
     (folder / ".gitignore").write_text("/results\n")
     run(folder, "dvc", "repro", "--quiet")
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "--quiet", "--message", "scores")
+    commit(folder, "scores")
     for name, skill in (("better", 0.9), ("noise", 0.501)):
         run(folder, "dvc", "exp", "run", "--quiet", "--name", name, "--set-param", f"skill={skill}")
     run(folder, "git", "checkout", "--quiet", "--force", "main")
     run(folder, "dvc", "checkout", "--quiet")
     return folder
-
-
-def run(folder: Path, *command: str) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    who = {f"GIT_{role}_{key}": "a@b.c" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-    environment = os.environ | who | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr + done.stdout
-    return done.stdout
 
 
 def compare(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
