@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test never waits for the network
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -14,6 +15,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import captioning  # noqa: F401
 from captioning.core.device import seed_everything
+
+# Hypothesis tries the same examples each time, however slow the machine is.
+STEADY = {"derandomize": True, "deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("steady", **STEADY)
+settings.load_profile("steady")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -36,8 +36,8 @@ def test_what_captions_hold():
     assert quick_tokenize(["एक कुत्ता दौड़ता है"]) == ["एक कुत्ता दौड़ता है"]
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.text(st.characters(), max_size=40), max_size=60))
+@settings(max_examples=8)  # each starts Java
+@given(st.lists(st.text(st.characters(), max_size=40), min_size=20, max_size=60))
 def test_any_text(captions):
     assert quick_tokenize(captions) == ptb_tokenize(captions)
 
