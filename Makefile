@@ -25,6 +25,9 @@ experiments: $(READY)  ## the settings that each experiment changed, and its CID
 fetch: $(READY)  ## download the weights and data that params.yaml names, and list them
 	python -m commands.fetch
 
+# Where the environment forbids to keep compiled code, each process would compile pytest and all tests again.
+test check: export PYTHONDONTWRITEBYTECODE :=
+
 # Each file runs on one core, as its tests share costly set-up. tests/pipeline, the longest, starts first.
 test: $(READY)  ## all tests
 	python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
