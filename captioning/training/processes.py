@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from captioning.core import settings
 from captioning.core.errors import UserError, in_a_line
 from captioning.core.threads import end_with
 
+STARTER = "CAPTIONING_STARTER"  # the variable of the environment with the starting process's number
+CONNECT = timedelta(minutes=10)  # longest wait for the other processes to start
 LONGEST = timedelta(days=1)  # longest wait for the first process's evaluation, or for another run's lock
 ENDED = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
 
@@ -47,7 +50,7 @@ def in_processes(main: Callable[[], None]) -> Callable[[], None]:
 
 def _start(module: str, count: int) -> None:
     """Runs `python -m MODULE` in `count` processes of this machine. If one fails, all are ended."""
-    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -59,12 +62,14 @@ def _start(module: str, count: int) -> None:
         )
     print(f"{name}: {count} processes", flush=True)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the sentences below say it
-    config = LaunchConfig(
-        1, 1, count, run_id=uuid.uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-        local_addr="localhost", max_restarts=0,
-    )  # fmt: skip
+    os.environ[STARTER] = str(os.getpid())
     try:
-        elastic_launch(config, sys.executable)("-m", module, *sys.argv[1:])
+        with tempfile.TemporaryDirectory(prefix="torchelastic_") as logs:  # torch would leave it behind
+            config = LaunchConfig(
+                1, 1, count, run_id=uuid.uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+                local_addr="localhost", max_restarts=0, logs_specs=DefaultLogsSpecs(logs),
+            )  # fmt: skip
+            elastic_launch(config, sys.executable)("-m", module, *sys.argv[1:])
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
         # The others are ended by SIGTERM.
@@ -84,7 +89,7 @@ def _join(main: Callable[[], None]) -> None:
     """Runs `main` as one process of several. The first one prints; the others print only why they fail."""
     rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", 0))
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        end_with(os.getppid())  # torchrun
+        end_with(int(os.environ.get(STARTER) or os.getppid()))  # the parent may have ended before this line
     if torch.cuda.is_available():
         if local >= torch.cuda.device_count():
             raise UserError(f"no GPU for process {local}: this machine has {torch.cuda.device_count()}")
@@ -92,7 +97,7 @@ def _join(main: Callable[[], None]) -> None:
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=LONGEST)
+    _connect(backend)
     try:
         if rank == 0:
             main()
@@ -112,3 +117,17 @@ def _join(main: Callable[[], None]) -> None:
     dist.destroy_process_group()
     if rank:
         sys.exit(0)  # here, not in `stages.stage`: the first process notes the time
+
+
+def _connect(backend: str) -> None:
+    """Joins the other processes. torch alone would wait LONGEST for those that never come."""
+    try:
+        store, rank, count = next(dist.rendezvous("env://", timeout=CONNECT))
+    except dist.DistError as error:
+        where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise UserError(
+            f"process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} did not reach the others at {where} "
+            f"({in_a_line(error)}): start all of them, on machines that can reach this address"
+        ) from None
+    store.set_timeout(LONGEST)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=LONGEST)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from safetensors.torch import load_file
 from small_training import write_data, write_params
+
+from captioning.core.errors import command
+from captioning.training import processes as started
 
 TESTS = Path(__file__).parents[1]
 NETWORKS = ["lstm_short", "critic", "tuned", "frozen", "vgg16", "vgg16_bn", "vit", "vit_chunks", "resnet"]
@@ -110,6 +116,10 @@ def ranks_after_an_epoch(run: subprocess.Popen, folder: Path) -> list[int]:
     before, deadline = states(), time.monotonic() + 300
     while states() == before and time.monotonic() < deadline and run.poll() is None:
         time.sleep(0.02)
+    return ranks_of(run)
+
+
+def ranks_of(run: subprocess.Popen) -> list[int]:
     found = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     return [int(pid) for pid in found if b"small_training" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
@@ -162,13 +172,33 @@ def test_the_number_of_processes_may_change_between_a_kill_and_the_next_run(tmp_
         torch.testing.assert_close(two[key], one[key], rtol=0, atol=1e-5)
 
 
-def test_a_killed_starter_leaves_no_process(tmp_path):
+@pytest.mark.parametrize("early", [False, True])
+def test_a_killed_starter_leaves_no_process(tmp_path, early):
+    """Killed after an epoch, and before its processes have imported torch."""
     write_params(tmp_path, 2)
     run = start(tmp_path, "lstm_long")
-    ranks = ranks_after_an_epoch(run, tmp_path)
+    deadline = time.monotonic() + 300
+    while early and len(ranks_of(run)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    ranks = ranks_of(run) if early else ranks_after_an_epoch(run, tmp_path)
     run.kill()
     run.communicate(timeout=120)
-    deadline = time.monotonic() + 300
     while any(Path(f"/proc/{pid}").exists() for pid in ranks) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(ranks) == 2 and not any(Path(f"/proc/{pid}").exists() for pid in ranks)
+
+
+def alone(port: int) -> None:
+    os.environ.update(RANK="1", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    started.CONNECT = timedelta(seconds=1)
+    command(started.in_processes(print))()
+
+
+def test_a_process_that_finds_no_other_says_so(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = forked.start(tmp_path, alone, port, err=tmp_path / "err.txt")
+    process.join(120)
+    assert process.exitcode == 1
+    said = (tmp_path / "err.txt").read_text()
+    assert f"error: process 1 of 2 did not reach the others at 127.0.0.1:{port} (" in said
