@@ -106,6 +106,11 @@ def _clip_retrieval(folder: Path) -> tuple[Texts, Parts]:
     parts = sorted(folder.glob("img_emb/img_emb_*.npy"), key=lambda part: (len(part.name), part.name))
     if not parts:
         raise UserError(f"{folder} has no img_emb/img_emb_*.npy, as clip-retrieval writes them")
+    described = {
+        part.stem.replace("metadata", "img_emb") for part in folder.glob("metadata/metadata_*.parquet")
+    }
+    if lost := sorted(described - {part.stem for part in parts}):
+        raise UserError(f"{folder} has no img_emb/{lost[0]}.npy, although metadata describes its pictures")
     paths, arrays, shared = Texts(), [], None
     for part in parts:
         table = folder / "metadata" / f"{part.stem.replace('img_emb', 'metadata')}.parquet"

@@ -4,7 +4,7 @@
       000000012.jpg (.png, .webp)      the picture
       000000012.txt                    its caption
       000000012.json                   or here, as `caption` (a text or a list); other fields are ignored
-    00000_stats.json                   how many pictures img2dataset could download
+    00000_stats.json                   how many pictures img2dataset could download; refused without its shard
 
 A list of captions in the JSON replaces the text, in which img2dataset writes the list as Python prints it.
 Shards are read once, from start to end, and their pictures are unpacked to data/shards/. Samples are sorted
@@ -47,6 +47,12 @@ def locate(root: str | None) -> tuple[Path, list[Path]]:
         raise UserError(
             f"no shards in data.root = {root}: looked for *.tar in {folder.absolute()} and below "
             "(img2dataset writes them with --output_format webdataset)"
+        )
+    known = {shard.with_name(f"{shard.stem}_stats.json") for shard in shards}
+    if lost := sorted(set(folder.rglob("*_stats.json")) - known):
+        raise UserError(
+            f"{lost[0]} is there, but its shard is missing ({len(lost)} such): copy all shards, "
+            "or remove these files to do without them"
         )
     return folder, shards
 

@@ -146,13 +146,17 @@ def test_a_shard_that_is_cut_anywhere_gives_what_is_whole():
 def test_what_img2dataset_could_not_get_is_said():
     """Its shards hold what was downloaded, in the order of downloading; one without any is all zeros."""
     shard(Path("shards/00000.tar"), [*sample(2), *sample(0), *sample(1)])
-    shard(Path("shards/00001.tar"), [])
+    for number in (1, 2):
+        shard(Path(f"shards/{number:05d}.tar"), [])
     for number, stats in enumerate(('{"count": 4, "successes": 3}', '{"count": 2, "successes": 0}', "{")):
         Path(f"shards/{number:05d}_stats.json").write_text(stats)
         Path(f"shards/{number:05d}.parquet").write_bytes(b"PAR1")
     reading = read()
     assert [item.id for item in reading.items] == ["000000000", "000000001", "000000002"]
     assert reading.dropped == [] and reading.notes[1:] == ["img2dataset could not get 3 of 6 pictures"]
+    Path("shards/00001.tar").unlink()
+    with pytest.raises(UserError, match=r"shards/00001_stats\.json is there, but its shard is missing"):
+        read()
 
 
 def test_a_kill_while_pictures_are_unpacked_or_removed_leaves_no_folder_that_is_refused(monkeypatch):

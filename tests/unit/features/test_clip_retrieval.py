@@ -73,7 +73,7 @@ def test_parts_are_in_the_order_of_their_numbers(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wart", ["fewer embeddings", "fewer rows", "no table", "no column", "twice", "cut", "none"]
+    "wart", ["fewer embeddings", "fewer rows", "no part", "no table", "no column", "twice", "cut", "none"]
 )
 def test_what_does_not_fit_together_is_refused_in_a_sentence(folder, tmp_path, wart):
     names = ["/data/pictures/3.jpg", "/data/pictures/2.jpg"]
@@ -84,6 +84,9 @@ def test_what_does_not_fit_together_is_refused_in_a_sentence(folder, tmp_path, w
         embeddings = (folder / "img_emb/img_emb_1.npy").read_bytes()
         write(folder, 1, names[:1])
         (folder / "img_emb/img_emb_1.npy").write_bytes(embeddings)
+    elif wart == "no part":
+        (folder / "img_emb/img_emb_0.npy").unlink()
+        said = "has no img_emb/img_emb_0.npy, although"
     elif wart == "no table":
         (folder / "metadata/metadata_1.parquet").unlink()
         said = "it must name the pictures of"
