@@ -21,7 +21,7 @@ from test_extract import BATCH, ROOT, Project, draw
 pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
 
 STAGE = "-m", "stages.extract_vgg16"
-PATIENCE = 240.0  # seconds, for busy machines
+PATIENCE = 900.0  # seconds, for busy machines
 CLUSTER = """
 import sys, ray
 ray.init("local", num_cpus=2, num_gpus=0, include_dashboard=False, \
@@ -40,6 +40,7 @@ class Cluster:
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16),
             "RAY_worker_niceness": "0",  # busy machines do not let workers of Ray's niceness of 15 work
         }  # fmt: skip
+        self.started: list[subprocess.Popen] = []
         # Its workers start in another folder than the stage, as on another machine.
         self.process = self.start("-c", CLUSTER, folder=Path("/"), stdin=subprocess.PIPE)
         self.address = self.process.stdout.readline().strip()
@@ -48,7 +49,8 @@ class Cluster:
         """Starts Python with the cluster's token."""
         command = [sys.executable, *arguments]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        return subprocess.Popen(command, cwd=folder, env=self.environment, text=True, **pipes)
+        self.started.append(subprocess.Popen(command, cwd=folder, env=self.environment, text=True, **pipes))
+        return self.started[-1]
 
     def run(self, *arguments: str, folder: Path) -> str:
         """Returns what Python prints, or what it says when it fails."""
@@ -65,6 +67,8 @@ class Cluster:
         return found
 
     def close(self) -> None:
+        for driver in self.started[1:]:  # a test that fails leaves one
+            driver.kill()
         self.process.stdin.close()
         self.process.wait(PATIENCE)
 
