@@ -83,6 +83,8 @@ def _start(module: str, count: int) -> None:
         ) from None
     except SignalException as error:
         sys.exit(128 + error.sigval)
+    finally:
+        del os.environ[STARTER]
 
 
 def _join(main: Callable[[], None]) -> None:
