@@ -44,6 +44,7 @@ class Cluster:
         # Its workers start in another folder than the stage, as on another machine.
         self.process = self.start("-c", CLUSTER, folder=Path("/"), stdin=subprocess.PIPE)
         self.address = self.process.stdout.readline().strip()
+        assert self.address, self.process.stderr.read()
 
     def start(self, *arguments: str, folder: Path, **options) -> subprocess.Popen:
         """Starts Python with the cluster's token."""
