@@ -182,7 +182,8 @@ def test_a_killed_starter_leaves_no_process(tmp_path, early):
         time.sleep(0.02)
     ranks = ranks_of(run) if early else ranks_after_an_epoch(run, tmp_path)
     run.kill()
-    run.communicate(timeout=120)
+    run.communicate(timeout=900)  # until its processes have closed the pipes
+    deadline = time.monotonic() + 300
     while any(Path(f"/proc/{pid}").exists() for pid in ranks) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(ranks) == 2 and not any(Path(f"/proc/{pid}").exists() for pid in ranks)
