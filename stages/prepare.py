@@ -23,7 +23,10 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
+from bisect import bisect
 from collections import Counter
+from collections.abc import Iterable
+from itertools import accumulate, chain
 from pathlib import Path
 
 from captioning.core import settings
@@ -37,7 +40,7 @@ from captioning.data.dataset import CAPTION_COLUMNS, IMAGE_COLUMNS, SPLITS
 from captioning.data.enough import doubts
 from captioning.data.needed import downloads, needed, require
 from captioning.data.sources import flickr8k, folder, karpathy, webdataset
-from captioning.data.sources.base import Dropped, Item, Reading, count_reasons
+from captioning.data.sources.base import Dropped, Item, Items, Reading, count_reasons
 from scenes import making
 from stages import stage
 
@@ -75,9 +78,10 @@ def prepare(params: settings.Settings) -> None:
         remove_drawings()
     if source != "webdataset":
         remove_shards()
-    rows = [(image.id, portable(image.path), image.split, image.sha256) for image in cleaned.images]
-    write_table(IMAGES, IMAGE_COLUMNS, rows)
-    write_table(CAPTIONS, CAPTION_COLUMNS, cleaned.captions)
+    images = ((one.id, portable(one.path), one.split, one.sha256) for one in cleaned.images)
+    write_table(IMAGES, IMAGE_COLUMNS, images)
+    captions = ((image.id, *said) for image in cleaned.images for said in image.captions)
+    write_table(CAPTIONS, CAPTION_COLUMNS, captions)
     write_json(STATISTICS, summary)
     for split, counts in summary["splits"].items():
         print(f"{split}: {counts['images']} images, {counts['captions']} captions")
@@ -124,7 +128,7 @@ def draw_scenes(params: settings.Settings) -> Reading:
     scenes = making.write(DRAWINGS, chosen.images, seed, chosen.size, threads, ending_with_this())
     drawn = list(track(scenes, "drawing scenes", total=chosen.images))
     write_json(FACTS, {image_id: facts for image_id, _, _, _, facts in drawn})
-    items = [Item(image_id, DRAWINGS / name, split, captions) for image_id, name, split, captions, _ in drawn]
+    items = Items(Item(name, DRAWINGS / file, split, captions) for name, file, split, captions, _ in drawn)
     what = f"{chosen.images} scenes of {chosen.size} pixels drawn with seed {seed}"
     splits_from = "position: of ten scenes the ninth is dev and the tenth test"
     return Reading(items, splits_from, notes=[f"{what}: {DRAWINGS}, facts in {FACTS}"])
@@ -138,30 +142,37 @@ def portable(path: Path) -> str:
 
 def summarise(cleaned: Cleaned, source: str, splits_from: str) -> dict:
     """The contents of statistics.json. Words are PTB tokens."""
-    split_of = {image.id: image.split for image in cleaned.images}
-    words = [len(tokens.split()) for _, _, tokens in cleaned.captions]
-    training = [tokens for image, _, tokens in cleaned.captions if split_of[image] == "train"]
-    vocabulary = Counter(word for tokens in training for word in tokens.split())
-    per_image = Counter(image for image, _, _ in cleaned.captions)
-    splits = {}
-    for split in SPLITS:
-        counts = [per_image[image] for image, where in split_of.items() if where == split]
-        splits[split] = {"images": len(counts), "captions": sum(counts)}
-        splits[split]["images_by_captions"] = histogram(counts)
+    lengths, vocabulary = Counter(), Counter()
+    sizes = {split: Counter() for split in SPLITS}  # numbers of captions, and how many images have them
+    for image in cleaned.images:
+        sizes[image.split][len(image.captions)] += 1
+        for _, tokens in image.captions:
+            words = tokens.split()
+            lengths[len(words)] += 1
+            if image.split == "train":
+                vocabulary.update(words)
+    splits = {
+        split: {
+            "images": of_split.total(),
+            "captions": total(of_split),
+            "images_by_captions": histogram(of_split),
+        }
+        for split, of_split in sizes.items()
+    }
     doubtful = []
     if source != "scenes":
         images = {split: counts["images"] for split, counts in splits.items()}
-        doubtful = doubts(images, [tokens for _, _, tokens in cleaned.captions])
+        doubtful = doubts(images, (tokens for image in cleaned.images for _, tokens in image.captions))
     return ({"doubts": doubtful} if doubtful else {}) | {
         "source": source,
         "splits_from": splits_from,
         "splits": splits,
         "caption_words": {
-            "min": min(words),
-            "median": statistics.median(words),
-            "mean": round(statistics.fmean(words), 2),
-            "max": max(words),
-            "histogram": histogram(words),
+            "min": min(lengths),
+            "median": median(lengths),
+            "mean": round(total(lengths) / lengths.total(), 2),
+            "max": max(lengths),
+            "histogram": histogram(lengths),
         },
         "vocabulary": len(vocabulary),
         "most_frequent_words": dict(vocabulary.most_common(50)),
@@ -170,8 +181,21 @@ def summarise(cleaned: Cleaned, source: str, splits_from: str) -> dict:
     }
 
 
-def histogram(values: list[int]) -> dict[str, int]:
-    return {str(value): count for value, count in sorted(Counter(values).items())}
+def total(counts: Counter[int]) -> int:
+    """The sum of the counted numbers."""
+    return sum(number * times for number, times in counts.items())
+
+
+def median(counts: Counter[int]) -> float:
+    """The median of the counted numbers."""
+    numbers = sorted(counts)
+    ends = list(accumulate(counts[number] for number in numbers))
+    middle = range((ends[-1] - 1) // 2, ends[-1] // 2 + 1)  # one place, or two
+    return statistics.median(numbers[bisect(ends, place)] for place in middle)
+
+
+def histogram(counts: Counter[int]) -> dict[str, int]:
+    return {str(number): times for number, times in sorted(counts.items())}
 
 
 def _entry(entry: Dropped) -> dict[str, str]:
@@ -179,9 +203,9 @@ def _entry(entry: Dropped) -> dict[str, str]:
     return {"image": clean_caption(entry.image), **caption, "reason": entry.reason}
 
 
-def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     with atomic_write(path) as file:
-        file.writelines(map(csv_line, [columns, *rows]))
+        file.writelines(map(csv_line, chain([columns], rows)))
 
 
 if __name__ == "__main__":

@@ -17,11 +17,13 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 import psutil
 
 from captioning.core.errors import UserError
 from captioning.core.threads import ending_with_this
+from captioning.core.work import temporary_folder
 
 # One collector thread and a heap that grows on demand: METEOR starts in 5.5 s and 0.6 GB, against 9.6 s and
 # 1.7 GB with Java's defaults on two cores. A Java that runs out of memory ends at once.
@@ -69,15 +71,22 @@ def on_path() -> Iterator[None]:
             os.environ["PATH"] = before
 
 
-def run(arguments: list[str], text: bytes, *, what: str, timeout: float) -> bytes:
-    """Runs Java once with `text` on standard input and returns its standard output.
+def run(arguments: list[str], text: IO[bytes] | None, *, what: str, timeout: float) -> IO[bytes]:
+    """Runs Java once with the file `text` on standard input and returns its standard output.
 
+    The output is a temporary file, at its start; it vanishes when it is closed, or with the process.
     Raises UserError with Java's own words when it fails, or has not ended after `timeout` seconds.
     """
     command = [str(find_java()), *JAVA_OPTIONS, *arguments]
+    output = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115
     try:
         done = subprocess.run(
-            command, input=text, capture_output=True, timeout=timeout, preexec_fn=ending_with_this()
+            command,
+            stdin=text or subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            timeout=timeout,
+            preexec_fn=ending_with_this(),
         )
     except subprocess.TimeoutExpired as error:
         raise UserError(
@@ -87,7 +96,8 @@ def run(arguments: list[str], text: bytes, *, what: str, timeout: float) -> byte
         raise UserError(f"{what} could not be started: {error}") from None
     if done.returncode:
         raise UserError(f"{what} failed (exit code {done.returncode}){_said(done.stderr)}")
-    return done.stdout
+    output.seek(0)
+    return output
 
 
 def package_folder() -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 from typing import TypeVar
@@ -71,8 +72,26 @@ class Bytes:
             rest = rest[self._file.write(rest) :]
 
 
-class Texts(Sequence[str]):
-    """A column of texts. Its maker fills it once; later it is only read. Slices cannot have steps.
+class Column(Sequence[T]):
+    """A sequence that is read in slices, which cannot have steps. Subclasses have `__len__` and `_read`."""
+
+    def __getitem__(self, place: int | slice) -> T | list[T]:
+        if isinstance(place, slice):
+            start, stop, _ = place.indices(len(self))
+            return self._read(start, max(start, stop))
+        place = range(len(self))[place]
+        return self._read(place, place + 1)[0]
+
+    def __iter__(self) -> Iterator[T]:
+        for start in range(0, len(self), AT_ONCE):
+            yield from self[start : start + AT_ONCE]
+
+    def _read(self, start: int, stop: int) -> list[T]:
+        raise NotImplementedError
+
+
+class Texts(Column[str]):
+    """A column of texts. Its maker fills it once; later it is only read.
 
     Args:
         texts: the first texts; `extend` appends more.
@@ -82,8 +101,7 @@ class Texts(Sequence[str]):
         self._letters, self._ends, self._count = Bytes(), Bytes(), 0
         self._ends.append(np.zeros(1, np.int64).tobytes())
         self._last = 0
-        texts = iter(texts)
-        while block := list(islice(texts, AT_ONCE)):
+        for block in blocks(texts):
             self.extend(block)
 
     def extend(self, texts: Sequence[str]) -> None:
@@ -99,17 +117,6 @@ class Texts(Sequence[str]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, place: int | slice) -> str | list[str]:
-        if isinstance(place, slice):
-            start, stop, _ = place.indices(self._count)
-            return self._read(start, max(start, stop))
-        place = range(self._count)[place]
-        return self._read(place, place + 1)[0]
-
-    def __iter__(self) -> Iterator[str]:
-        for start in range(0, self._count, AT_ONCE):
-            yield from self[start : start + AT_ONCE]
-
     def _read(self, start: int, stop: int) -> list[str]:
         ends = np.frombuffer(self._ends.read(8 * start, 8 * stop + 8), np.int64)
         letters, cuts = bytes(self._letters.read(ends[0], ends[-1])), (ends - ends[0]).tolist()
@@ -119,7 +126,7 @@ class Texts(Sequence[str]):
         return [letters[a:b].decode(errors="surrogatepass") for a, b in pairwise(cuts)]
 
 
-class Chosen(Sequence[T]):
+class Chosen(Column[T]):
     """Some items of a sequence, by their places (n,)."""
 
     def __init__(self, items: Sequence[T], places: np.ndarray) -> None:
@@ -128,31 +135,29 @@ class Chosen(Sequence[T]):
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, place: int | slice) -> T | list[T]:
-        if isinstance(place, slice):
-            return [item for run in runs(self.places[place]) for item in self.items[run]]
-        return self.items[int(self.places[place])]
-
-    def __iter__(self) -> Iterator[T]:
-        for start in range(0, len(self), AT_ONCE):
-            yield from self[start : start + AT_ONCE]
+    def _read(self, start: int, stop: int) -> list[T]:
+        return [item for run in runs(self.places[start:stop]) for item in self.items[run]]
 
 
-class Grouped(Sequence[list[str]]):
+class Grouped(Column[list[str]]):
     """Lists of neighbouring texts. List i has the texts from `ends[i]` to `ends[i + 1]`; `ends`: (n + 1,)."""
 
     def __init__(self, texts: Sequence[str], ends: np.ndarray) -> None:
         self.texts, self.ends = texts, ends
 
+    @classmethod
+    def of(cls, lists: Iterable[list[str]]) -> Grouped:
+        """These lists, as a column."""
+        texts, counts = Texts(), array("q", [0])
+        for block in blocks(lists):
+            texts.extend([text for one in block for text in one])
+            counts.extend(map(len, block))
+        return cls(texts, np.cumsum(counts))
+
     def __len__(self) -> int:
         return len(self.ends) - 1
 
-    def __getitem__(self, place: int | slice) -> list[str] | list[list[str]]:
-        if not isinstance(place, slice):
-            place = range(len(self))[place]
-            return self[place : place + 1][0]
-        start, stop, _ = place.indices(len(self))
-        stop = max(start, stop)
+    def _read(self, start: int, stop: int) -> list[list[str]]:
         ends = self.ends[start : stop + 1].tolist()
         texts = list(self.texts[ends[0] : ends[-1]])
         return [texts[a - ends[0] : b - ends[0]] for a, b in pairwise(ends)]
@@ -189,6 +194,13 @@ class Index:
         return np.setdiff1d(np.arange(len(self._order)), self.firsts())
 
 
+def blocks(items: Iterable[T]) -> Iterator[list[T]]:
+    """The items in lists of AT_ONCE."""
+    items = iter(items)
+    while block := list(islice(items, AT_ONCE)):
+        yield block
+
+
 def runs(places: np.ndarray) -> Iterator[slice]:
     """The places (n,) as the fewest possible slices."""
     if len(places):
@@ -199,8 +211,8 @@ def runs(places: np.ndarray) -> Iterator[slice]:
 
 def _digests(texts: Iterable[str]) -> np.ndarray:
     """(n,) hashes, as bytes."""
-    found, texts = [np.empty(0, f"S{DIGEST}")], iter(texts)
-    while block := list(islice(texts, AT_ONCE)):
+    found = [np.empty(0, f"S{DIGEST}")]
+    for block in blocks(texts):
         hashed = (hashlib.blake2b(_utf8(text), digest_size=DIGEST).digest() for text in block)
         found.append(np.frombuffer(b"".join(hashed), f"S{DIGEST}"))
     return np.concatenate(found)

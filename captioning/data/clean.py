@@ -13,20 +13,25 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from captioning.core.errors import UserError
 from captioning.core.pictures import ImageFault, open_rgb, read_content
 from captioning.core.progress import track
+from captioning.core.texts import Chosen, Column, Grouped, Index, Texts
+from captioning.core.threads import in_order
 from captioning.data.dataset import SPLITS
-from captioning.data.ptb import ptb_tokenize
-from captioning.data.sources.base import Dropped, Item, Reading, count_reasons
+from captioning.data.ptb import ptb_tokens
+from captioning.data.sources.base import Dropped, Item, Items, Reading, count_reasons
 
 LONGEST_WORD = 20  # a caption with more characters per word on average counts as too long
+AHEAD = 1_000  # most images checked beyond the current one
 JOINERS = "\u200c\u200d"  # invisible, but part of letters and emoji
 
 
@@ -36,13 +41,33 @@ class CleanImage:
     path: Path
     split: str
     sha256: str
+    captions: list[tuple[str, str]]  # caption, PTB tokens
 
 
 @dataclass
 class Cleaned:
-    images: list[CleanImage]  # in the order train, dev, test, and within a split in the source's order
-    captions: list[tuple[str, str, str]]  # image id, caption, PTB tokens; in the order of `images`
+    images: Sequence[CleanImage]  # in the order train, dev, test, and within a split in the source's order
     dropped: list[Dropped]
+
+
+class CleanImages(Column[CleanImage]):
+    """All images that were read, with what is usable of each. Columns of N texts or lists of texts."""
+
+    def __init__(self, items: Items, hashes: Texts, captions: Grouped, tokens: Grouped) -> None:
+        self.items, self.hashes, self.captions, self.tokens = items, hashes, captions, tokens
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def _read(self, start: int, stop: int) -> list[CleanImage]:
+        part = slice(start, stop)
+        splits = [SPLITS[number] for number in self.items.splits[part].tolist()]
+        said = [
+            [(text, words) for text, words in zip(*of_image, strict=True) if words.split()]
+            for of_image in zip(self.captions[part], self.tokens[part], strict=True)
+        ]
+        paths = map(Path, self.items.paths[part])
+        return list(map(CleanImage, self.items.ids[part], paths, splits, self.hashes[part], said))
 
 
 def clean(reading: Reading, data, workers: int) -> Cleaned:
@@ -51,33 +76,34 @@ def clean(reading: Reading, data, workers: int) -> Cleaned:
     Raises UserError if more than `data.max_dropped` of the images or captions are dropped, or if a split is
     empty.
     """
-    dropped = list(reading.dropped)
-    dropped += [Dropped(item.id, "in no split", fault=False) for item in reading.items if not item.split]
-    placed = _unique([item for item in reading.items if item.split], dropped)
-    sound, hashes = _check_images(placed, workers, dropped)
-    captions = [(item.id, text) for item in sound for text in _check_captions(item, data.max_words, dropped)]
-    tokens = ptb_tokenize([text for _, text in captions])
-    rows: dict[str, list[tuple[str, str, str]]] = {item.id: [] for item in sound}
-    for (image, text), words in zip(captions, tokens, strict=True):
-        if words.split():
-            rows[image].append((image, text, words))
-        else:
-            dropped.append(Dropped(image, "caption without words", text))
-    dropped += [Dropped(item.id, "no usable captions") for item in sound if not rows[item.id]]
-
-    order = sorted((item for item in sound if rows[item.id]), key=lambda item: SPLITS.index(item.split))
-    images = [CleanImage(item.id, item.path, item.split, hashes[item.id]) for item in order]
+    items, dropped = reading.items, list(reading.dropped)
+    usable = items.splits >= 0  # (N,): each step takes out what it drops
+    dropped += [
+        Dropped(image_id, "in no split", fault=False)
+        for image_id in Chosen(items.ids, np.flatnonzero(~usable))
+    ]
+    _drop_repeats(items, usable, dropped)
+    hashes = _check_images(items, usable, workers, dropped)
+    _drop_copies(items, hashes, usable, dropped)
+    captions = Grouped.of(
+        _check_captions(item, data.max_words, dropped) if use else []
+        for item, use in zip(items, usable, strict=True)
+    )
+    tokens = Grouped(Texts(ptb_tokens(captions.texts)), captions.ends)
+    _drop_wordless(items, captions, tokens, usable, dropped)
     _check_shares(dropped, reading, data.max_dropped)
-    _check_splits(images, reading, dropped)
-    return Cleaned(images, [row for item in order for row in rows[item.id]], dropped)
+    _check_splits(items.splits[usable], reading, dropped)
+    places = np.flatnonzero(usable)
+    order = places[items.splits[places].argsort(kind="stable")]
+    return Cleaned(Chosen(CleanImages(items, hashes, captions, tokens), order), dropped)
 
 
-def _unique(items: list[Item], dropped: list[Dropped]) -> list[Item]:
-    first: dict[str, Item] = {}
-    for item in items:
-        if first.setdefault(item.id, item) is not item:
-            dropped.append(Dropped(f"{item.id} ({item.path.name})", "id of another image: the first is kept"))
-    return list(first.values())
+def _drop_repeats(items: Items, usable: np.ndarray, dropped: list[Dropped]) -> None:
+    places = np.flatnonzero(usable)
+    repeats = places[Index(Chosen(items.ids, places)).repeats()]
+    for item in Chosen(items, repeats):
+        dropped.append(Dropped(f"{item.id} ({item.path.name})", "id of another image: the first is kept"))
+    usable[repeats] = False
 
 
 def clean_caption(text: str) -> str:
@@ -113,22 +139,24 @@ def _check_captions(item: Item, max_words: int, dropped: list[Dropped]) -> list[
     return usable
 
 
-def _check_images(
-    items: list[Item], workers: int, dropped: list[Dropped]
-) -> tuple[list[Item], dict[str, str]]:
-    """The items with usable files and no copy in a stricter split, and the files' hashes by id."""
+def _check_images(items: Items, usable: np.ndarray, workers: int, dropped: list[Dropped]) -> Texts:
+    """The hashes of the items' files (N,); "" if a file is not usable."""
     Image.init()  # registers the formats once; otherwise each thread would
-    sound, hashes = [], {}
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        results = pool.map(inspect_image, (item.path for item in items))
-        tracked = track(results, "checking images", len(items), "image")
-        for item, (sha256, fault) in zip(items, tracked, strict=True):
+
+    def inspect(image: tuple[str, bool]) -> tuple[str, str | None]:
+        path, wanted = image
+        return inspect_image(Path(path)) if wanted else ("", None)
+
+    def hashes() -> Iterator[str]:
+        images = zip(items.paths, usable, strict=True)
+        results = in_order(inspect, images, max(1, workers), AHEAD, name=itemgetter(0))
+        for place, (sha256, fault) in enumerate(track(results, "checking images", len(items), "image")):
             if fault:
-                dropped.append(Dropped(item.id, fault))
-            else:
-                hashes[item.id] = sha256
-                sound.append(item)
-    return _drop_copies(sound, hashes, dropped), hashes
+                dropped.append(Dropped(items.ids[place], fault))
+                usable[place] = False
+            yield sha256
+
+    return Texts(hashes())
 
 
 def inspect_image(path: Path) -> tuple[str, str | None]:
@@ -141,21 +169,31 @@ def inspect_image(path: Path) -> tuple[str, str | None]:
     return hashlib.sha256(content).hexdigest(), None
 
 
-def _drop_copies(items: list[Item], hashes: dict[str, str], dropped: list[Dropped]) -> list[Item]:
+def _drop_copies(items: Items, hashes: Texts, usable: np.ndarray, dropped: list[Dropped]) -> None:
     """Drops an image if its file has the same bytes as an image in a stricter split."""
-    strictest: dict[str, Item] = {}
-    for item in items:
-        other = strictest.setdefault(hashes[item.id], item)
-        if SPLITS.index(item.split) > SPLITS.index(other.split):
-            strictest[hashes[item.id]] = item
-    kept = []
-    for item in items:
-        other = strictest[hashes[item.id]]
-        if item.split == other.split:
-            kept.append(item)
-        else:
-            dropped.append(Dropped(item.id, f"same file as an image in {other.split}"))
-    return kept
+    splits = np.where(usable, items.splits, -1)
+    first = Index(hashes).find(hashes)  # the first image with the same bytes
+    strictest = splits.copy()
+    np.maximum.at(strictest, first, splits)
+    for place in np.flatnonzero(splits < strictest[first]).tolist():
+        if usable[place]:
+            split = SPLITS[strictest[first[place]]]
+            dropped.append(Dropped(items.ids[place], f"same file as an image in {split}"))
+            usable[place] = False
+
+
+def _drop_wordless(
+    items: Items, captions: Grouped, tokens: Grouped, usable: np.ndarray, dropped: list[Dropped]
+) -> None:
+    """Drops captions without words, then images without captions."""
+    empty = []
+    for place, (texts, words) in enumerate(zip(captions, tokens, strict=True)):
+        wordless = [text for text, of_text in zip(texts, words, strict=True) if not of_text.split()]
+        dropped += [Dropped(items.ids[place], "caption without words", text) for text in wordless]
+        if usable[place] and len(wordless) == len(texts):
+            empty.append(Dropped(items.ids[place], "no usable captions"))
+            usable[place] = False
+    dropped += empty
 
 
 def _check_shares(dropped: list[Dropped], reading: Reading, max_dropped: float) -> None:
@@ -163,9 +201,10 @@ def _check_shares(dropped: list[Dropped], reading: Reading, max_dropped: float) 
     faults = [entry for entry in dropped if entry.fault]
     images = {entry.image for entry in faults if entry.caption is None}
     captions = [entry for entry in faults if entry.caption is not None]
-    read_images = len({item.id for item in reading.items} | images)
+    index = Index(reading.items.ids)
+    read_images = len(index.firsts()) + int((index.find(images) < 0).sum())
     listed_captions = sum(entry.caption is not None for entry in reading.dropped)
-    read_captions = sum(len(item.captions) for item in reading.items) + listed_captions
+    read_captions = len(reading.items.captions.texts) + listed_captions
     counts = ("images", len(images), read_images), ("captions", len(captions), read_captions)
     for what, gone, total in counts:
         if gone > max_dropped * total:
@@ -176,8 +215,8 @@ def _check_shares(dropped: list[Dropped], reading: Reading, max_dropped: float) 
             )
 
 
-def _check_splits(images: list[CleanImage], reading: Reading, dropped: list[Dropped]) -> None:
-    sizes = Counter(image.split for image in images)
+def _check_splits(splits: np.ndarray, reading: Reading, dropped: list[Dropped]) -> None:
+    sizes = dict(zip(SPLITS, np.bincount(splits, minlength=len(SPLITS)).tolist(), strict=True))
     empty = [split for split in SPLITS if not sizes[split]]
     if empty:
         found = ", ".join(f"{split} {sizes[split]}" for split in SPLITS)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from captioning.core.errors import UserError
 from captioning.core.paths import CAPTIONS, DATA, IMAGES
-from captioning.core.texts import AT_ONCE, Chosen, Grouped, Index, Texts
+from captioning.core.texts import Chosen, Grouped, Index, Texts, blocks
 
 SPLITS = ("train", "dev", "test")
 IMAGE_COLUMNS = ("id", "path", "split", "sha256")
@@ -115,7 +115,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> dict[str, Texts]:
                     f"{path} has columns {', '.join(found)}, expected {', '.join(columns)}: "
                     "run `dvc repro prepare`"
                 )
-            while block := list(islice(filter(None, rows), AT_ONCE)):
+            for block in blocks(filter(None, rows)):
                 if wrong := [row for row in block if len(row) != len(columns)]:
                     raise ValueError(f"a row has {len(wrong[0])} cells")
                 for texts, cells in zip(table.values(), zip(*block, strict=True), strict=True):

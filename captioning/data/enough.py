@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,12 +49,12 @@ def settle(settings: Settings, encoder: str, images: int) -> tuple[Settings, dic
     return settled, {"epochs": epochs, "epochs_from": reason}
 
 
-def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
+def doubts(images: Mapping[str, int], tokens: Iterable[str]) -> list[str]:
     """One sentence for each reason why captions or scores will mean little.
 
     Args:
         images: number of images in train, dev and test.
-        tokens: the tokens of all captions, separated by blanks.
+        tokens: the tokens of all captions, separated by blanks; read once.
     """
     found = []
     if images["train"] < FEWEST["train"]:
@@ -73,21 +74,27 @@ def doubts(images: Mapping[str, int], tokens: Sequence[str]) -> list[str]:
             f"{images['test']} test images: CIDEr is uncertain by about {margin:.2f} either way; use "
             f"{FEWEST['test']} or more to compare scores"
         )
-    words = [[word for word in text.split() if any(map(str.isalnum, word))] for text in tokens]
-    single, example = sum(len(of_one) == 1 for of_one in words), max(tokens, key=len)[:40]
-    if _uncut([word for of_one in words for word in of_one]):
+    captions = single = english = 0
+    example, uses = "", Counter()
+    for text in tokens:
+        words = [word for word in text.split() if any(map(str.isalnum, word))]
+        captions += 1
+        single += len(words) == 1
+        english += not ENGLISH.isdisjoint(words)
+        example = max(example, text, key=len)
+        uses.update(words)
+    if _uncut(uses):
         found.append(
-            f"captions have no blanks between words ({example} ...), so the scores and the LSTM take whole "
-            "clauses as words: cut them into words first, for example with MeCab, jieba or PyThaiNLP"
+            f"captions have no blanks between words ({example[:40]} ...), so the scores and the LSTM take "
+            "whole clauses as words: cut them into words first, for example with MeCab, jieba or PyThaiNLP"
         )
-    elif single > len(tokens) / 2:
+    elif single > captions / 2:
         found.append(
-            f"{single} of {len(tokens)} captions are one word only: BLEU-2 to BLEU-4 give them no score"
+            f"{single} of {captions} captions are one word only: BLEU-2 to BLEU-4 give them no score"
         )
-    english = sum(not ENGLISH.isdisjoint(of_one) for of_one in words)
-    if english < len(tokens) / 10:
+    if english < captions / 10:
         found.append(
-            f"only {english} of {len(tokens)} captions have one of the words {', '.join(sorted(ENGLISH))}: "
+            f"only {english} of {captions} captions have one of the words {', '.join(sorted(ENGLISH))}: "
             "if they are not English, METEOR's stems, synonyms and paraphrases do not apply (it counts equal "
             "words only), and CLIP's and GPT-2's official weights know little of the language"
         )
@@ -102,9 +109,10 @@ def found_doubts(statistics: Path = STATISTICS) -> list[str]:
         return []
 
 
-def _uncut(words: Sequence[str]) -> bool:
+def _uncut(uses: Counter[str]) -> bool:
     for letter, longest in WITHOUT_BLANKS.items():
-        own = [word for word in words if letter.match(word)]
-        if len(own) > len(words) / 2 and sum(map(len, own)) > longest * len(own):
+        own = [(len(word), count) for word, count in uses.items() if letter.match(word)]
+        words = sum(count for _, count in own)
+        if words > uses.total() / 2 and sum(length * count for length, count in own) > longest * words:
             return True
     return False

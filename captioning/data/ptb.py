@@ -6,31 +6,50 @@ scorers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import repeat
 
 from pycocoevalcap.tokenizer import ptbtokenizer
 
 from captioning.core import java
 from captioning.core.errors import UserError
+from captioning.core.texts import blocks
+from captioning.core.work import temporary_folder
 
 PUNCTUATION = frozenset(ptbtokenizer.PUNCTUATIONS)
 
 
-def ptb_tokenize(captions: Sequence[str]) -> list[str]:
+def ptb_tokenize(captions: Iterable[str]) -> list[str]:
     """Tokenizes captions as coco-caption does: Stanford's PTB tokenizer, lower case, punctuation removed.
 
     All white space counts as one blank, line separators of every script included. An empty caption gives "".
     Java takes about 0.4 s to start and 6 s for 10^6 captions. Raises UserError if Java is missing or fails.
     """
-    lines = [as_line(caption) for caption in captions]
-    if not any(lines):
-        return [""] * len(lines)
-    text = "\n".join(lines).encode("utf-8", "replace")
-    output = java.run(program(), text, what="the PTB tokenizer", timeout=120 + len(lines) / 1000)
-    tokenized = output.decode("utf-8").split("\n")
-    if len(tokenized) != len(lines):
-        raise UserError(f"the PTB tokenizer returned {len(tokenized)} lines for {len(lines)} captions")
-    return [words_of(line) for line in tokenized]
+    return list(ptb_tokens(captions))
+
+
+def ptb_tokens(captions: Iterable[str]) -> Iterator[str]:
+    """The same for more captions than memory holds: they go to Java and back through temporary files."""
+    count, words = 0, False
+    with tempfile.TemporaryFile(dir=temporary_folder()) as text:
+        for block in blocks(captions):
+            lines = [as_line(caption) for caption in block]
+            text.write(("\n" * (count > 0) + "\n".join(lines)).encode("utf-8", "replace"))
+            count, words = count + len(lines), words or any(lines)
+        if not words:
+            yield from repeat("", count)
+            return
+        text.seek(0)
+        with java.run(program(), text, what="the PTB tokenizer", timeout=120 + count / 1000) as output:
+            found = 1 + sum(part.count(b"\n") for part in iter(partial(output.read, 2**20), b""))
+            if found != count:
+                raise UserError(f"the PTB tokenizer returned {found} lines for {count} captions")
+            output.write(b"\n")
+            output.seek(0)
+            for line in output:
+                yield words_of(line.decode("utf-8"))
 
 
 def program() -> list[str]:

@@ -36,7 +36,7 @@ def write_table(references: Iterable[str], path: Path) -> int:
         texts.write_bytes("".join(line + "\n" for line in lines).encode("utf-8", "replace"))
         program = [HEAP, "-cp", str(folder / JAR), "FilterParaphrase"]
         arguments = [*program, str(folder / WHOLE_TABLE), str(made), str(texts)]
-        java.run(arguments, b"", what="METEOR's FilterParaphrase", timeout=TIMEOUT)
+        java.run(arguments, None, what="METEOR's FilterParaphrase", timeout=TIMEOUT)
         try:
             # Java does not report a full disk, so this checks that the table is whole.
             with gzip.open(made) as file:

@@ -59,7 +59,7 @@ def test_a_java_that_does_not_run_is_passed_over(tmp_path):
 
 def test_a_failing_java_is_told_with_its_own_words():
     with pytest.raises(UserError, match=r"the tool failed \(exit code 1\); Java said: .*NoSuchProgram"):
-        java.run(["NoSuchProgram"], b"", what="the tool", timeout=60)
+        java.run(["NoSuchProgram"], None, what="the tool", timeout=60)
 
 
 def test_a_conversation_with_a_failing_java_is_told_with_its_own_words():

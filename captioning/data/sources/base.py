@@ -10,12 +10,16 @@ import hashlib
 import os
 import re
 import unicodedata
+from array import array
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from captioning.core.errors import UserError
+from captioning.core.texts import Column, Grouped, Texts, blocks
 from captioning.data.dataset import SPLITS
 
 OTHER_NAMES = {
@@ -36,6 +40,36 @@ class Item:
     captions: list[str]
 
 
+class Items(Column[Item]):
+    """Items in columns that may be larger than memory: see `captioning.core.texts`.
+
+    Attributes:
+        ids, paths: texts (N,).
+        splits: numbers of SPLITS (N,); -1: in no split.
+        captions: lists of texts (N,).
+    """
+
+    def __init__(self, items: Iterable[Item] = ()) -> None:
+        self.ids, self.paths, captions = Texts(), Texts(), Texts()
+        splits, counts = array("b"), array("q", [0])
+        for block in blocks(items):
+            self.ids.extend([item.id for item in block])
+            self.paths.extend([str(item.path) for item in block])
+            captions.extend([caption for item in block for caption in item.captions])
+            splits.extend(SPLITS.index(item.split) if item.split else -1 for item in block)
+            counts.extend(len(item.captions) for item in block)
+        self.splits = np.array(splits)
+        self.captions = Grouped(captions, np.cumsum(counts))
+
+    def __len__(self) -> int:
+        return len(self.splits)
+
+    def _read(self, start: int, stop: int) -> list[Item]:
+        splits = [(*SPLITS, None)[number] for number in self.splits[start:stop].tolist()]
+        columns = (self.ids[start:stop], map(Path, self.paths[start:stop]), splits, self.captions[start:stop])
+        return list(map(Item, *columns))
+
+
 @dataclass(frozen=True)
 class Dropped:
     """An image, or one caption of an image, that is left out of the data set."""
@@ -50,7 +84,7 @@ class Dropped:
 class Reading:
     """What a source found: its items in the source's order, what it left out, and its decisions."""
 
-    items: list[Item]
+    items: Items
     splits_from: str  # where the splits come from, in words
     dropped: list[Dropped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # sentences to print

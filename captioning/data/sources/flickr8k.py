@@ -22,6 +22,7 @@ from captioning.data.dataset import SPLITS
 from captioning.data.sources.base import (
     Dropped,
     Item,
+    Items,
     Reading,
     chance,
     in_two_splits,
@@ -100,7 +101,7 @@ def read(data, seed: int) -> Reading:
     Raises UserError if images, captions or a part of the split files are missing.
     """
     layout = locate(data.root)
-    reading = Reading([], "")
+    reading, items = Reading(Items(), ""), []
     captions = _read_token_file(layout, reading) if layout.official else _read_captions_file(layout, reading)
     listed = _read_splits(layout.splits) if layout.splits else _draw_splits(captions, seed)
     kind = "official" if layout.official else "Kaggle's"
@@ -116,23 +117,24 @@ def read(data, seed: int) -> Reading:
     for name, splits in listed.items():
         reading.dropped += in_two_splits(_id(name), splits)
         if name in captions:
-            _add(reading, layout, name, strictest(splits), captions[name])
+            items += _item(reading, layout, name, strictest(splits), captions[name])
         else:
             reading.dropped.append(Dropped(_id(name), "in a split file but without captions"))
     for name, texts in captions.items():
         if name in KNOWN_WITHOUT_IMAGE and not (layout.images / name).exists():
             reading.dropped.append(Dropped(name, "captions without an image, as published", fault=False))
         elif name not in listed:
-            _add(reading, layout, name, None, texts)
+            items += _item(reading, layout, name, None, texts)
+    reading.items = Items(items)
     return reading
 
 
-def _add(reading: Reading, layout: Layout, name: str, split: str | None, captions: list[str]) -> None:
+def _item(reading: Reading, layout: Layout, name: str, split: str | None, captions: list[str]) -> list[Item]:
     path = inside(layout.images, name)
     if path is None:
         reading.dropped.append(Dropped(name, "path leads out of the image folder"))
-    else:
-        reading.items.append(Item(_id(name), path, split, captions))
+        return []
+    return [Item(_id(name), path, split, captions)]
 
 
 def _read_token_file(layout: Layout, reading: Reading) -> dict[str, list[str]]:

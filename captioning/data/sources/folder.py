@@ -13,13 +13,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+
+import numpy as np
 
 from captioning.core.errors import UserError
 from captioning.core.pictures import SUFFIXES
+from captioning.data.dataset import SPLITS
 from captioning.data.sources.base import (
     Dropped,
     Item,
+    Items,
     Reading,
     chance,
     in_two_splits,
@@ -87,12 +92,12 @@ def read(data, seed: int) -> Reading:
             dropped.append(Dropped(name, f"no such file, but there is one that ends in {ending}"))
             del captions[path], splits[path]
     ids = name_images(list(captions), folder)
-    items = [Item(ids[path], path, strictest(splits[path]), texts) for path, texts in captions.items()]
-    if any(item.split for item in items):
+    items = Items(Item(ids[path], path, strictest(splits[path]), texts) for path, texts in captions.items())
+    if (items.splits >= 0).any():
         dropped += [entry for path, given in splits.items() for entry in in_two_splits(ids[path], given)]
         splits_from = f"the split column of {file.name}"
     else:
-        draw_splits(items, seed, data.dev_share, data.test_share)
+        items.splits = draw_splits(items.ids, seed, data.dev_share, data.test_share)
         splits_from = f"a hash of the ids, seed {seed}"
     notes = [f"{len(items)} pictures of {folder} with captions from {file}; splits by {splits_from}"]
     return Reading(items, splits_from, dropped, notes + _uncaptioned(captions))
@@ -116,21 +121,24 @@ def _uncaptioned(captions: dict[Path, list[str]]) -> list[str]:
     return [f"{len(bare)} pictures have no caption and are not used ({bare[0]}, ...)"] if bare else []
 
 
-def draw_splits(items: list[Item], seed: int, dev_share: float, test_share: float) -> None:
-    """Gives test the ids with the smallest hashes, then dev. With three images or more, no split is empty."""
+def draw_splits(ids: Iterable[str], seed: int, dev_share: float, test_share: float) -> np.ndarray:
+    """Gives test the ids with the smallest hashes, then dev. With three images or more, no split is empty.
+
+    Returns numbers of SPLITS (N,).
+    """
     if dev_share + test_share >= 1:
         raise UserError(
             f"data.dev_share = {dev_share} and data.test_share = {test_share} leave nothing to train on: "
             "their sum must be below 1"
         )
-    ranked = sorted(items, key=lambda item: (chance(seed, item.id), item.id))
+    chances = np.fromiter((chance(seed, image_id) for image_id in ids), float)
+    ranked = chances.argsort(kind="stable")
+    splits = np.full(len(ranked), SPLITS.index("train"), np.int8)
     start, limit, later = 0, 0.0, 2
     for split, share in (("test", test_share), ("dev", dev_share)):
         limit += share
-        below = sum(chance(seed, item.id) < limit for item in ranked)
+        below = int((chances < limit).sum())
         end = min(max(below, start + (share > 0)), len(ranked) - later)
-        for item in ranked[start:end]:
-            item.split = split
+        splits[ranked[start:end]] = SPLITS.index(split)
         start, later = max(start, end), later - 1
-    for item in ranked[start:]:
-        item.split = "train"
+    return splits

@@ -15,7 +15,16 @@ from collections import Counter
 from pathlib import Path
 
 from captioning.core.errors import UserError
-from captioning.data.sources.base import Dropped, Item, Reading, in_two_splits, inside, split_name, strictest
+from captioning.data.sources.base import (
+    Dropped,
+    Item,
+    Items,
+    Reading,
+    in_two_splits,
+    inside,
+    split_name,
+    strictest,
+)
 from captioning.data.sources.tables import load_json
 
 IMAGE_FOLDERS = (".", "images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset", "flickr30k-images",
@@ -58,7 +67,7 @@ def read(data, seed: int) -> Reading:
         raise UserError(
             f"{file} is not one of Karpathy's files: expected a JSON object with a list under `images`"
         )
-    reading = Reading([], f"{file.name} (restval joins train)")
+    reading = Reading(Items(), f"{file.name} (restval joins train)")
     fields = [_fields(record, f"{file}, images[{number}]", reading) for number, record in enumerate(records)]
     images = _image_folder(folder, [name for name, _, _ in fields[:20]])
     ids = _ids(records, [name for name, _, _ in fields])
@@ -75,7 +84,7 @@ def read(data, seed: int) -> Reading:
             reading.dropped += in_two_splits(image_id, (item.split, split))
             item.split = strictest((item.split, split))
             item.captions += [caption for caption in captions if caption not in item.captions]
-    reading.items = list(items.values())
+    reading.items = Items(items.values())
     reading.notes = [f"{content.get('dataset', 'images')} by Karpathy's splits: {images} and {file}"]
     return reading
 

@@ -27,8 +27,9 @@ from captioning.core.errors import UserError
 from captioning.core.paths import SHARDS, UNPACKED
 from captioning.core.pictures import MAX_BYTES
 from captioning.core.progress import track
+from captioning.core.texts import Index, Texts
 from captioning.data.dataset import SPLITS
-from captioning.data.sources.base import OTHER_NAMES, Dropped, Item, Reading, inside, split_name
+from captioning.data.sources.base import OTHER_NAMES, Dropped, Item, Items, Reading, inside, split_name
 from captioning.data.sources.folder import draw_splits
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
@@ -67,19 +68,22 @@ def read(data, seed: int) -> Reading:
     UNPACKED.touch()  # first: a kill may come at any moment
     shutil.rmtree(SHARDS, ignore_errors=True)
     SHARDS.mkdir()
-    reading = Reading([], "folders of the shards")
-    keys: list[str] = []
-    for shard in track(shards, "unpacking shards", len(shards), "shard"):
-        named = shard.relative_to(folder)
-        split = next((part for part in named.parts[:-1] if part.lower() in {*SPLITS, *OTHER_NAMES}), "")
-        name, first = named.with_suffix("").as_posix(), len(reading.items)
-        _read_shard(shard, name, split_name(split, str(named)), reading)
-        keys += [item.id.removeprefix(f"{name}/") for item in reading.items[first:]]
-    if len(set(keys)) == len(keys):
-        for item, key in zip(reading.items, keys, strict=True):
-            item.id = key
-    if not any(item.split for item in reading.items):
-        draw_splits(reading.items, seed, data.dev_share, data.test_share)
+    reading, keys = Reading(Items(), "folders of the shards"), Texts()
+
+    def items() -> Iterator[Item]:
+        for shard in track(shards, "unpacking shards", len(shards), "shard"):
+            named = shard.relative_to(folder)
+            split = next((part for part in named.parts[:-1] if part.lower() in {*SPLITS, *OTHER_NAMES}), "")
+            name = named.with_suffix("").as_posix()
+            found = _read_shard(shard, name, split_name(split, str(named)), reading.dropped)
+            keys.extend([item.id.removeprefix(f"{name}/") for item in found])
+            yield from found
+
+    reading.items = Items(items())
+    if not len(Index(keys).repeats()):
+        reading.items.ids = keys
+    if not (reading.items.splits >= 0).any():
+        reading.items.splits = draw_splits(reading.items.ids, seed, data.dev_share, data.test_share)
         reading.splits_from = f"a hash of the ids, seed {seed}"
     reading.notes = [
         f"{len(reading.items)} pictures of {len(shards)} shards in {folder}; splits by {reading.splits_from}",
@@ -98,32 +102,34 @@ def _downloads(shards: list[Path]) -> list[str]:
     return [f"img2dataset could not get {wanted - got} of {wanted} pictures"] if wanted > got else []
 
 
-def _read_shard(shard: Path, name: str, split: str | None, reading: Reading) -> None:
+def _read_shard(shard: Path, name: str, split: str | None, dropped: list[Dropped]) -> list[Item]:
     samples: dict[str, Item] = {}
     texts: dict[str, str] = {}
     told: dict[str, str | list[str] | None] = {}  # captions from the JSON files
-    for key, ending, content in _members(shard, name, reading.dropped):
+    for key, ending, content in _members(shard, name, dropped):
         sample = samples.setdefault(key, Item(f"{name}/{key}", Path(), split, []))
         if ending in PICTURES and sample.path == Path():
             path = inside(SHARDS / name, f"{key}.{ending}")
             if path is None:
-                reading.dropped.append(Dropped(sample.id, "path leads out of its shard"))
+                dropped.append(Dropped(sample.id, "path leads out of its shard"))
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             sample.path = SHARDS / path.relative_to(os.path.abspath(SHARDS))
         elif ending in PICTURES:
-            reading.dropped.append(Dropped(sample.id, "key occurs twice in a shard: the first is kept"))
+            dropped.append(Dropped(sample.id, "key occurs twice in a shard: the first is kept"))
         elif ending == "txt":
             texts.setdefault(key, content.decode("utf-8-sig", "replace"))
         elif ending == "json":
-            told.setdefault(key, _caption(content, sample.id, reading.dropped))
+            told.setdefault(key, _caption(content, sample.id, dropped))
+    items = []
     for key, sample in sorted(samples.items()):
         sample.captions = _captions(texts.get(key), told.get(key))
         if sample.path == Path():
-            reading.dropped.append(Dropped(sample.id, "no picture in the shard"))
+            dropped.append(Dropped(sample.id, "no picture in the shard"))
         else:
-            reading.items.append(sample)
+            items.append(sample)
+    return items
 
 
 def _captions(text: str | None, told: str | list[str] | None) -> list[str]:
