@@ -134,10 +134,9 @@ def draw_scenes(params: settings.Settings) -> Reading:
     return Reading(items, splits_from, notes=[f"{what}: {DRAWINGS}, facts in {FACTS}"])
 
 
-def portable(path: Path) -> str:
+def portable(path: str) -> str:
     """A path relative to the project if the file is inside it, else an absolute path."""
-    absolute, here = Path(os.path.abspath(path)), Path.cwd()
-    return (absolute.relative_to(here) if absolute.is_relative_to(here) else absolute).as_posix()
+    return os.path.abspath(path).removeprefix(os.path.join(os.getcwd(), ""))
 
 
 def summarise(cleaned: Cleaned, source: str, splits_from: str) -> dict:

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,8 @@ from typing import IO, Any
 
 from captioning.core.errors import UserError
 from captioning.core.work import beside, work_folder
+
+QUOTED = re.compile('[,"\r\n]')  # a cell with one of them is quoted
 
 
 @contextmanager
@@ -169,7 +172,7 @@ def csv_line(values: Iterable[Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if any(char in text for char in ',"\r\n') else text
+    return '"' + text.replace('"', '""') + '"' if QUOTED.search(text) else text
 
 
 def sha256_of(path: str | Path) -> str:

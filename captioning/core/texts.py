@@ -22,6 +22,7 @@ from captioning.core.work import temporary_folder
 
 SPILL = 16 * 2**20  # most bytes of a column in memory; the captions of 30,000 images take fewer
 AT_ONCE = 1_000  # texts that are Python strings at the same time
+DENSE = 2  # one read gets a block's chosen texts if at least one of two is chosen
 DIGEST = 16  # bytes of a text's hash: no two of 10^9 texts share one
 T = TypeVar("T")
 
@@ -136,7 +137,12 @@ class Chosen(Column[T]):
         return len(self.places)
 
     def _read(self, start: int, stop: int) -> list[T]:
-        return [item for run in runs(self.places[start:stop]) for item in self.items[run]]
+        places = self.places[start:stop]
+        low, high = int(places.min(initial=len(self.items))), int(places.max(initial=0))
+        if high - low < DENSE * len(places):
+            near = self.items[low : high + 1]
+            return [near[place] for place in (places - low).tolist()]
+        return [item for run in runs(places) for item in self.items[run]]
 
 
 class Grouped(Column[list[str]]):

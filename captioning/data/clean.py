@@ -28,7 +28,7 @@ from captioning.core.texts import Chosen, Column, Grouped, Index, Texts
 from captioning.core.threads import in_order
 from captioning.data.dataset import SPLITS
 from captioning.data.ptb import ptb_tokens
-from captioning.data.sources.base import Dropped, Item, Items, Reading, count_reasons
+from captioning.data.sources.base import Dropped, Items, Reading, count_reasons
 
 LONGEST_WORD = 20  # a caption with more characters per word on average counts as too long
 AHEAD = 1_000  # most images checked beyond the current one
@@ -38,7 +38,7 @@ JOINERS = "\u200c\u200d"  # invisible, but part of letters and emoji
 @dataclass(frozen=True)
 class CleanImage:
     id: str
-    path: Path
+    path: str
     split: str
     sha256: str
     captions: list[tuple[str, str]]  # caption, PTB tokens
@@ -66,8 +66,8 @@ class CleanImages(Column[CleanImage]):
             [(text, words) for text, words in zip(*of_image, strict=True) if words.split()]
             for of_image in zip(self.captions[part], self.tokens[part], strict=True)
         ]
-        paths = map(Path, self.items.paths[part])
-        return list(map(CleanImage, self.items.ids[part], paths, splits, self.hashes[part], said))
+        columns = (self.items.ids[part], self.items.paths[part], splits, self.hashes[part], said)
+        return list(map(CleanImage, *columns))
 
 
 def clean(reading: Reading, data, workers: int) -> Cleaned:
@@ -86,8 +86,8 @@ def clean(reading: Reading, data, workers: int) -> Cleaned:
     hashes = _check_images(items, usable, workers, dropped)
     _drop_copies(items, hashes, usable, dropped)
     captions = Grouped.of(
-        _check_captions(item, data.max_words, dropped) if use else []
-        for item, use in zip(items, usable, strict=True)
+        _check_captions(image_id, texts, data.max_words, dropped) if use else []
+        for image_id, texts, use in zip(items.ids, items.captions, usable, strict=True)
     )
     tokens = Grouped(Texts(ptb_tokens(captions.texts)), captions.ends)
     _drop_wordless(items, captions, tokens, usable, dropped)
@@ -124,16 +124,16 @@ def _visible(char: str) -> str:
     return "" if category in ("Cf", "Cs") and char not in JOINERS else char
 
 
-def _check_captions(item: Item, max_words: int, dropped: list[Dropped]) -> list[str]:
+def _check_captions(image_id: str, captions: list[str], max_words: int, dropped: list[Dropped]) -> list[str]:
     usable = []
-    for raw in item.captions:
+    for raw in captions:
         text = clean_caption(raw)
         if not text:
-            dropped.append(Dropped(item.id, "empty caption", ""))
+            dropped.append(Dropped(image_id, "empty caption", ""))
         elif not any(char.isalnum() for char in text):
-            dropped.append(Dropped(item.id, "caption without words", text))
+            dropped.append(Dropped(image_id, "caption without words", text))
         elif len(text.split()) > max_words or len(text) > LONGEST_WORD * max_words:
-            dropped.append(Dropped(item.id, "caption longer than data.max_words", text))
+            dropped.append(Dropped(image_id, "caption longer than data.max_words", text))
         else:
             usable.append(text)
     return usable

@@ -77,7 +77,7 @@ def doubts(images: Mapping[str, int], tokens: Iterable[str]) -> list[str]:
     captions = single = english = 0
     example, uses = "", Counter()
     for text in tokens:
-        words = [word for word in text.split() if any(map(str.isalnum, word))]
+        words = [word for word in text.split() if word.isalnum() or any(map(str.isalnum, word))]
         captions += 1
         single += len(words) == 1
         english += not ENGLISH.isdisjoint(words)

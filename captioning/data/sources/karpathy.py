@@ -98,7 +98,7 @@ def _ids(records: list[dict], names: list[str]) -> dict[str, str]:
     uses = Counter(short.values())
 
     def clashes(name: str, key: str) -> bool:
-        return uses[key] > 1 or key in short.keys() - {name}
+        return uses[key] > 1 or (key != name and key in short)
 
     return {name: name if clashes(name, key) else key for name, key in short.items()}
 
