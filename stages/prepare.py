@@ -11,8 +11,9 @@ Writes  data/images.csv        id,path,split,sha256: one row per image, in the o
         data/shards/                    webdataset only: its pictures, unpacked
 Takes   6 s of a core for Flickr8k's 8,091 photographs at 224x224 and their captions. Part of it is decoding:
         .4 ms per picture, or 1 ms at 500x375, shared among the cores. COCO's count (123,287 at 224x224,
-        616,435 captions) takes about a minute on 2 cores and 1.1 GB. Scenes take as long as drawing them, see
-        `scenes.making`.
+        616,435 captions) takes about a minute on 2 cores and 1 GB, nearly all of it to read Karpathy's JSON.
+        What is read is in columns on disk (`captioning.core.texts`): see docs/scaling.md for the memory.
+        Scenes take as long as drawing them, see `scenes.making`.
 Expect  one line per decision (layout, splits), one line on what was left out, one line per split. Every
         fault of the data is reported. More faults than `data.max_dropped` allows, or a split without images,
         stop the run.

@@ -6,6 +6,8 @@ no words, or is longer than data.max_words. An image is dropped if its file is m
 (`captioning.core.pictures` decides, for all stages), if it has no captions left, or if its bytes equal those
 of an image in a stricter split. If more than data.max_dropped is dropped, cleaning fails, so that nobody
 trains on an incomplete data set without noticing.
+
+Texts are read and written in blocks: memory holds about 100 bytes per image, beside what is dropped.
 """
 
 from __future__ import annotations
@@ -176,10 +178,9 @@ def _drop_copies(items: Items, hashes: Texts, usable: np.ndarray, dropped: list[
     strictest = splits.copy()
     np.maximum.at(strictest, first, splits)
     for place in np.flatnonzero(splits < strictest[first]).tolist():
-        if usable[place]:
-            split = SPLITS[strictest[first[place]]]
-            dropped.append(Dropped(items.ids[place], f"same file as an image in {split}"))
-            usable[place] = False
+        split = SPLITS[strictest[first[place]]]
+        dropped.append(Dropped(items.ids[place], f"same file as an image in {split}"))
+        usable[place] = False
 
 
 def _drop_wordless(

@@ -43,7 +43,7 @@ def ptb_tokens(captions: Iterable[str]) -> Iterator[str]:
             return
         text.seek(0)
         with java.run(program(), text, what="the PTB tokenizer", timeout=120 + count / 1000) as output:
-            found = 1 + sum(part.count(b"\n") for part in iter(partial(output.read, 2**20), b""))
+            found = 1 + sum(part.count(b"\n") for part in iter(partial(output.read, 2**16), b""))
             if found != count:
                 raise UserError(f"the PTB tokenizer returned {found} lines for {count} captions")
             output.write(b"\n")

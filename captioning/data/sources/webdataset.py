@@ -10,7 +10,7 @@ A list of captions in the JSON replaces the text, in which img2dataset writes th
 Shards are read once, from start to end, and their pictures are unpacked to data/shards/. Samples are sorted
 by key, since img2dataset writes them as their downloads end. An id is the key, or SHARD/KEY if shards share
 keys. Without split folders, a seeded hash of the ids gives the splits, as in `folder`. A truncated shard
-gives its complete samples.
+gives its complete samples. Only one shard's keys and captions are in memory at a time.
 """
 
 from __future__ import annotations

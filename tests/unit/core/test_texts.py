@@ -58,12 +58,15 @@ def test_chosen_texts_and_lists_of_neighbours(column):
     places = np.array([7, 8, 2, 2, 0])
     chosen, ends = Chosen(column, places), np.array([0, 2, 2, 5])
     assert list(chosen) == chosen[:] == [SAID[i] for i in places]
+    far = np.array([0, 1, 23, 22])
+    assert Chosen(column, far)[:] == [SAID[i] for i in far] and Chosen(column, far[:0])[:] == []
     assert chosen[1:3] == [SAID[8], SAID[2]] and chosen[-1] == SAID[0]
     lists = [SAID[0:2], [], SAID[2:5]]
     grouped = Grouped(column, ends)
     assert list(grouped) == grouped[:] == lists and grouped[-1] == lists[2] and grouped[1:] == lists[1:]
     assert grouped[2:1] == []
     assert list(Chosen(grouped, np.array([2, 0]))) == [lists[2], lists[0]]
+    assert list(Grouped.of(iter(lists * 4))) == lists * 4 and list(Grouped.of([])) == []
 
 
 def test_an_index_finds_the_first_of_equal_texts(column):

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import time
+import tracemalloc
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from PIL import Image
 from ruamel.yaml import YAML
-from small_data import REAL_FLICKR8K, ROOT, official, photos, write
+from small_data import REAL_FLICKR8K, ROOT, official, photo, photos, write
 
 from captioning.core import texts
 from captioning.core.errors import UserError
 from captioning.core.yaml_files import read_yaml
+from captioning.data import clean
 from captioning.data.dataset import load_data
 from stages import prepare
 
@@ -259,6 +263,37 @@ def test_flickr8k_itself_is_ready_within_a_minute(project):
     assert statistics["dropped_counts"] == {"captions without an image, as published": 1, "in no split": 91}
     assert [counts["captions"] for counts in statistics["splits"].values()] == [30000, 5000, 5000]
     assert statistics["caption_words"]["max"] == 36
+
+
+def shards(root: Path, count: int, captions: int) -> Path:
+    """Tar shards of 250 samples each, with different pictures."""
+    content = photo(root / "made.jpg", 0).read_bytes()
+    for start in range(0, count, 250):
+        with tarfile.open(root / f"{start:06d}.tar", "w") as archive:
+            for i in range(start, start + 250):
+                record = {"caption": [f"a dog runs after ball {n} on the beach" for n in range(captions)]}
+                for ending, made in (("jpg", content + b"%d" % i), ("json", json.dumps(record).encode())):
+                    member = tarfile.TarInfo(f"{i:06d}.{ending}")
+                    member.size = len(made)
+                    archive.addfile(member, io.BytesIO(made))
+    return root
+
+
+@pytest.mark.parametrize("captions", [1, 5])
+def test_an_image_takes_few_bytes_of_memory(project, tmp_path, monkeypatch, captions):
+    """Texts are in files. In memory are an index of ids or hashes, and places."""
+    monkeypatch.setattr(texts, "SPILL", 0)
+    monkeypatch.setattr(texts, "AT_ONCE", 100)
+    monkeypatch.setattr(clean, "AHEAD", 100)
+    peaks = []
+    for count in (250, 500, 2500):  # the first run imports
+        project(source="webdataset", root=str(shards(tmp_path / str(count), count, captions)))
+        tracemalloc.start()
+        prepare.main()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert len(load_data().images["id"]) == 2500
+    assert (peaks[2] - peaks[1]) / 2000 < 150
 
 
 def test_a_carriage_return_in_a_file_name_shifts_no_row(project):
