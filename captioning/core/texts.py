@@ -140,7 +140,7 @@ class Chosen(Column[T]):
         places = self.places[start:stop]
         low, high = int(places.min(initial=len(self.items))), int(places.max(initial=0))
         if high - low < DENSE * len(places):
-            near = self.items[low : high + 1]
+            near = list(self.items[low : high + 1])
             return [near[place] for place in (places - low).tolist()]
         return [item for run in runs(places) for item in self.items[run]]
 

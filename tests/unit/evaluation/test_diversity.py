@@ -29,7 +29,7 @@ def test_systems_with_one_caption_an_image_are_left_out():
     found = extras._diversity(sets, {"1": ["a dog runs"], "2": ["a bird sings"]}, {}, 100, 0)
     assert list(found) == ["lstm"] and found["lstm"]["best_cider"]["value"] > 0
     more = {"systems": {"lstm": {}}, "diversity": found, "mistakes": {}, "notes": {}}
-    assert "3 captions an image, lstm" in tables.more_table(more)[-1]
+    assert "3 captions per image, lstm" in tables.more_table(more)[-1]
 
 
 def test_mutual_bleu_is_1_of_equal_captions_and_0_of_strangers():

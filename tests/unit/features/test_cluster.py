@@ -220,9 +220,7 @@ def test_a_worker_keeps_the_rows_before_an_unusable_image(worker, tmp_path):
 def test_a_worker_elsewhere_is_refused(worker, tmp_path):
     attributes, code = worker.identity()
     on_gpu = Identity(attributes | {"device": "cuda", "decoding": "on the GPU"}, code)
-    fault = (
-        r"other features \(decoding 'on the GPU' and None, device 'cuda' and 'cpu'\): all machines must have"
-    )
+    fault = r"different features \(decoding 'on the GPU' and None, device 'cuda' and 'cpu'\): all machines"
     with pytest.raises(UserError, match=fault):
         worker.encode(on_gpu, str(tmp_path), [], [], [])
     assert (
