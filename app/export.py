@@ -24,11 +24,11 @@ from captioning.core import paths
 from captioning.core import settings as schema
 from captioning.core.errors import UserError, in_a_line
 from captioning.core.files import sha256_of, write_json, write_lines
+from captioning.core.paths import CONFIG, WEIGHTS
 from captioning.decoders.checkpoint import feature_identity, save_decoder
 from captioning.decoders.clipcap import initial_clipcap
 from captioning.features.encoders import load_encoder, save_clip
 from captioning.features.initial import initial_clip
-from captioning.weights.checkpoint import CONFIG, WEIGHTS
 from captioning.weights.sources import check_online
 from captioning.weights.state_dict import read_state_dict
 

@@ -20,11 +20,11 @@ from safetensors.numpy import load_file
 from captioning.core import paths
 from captioning.core import settings as schema
 from captioning.core.errors import opening
+from captioning.core.paths import CONFIG
 from captioning.data.dataset import load_data
 from captioning.decoders.checkpoint import Decoder
 from captioning.features.store import FeatureStore
 from captioning.search.consensus import Consensus, table_of
-from captioning.weights.checkpoint import CONFIG
 
 ENCODER, HOW = "encoder", "captioning"
 TABLE, CAPTIONS = "consensus.safetensors", "consensus.json"

@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 
 from app.folder import ENCODER, project_of
-from captioning.core.paths import IMAGES, STATISTICS
+from captioning.core.paths import CONFIG, IMAGES, STATISTICS
 from captioning.data.enough import found_doubts
-from captioning.weights.checkpoint import CONFIG
 
 LEARNED, DOUBTS = "learned_from", "doubts"  # keys in an exported captioner's config.json
 SAMPLES = 8

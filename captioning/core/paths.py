@@ -17,6 +17,7 @@ STATISTICS = DATA / "statistics.json"
 DRAWINGS, FACTS = DATA / "images", DATA / "facts.json"  # only for scenes: the pictures and their contents
 
 CHECKPOINTS = Path("checkpoints")
+CONFIG, WEIGHTS = "config.json", "model.safetensors"  # the files of a network in its folder
 PARAPHRASES = Path("features/paraphrases.gz")  # the part of METEOR's table that the references can match
 TIMES = Path("live/times")  # duration of each stage's last run; not an output, since no two runs are equal
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from captioning.core.errors import UserError
 from captioning.core.files import sha256_of
+from captioning.core.paths import CONFIG, WEIGHTS
 from captioning.decoders.checkpoint import Decoder
 from captioning.decoders.kinds import load
-from captioning.weights.checkpoint import CONFIG, WEIGHTS
 
 
 class Ensemble(nn.Module):

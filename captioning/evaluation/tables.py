@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from captioning.core.files import atomic_write, csv_line, read_json
-from captioning.core.paths import checkpoint
+from captioning.core.paths import CONFIG, checkpoint
 from captioning.data.dataset import Data
 from captioning.evaluation.variety import by_rarity, lengths, rarity
 from captioning.metrics.coco import METRICS, TITLES, Scores
-from captioning.weights.checkpoint import CONFIG
 
 COLOURS = {"lstm": "#c2540a", "clipcap": "#3355c8", "humans": "#2b7a4b"}
 System = Mapping[str, Mapping[str, float]]  # {metric: {value, low, high}}

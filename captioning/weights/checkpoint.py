@@ -23,12 +23,12 @@ from torch import nn
 
 from captioning.core.errors import UserError, in_a_line, opening
 from captioning.core.files import atomic_write, read_json, write_json
+from captioning.core.paths import CONFIG, WEIGHTS
 from models.empty import no_weights
 
 Config = TypeVar("Config")
 Part = TypeVar("Part")
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 AGAIN = "run `dvc repro` if it is in checkpoints/; copy any other folder again"
 # In the older form of an encoder's config.json.
 BESIDE_SIZES = ("preprocess", "labels", "dev_map", "retrieval")

@@ -24,7 +24,6 @@ from captioning.evaluation import mistakes
 from captioning.evaluation.report.curves import curves
 from captioning.metrics.coco import TITLES
 from captioning.training.card import describe_captioner, describe_data
-from captioning.weights.checkpoint import CONFIG
 from captioning.weights.sources import PRETRAINED
 
 EXAMPLES = 10  # number of best examples, and of worst ones
@@ -184,7 +183,7 @@ def read_captioner(name: str, settings: Settings, root: Path = Path(".")) -> Cap
     return Captioner(
         name,
         settings,
-        config=read_json(root / paths.checkpoint(name) / CONFIG),
+        config=read_json(root / paths.checkpoint(name) / paths.CONFIG),
         weights=read_json(root / paths.captions(name, "weights")),
         curves=curves(root / paths.curves(f"train_{name}")),
         scores=scores,
