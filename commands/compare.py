@@ -225,6 +225,9 @@ def of_runs(names: tuple[str, str], given: argparse.Namespace) -> None:
     changed = differing(names)
     print("\n".join([*warnings, *(changed_lines(changed) if changed is not None else [])]))
     for name in chosen:
+        if all(one.low == one.high == 0 for one in found[name].values()):
+            print(f"\n{name}: the scores of each image are equal")
+            continue
         print(f"\n{name}")
         print("\n".join(table(names, a[name], b[name], found[name], given.resamples, given.seed)))
         print(verdict(names, name, found[name]["cider"], changed))
