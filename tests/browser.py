@@ -9,6 +9,8 @@ import json
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,15 @@ class Browser:
         self._run(self._connect(int(port.read_text().split()[0])))
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
+
+    @contextmanager
+    def opened(self, page: Path | str) -> Iterator[Browser]:
+        """The page, freshly opened on a desktop. Fails if anything in it writes an error."""
+        self.errors.clear()
+        self.device(1280, 900)
+        self.open(page)
+        yield self
+        assert self.errors == [], self.errors
 
     def open(self, page: Path | str, fragment: str = "") -> float:
         """Loads a file or an address and returns the seconds until it reported that it was ready."""

@@ -34,11 +34,8 @@ def pages(tmp_path_factory):
 @pytest.fixture
 def page(browser, pages):
     """The small report, freshly opened on a desktop. Fails if anything in it writes an error."""
-    browser.errors.clear()
-    browser.device(1280, 900)
-    browser.open(pages / "small.html")
-    yield browser
-    assert browser.errors == []
+    with browser.opened(pages / "small.html") as page:
+        yield page
 
 
 def ids(browser) -> list[str]:

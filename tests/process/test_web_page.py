@@ -32,11 +32,8 @@ def served(project):  # noqa: F811
 @pytest.fixture
 def page(browser, served):
     """The page, freshly opened on a desktop. Fails if anything in it writes an error."""
-    browser.errors.clear()
-    browser.device(1280, 900)
-    browser.open(f"http://127.0.0.1:{served.port}/")
-    yield browser
-    assert browser.errors == []
+    with browser.opened(f"http://127.0.0.1:{served.port}/") as page:
+        yield page
 
 
 def captioned(page, count: int) -> list[list[str]]:
