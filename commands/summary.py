@@ -14,6 +14,7 @@ from captioning.core.errors import UserError, command
 from captioning.core.files import read_json
 from captioning.core.paths import SCORES
 from captioning.evaluation.saved import machine
+from captioning.evaluation.tables import probability
 from captioning.metrics.coco import TITLES
 from commands.compare import BASELINE, read
 
@@ -34,7 +35,8 @@ def scores() -> list[str]:
                 f"{title:<20}{cells}  (95%: {one['cider']['low']:.3f} to {one['cider']['high']:.3f})"
             )
     cider = found["clipcap_minus_lstm"]["cider"]
-    test = f"paired test over images: p = {cider['p']:.3f}, 95% {cider['low']:+.3f} to {cider['high']:+.3f}"
+    interval = f"95% {cider['low']:+.3f} to {cider['high']:+.3f}"
+    test = f"paired test over images: {probability(cider['p'])}, {interval}"
     return [
         *lines,
         f"ClipCap - LSTM: {cider['difference']:+.3f} CIDEr in this run ({test}; other seeds not covered)",

@@ -20,16 +20,7 @@ from captioning.core.errors import UserError
 
 # None of them runs another program, as EPS does.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".webp",
-    ".gif",
-    ".bmp",
-    ".tif",
-    ".tiff",
-)  # the usual ones of their files
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # of their files, usually
 MAX_PIXELS = 100_000_000  # files with more are refused: a few bytes could unpack to 300 MB
 MAX_BYTES = 2**30  # most bytes of a file: MAX_PIXELS in the deepest format
 WHITES = (1, 255, 65_535, 2**32 - 1)  # possible levels of white in a file that does not define it

@@ -28,6 +28,11 @@ def table(systems: Mapping[str, System]) -> str:
     return "\n".join(lines)
 
 
+def probability(p: float) -> str:
+    """A test's p, as the report words it."""
+    return f"p = {p:.3f}" if p >= 0.0005 else "p < 0.001"
+
+
 def verdict(better: str, other: str, found: Mapping[str, Mapping[str, float]]) -> str:
     """The difference between two captioners, one line for each metric that decides."""
     lines = []
@@ -35,7 +40,7 @@ def verdict(better: str, other: str, found: Mapping[str, Mapping[str, float]]) -
         one = found[metric]
         lines.append(
             f"{better} - {other}: {TITLES[metric]:<7} {one['difference']:+.3f}, 95% {one['low']:+.3f} to "
-            f"{one['high']:+.3f}, p = {one['p']:.3f}, effect {one['effect']:+.2f}, "
+            f"{one['high']:+.3f}, {probability(one['p'])}, effect {one['effect']:+.2f}, "
             f"wins {one['wins']:.0%} of the images"
         )
     return "\n".join(lines)

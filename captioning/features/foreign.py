@@ -21,7 +21,7 @@ from captioning.core.texts import AT_ONCE, Texts
 from captioning.core.threads import ending_with_this
 
 # Time limit for reading a file: a start-up time, and a slow disk's rate.
-SECONDS, BYTES_A_SECOND = 60, 5 * 10**6
+SECONDS, BYTES_A_SECOND = 180, 5 * 10**6
 BLOCK_BYTES = 64 * 2**20  # read at once
 MEND = "save it again as an .npz or .h5 with `ids` and `features`"
 

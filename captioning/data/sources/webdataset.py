@@ -1,7 +1,7 @@
 """Tar shards as img2dataset writes them (webdataset's layout): members with the same key form one sample.
 
     00000.tar                          train/00000.tar, val/00000.tar, ...: folder names give the splits
-      000000012.jpg (.png, .webp)      the picture
+      000000012.jpg (.png, .webp, ...) the picture
       000000012.txt                    its caption
       000000012.json                   or here, as `caption` (a text or a list); other fields are ignored
     00000_stats.json                   how many pictures img2dataset could download; refused without its shard
@@ -25,14 +25,13 @@ from pathlib import Path
 
 from captioning.core.errors import UserError
 from captioning.core.paths import SHARDS, UNPACKED
-from captioning.core.pictures import MAX_BYTES
+from captioning.core.pictures import MAX_BYTES, SUFFIXES
 from captioning.core.progress import track
 from captioning.core.texts import Index, Texts
 from captioning.data.dataset import SPLITS
 from captioning.data.sources.base import OTHER_NAMES, Dropped, Item, Items, Reading, inside, split_name
 from captioning.data.sources.folder import draw_splits
 
-PICTURES = ("jpg", "jpeg", "png", "webp")
 END = 1024  # number of zero bytes at the end of a tar
 
 
@@ -108,7 +107,7 @@ def _read_shard(shard: Path, name: str, split: str | None, dropped: list[Dropped
     told: dict[str, str | list[str] | None] = {}  # captions from the JSON files
     for key, ending, content in _members(shard, name, dropped):
         sample = samples.setdefault(key, Item(f"{name}/{key}", Path(), split, []))
-        if ending in PICTURES and sample.path == Path():
+        if f".{ending}" in SUFFIXES and sample.path == Path():
             path = inside(SHARDS / name, f"{key}.{ending}")
             if path is None:
                 dropped.append(Dropped(sample.id, "path leads out of its shard"))
@@ -116,7 +115,7 @@ def _read_shard(shard: Path, name: str, split: str | None, dropped: list[Dropped
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             sample.path = SHARDS / path.relative_to(os.path.abspath(SHARDS))
-        elif ending in PICTURES:
+        elif f".{ending}" in SUFFIXES:
             dropped.append(Dropped(sample.id, "key occurs twice in a shard: the first is kept"))
         elif ending == "txt":
             texts.setdefault(key, content.decode("utf-8-sig", "replace"))

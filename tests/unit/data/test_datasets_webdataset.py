@@ -106,6 +106,8 @@ def test_each_wart_costs_its_sample_alone_and_is_counted():
         ("000000012.webp", picture(12)),
         *sample(13, txt=b"['a dog', 'a ball']", json=b'{"caption": ["a dog", null, "a ball"]}'),
         *sample(14, txt=b"", json=b'{"caption": null}'),
+        ("000000015.TIFF", picture(15)),
+        ("000000015.txt", b"a kite"),
     ]
     shard(Path("shards/00000.tar"), members)
     reading = read()
@@ -114,7 +116,7 @@ def test_each_wart_costs_its_sample_alone_and_is_counted():
     assert captions["000000003"] == captions["000000006"] == []
     assert captions["000000004"] == ["a dog runs after ball 4"]
     assert captions["000000013"] == ["a dog", "a ball"] and captions["000000014"] == [""]
-    assert captions["000000012"] == ["a caf\u00e9"]
+    assert captions["000000012"] == ["a caf\u00e9"] and captions["000000015"] == ["a kite"]
     assert Path("data/shards/00000/000000007.jpg").read_bytes() == picture(7)
     assert {(one.image.removeprefix("00000/"), one.reason.partition(":")[0]) for one in reading.dropped} == {
         ("000000001", "no picture in the shard"),

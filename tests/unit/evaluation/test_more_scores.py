@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from captioning.core.files import sha256_of
 from captioning.evaluation.bootstrap import ratio
 from captioning.evaluation.scene_facts import fact_scores, wrong
+from captioning.evaluation.tables import probability
 from captioning.evaluation.variety import by_rarity, lengths, rarity, variety
 from captioning.features.encoders import open_clip, save_clip
 from captioning.features.images import clip_preprocess
@@ -18,6 +19,10 @@ from captioning.features.store import FeatureStore, write_store
 from captioning.metrics import clipscore
 from models import clip
 from scenes.making import draw
+
+
+def test_a_small_p_is_not_said_to_be_zero():
+    assert [probability(p) for p in (1 / 1001, 0.0004, 0.25)] == ["p = 0.001", "p < 0.001", "p = 0.250"]
 
 
 def test_variety_of_a_collapsed_captioner_and_of_one_that_is_not():

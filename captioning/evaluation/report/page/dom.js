@@ -66,7 +66,8 @@ function scored(value, show = fixed) {
   return typeof value === "object" ? [show(value.value), el("small", {}, between(value.low, value.high, show))] : show(value);
 }
 
-const probability = (p) => (p < 0.001 ? "p\u00a0<\u00a00.001" : `p\u00a0=\u00a0${fixed(p)}`);
+/** The relation and the number of a test's p: "= 0.034". The console words it the same way (evaluation/tables.py). */
+const probability = (p) => (p < 0.0005 ? "<\u00a00.001" : `=\u00a0${fixed(p)}`);
 const count = (value) => value.toLocaleString("en");
 const plural = (value, word) => `${count(value)} ${word}${value === 1 ? "" : "s"}`;
 

@@ -31,7 +31,7 @@ function headline() {
 function tested() {
   const { low, high, p } = REPORT.scores.clipcap_minus_lstm.cider;
   const sure = low > 0 || high < 0;
-  return `The paired test over ${plural(REPORT.images.length, "image")} gives ${probability(p)} `
+  return `The paired test over ${plural(REPORT.images.length, "image")} gives p\u00a0${probability(p)} `
     + `(95% interval of the difference: ${signed(low)} to ${signed(high)}): ${sure
       ? "the choice of images alone does not explain it" : "other images could reverse it"}. The test does not cover other seeds.`;
 }
@@ -105,7 +105,7 @@ function testTable() {
     { title: "p" }, { title: "Effect" }, { title: "ClipCap ahead" }],
   METRICS.map((metric) => {
     const { difference, low, high, p, effect, wins } = found[metric];
-    return { cells: [REPORT.metrics[metric], signed(difference), `${signed(low)} to ${signed(high)}`, p < 0.001 ? "< 0.001" : fixed(p),
+    return { cells: [REPORT.metrics[metric], signed(difference), `${signed(low)} to ${signed(high)}`, probability(p),
       signed(effect), `${percent(wins)} of images`] };
   }), { class: "numbers" });
 }
