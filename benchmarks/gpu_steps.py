@@ -32,6 +32,8 @@ from models.clipcap import ClipCap
 from models.contrastive import contrastive_loss, same_pairs
 from models.packed_trees import Trees
 
+LONGEST = 32  # tokens of the longest of 256 captions of Flickr8k, rounded up to a multiple of 8
+
 
 def steps_of(
     model: nn.Module, batches: CaptionBatches, dtype: torch.dtype, rate: float = 2e-5
@@ -247,14 +249,14 @@ def step_self_critical(scale: Scale) -> Iterator[Row]:
 
 
 def step_clip(scale: Scale) -> Iterator[Row]:
-    """CLIP fine-tuning on pairs in memory, with a full-size text tower."""
+    """CLIP fine-tuning on pairs in memory, with a full-size text tower and captions as long as Flickr8k's."""
     pairs = 4 if scale.tiny else 256
     side, layers, width = (64, 2, 64) if scale.tiny else (224, 12, 768)
     text_width, text_layers = (64, 1) if scale.tiny else (512, 12)
     config = clip.CLIPConfig(512, side, layers, width, 32, 77, 49408, text_width, text_layers)
     model = clip.build(config).to(scale.device).train()
     images = torch.randn(pairs, 3, side, side, device=scale.device)
-    texts = torch.randint(1, 49407, (pairs, 77), device=scale.device)
+    texts = torch.randint(1, 49407, (pairs, LONGEST), device=scale.device)
     shown = torch.arange(pairs, device=scale.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
 

@@ -29,7 +29,7 @@ from captioning.core.files import fingerprint, sha256_of
 from captioning.core.paths import CAPTIONS, IMAGES, checkpoint, curves
 from captioning.data.dataset import Data, load_data
 from captioning.data.enough import settle
-from captioning.features.clip_text import tokenize
+from captioning.features.clip_text import tokenize, trim
 from captioning.features.encoders import save_clip, save_hf, save_openclip
 from captioning.features.initial import initial_clip, initial_hf, initial_openclip
 from captioning.training.card import write_card
@@ -120,7 +120,7 @@ def train(settings: schema.Settings, data: Data, model, preprocess, write: Calla
         return model.encode_image(preprocess.normalize(images))
 
     def loss(images: Tensor, texts: Tensor, shown: Tensor) -> Tensor:
-        texts = texts.to(device)  # (B, K, L) of the whole batch; `images` are this process's share
+        texts = trim(texts).to(device)  # (B, K, L) of the whole batch; `images` are this process's share
         own = share(texts)
         image_embeddings = embed(encode_pixels, images, options.chunk_size)
         text_embeddings = embed(model.encode_text, own.flatten(0, 1), options.chunk_size)
@@ -135,7 +135,8 @@ def train(settings: schema.Settings, data: Data, model, preprocess, write: Calla
     def evaluate() -> dict[str, float]:
         size = options.chunk_size or options.batch_size
         images = [encode_pixels(batch) for batch in in_order(pixels["dev"], size, device)]
-        texts = [model.encode_text(batch.to(device)) for batch in torch.cat(tokens["dev"]).split(size)]
+        parts = torch.cat(tokens["dev"]).split(size)
+        texts = [model.encode_text(trim(one).to(device)) for one in parts]
         return retrieval(torch.cat(images), torch.cat(texts), owner, pictures["dev"].to(device))
 
     dtype = pick_dtype(options.precision, device)

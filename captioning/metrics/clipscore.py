@@ -19,7 +19,7 @@ from torch import Tensor
 from captioning.core.device import pick_device
 from captioning.core.files import sha256_of
 from captioning.core.progress import track
-from captioning.features.clip_text import tokenize
+from captioning.features.clip_text import tokenize, trim
 from captioning.features.encoders import TOWERS, open_clip
 from captioning.features.store import FeatureStore
 from captioning.weights import checkpoint
@@ -52,7 +52,7 @@ class CLIPScorer:
             tokens = tokenize([self.prompt + text for text in new], self.model.context_length)  # (M, L)
             parts = track(range(0, len(new), BATCH), "CLIP's text tower", unit="batch")
             with torch.inference_mode():
-                batches = (tokens[i : i + BATCH].to(self.device) for i in parts)
+                batches = (trim(tokens[i : i + BATCH]).to(self.device) for i in parts)
                 rows = torch.cat([self.model.encode_text(batch).float().cpu() for batch in batches])
             self._embedded |= dict(zip(new, F.normalize(rows, dim=1), strict=True))
         return torch.stack([self._embedded[text] for text in captions])

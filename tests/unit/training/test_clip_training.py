@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captioning.core import settings
 from captioning.core.errors import UserError
+from captioning.features.clip_text import trim
 from captioning.training.clip import check_chunks, depths, embed, parameter_groups, recompute_blocks
 from models import clip
 from models.contrastive import contrastive_loss
@@ -143,3 +144,16 @@ def test_what_trains_is_what_changes(config, changes, most):
 def test_one_rate_for_all_without_decay():
     groups = parameter_groups(network(), options(layer_decay=1.0, trains="all"))
     assert {group["scale"] for group in groups} == {1.0}
+
+
+@pytest.mark.parametrize(("longest", "kept"), [(3, 8), (8, 8), (9, 12), (12, 12)])
+def test_columns_that_no_caption_reaches_are_dropped_and_change_nothing(longest, kept):
+    model, ends = network(), [longest, 2, longest - 1]
+    texts = torch.zeros(3, 12, dtype=torch.long)
+    for row, end in zip(texts, ends, strict=True):
+        row[:end] = torch.arange(5, 5 + end)
+        row[end - 1] = 99  # the highest number ends a caption
+    short = trim(texts)
+    assert short.shape == (3, kept) and torch.equal(short, texts[:, :kept])
+    assert trim(texts.unflatten(0, (1, 3))).shape == (1, 3, kept)
+    torch.testing.assert_close(model.encode_text(short), model.encode_text(texts), rtol=1e-5, atol=1e-5)
