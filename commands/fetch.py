@@ -12,6 +12,7 @@ from captioning.core import settings as schema
 from captioning.core.errors import UserError, command
 from captioning.data.needed import located, needed
 from captioning.data.sources.flickr8k_download import Flickr8k
+from captioning.weights.open_clip import HubFile
 from captioning.weights.sources import HubFolder, Needed, WebFile
 
 
@@ -47,6 +48,8 @@ def origins(one: Needed) -> list[str]:
         return [one.url]
     if isinstance(one, HubFolder):
         return [f"https://huggingface.co/{one.repositories[0]}"]
+    if isinstance(one, HubFile):
+        return [f"https://huggingface.co/{one.repository}"]
     if isinstance(one, Flickr8k):
         return [f"{one.url}/Flickr8k_text.zip", f"{one.url}/Flickr8k_Dataset.zip"]
     return []

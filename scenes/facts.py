@@ -15,10 +15,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scenes.reading import check, mentioned, true_of
-
-__all__ = ["CHILDREN", "PEOPLE", "PLOTS", "check", "mentioned", "sample", "true_of"]
-
 ADULTS, CHILDREN = ("man", "woman"), ("boy", "girl")
 PEOPLE = ADULTS + CHILDREN
 CLOTHES = ("red", "blue", "yellow", "green", "white", "black", "pink", "orange")

@@ -71,9 +71,8 @@ VERBS = {
 def mentioned(caption: str) -> dict[str, list[str]]:
     """The facts that a caption mentions, as sorted labels, e.g. of "A man in red runs on the beach."
 
-        {"kind": ["man"], "count": ["one man"], "colour": ["red clothes"], "action": ["run"], "place":
-        ["beach"],
-         "time": []}
+        {"kind": ["man"], "count": ["one man"], "colour": ["red clothes"], "action": ["run"],
+         "place": ["beach"], "time": []}
 
     A plural noun without a number counts as "many". Words that the scenes do not know are skipped.
     """
@@ -144,8 +143,10 @@ def _is_verb(before: str, word: str, after: str) -> bool:
 
 
 def true_of(facts: dict) -> dict[str, list]:
-    """Every label that is true of a scene, in `mentioned`'s categories, and "core": pairs [category, labels]
-    of which a full caption names one label each."""
+    """Every label that is true of a scene, in `mentioned`'s categories.
+
+    "core" has pairs [category, labels]; a full caption names one label of each.
+    """
     true: dict[str, set[str]] = {category: set() for category in CATEGORIES}
     core: list[list] = []
     subjects, totals = facts["subjects"], {}

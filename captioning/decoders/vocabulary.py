@@ -181,7 +181,8 @@ def train_bpe(captions: Iterable[str], vocab_size: int) -> Text:
 def pretrained_bpe(folder: str | Path) -> Text:
     """The tokenizer of a GPT-2: a folder's `vocab.json` and `merges.txt`, or else its `tokenizer.json`.
 
-    A `tokenizer.json` is used as it is: it decides whether a text begins with a blank (`add_prefix_space`).
+    A `tokenizer.json` decides whether a text begins with a blank (`add_prefix_space`). Its padding and
+    truncation, if any, are not used.
 
     Raises an error of `tokenizers` for unreadable files, and ValueError for a vocabulary without all bytes.
     """
@@ -194,6 +195,8 @@ def pretrained_bpe(folder: str | Path) -> Text:
         tokenizer.add_special_tokens([END])
     else:
         tokenizer = Tokenizer.from_file(str(Path(folder, "tokenizer.json")))
+        tokenizer.no_padding()  # some files have settings of the batches that their model learned from
+        tokenizer.no_truncation()
     if tokenizer.get_vocab_size() <= 256:
         raise ValueError("its vocabulary lacks tokens for some bytes")
     return Text(tokenizer)

@@ -110,7 +110,8 @@ def load_encoder(
 def _code(module: str) -> str:
     rooms = Path(__file__).parents[1]
     ours = [rooms / "features" / f"{name}.py" for name in ("images", "pixels", "jpeg", "encode", "encoders")]
-    return hash_of_files([*ours, rooms / "weights/checkpoint.py", *closure(module, rooms.parent)])
+    others = rooms / "core/pictures.py", rooms / "weights/checkpoint.py"
+    return hash_of_files([*ours, *others, *closure(module, rooms.parent)])
 
 
 def load_vgg16(

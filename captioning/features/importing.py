@@ -140,6 +140,12 @@ def _rows(source: Path, names: Texts, ids: Sequence[str]) -> np.ndarray:
         raise UserError(
             f"{source} has {some(found)} for image {ids[others[first]]}: keep one, or name it as the image"
         )
+    found, counts = np.unique(rows, return_counts=True)
+    if len(shared := found[counts > 1]):
+        images = some(Chosen(ids, np.flatnonzero(rows == shared[0])))
+        raise UserError(
+            f"{source} has only {names[shared[0]]!r} for the images {images}: name a row after each image"
+        )
     return rows
 
 

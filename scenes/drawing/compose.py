@@ -8,8 +8,8 @@ from scenes.drawing import acts, objects
 from scenes.drawing.light import CLEAR, tone
 from scenes.drawing.pen import SUPERSAMPLE, Pen
 from scenes.drawing.places import GROUND, draw_place
+from scenes.facts import PEOPLE
 
-PEOPLE = ("man", "woman", "boy", "girl")
 ADULT, CHILD = 0.65, 0.64
 SIZES = {  # of one alone: an adult's height for people, else the body's length, as a share of the picture
     "man": ADULT, "woman": ADULT, "boy": CHILD, "girl": CHILD, "dog": 0.50, "cat": 0.52, "horse": 0.42,

@@ -186,6 +186,21 @@ def test_an_image_has_an_address(browser, pages):
     assert browser.errors == []
 
 
+def test_an_address_that_leaves_the_open_image_out_closes_the_viewer(page):
+    for words, left in (("cat", "12 of 60 images"), ("unicorn", "0 of 60 images")):
+        page.value("location.hash = '#image=im0050'")
+        page.wait("document.querySelector('dialog').open")
+        page.value(f"location.hash = '#gallery?words={words}'")
+        page.wait("!document.querySelector('dialog').open")
+        page.wait(f"document.querySelector('.count').textContent === '{left}'")
+
+
+def test_an_address_with_an_unknown_choice_is_read_while_that_field_has_the_focus(page):
+    page.value("document.querySelector('.finer').open = true; document.querySelector('[name=only]').focus()")
+    page.value("location.hash = '#gallery?only=none&words=cat'")
+    page.wait("document.querySelector('.count').textContent === '12 of 60 images'")
+
+
 def test_a_view_is_kept_in_the_address(browser, pages):
     browser.open(pages / "small.html", "#gallery?words=cat&order=low&nonsense=1&only=none")
     assert ids(browser)[:2] == ["im0001", "im0006"]

@@ -86,6 +86,16 @@ def test_a_pretrained_tokenizer_is_that_of_transformers(tmp_path, kind):
     assert ours.tokenizer.decode_batch(ids) == theirs.backend_tokenizer.decode_batch(ids)
 
 
+def test_padding_and_truncation_of_a_pretrained_tokenizer_are_not_used(tmp_path):
+    tokenizer = without_normalizer().tokenizer
+    wanted = Text(tokenizer).encode(CAPTIONS)
+    assert len(set(map(len, wanted))) > 1
+    tokenizer.enable_padding()
+    tokenizer.enable_truncation(2)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert pretrained_bpe(tmp_path).encode(CAPTIONS) == wanted
+
+
 def test_a_vocabulary_without_all_bytes_is_refused(tmp_path):
     (tmp_path / "vocab.json").write_text("{}")
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")

@@ -241,6 +241,14 @@ def test_a_stage_takes_its_own_kind_and_layers_only(tmp_path):
         load_encoder(tmp_path / "vgg16", {"layer": "fc6"})
 
 
+def test_rows_are_of_the_code_that_reads_pictures_decodes_and_encodes(tmp_path, monkeypatch):
+    monkeypatch.setattr("captioning.features.encoders.hash_of_files", lambda paths: " ".join(map(str, paths)))
+    save_clip(tmp_path, clip.build(RESNET), clip_preprocess(64))
+    hashed = load_clip(tmp_path).code
+    for name in ("captioning/core/pictures.py", "captioning/features/images.py", "models/clip.py"):
+        assert name in hashed, name
+
+
 def test_an_encoder_is_set_to_give_the_features_that_a_store_describes(tmp_path):
     save_clip(tmp_path / "clip", clip.build(RESNET), clip_preprocess(64))
     save_vgg16(tmp_path / "vgg16", vgg16.VGG16(vgg16.VGG16Config(32, 0.1, True, 3)), vgg16_preprocess(32))

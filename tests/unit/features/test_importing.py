@@ -71,6 +71,13 @@ def test_images_whose_names_differ_in_their_suffix_alone(tmp_path):
     assert np.array_equal(FeatureStore.open(tmp_path / "f.h5").load(ids), features[[3, 0, 2]])
 
 
+@pytest.mark.parametrize("name", ["twin", "twin.jpg"])
+def test_a_row_is_of_one_image(tmp_path, name):
+    source = features_file(tmp_path / "a.npz", [name, "other"], np.ones((2, 3), np.float32))
+    with pytest.raises(UserError, match=f"has only '{name}' for the images twin.jpg, twin.png"):
+        import_features(tmp_path / "f.h5", source, ["twin.jpg", "other", "twin.png"], SHA256S[:3])
+
+
 @pytest.mark.parametrize("kind", ["npz", "h5"])
 def test_large_features_are_normalised_without_an_overflow(tmp_path, kind):
     features = np.ones((9, 4), np.float32)

@@ -12,8 +12,9 @@ from PIL import Image
 
 from scenes.captions import write_captions
 from scenes.drawing.pen import SUPERSAMPLE, Pen
-from scenes.facts import check, mentioned, sample, true_of
+from scenes.facts import sample
 from scenes.making import draw, split_of, write
+from scenes.reading import check, mentioned, true_of
 
 MANY = 600
 

@@ -75,7 +75,7 @@ class Gallery {
   set(state, remember = true) {
     this.state = { ...DEFAULTS, ...state };
     for (const [key, input] of Object.entries(this.inputs)) {
-      if (input.value !== this.state[key] && document.activeElement !== input) input.value = this.state[key];
+      if (input.value !== this.state[key]) input.value = this.state[key];
       if (input.tagName === "SELECT" && input.selectedIndex < 0) this.state[key] = input.value = DEFAULTS[key];
     }
     VIEWS.forEach(([, view], i) => this.viewButtons[i].setAttribute("aria-pressed", String(Object.keys(DEFAULTS).every((key) =>

@@ -10,13 +10,16 @@ class Viewer {
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
     dialog.addEventListener("close", () => {
       if (location.hash.startsWith("#image=")) gallery.remember();
-      while (this.place >= gallery.drawn) gallery.drawMore();
-      gallery.grid.querySelectorAll(".picture")[this.place].focus();
+      const place = gallery.shown.indexOf(this.image);
+      if (place < 0) return; // a new address has filtered the image out
+      while (place >= gallery.drawn) gallery.drawMore();
+      gallery.grid.querySelectorAll(".picture")[place].focus();
     });
   }
 
   open(place) {
     this.place = place;
+    this.image = this.gallery.shown[place];
     this.draw();
     if (!this.dialog.open) this.dialog.showModal();
     this.dialog.scrollTop = 0;
@@ -31,11 +34,11 @@ class Viewer {
 
   /** The address that opens this image. */
   link() {
-    return `#image=${encodeURIComponent(this.gallery.shown[this.place].id)}`;
+    return `#image=${encodeURIComponent(this.image.id)}`;
   }
 
   draw() {
-    const image = this.gallery.shown[this.place], last = this.gallery.shown.length - 1;
+    const image = this.image, last = this.gallery.shown.length - 1;
     const active = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.step : null;
     const step = (by, label, sign) => el("button", { type: "button", class: "quiet", "data-step": by, "aria-label": label,
       disabled: by < 0 ? this.place === 0 : this.place === last, onclick: () => this.move(by) }, sign);
