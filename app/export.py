@@ -142,8 +142,8 @@ def card(source: Path, captioner: Captioner) -> str:
     if whole.is_file() and sha256_of(source / WEIGHTS) in (text := whole.read_text(encoding="utf-8")):
         return text
     beside = source / "README.md"
-    if beside.is_file():
-        return beside.read_text(encoding="utf-8")
+    if beside.is_file():  # an exported folder's already says how to use it
+        return beside.read_text(encoding="utf-8").partition(USE[: USE.index("```")])[0]
     return f"# Image captioner: {captioner.decoder.kind}\n"
 
 

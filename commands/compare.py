@@ -238,10 +238,10 @@ def captioners(runs: Sequence[Saved], wanted: str | None) -> list[str]:
     """The captioners that all runs scored, or only the requested one."""
     common = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
     chosen = common if wanted is None else [name for name in common if name == wanted]
+    if not common:
+        raise UserError("the runs have no captioner in common: compare runs that scored the same ones")
     if not chosen:
-        raise UserError(
-            f"--captioner {wanted}: both runs scored {', '.join(common) or 'no captioner in common'}"
-        )
+        raise UserError(f"--captioner {wanted}: all of the runs scored {', '.join(common)}")
     return chosen
 
 

@@ -158,7 +158,7 @@ def test_faults_are_told_in_a_line(repository, tmp_path):
     done = compare(repository, "main", "nonsense")
     assert done.returncode == 1 and "'nonsense' is not a known revision or experiment" in done.stderr
     done = compare(repository, "main", "better", "--captioner", "gpt")
-    assert "--captioner gpt: both runs scored clipcap, lstm" in done.stderr
+    assert "--captioner gpt: all of the runs scored clipcap, lstm" in done.stderr
     done = compare(tmp_path, "workspace", "workspace")
     assert "the workspace has no results/per_image.npz" in done.stderr
     results = repository / "results/per_image.npz"

@@ -209,7 +209,7 @@ def examples(images: Sequence[tuple[str, str, Sequence[str], float]]) -> str:
     rows = []
     for image, caption, references, cider in images:
         wrong = ", ".join(_wrong(caption, references))
-        rows.append([f"`{image}`", cell(caption), cell(references[0]), f"{cider:.2f}", wrong])
+        rows.append([cell(image), cell(caption), cell(references[0]), f"{cider:.2f}", wrong])
     return table(["image", "caption", "a person's", "CIDEr", "contradicted"], rows)
 
 

@@ -76,6 +76,10 @@ def test_half_precision_is_half_the_space(house, tmp_path, kind):
     for name, weights in given.decoder.model.state_dict().items():
         assert torch.equal(weights, before[name].half().float()) or not weights.is_floating_point(), name
     assert len(given(pictures)) == 1
+    export(tmp_path / "half-False", tmp_path / "half-of-it", True)
+    assert (tmp_path / "half-of-it/README.md").read_text() == (
+        tmp_path / "half-True/README.md"
+    ).read_text().replace("half-True", "half-of-it")
 
 
 def test_what_cannot_be_exported_is_said_and_leaves_nothing(house, tmp_path):
