@@ -1,8 +1,8 @@
 """From files to the first batch at COCO's size (Karpathy's training images): time, memory beside the model.
 
-Captions are real and repeated, CLIP features random. It times what stage train_clipcap does before its first
-step: reading the tables and the feature store, tokenizing all captions, packing them into tensors, drawing an
-epoch's order.
+Captions are real and repeated, CLIP features random. It times reading the tables and the feature store,
+tokenizing all captions, padding them into one tensor, and drawing an epoch's order. Stage train_clipcap does
+the same before its first step, but packs captions as trees (`models.packed_trees`) instead of padding them.
 """
 
 import tempfile
@@ -28,7 +28,7 @@ IMAGES = 113_287
 def coco_setup(rounds: int, tiny: bool) -> list[Line]:
     images = 200 if tiny else IMAGES
     with tempfile.TemporaryDirectory() as folder:
-        _write(Path(folder), images)  # imported here, so that its time is not counted as set-up
+        _write(Path(folder), images)
         found = in_turn({"ours": ours}, {"folder": folder}, rounds)["ours"]
     memory = max(found.peak - found.before, 0)
     parts = ", ".join(f"{name} {ms(found.results[-1]['parts'][name])}" for name in found.results[-1]["parts"])

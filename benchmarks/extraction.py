@@ -7,7 +7,6 @@ captions per second. `decoding` is the part before the network. Both sides decod
 
 import contextlib
 import io
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +18,10 @@ from PIL import Image
 
 from benchmarks import material, published
 from benchmarks.table import Line, factor, ms
-from benchmarks.turns import Run, in_turn
+from benchmarks.turns import Run, in_turn, working_in
 from captioning.core.device import pick_device
 from captioning.core.files import sha256_of
 from captioning.core.malloc import keep_freed_memory
-from captioning.core.work import NAMED
 from captioning.features.encoders import (
     Encoder,
     load_clip,
@@ -187,26 +185,14 @@ def ours(sizes: dict[str, Any]) -> Run:
     )
 
     def run(turn: int) -> dict[str, Any]:
-        with contextlib.redirect_stdout(io.StringIO()), _own_rows() as folder:
+        quiet = contextlib.redirect_stdout(io.StringIO())
+        # A working folder of its own: rows of earlier runs are not found.
+        with quiet, tempfile.TemporaryDirectory() as folder, working_in(folder):
             workers = sizes.get("workers", WORKERS)
             extract(Path(folder) / "features.h5", encoder, ids, paths, sha256s, _batch(sizes), workers)
             return {"features": FeatureStore.open(Path(folder) / "features.h5").load(ids).astype(np.float32)}
 
     return run
-
-
-@contextlib.contextmanager
-def _own_rows():
-    """A temporary folder that is the working folder, too: rows of earlier runs are not found."""
-    before = os.environ.get(NAMED)
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ[NAMED] = folder
-        try:
-            yield folder
-        finally:
-            os.environ.pop(NAMED)
-            if before is not None:
-                os.environ[NAMED] = before
 
 
 def network(sizes: dict[str, Any]) -> Run:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks import scale_ddp, scale_ray, scale_tables
-from benchmarks.turns import Run, in_turn, resident
+from benchmarks.turns import Run, in_turn, resident, working_in
 from captioning.core.errors import command
 from captioning.core.malloc import keep_freed_memory
 from captioning.features.store import FeatureStore, write_store
@@ -60,10 +60,9 @@ def main() -> None:
 
 def input_rows(images: int, width: int) -> Iterator[str]:
     """Lines of the table: rows/s of each part, and the memory that the process added."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, working_in(folder):
         path = Path(folder) / "features.h5"
         write_rows(path, images, width)
-        os.environ["CAPTIONING_WORK"] = folder
         found = in_turn({"memory": memory, "disk": disk}, {"path": str(path)}, rounds=1)
     for name, side in found.items():
         rates = " | ".join(f"{images / seconds:,.0f} rows/s" for seconds in side.results[0]["parts"])

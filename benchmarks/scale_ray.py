@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.turns import working_in
 from captioning.core.device import pick_device
 from captioning.features.cluster import extract_on_cluster
 from captioning.features.encoders import load_vgg16, save_vgg16
@@ -58,13 +59,9 @@ def rows(tiny: bool = False) -> list[str]:
 
 
 def _seconds(name: str, work) -> float:
-    os.environ["CAPTIONING_WORK"] = str(Path(f"work-{name}").absolute())
     start = time.perf_counter()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            work(Path(f"{name}.h5"))
-    finally:
-        del os.environ["CAPTIONING_WORK"]
+    with working_in(f"work-{name}"), contextlib.redirect_stdout(io.StringIO()):
+        work(Path(f"{name}.h5"))
     return time.perf_counter() - start
 
 

@@ -8,7 +8,6 @@ data (RLIMIT_DATA) that the process may use beside its libraries; with more it d
 """
 
 import argparse
-import os
 import resource
 import tempfile
 import time
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.turns import Run, in_turn, resident
+from benchmarks.turns import Run, in_turn, resident, working_in
 from captioning.core.errors import command
 from captioning.core.malloc import keep_freed_memory
 from captioning.data.dataset import CAPTION_COLUMNS, IMAGE_COLUMNS, load_data
@@ -58,9 +57,8 @@ def rows(images: int, captions: int = 5, limit: int | None = None) -> Iterator[s
     The resident set's peak leaves out pages that the system took back. Data are what RLIMIT_DATA counts.
     """
     yield HEAD
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, working_in(folder):
         write(Path(folder), images, captions)
-        os.environ["CAPTIONING_WORK"] = folder
         found = in_turn({"stage": stage}, {"folder": folder, "limit": limit}, rounds=1)["stage"].results[0]
     for part, (seconds, *gained) in found.items():
         memory = " | ".join(f"{size / 2**20:,.0f} MB" for size in gained)

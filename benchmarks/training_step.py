@@ -1,10 +1,9 @@
 """ClipCap's training step on eight images' captions: packed, or one padded row per caption.
 
-A step goes from the forward pass to the optimiser's update.
-
-The forward and backward passes are timed by themselves, too: the optimiser's work does not depend on the
-captions. Both sides get the same captions of the same images; each round has another eight images. Before the
-first round each computes the loss and the norm of the gradient without dropout, which must agree.
+A step goes from the forward pass to the optimiser's update. The forward and backward passes are timed by
+themselves, too: the optimiser's work does not depend on the captions. Both sides get the same captions of the
+same images; each round has another eight images. Before the first round each computes the loss and the norm
+of the gradient without dropout, which must agree.
 """
 
 import statistics

@@ -7,15 +7,19 @@ of them.
 """
 
 import multiprocessing
+import os
 import statistics
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from captioning.core.errors import UserError
+from captioning.core.work import NAMED
 
 Run = Callable[[int], dict[str, Any]]
 Setup = Callable[[dict[str, Any]], Run]
@@ -103,6 +107,19 @@ def _work(pipe, setup: Setup, sizes: dict[str, Any]) -> None:
         pipe.send(("user error", str(error)))
     except Exception:
         pipe.send(("error", traceback.format_exc()))
+
+
+@contextmanager
+def working_in(folder: str | Path) -> Iterator[None]:
+    """Makes `folder` the project's working folder inside the block, also for the processes started there."""
+    before = os.environ.get(NAMED)
+    os.environ[NAMED] = str(Path(folder).absolute())
+    try:
+        yield
+    finally:
+        del os.environ[NAMED]
+        if before is not None:
+            os.environ[NAMED] = before
 
 
 def synchronize() -> None:

@@ -297,7 +297,7 @@ def _openai_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
             continue
         for theirs, ours in RENAMED.items():
             name = name.replace(theirs, ours)
-        found[name] = tensor.T if name in ("visual.proj", "text_projection") else tensor
+        found[name] = tensor.T.contiguous() if name in ("visual.proj", "text_projection") else tensor
     for name in [name for name in found if ".self_attn.q_proj." in name]:
         parts = [found.pop(name.replace("q_proj", part)) for part in ("q_proj", "k_proj", "v_proj")]
         found[name.replace("self_attn.q_proj.", "attn.in_proj_")] = torch.cat(parts)

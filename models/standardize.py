@@ -43,8 +43,10 @@ class Standardize(nn.Module):
             for several in [features] if isinstance(features, Tensor) else features:
                 yield from several.flatten(0, -2).split(ROWS)  # (ROWS, D) each
 
-        rows = sum(len(part) for part in parts())
-        mean = sum(part.double().sum(0) for part in parts()) / rows
+        rows = total = 0
+        for part in parts():
+            rows, total = rows + len(part), total + part.double().sum(0)
+        mean = total / rows
         std = (sum((part.double() - mean).square().sum(0) for part in parts()) / rows).sqrt()
         std = std.clamp(min=LEAST * std.mean())
         self.mean.copy_(mean)

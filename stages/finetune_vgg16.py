@@ -17,6 +17,7 @@ from torch import Tensor
 
 from captioning.core import settings as schema
 from captioning.core.device import pick_device, seed_everything
+from captioning.core.errors import UserError
 from captioning.core.files import fingerprint, sha256_of
 from captioning.core.paths import CAPTIONS, IMAGES, checkpoint, curves
 from captioning.data.content_words import content_words
@@ -76,9 +77,15 @@ def train(settings: schema.Settings, data: Data, network, preprocess, write: Cal
     two_or_more(data, "finetune_vgg16")
     tokens = {split: list(data.by_image("tokens", split)) for split in ("train", "dev")}
     words = content_words((caption for captions in tokens["train"] for caption in captions), options.labels)
+    labels = {split: label_matrix(tokens[split], words) for split in tokens}
+    if not labels["dev"].any():
+        raise UserError(
+            f"finetune_vgg16: the dev captions contain none of the {len(words)} content words to predict, so "
+            "no epoch can be scored; add dev images, raise finetune_vgg16.labels, or set "
+            "finetune_vgg16.epochs to 0"
+        )
     network.replace_head(len(words))
     network.to(memory_format=torch.channels_last)
-    labels = {split: label_matrix(tokens[split], words) for split in tokens}
     pixels = {split: pixels_of(data, split, preprocess, settings.machine.threads) for split in tokens}
     mirror = mirrorable(tokens["train"]) & options.mirror
 

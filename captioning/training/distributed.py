@@ -183,7 +183,7 @@ def on_first(work: Callable[[], T]) -> T:
 
 
 def share_start(model: nn.Module) -> None:
-    """Gives all processes the first one's weights; `model` is on the host."""
+    """Gives all processes the first one's weights; on a GPU, NCCL takes contiguous ones only."""
     if count() > 1:
         for tensor in model.state_dict().values():
             dist.broadcast(tensor, src=0)

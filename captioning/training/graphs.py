@@ -47,7 +47,8 @@ class CastWeights:
         for module in model.modules():
             if isinstance(module, nn.LSTM):
                 flatten(module)
-                # Or it moves weights that differ from those of its last call; graphs hold addresses.
+                # Otherwise the LSTM moves weights that differ from those of its last call, but graphs hold
+                # addresses.
                 module._flat_weight_refs = [None] * len(module._flat_weights)
         self._put({weight: weight for weight in self.copies})
 

@@ -48,7 +48,7 @@ class Job:
     """What `fit` trains and how it is evaluated.
 
     Attributes:
-        name: the name of the group of settings, for error messages.
+        name: the name of the group of settings, for error messages: STAGE, or STAGE.GROUP for a later phase.
         model: the network. Weights that require gradients are trained; the best ones on dev are kept.
         loss: batch -> mean loss, a scalar that requires gradients; called in training mode. With several
             processes, this process's part of it (`distributed.part`).
@@ -267,7 +267,8 @@ def _check_finite(job: Job, epoch: int, losses: list[Tensor], norms: list[Tensor
 
 
 def _remedy(job: Job) -> str:
-    return f"lower {job.name}.lr, raise {job.name}.warmup or set {job.name}.precision to fp32"
+    stage = job.name.partition(".")[0]  # a second phase has its own rate, but the stage's other settings
+    return f"lower {job.name}.lr, raise {stage}.warmup or set {stage}.precision to fp32"
 
 
 @torch.no_grad()

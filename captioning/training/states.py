@@ -48,11 +48,19 @@ def trained_state(model: nn.Module) -> dict[str, Tensor]:
 
 def forget_old_states(own: Path) -> None:
     """Removes old states of other runs. Keeps `own`, the newest others, and states in use."""
-    others = [(folder.stat().st_mtime, folder) for folder in own.parent.glob("*") if folder.name != own.name]
-    for _, folder in sorted(others, reverse=True)[LEFT:]:
+    others = [folder for folder in own.parent.glob("*") if folder.name != own.name]
+    for folder in sorted(others, key=_changed, reverse=True)[LEFT:]:
         with only_writer(folder, wait=False) as unused:
             if unused:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _changed(folder: Path) -> float:
+    """When a state was last written; 0 if its run, which trains beside this one, has just removed it."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 class State:

@@ -26,6 +26,20 @@ def test_a_feature_that_never_varies_is_not_blown_up():
     assert torch.equal(Standardize(4).fit(torch.ones(9, 4))(torch.ones(2, 4)), torch.zeros(2, 4))
 
 
+def test_features_in_parts_are_read_twice():
+    class Parts:
+        read = 0
+
+        def __iter__(self):
+            self.read += 1
+            yield from features.split(40)
+
+    features, parts = torch.randn(100, 4), Parts()
+    found, whole = Standardize(4).fit(parts), Standardize(4).fit(features)
+    torch.testing.assert_close((found.mean, found.std), (whole.mean, whole.std))
+    assert parts.read == 2
+
+
 def test_before_it_has_seen_features_it_changes_none():
     features = torch.randn(3, 4)
     assert torch.equal(Standardize(4)(features), features)

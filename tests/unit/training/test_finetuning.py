@@ -4,12 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_project import SETTINGS
 
 from captioning.core.errors import UserError
 from captioning.data.dataset import Data
+from captioning.features.images import vgg16_preprocess
 from captioning.training.clip import retrieval
 from captioning.training.finetune import augmented, mirrorable, two_or_more
 from models.contrastive import contrastive_loss, mean_direction, same_pairs
+from models.vgg16 import VGG16, VGG16Config
+from stages import finetune_vgg16
 from stages.finetune_clip import draw
 
 OWNER = torch.arange(40).repeat_interleave(5)  # 40 images of five captions
@@ -91,6 +95,22 @@ def test_a_single_training_image_is_refused_in_a_sentence(stage):
     data = Data(pd.DataFrame(rows, columns=["id", "path", "split", "sha256"]), pd.DataFrame())
     with pytest.raises(UserError, match=f"{stage}: the training split has 1 image.*set {stage}.epochs to 0"):
         two_or_more(data, stage)
+
+
+def test_dev_captions_without_a_word_to_predict_are_refused_in_a_sentence():
+    rows = [
+        (name, f"{name}.jpg", split, name)
+        for name, split in zip("abc", ("train", "train", "dev"), strict=True)
+    ]
+    said = [("a", "a dog runs"), ("b", "two dogs"), ("c", "they are here")]
+    captions = pd.DataFrame(said, columns=["image_id", "caption"])
+    captions["tokens"] = captions["caption"]
+    data = Data(pd.DataFrame(rows, columns=["id", "path", "split", "sha256"]), captions)
+    network, preprocess = VGG16(VGG16Config(32, 0.1)), vgg16_preprocess(32)
+    with pytest.raises(
+        UserError, match=r"finetune_vgg16: .* none of the 4 content words .*set finetune_vgg16"
+    ):
+        finetune_vgg16.train(SETTINGS, data, network, preprocess, lambda **_: None)
 
 
 class Store:

@@ -1,5 +1,6 @@
 """Training goes on after it was stopped, to the same result; damaged states are not used."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from small_job import Stop, count_batches, job, options, states, two_phases, weights
 
 from captioning.training.loop import _Average, fit, fit_in_phases
-from captioning.training.states import Best, State
+from captioning.training.states import LEFT, Best, State, forget_old_states
 
 
 @pytest.fixture(autouse=True)
@@ -179,6 +180,18 @@ def test_frozen_weights_stay_and_are_not_in_the_state(tmp_path):
     state = torch.load(path, weights_only=True)
     assert set(state["weights"]) == {"3.weight", "3.bias"}
     assert torch.equal(one.model[0].weight, frozen)
+
+
+def test_a_state_that_another_run_removes_meanwhile_is_no_error(tmp_path):
+    """A link to nothing stands for it: it is listed, and then not found."""
+    for number in range(LEFT + 2):
+        folder = tmp_path / f"toy-{number}"
+        folder.mkdir()
+        os.utime(folder, (number, number))
+    (tmp_path / "removed").symlink_to("nowhere")
+    forget_old_states(tmp_path / "toy-0")
+    left = {path.name for path in tmp_path.glob("toy-*")}
+    assert left == {"toy-0", *(f"toy-{2 + number}" for number in range(LEFT))}
 
 
 def test_weights_that_are_the_best_so_far_are_written_once(tmp_path):

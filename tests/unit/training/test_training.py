@@ -40,6 +40,14 @@ def test_nan_is_an_error_that_names_the_step(tmp_path):
         fit(one, options(), 0)
 
 
+def test_the_remedy_of_a_second_phase_names_settings_that_exist():
+    phases = two_phases()
+    phases[1][0].loss = lambda x, y: phases[0][0].model(x).sum() * float("nan")
+    remedy = r"lower toy\.second\.lr, raise toy\.warmup or set toy\.precision to fp32"
+    with pytest.raises(UserError, match=rf"toy\.second: epoch 1, step 1 of 6: .*{remedy}"):
+        fit_in_phases(phases, 0)
+
+
 @pytest.mark.parametrize("when", [0, 2])
 def test_a_dev_score_that_is_no_number_is_an_error(tmp_path, when):
     scores = iter([1.0] * when + [float("nan")] * 5)

@@ -56,6 +56,7 @@ def test_a_clip_of_transformers_gives_its_features(tmp_path, activation):
         ]
     torch.testing.assert_close(mine[0], found.image_embeds)
     torch.testing.assert_close(mine[1], found.text_embeds)
+    assert all(weight.is_contiguous() for weight in ours.parameters())  # as NCCL needs them
 
     weights, names = load_file(tmp_path / "model.safetensors"), []
     for number, part in enumerate((list(weights)[::2], list(weights)[1::2])):
