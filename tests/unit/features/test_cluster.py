@@ -127,6 +127,19 @@ def test_a_complete_shard_of_a_dead_driver_is_kept_and_an_unfinished_one_removed
     assert not images.computed and len(entries()) == 3 and not unfinished.exists()
 
 
+def test_what_a_dead_worker_left_is_removed_when_the_store_is_whole(tmp_path):
+    rows = RowStore(ATTRS, "code")
+    unfinished = rows.folder / "0123.tmp"
+    with pytest.raises(UserError), rows.writing():
+        unfinished.write_bytes(b"half")
+        raise UserError("an image is bad")
+    assert unfinished.exists()  # other workers may be writing still
+    with rows.writing():
+        assert not unfinished.exists()
+        unfinished.write_bytes(b"half")
+    assert not unfinished.exists()
+
+
 def test_a_shard_that_is_not_as_its_worker_says_is_refused(tmp_path):
     rows = RowStore(ATTRS, "code")
     with rows.writing():
