@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -267,3 +268,15 @@ def test_where_no_cluster_answers_it_is_said_at_once(address):
     ):
         pass
     assert time.monotonic() - start < 20
+
+
+def test_a_ray_that_does_not_start_is_one_sentence(monkeypatch):
+    def init(*_, **__):
+        raise Exception("The current node timed out during startup.")  # Ray's, on a busy machine
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with (
+        pytest.raises(UserError, match=r"did not start on this machine \(The current node timed .*less busy"),
+        connected("local"),
+    ):
+        pass
