@@ -234,7 +234,12 @@ def connected(address: str) -> Iterator[tuple[Any, int, dict[str, float], int]]:
             logging_level=logging.ERROR,
             runtime_env={"env_vars": {"PYTHONPATH": code}},
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray's own may be of this class
+        if address == "local":
+            raise UserError(
+                f"machine.ray = 'local': Ray did not start on this machine ({in_a_line(error)}): run the "
+                "stage again when the machine is less busy, or set machine.ray to null"
+            ) from None
         raise UserError(
             f"machine.ray = {address!r}: no Ray cluster can be reached there ({in_a_line(error)}); `ray "
             "start --head` starts one, one with a token also wants RAY_AUTH_MODE=token, "

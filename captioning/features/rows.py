@@ -67,14 +67,19 @@ class RowStore:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Keeps other writers out and opens the existing shards. At the end, closes the written shard."""
+        """Keeps other writers out and opens the existing shards. At the end, closes the written shard.
+
+        Removes what dead workers left: at once, and at the end unless the block fails while others write.
+        """
         with only_writer(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "identity.json").exists():
                 write_json(self.folder / "identity.json", self.made_by)
+            self._remove_unfinished()
             self._read_folder()
             try:
                 yield
+                self._remove_unfinished()
             finally:
                 self._close()
 
@@ -124,9 +129,11 @@ class RowStore:
             self._index = Index(self._known)
         return self._index.find(sha256s)
 
+    def _remove_unfinished(self) -> None:
+        for shard in self.folder.glob("*.tmp"):
+            shard.unlink(missing_ok=True)
+
     def _read_folder(self) -> None:
-        for unfinished in self.folder.glob("*.tmp"):
-            unfinished.unlink(missing_ok=True)
         entries, closed = self._read_manifest(), {}
         for entry in entries:
             shard, fault = self._open_listed(entry)

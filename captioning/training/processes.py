@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -64,12 +63,11 @@ def _start(module: str, count: int) -> None:
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the sentences below say it
     os.environ[STARTER] = str(os.getpid())
     try:
-        with tempfile.TemporaryDirectory(prefix="torchelastic_") as logs:  # torch would leave it behind
-            config = LaunchConfig(
-                1, 1, count, run_id=uuid.uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-                local_addr="localhost", max_restarts=0, logs_specs=DefaultLogsSpecs(logs),
-            )  # fmt: skip
-            elastic_launch(config, sys.executable)("-m", module, *sys.argv[1:])
+        config = LaunchConfig(
+            1, 1, count, run_id=uuid.uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+            local_addr="localhost", max_restarts=0, logs_specs=DefaultLogsSpecs(os.devnull),
+        )  # fmt: skip
+        elastic_launch(config, sys.executable)("-m", module, *sys.argv[1:])
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
         # The others are ended by SIGTERM.

@@ -173,8 +173,11 @@ def test_the_number_of_processes_may_change_between_a_kill_and_the_next_run(tmp_
 
 
 @pytest.mark.parametrize("early", [False, True])
-def test_a_killed_starter_leaves_no_process(tmp_path, early):
+def test_a_killed_starter_leaves_no_process_and_no_file(tmp_path, monkeypatch, early):
     """Killed after an epoch, and before its processes have imported torch."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     write_params(tmp_path, 2)
     run = start(tmp_path, "lstm_long")
     deadline = time.monotonic() + 300
@@ -187,6 +190,7 @@ def test_a_killed_starter_leaves_no_process(tmp_path, early):
     while any(Path(f"/proc/{pid}").exists() for pid in ranks) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(ranks) == 2 and not any(Path(f"/proc/{pid}").exists() for pid in ranks)
+    assert all(path.name.startswith("torchinductor_") for path in temporary.iterdir())  # torch's cache
 
 
 def alone(port: int) -> None:

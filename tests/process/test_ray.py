@@ -140,9 +140,9 @@ def test_ten_kills_of_workers_and_drivers_leave_the_same_bytes(tmp_path, cluster
                 worker.kill()
     assert driver.wait(PATIENCE) == 0 and hits >= 3
     assert project.store("vgg16").read_bytes() == alone.store("vgg16").read_bytes()
+    assert not list(project.folder.glob(".work/rows/*/*.tmp"))
     on(project, None)
     assert f"{count} reused, 0 computed" in cluster.run(*STAGE, folder=project.folder)
-    assert not list(project.folder.glob(".work/rows/*/*.tmp"))
     wait(lambda: not cluster.workers("ray::Worker"))  # those of dead drivers too
 
 

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -125,6 +126,19 @@ def test_a_complete_shard_of_a_dead_driver_is_kept_and_an_unfinished_one_removed
     images.computed = []
     assert images.write(tmp_path / "f.h5") == whole
     assert not images.computed and len(entries()) == 3 and not unfinished.exists()
+
+
+def test_what_a_dead_worker_left_is_removed_when_the_store_is_whole(tmp_path):
+    rows = RowStore(ATTRS, "code")
+    unfinished = rows.folder / "0123.tmp"
+    with pytest.raises(UserError), rows.writing():
+        unfinished.write_bytes(b"half")
+        raise UserError("an image is bad")
+    assert unfinished.exists()  # other workers may be writing still
+    with rows.writing():
+        assert not unfinished.exists()
+        unfinished.write_bytes(b"half")
+    assert not unfinished.exists()
 
 
 def test_a_shard_that_is_not_as_its_worker_says_is_refused(tmp_path):
@@ -254,3 +268,15 @@ def test_where_no_cluster_answers_it_is_said_at_once(address):
     ):
         pass
     assert time.monotonic() - start < 20
+
+
+def test_a_ray_that_does_not_start_is_one_sentence(monkeypatch):
+    def init(*_, **__):
+        raise Exception("The current node timed out during startup.")  # Ray's, on a busy machine
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with (
+        pytest.raises(UserError, match=r"did not start on this machine \(The current node timed .*less busy"),
+        connected("local"),
+    ):
+        pass
