@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from captioning.core.errors import UserError
 from captioning.search.base import (
     DEAD,
     Batch,
@@ -137,9 +138,9 @@ class Ended(NamedTuple):
         )
 
     def hypotheses(self) -> list[list[Hypothesis]]:
-        """As Python objects, an image at a time."""
+        """As Python objects, an image at a time. Raises UserError if an image has none."""
         rows = zip(*(x.tolist() for x in self), strict=True)
-        return [
+        found = [
             [
                 Hypothesis(path[: length - complete], score, gains[:length], complete)
                 for score, path, gains, length, complete in zip(*row, strict=True)
@@ -147,6 +148,12 @@ class Ended(NamedTuple):
             ]
             for row in rows
         ]
+        if not all(found):
+            raise UserError(
+                "the captioner's scores are not numbers, so its weights are broken: train it again, "
+                "or get its files again"
+            )
+        return found
 
 
 def _best_continuations(
