@@ -126,7 +126,10 @@ def test_weights_that_are_no_numbers_are_named(kind):
     model, grid = MODELS[kind](0)
     for weights in model.parameters():
         weights.data.fill_(math.nan)
-    features, rules = random_features(0, 2, grid), Rules(beam_size=3, max_tokens=5, eos_id=END)
-    for search, options in ((beam_search, {}), (diverse_beam_search, {"groups": 2, "strength": 0.5})):
+    features = random_features(0, 2, grid)
+    for beams in (1, 3):
+        rules = Rules(beam_size=beams, max_tokens=5, eos_id=END)
         with pytest.raises(UserError, match="scores are not numbers, so its weights are broken"):
-            search(model, features, rules, **options)
+            beam_search(model, features, rules)
+        with pytest.raises(UserError, match="scores are not numbers"):
+            diverse_beam_search(model, features, rules, groups=2, strength=0.5)
