@@ -20,7 +20,8 @@ repro: $(READY)  ## run every stage whose inputs changed, then print the scores
 # `dvc exp show` has a column for every setting, score and file. This shows only the differences and CIDEr.
 experiments: $(READY)  ## the settings that each experiment changed, and its CIDEr, in 80 columns
 	@python -m commands.summary --baseline
-	@dvc exp show --no-pager --hide-workspace --only-changed --drop 'Created|State|Executor|.*/|data$$|.*\.(yaml|json)|.*margin|humans|.*(bleu_|meteor|rouge_l)'
+	@shown=$$(dvc exp show --no-pager --hide-workspace --only-changed --drop 'Created|State|Executor|.*/|data$$|.*\.(yaml|json)|.*margin|humans|.*(bleu_|meteor|rouge_l)') && \
+		echo "$${shown:-no experiments of HEAD: \`dvc exp run -n NAME -S ...\` makes one}"
 
 fetch: $(READY)  ## download the weights and data that params.yaml names, and list them
 	python -m commands.fetch

@@ -101,8 +101,8 @@ def caption_files(asked: argparse.Namespace) -> None:
     for path, fault in skipped.items():
         print(f"{'error' if path in pictures.named else 'skipped'}: {fault}", file=sys.stderr)
     if results:
-        before = len(pictures.paths) * len(models) - sum(map(len, left.values()))
-        new = sum(path not in skipped for paths in left.values() for path in paths)
+        new = len(set().union(*left.values()) - skipped.keys())
+        before = len(pictures.paths) - new - len(skipped)
         told = f"captions of {new} pictures written, {before} were there already, {len(skipped)} skipped"
         print(f"{asked.out}: {told}")
     if faults := len(pictures.faults) + len(pictures.named & set(skipped)):

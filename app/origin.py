@@ -23,7 +23,8 @@ def learned_from(folder: Path) -> str | None:
     found = json.loads(path.read_text(encoding="utf-8"))
     images, words = f"{found['splits']['train']['images']:,}", f"{found['vocabulary']:,} words"
     if found["source"] == "scenes":
-        return f"scenes: {images} drawings, {words}; for photographs see the project's README, “Flickr8k”"
+        where = "“Your own pictures” in the project's README"
+        return f"scenes: {images} drawings, {words}; for photographs see {where}"
     return f"{found['source']}: {images} pictures, {words}"
 
 

@@ -99,7 +99,11 @@ def application(captioners: dict[str, Captioner]) -> web.Application:
     async def captions(request: web.Request) -> web.Response:
         # `content_type` of aiohttp has a default.
         if request.headers.get("Content-Type") != "application/octet-stream":
-            return fault(415, "send the picture's bytes as application/octet-stream")
+            return fault(
+                415,
+                "send the picture's bytes as application/octet-stream "
+                "(curl: -H 'Content-Type: application/octet-stream')",
+            )
         try:
             wanted = Wanted(request.query, captioners)
         except ValueError as error:

@@ -18,7 +18,7 @@ from captioning.weights.sources import HubFolder, Needed, WebFile
 
 @command
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="make fetch", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m commands.fetch", description=__doc__.split("\n")[0])
     parser.add_argument("--list", action="store_true", help="download nothing; fail if something is missing")
     only_look = parser.parse_args().list
     settings = schema.load()

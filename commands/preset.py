@@ -60,11 +60,12 @@ def _lay(values: dict, overlay: dict, prefix: str, changed: dict[str, tuple]) ->
 
 @command
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="make preset NAME=...", description=__doc__.split("\n")[0])
-    parser.add_argument("name", nargs="?", help="a file of presets/ without its ending")
+    known = ", ".join(names(Path("presets")))
+    parser = argparse.ArgumentParser(prog="python -m commands.preset", description=__doc__.split("\n")[0])
+    parser.add_argument("name", nargs="?", help=f"a file of presets/ without its ending: {known}")
     name = parser.parse_args().name
     if not name:
-        raise UserError(f"give a preset: make preset NAME=one of {', '.join(names(Path('presets')))}")
+        raise UserError(f"give a preset: make preset NAME=one of {known}")
     changed = apply(name)
     print(f"params.yaml is now {name}: {len(changed)} settings changed")
     for key in changed:

@@ -64,7 +64,7 @@ def changed() -> list[str]:
     return [
         "This run differs from HEAD's; `dvc metrics diff` shows what changed.",
         f"  To keep it:  {BASELINE.replace('baseline', 'better')}",
-        "  To go back:  git checkout params.yaml dvc.lock metrics.json && dvc checkout",
+        "  To go back:  git checkout params.yaml dvc.lock metrics.json && dvc checkout --force",
     ]
 
 

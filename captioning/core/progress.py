@@ -26,5 +26,11 @@ def track(items: Iterable[T], desc: str, total: int | None = None, unit: str = "
         now = time.monotonic()
         if now - last >= QUIET_SECONDS:
             last, rate = now, done / (now - start)
+            pace = f"{rate:.1f} {unit}/s" if rate >= 1 else f"{1 / rate:.1f} s/{unit}"
             left = f"/{total}, {(total - done) / rate:.0f} s left" if total else ""
-            print(f"{desc}: {done}{left} ({rate:.1f} {unit}/s)", file=sys.stderr, flush=True)
+            print(f"{desc}: {done}{left} ({pace})", file=sys.stderr, flush=True)
+
+
+def rounded(score: float) -> str:
+    """A score for the eye: four digits, or four decimals below 1."""
+    return f"{score:.4f}" if abs(score) < 1 else f"{score:.4g}"

@@ -6,12 +6,14 @@ stay alive. An image is done when it has K finished captions and its best live b
 not beat the worst of them.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from captioning.core.errors import UserError
 from captioning.search.base import (
     DEAD,
     Batch,
@@ -32,10 +34,13 @@ def beam_search(model: CaptionModel, features: Tensor, rules: Rules) -> list[lis
     Args:
         model: a decoder; its dropout is off during the search.
         features: (B, ...) what `model.begin` takes.
+
+    Raises:
+        UserError: the model's scores are not numbers.
     """
     rules = rules.within(model)
     if rules.beam_size == 1:
-        return greedy(model, features, rules)
+        return _scored(greedy(model, features, rules))
     beams = LiveBeams.start(len(features), rules, features.device)
     with evaluating(model):
         batch = Batch(model, features, rules.beam_size)
@@ -137,9 +142,9 @@ class Ended(NamedTuple):
         )
 
     def hypotheses(self) -> list[list[Hypothesis]]:
-        """As Python objects, an image at a time."""
+        """As Python objects, an image at a time. Raises UserError if scores are not numbers."""
         rows = zip(*(x.tolist() for x in self), strict=True)
-        return [
+        found = [  # a beam keeps no caption whose score is not a number
             [
                 Hypothesis(path[: length - complete], score, gains[:length], complete)
                 for score, path, gains, length, complete in zip(*row, strict=True)
@@ -147,6 +152,17 @@ class Ended(NamedTuple):
             ]
             for row in rows
         ]
+        return _scored(found)
+
+
+def _scored(found: list[list[Hypothesis]]) -> list[list[Hypothesis]]:
+    """The same. Raises UserError if an image has no caption, or its first caption's score is not a number."""
+    if not all(captions and not math.isnan(captions[0].score) for captions in found):
+        raise UserError(
+            "the captioner's scores are not numbers, so its weights are broken: train it again, "
+            "or get its files again"
+        )
+    return found
 
 
 def _best_continuations(

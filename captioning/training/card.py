@@ -11,6 +11,7 @@ from huggingface_hub import ModelCardData
 
 from captioning.core.files import atomic_write, read_json
 from captioning.core.paths import STATISTICS
+from captioning.core.progress import rounded
 
 WHAT = {
     "lstm": "An LSTM that writes a caption from an image's features",
@@ -37,7 +38,7 @@ def write_card(
     """
     data = ModelCardData(language="en", license="other", library_name="pytorch", pipeline_tag=task, tags=tags)
     scores = {name: value for name, value in scores.items() if value is not None}
-    rows = "".join(f"| {name} | {value:.4g} |\n" for name, value in scores.items())
+    rows = "".join(f"| {name} | {rounded(value)} |\n" for name, value in scores.items())
     table = f"| on dev | |\n| --- | --- |\n{rows}"
     trained = table if rows else "Not trained here: these are the starting weights.\n"
     with atomic_write(folder / "README.md") as file:

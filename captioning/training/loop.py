@@ -29,7 +29,7 @@ from captioning.core.device import autocast, describe, pick_device, pick_dtype
 from captioning.core.errors import UserError
 from captioning.core.files import fingerprint, only_writer
 from captioning.core.paths import live as live_of
-from captioning.core.progress import track
+from captioning.core.progress import rounded, track
 from captioning.core.settings import TrainingSettings
 from captioning.core.work import work_folder
 from captioning.training import distributed
@@ -212,7 +212,7 @@ def _fit(
     if best:
         model.load_state_dict(best.weights, strict=False)
         kept = f"kept epoch {best.epochs}" if best.epochs else "kept the starting weights"
-        print(f"{job.name}: {kept}, {job.monitor} {best.scores[job.monitor]:.4g}")
+        print(f"{job.name}: {kept}, {job.monitor} {rounded(best.scores[job.monitor])}")
     model.eval()
     return history, best and best.scores
 
@@ -291,11 +291,12 @@ def _groups(job: Job, options: TrainingSettings) -> list[dict]:
 
 
 def _shown(scores: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+    return "  ".join(f"{name} {rounded(value)}" for name, value in scores.items())
 
 
 def _log(live: Live | None, scores: dict[str, float]) -> None:
     if live:
+        live.step = live.step or 1  # epochs count from 1
         for name, value in scores.items():
             live.log_metric(name, value, plot=True)
         live.next_step()

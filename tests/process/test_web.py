@@ -193,7 +193,7 @@ def test_samples_are_test_pictures_and_nothing_else(server, project):
     assert about["captioners"] == {"clipcap": "ClipCap", "lstm": "LSTM"}
     assert (
         about["learned"]
-        == "scenes: 6 drawings, 21 words; for photographs see the project's README, “Flickr8k”"
+        == "scenes: 6 drawings, 21 words; for photographs see “Your own pictures” in the project's README"
     )
     assert about["doubts"] == [DOUBT]
     assert about["samples"] == ["6.png", "7.png"] and about["temperature"] == 0.5

@@ -36,7 +36,7 @@ class Captioner:
     Attributes:
         config: the checkpoint's: kind, sizes, features, training.
         weights: {checkpoint folder: sha256}, several for an ensemble.
-        curves: {score: {epoch, from 0: its value}}.
+        curves: {score: {epoch, from 1: its value}}.
         scores: the results of stage evaluate.
         images: (image id, caption, references, CIDEr) of each scored image.
     """
@@ -146,7 +146,7 @@ class Captioner:
         if not epochs:
             return "Not trained here: these are the starting weights."
         curves = self.curves.values()
-        rows = [[epoch + 1, *(number(curve.get(epoch)) for curve in curves)] for epoch in epochs]
+        rows = [[epoch, *(number(curve.get(epoch)) for curve in curves)] for epoch in epochs]
         return table(["epoch", *self.curves], rows)
 
     def _settings(self) -> str:

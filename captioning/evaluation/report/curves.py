@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def curves(folder: Path) -> dict[str, dict[int, float]]:
-    """{score: {epoch, from 0: its value}}, from one table per score. {} if the folder does not exist."""
+    """{score: {epoch, from 1: its value}}, from one table per score. {} if the folder does not exist."""
     found = {}
     for path in sorted(folder.glob("*.tsv")):
         with open(path, encoding="utf-8", newline="") as file:

@@ -284,6 +284,25 @@ def test_results_have_one_writer(tmp_path):
     assert "is being written by another process" in done.stderr
 
 
+def test_what_was_written_is_counted_in_pictures(house, tmp_path, monkeypatch, capsys):
+    photos(tmp_path / "house/more", 2)
+    (tmp_path / "house/more/notes.txt").write_text("no picture")
+    shutil.copytree(house / "checkpoints", tmp_path / "house/checkpoints")
+    monkeypatch.chdir(tmp_path / "house")
+    told = []
+    for captioner, pictures in (("lstm", "more/0.png"), ("both", "more"), ("both", "more")):
+        words = [pictures, "--captioner", captioner, "--out", "captions.csv"]
+        monkeypatch.setattr(sys, "argv", ["app", *words])
+        main()
+        told.append(capsys.readouterr().out.removeprefix("captions.csv: captions of ").strip())
+    assert told == [
+        "1 pictures written, 0 were there already, 0 skipped",
+        "2 pictures written, 0 were there already, 1 skipped",  # the first had one captioner's
+        "0 pictures written, 2 were there already, 1 skipped",
+    ]
+    assert len(Path("captions.csv").read_text().splitlines()) == 1 + 2 * 2
+
+
 def test_a_captions_probabilities_are_its_tokens():
     text = word_vocabulary(["dog"], 1)
     [tokens] = text.encode(["dog"])

@@ -48,8 +48,8 @@ def project(tmp_path) -> Path:
             ["image_id", "caption", *TITLES],
             [[f"im{n}", said[n], *[0] * 6, n / 10] for n in range(COUNT)],
         ),
-        ("live/train_lstm/plots/metrics/dev_loss.tsv", ["step", "dev_loss"], [[0, 3.5], [1, 3.25]]),
-        ("live/train_lstm/plots/metrics/dev_cider.tsv", ["step", "dev_cider"], [[1, 0.4321]]),
+        ("live/train_lstm/plots/metrics/dev_loss.tsv", ["step", "dev_loss"], [[1, 3.5], [2, 3.25]]),
+        ("live/train_lstm/plots/metrics/dev_cider.tsv", ["step", "dev_cider"], [[2, 0.4321]]),
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         with open(tmp_path / path, "w", newline="") as file:
@@ -107,8 +107,8 @@ def test_the_card_holds_scores_curves_examples_and_mistakes(project):
     ):  # fmt: skip
         assert part in text, part
     best, worst = text.split("best captions by CIDEr")[1].split("## Its 10 worst")
-    assert [f"`im{n}`" in best for n in range(COUNT)] == [n >= 15 for n in range(COUNT)]
-    assert [f"`im{n}`" in worst.split("##")[0] for n in range(COUNT)] == [n < 10 for n in range(COUNT)]
+    assert [f"| im{n} |" in best for n in range(COUNT)] == [n >= 15 for n in range(COUNT)]
+    assert [f"| im{n} |" in worst.split("##")[0] for n in range(COUNT)] == [n < 10 for n in range(COUNT)]
 
 
 def test_consensus_is_told(project):

@@ -86,7 +86,7 @@ def project(tmp_path):
         table(tmp_path / f"results/{name}.csv", ["image_id", "caption", *TITLES], rows)
     curve = tmp_path / "live/train_lstm/plots/metrics/dev_loss.tsv"
     curve.parent.mkdir(parents=True)
-    curve.write_text("step\tdev_loss\n0\t3.5\n1\t2.25\n")
+    curve.write_text("step\tdev_loss\n1\t3.5\n2\t2.25\n")
     write(tmp_path / "live/times/generate@lstm.json", {"seconds": 1.5, "ended": "2026-01-01 00:00:00 UTC"})
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, tmp_path)

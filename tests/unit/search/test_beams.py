@@ -15,8 +15,10 @@ from random_decoders import (
     random_lstm,
 )
 
+from captioning.core.errors import UserError
 from captioning.search.base import Rules, greedy
 from captioning.search.beam import beam_search
+from captioning.search.diverse import diverse_beam_search
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -117,3 +119,17 @@ def test_sizes_below_one_are_errors():
     for sizes in ({"beam_size": 0, "max_tokens": 4}, {"beam_size": 3, "max_tokens": 0}):
         with pytest.raises(ValueError, match="1 or more"):
             beam_search(random_lstm(0), random_features(0, 1), Rules(eos_id=END, **sizes))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_weights_that_are_no_numbers_are_named(kind):
+    model, grid = MODELS[kind](0)
+    for weights in model.parameters():
+        weights.data.fill_(math.nan)
+    features = random_features(0, 2, grid)
+    for beams in (1, 3):
+        rules = Rules(beam_size=beams, max_tokens=5, eos_id=END)
+        with pytest.raises(UserError, match="scores are not numbers, so its weights are broken"):
+            beam_search(model, features, rules)
+        with pytest.raises(UserError, match="scores are not numbers"):
+            diverse_beam_search(model, features, rules, groups=2, strength=0.5)
