@@ -78,6 +78,8 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="small networks")
     parser.add_argument("--go-on", action="store_true", help="keep the rows that the JSON file holds")
     asked, start = parser.parse_args(), time.monotonic()
+    if asked.go_on and not asked.json:
+        parser.error("--go-on needs --json")
     device = pick_device()
     if device.type == "cpu" and not asked.tiny:
         raise UserError("no GPU here: `make bench` measures processors, and --tiny shows that this runs")
