@@ -121,7 +121,7 @@ def name_images(paths: list[Path], folder: Path) -> dict[Path, str]:
 def _uncaptioned(captions: dict[Path, list[str]], folder: Path) -> list[Dropped]:
     """The pictures without captions that lie beside captioned ones."""
     folders = sorted({path.parent for path in captions if path.parent.is_dir()})
-    endings = {path.suffix for path in captions}
+    endings = {path.suffix for path in captions} - {""}  # a folder has none
     beside = (Path(entry) for one in folders for entry in os.scandir(one))
     bare = sorted(path for path in beside if path.suffix in endings and path not in captions)
     root = os.path.abspath(folder)
