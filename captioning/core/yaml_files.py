@@ -53,7 +53,7 @@ def _fault(error: Exception, text: str) -> str:
     if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
         return " ".join(str(error).replace('in "<unicode string>",', "at").split())
     number = error.problem_mark.line
-    line = "".join(text.split("\n")[number : number + 1]).strip()
+    line = "".join(text.split("\n")[number : number + 1]).partition(" #")[0].strip()
     where = f"line {number + 1}" + f", {shown(line)}" * bool(line)
     start = error.context_mark
     within = f", {error.context} that begins on line {start.line + 1}" if error.context and start else ""

@@ -162,7 +162,7 @@ def in_two_splits(image: str, splits: Iterable[str | None]) -> list[Dropped]:
     given = sorted({split for split in splits if split}, key=SPLITS.index)
     if len(given) < 2:
         return []
-    return [Dropped(image, f"listed in {' and '.join(given)}, kept in {given[-1]} only", fault=False)]
+    return [Dropped(image, f"listed in {' and '.join(given)}: kept in {given[-1]} only", fault=False)]
 
 
 def chance(seed: int, image_id: str) -> float:

@@ -112,7 +112,7 @@ def nested_aliases(join: str) -> str:
         (f"seed: 0x{'f' * 5000}\n", "on line 1 is larger than any setting may be"),
         (
             "model:\n  clip_len: 10\n prefix_len: 10  # tokens\n",
-            "YAML: line 3, 'prefix_len: 10  # tokens': expected <block end>, .* that begins on line 1; mend",
+            "YAML: line 3, 'prefix_len: 10': expected <block end>, .* that begins on line 1; mend",
         ),
         ("seed: [0\n", "YAML: line 2: expected ',' or ']', .*, while parsing a flow sequence .* on line 1;"),
         ("seed: b: c", "YAML: line 1, 'seed: b: c': mapping values are not allowed here; mend"),

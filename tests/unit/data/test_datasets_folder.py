@@ -149,7 +149,7 @@ def test_a_picture_in_two_splits_keeps_the_strictest_and_one_without_a_split_is_
     rows = ["1.jpg,a,train", "1.jpg,b,test", "2.jpg,a,dev", "2.jpg,b,", "3.jpg,a,"]
     reading = read(tmp_path, ["image,caption,split", *rows])
     assert summary(reading) == [("1", "test", ["a", "b"]), ("2", "dev", ["a", "b"]), ("3", None, ["a"])]
-    assert dropped(reading) == [("1", "listed in train and test, kept in test only")]
+    assert dropped(reading) == [("1", "listed in train and test: kept in test only")]
     with pytest.raises(
         UserError, match=r"captions.csv, image 1.jpg: split is 'tset', expected train, dev or test"
     ):

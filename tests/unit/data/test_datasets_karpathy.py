@@ -85,7 +85,7 @@ def test_repeated_images_merge_and_images_that_would_share_an_id_keep_their_path
     ]  # fmt: skip
     assert reading.items[1].captions == ["A dog, 1.", "Another."]
     assert [(entry.image, entry.reason) for entry in reading.dropped] == [
-        ("1", "listed in train and test, kept in test only"),
+        ("1", "listed in train and test: kept in test only"),
         ("secret", "path leads out of data.root"),
     ]
 

@@ -115,7 +115,7 @@ def test_statistics_count_and_list_what_was_left_out(project, tmp_path):
     statistics = json.loads(Path("data/statistics.json").read_text())
     assert statistics["dropped"] == [
         {"image": "../x.jpg", "caption": "A dog .", "reason": "path leads out of data.root"},
-        {"image": "003", "reason": "listed in train and test, kept in test only"},
+        {"image": "003", "reason": "listed in train and test: kept in test only"},
         {"image": "000", "reason": "image file missing"},
         {"image": "001", "caption": ("word " * 40), "reason": "caption longer than data.max_words"},
         {"image": "002", "caption": "", "reason": "empty caption"},
