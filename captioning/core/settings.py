@@ -291,7 +291,8 @@ def load(path: str | Path = PARAMS) -> Settings:
         return check(values, str(path))
     except UserError as error:  # `dvc exp run -S` leaves its change in the file, and DVC does not report it
         raise UserError(
-            f"{error}\n`git diff {path}` shows what was changed, `git checkout {path}` undoes it"
+            f"{error}\n`git diff {path}` shows what differs from HEAD. Mend the line; `git checkout {path}` "
+            "discards every uncommitted change, a preset's too"
         ) from None
 
 
@@ -301,7 +302,8 @@ def check(values: dict, origin: str) -> Settings:
         return Settings.model_validate(values)
     except ValidationError as error:
         lines = [explain(fault, known_keys()) for fault in error.errors()]
-        raise UserError(f"{origin} has {len(lines)} fault(s):\n  " + "\n  ".join(lines)) from None
+        count = "a fault" if len(lines) == 1 else f"{len(lines)} faults"
+        raise UserError(f"{origin} has {count}:\n  " + "\n  ".join(lines)) from None
 
 
 def known_keys(group: type[BaseModel] = Settings, prefix: str = "") -> list[str]:

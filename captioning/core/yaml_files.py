@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from captioning.core.errors import UserError, shown
@@ -30,6 +30,7 @@ def read_yaml(path: str | Path) -> dict:
 
 def parse_yaml(content: bytes, origin: str) -> dict:
     """Parses YAML 1.2 to plain Python, as DVC does (`1e-3` is a number, a duplicate key is an error)."""
+    text = ""
     try:
         text = content.decode()
         _check_nodes(text)
@@ -39,12 +40,24 @@ def parse_yaml(content: bytes, origin: str) -> dict:
             f"{origin} is not valid YAML: values are nested too deep; close their brackets"
         ) from None
     except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:  # its parser raises them
-        raise UserError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{origin} is not valid YAML: {_fault(error, text)}") from None
     if not isinstance(values, dict):
         raise UserError(
             f"{origin} must hold groups of settings (`data:`, `model:`, ...), not {type(values).__name__}"
         )
     return values
+
+
+def _fault(error: Exception, text: str) -> str:
+    """A parser's error in one sentence: the line, what it holds, and what is wrong with it."""
+    if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).replace('in "<unicode string>",', "at").split())
+    number = error.problem_mark.line
+    line = "".join(text.split("\n")[number : number + 1]).partition(" #")[0].strip()
+    where = f"line {number + 1}" + f", {shown(line)}" * bool(line)
+    start = error.context_mark
+    within = f", {error.context} that begins on line {start.line + 1}" if error.context and start else ""
+    return f"{where}: {error.problem}{within}; mend its indentation, colons, quotes or brackets"
 
 
 def _check_nodes(text: str) -> None:

@@ -2,10 +2,11 @@
 
 Everything left out is listed with its reason. A caption is folded to one line: the PTB tokenizer counts `\\r`
 and U+2028 as line ends, which would misalign all captions after it. A caption is dropped if it is empty, has
-no words, or is longer than data.max_words. An image is dropped if its file is missing or not a usable image
-(`captioning.core.pictures` decides, for all stages), if it has no captions left, or if its bytes equal those
-of an image in a stricter split. If more than data.max_dropped is dropped, cleaning fails, so that nobody
-trains on an incomplete data set without noticing.
+no words, is longer than data.max_words, or, outside of published sets, repeats another caption of its image
+(a repeated reference would raise the scores of people). An image is dropped if its file is missing or not a
+usable image (`captioning.core.pictures` decides, for all stages), if it has no captions left, or if its bytes
+equal those of an image in a stricter split. If more than data.max_dropped is dropped, cleaning fails, so that
+nobody trains on an incomplete data set without noticing.
 
 Texts are read and written in blocks: memory holds about 100 bytes per image, beside what is dropped.
 """
@@ -32,6 +33,7 @@ from captioning.data.dataset import SPLITS
 from captioning.data.ptb import ptb_tokens
 from captioning.data.sources.base import Dropped, Items, Reading, count_reasons
 
+PUBLISHED = ("flickr8k", "karpathy")  # sources whose captions stay as published, repeats included
 LONGEST_WORD = 20  # a caption with more characters per word on average counts as too long
 AHEAD = 1_000  # most images checked beyond the current one
 JOINERS = "\u200c\u200d"  # invisible, but part of letters and emoji
@@ -88,7 +90,7 @@ def clean(reading: Reading, data, workers: int) -> Cleaned:
     hashes = _check_images(items, usable, workers, dropped)
     _drop_copies(items, hashes, usable, dropped)
     captions = Grouped.of(
-        _check_captions(image_id, texts, data.max_words, dropped) if use else []
+        _check_captions(image_id, texts, data, dropped) if use else []
         for image_id, texts, use in zip(items.ids, items.captions, usable, strict=True)
     )
     tokens = Grouped(Texts(ptb_tokens(captions.texts)), captions.ends)
@@ -126,8 +128,8 @@ def _visible(char: str) -> str:
     return "" if category in ("Cf", "Cs") and char not in JOINERS else char
 
 
-def _check_captions(image_id: str, captions: list[str], max_words: int, dropped: list[Dropped]) -> list[str]:
-    usable = []
+def _check_captions(image_id: str, captions: list[str], data, dropped: list[Dropped]) -> list[str]:
+    usable, max_words = [], data.max_words
     for raw in captions:
         text = clean_caption(raw)
         if not text:
@@ -136,6 +138,8 @@ def _check_captions(image_id: str, captions: list[str], max_words: int, dropped:
             dropped.append(Dropped(image_id, "caption without words", text))
         elif len(text.split()) > max_words or len(text) > LONGEST_WORD * max_words:
             dropped.append(Dropped(image_id, "caption longer than data.max_words", text))
+        elif text in usable and data.source not in PUBLISHED:
+            dropped.append(Dropped(image_id, "caption repeats another of its picture", text, fault=False))
         else:
             usable.append(text)
     return usable
@@ -179,7 +183,7 @@ def _drop_copies(items: Items, hashes: Texts, usable: np.ndarray, dropped: list[
     np.maximum.at(strictest, first, splits)
     for place in np.flatnonzero(splits < strictest[first]).tolist():
         split = SPLITS[strictest[first[place]]]
-        dropped.append(Dropped(items.ids[place], f"same file as an image in {split}"))
+        dropped.append(Dropped(items.ids[place], f"same content as a picture in {split}"))
         usable[place] = False
 
 
@@ -229,9 +233,9 @@ def _check_splits(splits: np.ndarray, reading: Reading, dropped: list[Dropped]) 
 
 
 def describe(dropped: list[Dropped]) -> str:
-    """A text such as `12 image file missing (a, b, c, ...)`, most frequent reason first."""
+    """A text such as `image file missing (12: a, b, c, ...)`, most frequent reason first."""
     parts = []
     for reason, count in Counter(entry.reason for entry in dropped).most_common():
         names = list(dict.fromkeys(entry.image for entry in dropped if entry.reason == reason))
-        parts.append(f"{count} {reason} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
+        parts.append(f"{reason} ({count}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
     return ", ".join(parts)

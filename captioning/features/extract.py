@@ -34,10 +34,11 @@ from captioning.features.store import some, write_store
 
 @dataclass(frozen=True)
 class Written:
-    """The number of a store's rows that were reused, and of those that were computed."""
+    """The number of a store's rows that were reused, of those computed, and of copies of these."""
 
     reused: int
     computed: int
+    copies: int = 0  # images with the same bytes as an earlier one
 
 
 @dataclass
@@ -91,8 +92,10 @@ def reporting(path: str | Path, attrs: dict[str, str], where: str = "") -> Itera
             "the features computed so far are kept"
         ) from None
     seconds, written = time.perf_counter() - started, work.written
-    images = written.reused + written.computed
-    line = f"{path}: {images} images, {written.reused} reused, {written.computed} computed in {seconds:.1f} s"
+    images = written.reused + written.computed + written.copies
+    copies = f", {written.copies} with the same content as another" if written.copies else ""
+    line = f"{path}: {images} images, {written.reused} reused, {written.computed} computed{copies}"
+    line += f" in {seconds:.1f} s"
     if written.computed:
         rate, busy = written.computed / seconds, work.busy / seconds
         line += f" ({rate:.1f} images/s, {busy:.0%} of the time in the network)"
@@ -153,7 +156,8 @@ def fill_and_write(
         write_store(
             path, ids, sha256s, attrs, rows.shape, lambda block: rows.read(sha256s[block.start : block.stop])
         )
-    return Written(reused=len(ids) - len(needed), computed=len(needed))
+    copies = len(Index(sha256s).repeats())
+    return Written(len(ids) - len(needed) - copies, len(needed), copies)
 
 
 @contextmanager

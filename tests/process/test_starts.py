@@ -45,5 +45,6 @@ def test_a_stage_stops_before_any_work(tmp_path, stage):
     done = python_m(tmp_path, f"stages.{stage}")
     assert done.returncode == 1
     assert "did you mean model.prefix_len?" in done.stderr and "Traceback" not in done.stderr
-    assert done.stderr.endswith("`git checkout params.yaml` undoes it\n")
+    assert "\n`git diff params.yaml` shows what differs from HEAD. Mend the line; " in done.stderr
+    assert done.stderr.endswith("discards every uncommitted change, a preset's too\n")
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]

@@ -27,6 +27,8 @@ OTHER_NAMES = {
     **dict.fromkeys(("val", "valid", "validation", "development"), "dev"),
     "testing": "test",
 }
+UNCAPTIONED = "picture without a caption"  # the reason for Dropped; not a fault
+WRONG_PATH = "correct it in params.yaml (`git diff params.yaml` shows what differs from HEAD)"
 SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: JSON can hold it, a file name cannot
 
 
@@ -160,7 +162,7 @@ def in_two_splits(image: str, splits: Iterable[str | None]) -> list[Dropped]:
     given = sorted({split for split in splits if split}, key=SPLITS.index)
     if len(given) < 2:
         return []
-    return [Dropped(image, f"in {' and '.join(given)}: kept in {given[-1]} only", fault=False)]
+    return [Dropped(image, f"listed in {' and '.join(given)}: kept in {given[-1]} only", fault=False)]
 
 
 def chance(seed: int, image_id: str) -> float:
@@ -169,6 +171,11 @@ def chance(seed: int, image_id: str) -> float:
 
 
 def count_reasons(dropped: Iterable[Dropped]) -> str:
-    """A text such as `12 image file missing, 3 empty caption`, most frequent first."""
+    """A text such as `image file missing (12), empty caption (3)`, most frequent first."""
     counts = Counter(entry.reason for entry in dropped)
-    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+    return ", ".join(f"{reason} ({count})" for reason, count in counts.most_common())
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 picture`, `2 pictures`."""
+    return f"{count} {noun}" + "s" * (count != 1)

@@ -22,11 +22,14 @@ from captioning.core.errors import UserError
 from captioning.core.pictures import SUFFIXES
 from captioning.data.dataset import SPLITS
 from captioning.data.sources.base import (
+    UNCAPTIONED,
+    WRONG_PATH,
     Dropped,
     Item,
     Items,
     Reading,
     chance,
+    counted,
     in_two_splits,
     inside,
     split_name,
@@ -49,7 +52,7 @@ def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:
     folder = Path(root).expanduser() if root else Path(annotations).expanduser().parent
     if not folder.is_dir():
         where = f"data.root = {root}" if root else f"the folder of data.annotations = {annotations}"
-        raise UserError(f"{where} is not a folder (looked at {folder.absolute()})")
+        raise UserError(f"{where} is not a folder (looked at {folder.absolute()}); {WRONG_PATH}")
     if not annotations:
         found = [folder / name for name in USUAL_NAMES if (folder / name).is_file()]
         if not found:
@@ -61,7 +64,7 @@ def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:
     found = [place for place in places if place.is_file()]
     if not found:
         looked = " and ".join(str(place.absolute()) for place in dict.fromkeys(places))
-        raise UserError(f"data.annotations = {annotations} is not a file (looked at {looked})")
+        raise UserError(f"data.annotations = {annotations} is not a file (looked at {looked}); {WRONG_PATH}")
     return folder, found[0]
 
 
@@ -86,21 +89,24 @@ def read(data, seed: int) -> Reading:
             captions.setdefault(path, []).append(row["caption"])
             splits.setdefault(path, []).append(split_name(row.get("split", ""), f"{file}, image {name}"))
     for path in [path for path in captions if not os.path.exists(path)]:
-        ending = next((end for end in ENDINGS if os.path.exists(f"{path}{end}")), None)
-        if ending:
+        other_case = [end for end in ENDINGS if end.lower() == path.suffix.lower()]
+        found = [end for end in other_case if os.path.exists(path.with_suffix(end))]
+        found += [end for end in ENDINGS if os.path.exists(f"{path}{end}")]
+        if found:
             name = path.relative_to(os.path.abspath(folder)).as_posix()
-            dropped.append(Dropped(name, f"no such file, but there is one that ends in {ending}"))
+            dropped.append(Dropped(name, f"no such file, but there is one that ends in {found[0]}"))
             del captions[path], splits[path]
     ids = name_images(list(captions), folder)
     items = Items(Item(ids[path], path, strictest(splits[path]), texts) for path, texts in captions.items())
     if (items.splits >= 0).any():
         dropped += [entry for path, given in splits.items() for entry in in_two_splits(ids[path], given)]
-        splits_from = f"the split column of {file.name}"
+        splits_from = file.name
     else:
         items.splits = draw_splits(items.ids, seed, data.dev_share, data.test_share)
         splits_from = f"a hash of the ids, seed {seed}"
-    notes = [f"{len(items)} pictures of {folder} with captions from {file}; splits by {splits_from}"]
-    return Reading(items, splits_from, dropped, notes + _uncaptioned(captions))
+    dropped += _uncaptioned(captions, folder)
+    named = f"{counted(len(items), 'picture')} named in {file}, looked for in {folder}/"
+    return Reading(items, splits_from, dropped, [f"{named}; splits by {splits_from}"])
 
 
 def name_images(paths: list[Path], folder: Path) -> dict[Path, str]:
@@ -112,13 +118,14 @@ def name_images(paths: list[Path], folder: Path) -> dict[Path, str]:
     return ids if len(set(ids.values())) == len(paths) else whole
 
 
-def _uncaptioned(captions: dict[Path, list[str]]) -> list[str]:
-    """A sentence on pictures without captions that lie beside captioned ones."""
+def _uncaptioned(captions: dict[Path, list[str]], folder: Path) -> list[Dropped]:
+    """The pictures without captions that lie beside captioned ones."""
     folders = sorted({path.parent for path in captions if path.parent.is_dir()})
-    endings = {path.suffix for path in captions}
-    beside = (Path(entry) for folder in folders for entry in os.scandir(folder))
+    endings = {path.suffix for path in captions} - {""}  # a folder has none
+    beside = (Path(entry) for one in folders for entry in os.scandir(one))
     bare = sorted(path for path in beside if path.suffix in endings and path not in captions)
-    return [f"{len(bare)} pictures have no caption and are not used ({bare[0]}, ...)"] if bare else []
+    root = os.path.abspath(folder)
+    return [Dropped(path.relative_to(root).as_posix(), UNCAPTIONED, fault=False) for path in bare]
 
 
 def draw_splits(ids: Iterable[str], seed: int, dev_share: float, test_share: float) -> np.ndarray:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from captioning.core.errors import UserError
 from captioning.data.sources.base import (
+    WRONG_PATH,
     Dropped,
     Item,
     Items,
@@ -40,13 +41,15 @@ def locate(root: str | None, annotations: str | None) -> tuple[Path, Path]:
         )
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        raise UserError(f"data.root = {root} is not a folder (looked at {folder.absolute()})")
+        raise UserError(f"data.root = {root} is not a folder (looked at {folder.absolute()}); {WRONG_PATH}")
     if annotations:
         file = Path(annotations).expanduser()
         file = file if file.is_file() else folder / file
         if not file.is_file():
             looked = f"{Path(annotations).absolute()} and {file}"
-            raise UserError(f"data.annotations = {annotations} is not a file (looked at {looked})")
+            raise UserError(
+                f"data.annotations = {annotations} is not a file (looked at {looked}); {WRONG_PATH}"
+            )
         return folder, file
     found = sorted(folder.glob("dataset_*.json"))
     if len(found) != 1:

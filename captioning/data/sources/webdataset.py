@@ -29,7 +29,18 @@ from captioning.core.pictures import MAX_BYTES, SUFFIXES
 from captioning.core.progress import track
 from captioning.core.texts import Index, Texts
 from captioning.data.dataset import SPLITS
-from captioning.data.sources.base import OTHER_NAMES, Dropped, Item, Items, Reading, inside, split_name
+from captioning.data.sources.base import (
+    OTHER_NAMES,
+    UNCAPTIONED,
+    WRONG_PATH,
+    Dropped,
+    Item,
+    Items,
+    Reading,
+    counted,
+    inside,
+    split_name,
+)
 from captioning.data.sources.folder import draw_splits
 
 END = 1024  # number of zero bytes at the end of a tar
@@ -41,7 +52,7 @@ def locate(root: str | None) -> tuple[Path, list[Path]]:
         raise UserError("data.source = webdataset needs data.root: the folder of the shards (00000.tar, ...)")
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        raise UserError(f"data.root = {root} is not a folder (looked at {folder.absolute()})")
+        raise UserError(f"data.root = {root} is not a folder (looked at {folder.absolute()}); {WRONG_PATH}")
     shards = sorted(folder.rglob("*.tar"))
     if not shards:
         raise UserError(
@@ -85,7 +96,8 @@ def read(data, seed: int) -> Reading:
         reading.items.splits = draw_splits(reading.items.ids, seed, data.dev_share, data.test_share)
         reading.splits_from = f"a hash of the ids, seed {seed}"
     reading.notes = [
-        f"{len(reading.items)} pictures of {len(shards)} shards in {folder}; splits by {reading.splits_from}",
+        f"{counted(len(reading.items), 'picture')} of {counted(len(shards), 'shard')} in {folder}; "
+        f"splits by {reading.splits_from}",
         *_downloads(shards),
     ]
     return reading
@@ -126,6 +138,8 @@ def _read_shard(shard: Path, name: str, split: str | None, dropped: list[Dropped
         sample.captions = _captions(texts.get(key), told.get(key))
         if sample.path == Path():
             dropped.append(Dropped(sample.id, "no picture in the shard"))
+        elif not sample.captions:
+            dropped.append(Dropped(sample.id, UNCAPTIONED, fault=False))
         else:
             items.append(sample)
     return items

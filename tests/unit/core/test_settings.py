@@ -72,7 +72,9 @@ def test_all_faults_are_told_at_once():
     values["train_lstm"]["epochs"] = -1
     del values["seed"]
     message = fault(values)
-    assert "3 fault(s)" in message and "seed is missing" in message
+    assert message.startswith("params.yaml has 3 faults:\n") and "seed is missing" in message
+    alone = fault(changed("model.prefix_len", 0))
+    assert alone.startswith("params.yaml has a fault:\n  model.prefix_len = 0:")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,13 @@ def nested_aliases(join: str) -> str:
         ("seed: &a [*a]\n", "its aliases unfold|params.yaml"),
         ("? [a, {b: c}]\n: 1\n", "params.yaml"),
         (f"seed: 0x{'f' * 5000}\n", "on line 1 is larger than any setting may be"),
+        (
+            "model:\n  clip_len: 10\n prefix_len: 10  # tokens\n",
+            "YAML: line 3, 'prefix_len: 10': expected <block end>, .* that begins on line 1; mend",
+        ),
+        ("seed: [0\n", "YAML: line 2: expected ',' or ']', .*, while parsing a flow sequence .* on line 1;"),
+        ("seed: b: c", "YAML: line 1, 'seed: b: c': mapping values are not allowed here; mend"),
+        ("seed: \0", "special characters are not allowed at position 6$"),
     ],
 )
 def test_what_yaml_cannot_make_a_value_of_is_one_sentence_at_once(tmp_path, text, said):

@@ -236,6 +236,17 @@ def test_captions_that_say_nothing_or_too_much_are_dropped_and_their_image_stays
     ]
 
 
+def test_a_repeated_caption_is_dropped_but_not_from_a_published_set(items):
+    items[0].captions += ["A dog  runs .", "A dog runs .", "a dog runs"]
+    result = cleaned(items, max_dropped=0.0)
+    assert entries(result) == [("0", "caption repeats another of its picture")] * 2
+    said = [text for image, text, _ in captions(result) if image == "0"]
+    assert said == ["A dog runs .", "Dog number 0", "a dog runs"]
+    published = clean(Reading(Items(items), "the test"), data_settings("flickr8k", "x"), 2)
+    assert not published.dropped
+    assert len([1 for image, *_ in captions(published) if image == "0"]) == 5
+
+
 def test_an_image_without_a_usable_caption_is_dropped(items):
     items[3].captions = ["", "."]
     items[4].captions = []
@@ -256,12 +267,12 @@ def test_bad_image_files_are_dropped_with_their_captions(items):
 def test_too_much_dropped_is_an_error_that_names_counts_reasons_and_the_setting(items):
     for item in items[:3]:
         item.path.unlink()
-    message = r"3 of 40 images \(7.5%\).*data.max_dropped = 0.05.*3 image file missing \(0, 1, 2\)"
+    message = r"3 of 40 images \(7.5%\).*data.max_dropped = 0.05.*image file missing \(3: 0, 1, 2\)"
     with pytest.raises(UserError, match=message):
         cleaned(items)
     assert len(cleaned(items, max_dropped=0.075).images) == 37
     items[5].captions += [""] * 10
-    with pytest.raises(UserError, match=r"10 of 90 captions \(11.1%\).*10 empty caption \(5\)"):
+    with pytest.raises(UserError, match=r"10 of 90 captions \(11.1%\).*empty caption \(10: 5\)"):
         cleaned(items, max_dropped=0.1)
 
 
@@ -289,8 +300,8 @@ def test_a_file_that_is_tested_on_is_not_trained_on_under_another_name(items):
     items[8].path.write_bytes(items[9].path.read_bytes())  # a copy in training is harmless
     result = cleaned(items)
     assert entries(result) == [
-        ("7", "same file as an image in test"),
-        ("21", "same file as an image in test"),
+        ("7", "same content as a picture in test"),
+        ("21", "same content as a picture in test"),
     ]
     assert {"8", "9", "33", "34"} <= {image.id for image in result.images}
 

@@ -110,9 +110,9 @@ def test_an_image_in_two_split_files_is_kept_out_of_the_laxer_one(tmp_path):
         "test": [NAMES[7], NAMES[8]],
     }
     assert dropped(reading) == [
-        ("1007_07", "in train and test: kept in test only"),
-        ("1006_06", "in train and dev: kept in dev only"),
-        ("1008_08", "in dev and test: kept in test only"),
+        ("1007_07", "listed in train and test: kept in test only"),
+        ("1006_06", "listed in train and dev: kept in dev only"),
+        ("1008_08", "listed in dev and test: kept in test only"),
     ]
     assert not any(entry.fault for entry in reading.dropped)
 

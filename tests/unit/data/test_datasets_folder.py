@@ -7,11 +7,11 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_data import data_settings, photos, write
+from small_data import data_settings, photo, photos, write
 
 from captioning.core.errors import UserError
 from captioning.data.sources import folder
-from captioning.data.sources.base import Reading
+from captioning.data.sources.base import UNCAPTIONED, Reading
 from captioning.data.sources.tables import read_csv
 
 
@@ -149,7 +149,7 @@ def test_a_picture_in_two_splits_keeps_the_strictest_and_one_without_a_split_is_
     rows = ["1.jpg,a,train", "1.jpg,b,test", "2.jpg,a,dev", "2.jpg,b,", "3.jpg,a,"]
     reading = read(tmp_path, ["image,caption,split", *rows])
     assert summary(reading) == [("1", "test", ["a", "b"]), ("2", "dev", ["a", "b"]), ("3", None, ["a"])]
-    assert dropped(reading) == [("1", "in train and test: kept in test only")]
+    assert dropped(reading) == [("1", "listed in train and test: kept in test only")]
     with pytest.raises(
         UserError, match=r"captions.csv, image 1.jpg: split is 'tset', expected train, dev or test"
     ):
@@ -204,7 +204,7 @@ def test_what_to_set_is_said(tmp_path):
     ):
         folder.read(data_settings("folder", tmp_path, annotations="no.csv"), 0)
     file = write(tmp_path / "captions.csv", CSV)
-    with pytest.raises(UserError, match=r"data.root = nowhere is not a folder"):
+    with pytest.raises(UserError, match=r"data.root = nowhere is not a folder .*correct it in params.yaml"):
         folder.read(data_settings("folder", "nowhere", annotations=str(file)), 0)
     for root, named in ((None, file), (tmp_path, "captions.csv"), (tmp_path, file)):
         assert summary(folder.read(data_settings("folder", root, annotations=str(named)), 0)) == EXPECTED
@@ -212,8 +212,23 @@ def test_what_to_set_is_said(tmp_path):
 
 def test_pictures_without_a_caption_are_mentioned(tmp_path):
     photos(tmp_path, ["1.jpg", "2.jpg", "3.jpg"])
-    reading = read(tmp_path, ["image,caption", "1.jpg,A dog ."])
-    assert reading.notes[1].startswith("2 pictures have no caption and are not used")
+    photos(tmp_path / "beach", ["4.jpg", "5.jpg"])
+    reading = read(tmp_path, ["image,caption", "1.jpg,A dog .", "beach/4.jpg,A cat ."])
+    assert dropped(reading) == [(name, UNCAPTIONED) for name in ("2.jpg", "3.jpg", "beach/5.jpg")]
+    assert not any(entry.fault for entry in reading.dropped)
+    assert reading.notes == [
+        f"2 pictures named in {tmp_path}/captions.csv, looked for in {tmp_path}/; "
+        "splits by a hash of the ids, seed 0"
+    ]
+
+
+def test_a_name_with_another_ending_than_its_file_gets_a_hint(tmp_path):
+    for name in ("IMG 1.JPG", "2.png", "3.jpg"):
+        photo(tmp_path / name, 1)
+    reading = read(tmp_path, ["image,caption,split", "IMG 1.jpg,a,test", "2,b,test", "3.jpg,c,", "4.jpg,d,"])
+    hint = "no such file, but there is one that ends in"
+    assert dropped(reading) == [("IMG 1.jpg", f"{hint} .JPG"), ("2", f"{hint} .png")]
+    assert [item.id for item in reading.items] == ["3", "4"]
 
 
 cells = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\n\0"), max_size=30)

@@ -85,7 +85,7 @@ def test_repeated_images_merge_and_images_that_would_share_an_id_keep_their_path
     ]  # fmt: skip
     assert reading.items[1].captions == ["A dog, 1.", "Another."]
     assert [(entry.image, entry.reason) for entry in reading.dropped] == [
-        ("1", "in train and test: kept in test only"),
+        ("1", "listed in train and test: kept in test only"),
         ("secret", "path leads out of data.root"),
     ]
 
@@ -120,7 +120,9 @@ def test_the_json_may_lie_elsewhere_but_must_be_one(tmp_path):
         UserError, match=r"\(dataset_coco.json, dataset_flickr8k.json\): set data.annotations"
     ):
         karpathy.read(data_settings("karpathy", tmp_path / "pictures"), 0)
-    with pytest.raises(UserError, match=r"data.annotations = no.json is not a file"):
+    with pytest.raises(
+        UserError, match=r"data.annotations = no.json is not a file .*correct it in params.yaml"
+    ):
         karpathy.read(data_settings("karpathy", tmp_path, annotations="no.json"), 0)
 
 

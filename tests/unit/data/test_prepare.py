@@ -115,12 +115,13 @@ def test_statistics_count_and_list_what_was_left_out(project, tmp_path):
     statistics = json.loads(Path("data/statistics.json").read_text())
     assert statistics["dropped"] == [
         {"image": "../x.jpg", "caption": "A dog .", "reason": "path leads out of data.root"},
-        {"image": "003", "reason": "in train and test: kept in test only"},
+        {"image": "003", "reason": "listed in train and test: kept in test only"},
         {"image": "000", "reason": "image file missing"},
         {"image": "001", "caption": ("word " * 40), "reason": "caption longer than data.max_words"},
         {"image": "002", "caption": "", "reason": "empty caption"},
+        {"image": "003", "caption": "A dog runs .", "reason": "caption repeats another of its picture"},
     ]
-    assert sum(statistics["dropped_counts"].values()) == 5
+    assert sum(statistics["dropped_counts"].values()) == 6
     assert statistics["splits"]["train"] == {
         "images": 94,
         "captions": 94 + 6,
@@ -128,12 +129,12 @@ def test_statistics_count_and_list_what_was_left_out(project, tmp_path):
     }
     assert statistics["splits"]["test"] == {
         "images": 3,
-        "captions": 5,
-        "images_by_captions": {"1": 2, "3": 1},
+        "captions": 4,
+        "images_by_captions": {"1": 2, "2": 1},
     }
     assert statistics["caption_words"]["max"] == 6
     assert statistics["vocabulary"] == 16
-    assert statistics["splits_from"] == "the split column of captions.csv"
+    assert statistics["splits_from"] == "captions.csv"
 
 
 def test_a_user_s_mistake_is_one_line_and_leaves_the_earlier_data(project, tmp_path):

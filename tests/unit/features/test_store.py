@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from captioning.core.errors import UserError
-from captioning.features.extract import Written, write_features
+from captioning.features.extract import Written, reporting, write_features
 from captioning.features.rows import RowStore
 from captioning.features.store import FeatureStore
 
@@ -108,14 +108,18 @@ def test_only_what_is_new_or_changed_is_computed_and_the_bytes_are_those_of_a_fr
     assert images.write(path) == Written(10, 0) and path.read_bytes() == fresh.read_bytes()
 
 
-def test_a_renamed_or_doubled_image_costs_nothing(tmp_path):
+def test_a_renamed_or_doubled_image_costs_nothing(tmp_path, capsys):
     images = Images(range(5))
     images.write(tmp_path / "f.h5")
     images.ids = [f"renamed {i}" for i in range(5)] + ["copy"]
     images.sha256s.append(images.sha256s[2])
     images.computed.clear()
-    images.write(tmp_path / "f.h5")
-    assert images.computed == []
+    with reporting("f.h5", {**ATTRS, "device": "cpu"}) as work:
+        work.written = images.write(tmp_path / "f.h5")
+    assert images.computed == [] and work.written == Written(reused=5, computed=0, copies=1)
+    said = "f.h5: 6 images, 5 reused, 0 computed, 1 with the same content as another in "
+    assert said in capsys.readouterr().out
+    assert images.write(tmp_path / "g.h5", code="other") == Written(reused=0, computed=5, copies=1)
     assert np.array_equal(
         FeatureStore.open(tmp_path / "f.h5").load(["renamed 2", "copy"]), images.expected()[[2, 2]]
     )
