@@ -110,6 +110,8 @@ def in_process(rank: int, store: str) -> None:
     for check in CHECKS:
         torch.manual_seed(7)
         check()
+    dist.barrier()  # a process that ends while the other still talks to it may be aborted
+    dist.destroy_process_group()
 
 
 def test_two_processes_compute_what_one_does(tmp_path: Path):
