@@ -141,7 +141,7 @@ def verdict(
     better, worse = (names[1], names[0]) if one.difference > 0 else (names[0], names[1])
     said = f"{captioner}: {better} is better than {worse} by {abs(one.difference):.3f} CIDEr on these images"
     luck = changed is not None and set(changed) == {"seed"}
-    return said + ", by luck: only the seed differs" * luck
+    return f"{said}, by luck: only the seed differs" if luck else said
 
 
 def of_machines(runs: Sequence[Saved], names: Sequence[str]) -> list[str]:

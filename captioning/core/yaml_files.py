@@ -54,7 +54,7 @@ def _fault(error: Exception, text: str) -> str:
         return " ".join(str(error).replace('in "<unicode string>",', "at").split())
     number = error.problem_mark.line
     line = "".join(text.split("\n")[number : number + 1]).partition(" #")[0].strip()
-    where = f"line {number + 1}" + f", {shown(line)}" * bool(line)
+    where = f"line {number + 1}, {shown(line)}" if line else f"line {number + 1}"
     start = error.context_mark
     within = f", {error.context} that begins on line {start.line + 1}" if error.context and start else ""
     return f"{where}: {error.problem}{within}; mend its indentation, colons, quotes or brackets"

@@ -89,8 +89,9 @@ def clean(reading: Reading, data, workers: int) -> Cleaned:
     _drop_repeats(items, usable, dropped)
     hashes = _check_images(items, usable, workers, dropped)
     _drop_copies(items, hashes, usable, dropped)
+    published = data.source in PUBLISHED
     captions = Grouped.of(
-        _check_captions(image_id, texts, data, dropped) if use else []
+        _check_captions(image_id, texts, data.max_words, published, dropped) if use else []
         for image_id, texts, use in zip(items.ids, items.captions, usable, strict=True)
     )
     tokens = Grouped(Texts(ptb_tokens(captions.texts)), captions.ends)
@@ -128,8 +129,11 @@ def _visible(char: str) -> str:
     return "" if category in ("Cf", "Cs") and char not in JOINERS else char
 
 
-def _check_captions(image_id: str, captions: list[str], data, dropped: list[Dropped]) -> list[str]:
-    usable, max_words = [], data.max_words
+def _check_captions(
+    image_id: str, captions: list[str], max_words: int, repeats: bool, dropped: list[Dropped]
+) -> list[str]:
+    """The usable captions of an image, cleaned; `repeats`: whether equal ones may stay."""
+    usable = []
     for raw in captions:
         text = clean_caption(raw)
         if not text:
@@ -138,7 +142,7 @@ def _check_captions(image_id: str, captions: list[str], data, dropped: list[Drop
             dropped.append(Dropped(image_id, "caption without words", text))
         elif len(text.split()) > max_words or len(text) > LONGEST_WORD * max_words:
             dropped.append(Dropped(image_id, "caption longer than data.max_words", text))
-        elif text in usable and data.source not in PUBLISHED:
+        elif text in usable and not repeats:
             dropped.append(Dropped(image_id, "caption repeats another of its picture", text, fault=False))
         else:
             usable.append(text)

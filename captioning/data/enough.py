@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.core.paths import STATISTICS
+from captioning.data.sources.base import counted
 
 if TYPE_CHECKING:
     from captioning.core.settings import Settings
@@ -44,7 +45,8 @@ def settle(settings: Settings, encoder: str, images: int) -> tuple[Settings, dic
     enough = images >= FEWEST_TO_TUNE
     kind = "scratch" if getattr(settings, encoder).weights == "scratch" else "pretrained"
     epochs = TUNED_EPOCHS[kind] if enough else 0
-    reason = f"auto, with {images} training images, {'not ' * enough}fewer than {FEWEST_TO_TUNE}"
+    fewer = "not fewer" if enough else "fewer"
+    reason = f"auto, with {counted(images, 'training image')}, {fewer} than {FEWEST_TO_TUNE}"
     settled = settings.model_copy(update={key: options.model_copy(update={"epochs": epochs})})
     return settled, {"epochs": epochs, "epochs_from": reason}
 
@@ -59,20 +61,20 @@ def doubts(images: Mapping[str, int], tokens: Iterable[str]) -> list[str]:
     found = []
     if images["train"] < FEWEST["train"]:
         found.append(
-            f"{images['train']} training images are too few for good captions: expect captions that are "
-            f"alike or that repeat one word; use {FEWEST['train']} or more with pretrained networks, "
+            f"{counted(images['train'], 'training image')}: too few for good captions; expect captions that "
+            f"are alike or that repeat one word. Use {FEWEST['train']} or more with pretrained networks, "
             "thousands without"
         )
     if images["dev"] < FEWEST["dev"]:
         found.append(
-            f"with {images['dev']} dev images the best epoch is chosen almost at random; use "
+            f"{counted(images['dev'], 'dev image')}: the best epoch is chosen almost at random; use "
             f"{FEWEST['dev']} or more"
         )
     if images["test"] < FEWEST["test"]:
         margin = 1.96 * DEVIATION / math.sqrt(max(1, images["test"]))
         found.append(
-            f"{images['test']} test images: CIDEr is uncertain by about {margin:.2f} either way; use "
-            f"{FEWEST['test']} or more to compare scores"
+            f"{counted(images['test'], 'test image')}: CIDEr is uncertain by about {margin:.2f} either way; "
+            f"use {FEWEST['test']} or more to compare scores"
         )
     captions = single = english = 0
     example, uses = "", Counter()

@@ -26,7 +26,7 @@ from captioning.features.images import Preprocess
 from captioning.weights import checkpoint
 from captioning.weights.checkpoint import Checkpoint
 from captioning.weights.open_clip import check_installed
-from models import clip, vgg16
+from models import clip, clip_weights, vgg16
 
 
 @dataclass
@@ -211,7 +211,7 @@ def open_vgg16(folder: str | Path) -> tuple[vgg16.VGG16, Preprocess, dict[str, A
 
 def save_clip(folder: str | Path, model: clip.CLIP, preprocess: Preprocess, **extra: object) -> None:
     """Writes a checkpoint folder with both towers; `extra` goes into its config.json."""
-    sizes = replace(clip.config_of(model.state_dict()), activation=clip.activation_of(model))
+    sizes = replace(clip_weights.config_of(model.state_dict()), activation=clip.activation_of(model))
     checkpoint.save(folder, "clip", model, asdict(sizes), preprocess=preprocess.to_dict(), **extra)
 
 

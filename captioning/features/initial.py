@@ -18,7 +18,7 @@ from captioning.features.images import Preprocess, clip_preprocess, vgg16_prepro
 from captioning.weights import checkpoint, sources
 from captioning.weights.checkpoint import config_from
 from captioning.weights.state_dict import read_folder, read_state_dict
-from models import clip, vgg16
+from models import clip, clip_weights, vgg16
 
 CLIP_VOCABULARY = 49408  # number of tokens of clip.tokenize
 
@@ -70,12 +70,12 @@ def _read_clip(path: Path, options: CLIPSettings) -> clip.CLIP:
     # The mask is not a weight.
     weights = {name: tensor for name, tensor in weights.items() if not name.endswith("attn_mask")}
     if "model_cfg" in config:
-        return clip.from_open_clip(config["model_cfg"], weights)
+        return clip_weights.from_open_clip(config["model_cfg"], weights)
     if config:
-        return clip.from_transformers(config, weights)
-    clip.check_openai_widths(clip.config_of(weights))
+        return clip_weights.from_transformers(config, weights)
+    clip_weights.check_openai_widths(clip_weights.config_of(weights))
     named = options.weights in sources.CLIP_FILES
-    return clip.from_state_dict(weights, "quick_gelu" if named else options.activation)
+    return clip_weights.from_state_dict(weights, "quick_gelu" if named else options.activation)
 
 
 def _fit(build, key: str, value: str):

@@ -23,7 +23,7 @@ from captioning.features.images import clip_preprocess, decode
 from captioning.features.store import FeatureStore
 from captioning.metrics import clipscore
 from captioning.weights import sources
-from models import clip
+from models import clip_weights
 from models.clipcap import ClipCap, ClipCapConfig
 from models.gpt2 import GPT2, GPT2Config
 
@@ -162,7 +162,7 @@ def test_bf16_features_are_near_those_of_fp32(made, tmp_path):
 def test_patches_of_openais_towers_are_those_of_transformers(tmp_path):
     torch.manual_seed(0)
     model = clip_model().eval()
-    ours = clip.from_transformers(model.config.to_dict(), model.state_dict())
+    ours = clip_weights.from_transformers(model.config.to_dict(), model.state_dict())
     save_clip(tmp_path, ours, clip_preprocess(32))
     encoder = load_encoder(tmp_path, {"layer": "patches"}, "fp32", CPU)
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)

@@ -33,7 +33,7 @@ except KeyboardInterrupt:
 ROOT = Path(__file__).parents[2]
 PICTURE = b"P6 2 2 255\n" + bytes(12)
 TYPE = {"Content-Type": "application/octet-stream"}
-DOUBT = "6 training images are too few"
+DOUBT = "6 training images: too few"
 
 
 class Server:

@@ -23,7 +23,7 @@ from captioning.features.encoders import (
 from captioning.features.images import clip_preprocess, vgg16_preprocess
 from captioning.features.pixels import one_core_each
 from captioning.weights import sources
-from models import clip, vgg16
+from models import clip, clip_weights, vgg16
 from models.empty import no_weights
 
 VIT = clip.CLIPConfig(128, 64, 3, 128, 16, 24, 1000, 64, 2)
@@ -116,8 +116,8 @@ def test_clip_equals_openais_own_exactly(config, tmp_path):
     weights = {n: (t.float() * 0.5 + 0.5).half() if "running_var" in n else t for n, t in weights.items()}
     torch.save(weights, tmp_path / "clip.pt")
     theirs, _ = package.load(str(tmp_path / "clip.pt"), device="cpu")  # fp16 weights, widened to fp32
-    ours = clip.from_state_dict({**weights, **EXTRAS}).eval()
-    assert clip.config_of(weights) == config
+    ours = clip_weights.from_state_dict({**weights, **EXTRAS}).eval()
+    assert clip_weights.config_of(weights) == config
     images, texts = torch.randn(3, 3, 64, 64), torch.randint(1, 1000, (4, 24))
     assert torch.equal(ours.encode_image(images), theirs.encode_image(images))
     assert torch.equal(ours.encode_text(texts), theirs.encode_text(texts))
@@ -139,16 +139,16 @@ def test_clip_sizes_of_official_models_are_read_from_their_weights():
     }
     for name, config in official.items():
         with no_weights():
-            assert clip.config_of(clip.build(config).state_dict()) == config, name
+            assert clip_weights.config_of(clip.build(config).state_dict()) == config, name
 
 
 def test_foreign_weights_are_no_clip():
     with pytest.raises(ValueError, match="not a CLIP"):
-        clip.from_state_dict(vgg16.VGG16(vgg16.VGG16Config(32, 0.1)).state_dict())
+        clip_weights.from_state_dict(vgg16.VGG16(vgg16.VGG16Config(32, 0.1)).state_dict())
     weights = clip.build(VIT).state_dict()
     weights["ln_final.bias"] = torch.zeros(3)
     with pytest.raises(ValueError, match="do not fit"):
-        clip.from_state_dict(weights)
+        clip_weights.from_state_dict(weights)
     with pytest.raises(ValueError, match="text_width must be a multiple of 64"):
         clip.CLIPConfig(128, 64, 3, 128, 16, 24, 1000, 100, 2)
 

@@ -23,7 +23,7 @@ from captioning.features.initial import initial_clip, initial_vgg16
 from captioning.weights import sources
 from captioning.weights.state_dict import read_state_dict
 from captioning.weights.torchscript import is_archive, read_tensors
-from models import clip, vgg16
+from models import clip, clip_weights, vgg16
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{kind}")
@@ -81,7 +81,7 @@ def test_clip_from_either_kind_of_file_equals_clips_own(tmp_path, config, archiv
 
     model = official_clip(tmp_path / "clip.pt", config, archive)
     ours, preprocess = initial_clip(chosen(clip={"weights": str(tmp_path / "clip.pt")}).clip)
-    assert preprocess.image_size == 64 and clip.config_of(ours.state_dict()) == config
+    assert preprocess.image_size == 64 and clip_weights.config_of(ours.state_dict()) == config
     images, texts = torch.randn(3, 3, 64, 64), torch.randint(1, 99, (4, 12))
     assert torch.equal(ours.eval().encode_image(images), model.encode_image(images))
     assert torch.equal(ours.encode_text(texts), model.encode_text(texts))
