@@ -17,7 +17,7 @@ import torch
 from benchmarks import material, networks, published
 from benchmarks.table import Line, factor, ms
 from benchmarks.turns import Run, Timed, in_turn, synchronize
-from captioning.core.device import autocast, has_fast_bf16, pick_device
+from captioning.core.device import attention_kernels, autocast, has_fast_bf16, pick_device
 from captioning.core.malloc import keep_freed_memory
 from captioning.training.batches import CaptionBatches
 from models.clipcap import ClipCap
@@ -169,7 +169,7 @@ def step_of(model: torch.nn.Module, dtype: torch.dtype) -> Callable[..., None]:
     def step(
         features: torch.Tensor, captions: torch.Tensor, halfway: Callable[[], None] = lambda: None
     ) -> None:
-        with autocast(features.device, dtype):
+        with autocast(features.device, dtype), attention_kernels(features.device, dtype):
             loss = model.loss(features, captions).mean
         loss.backward()
         halfway()

@@ -57,6 +57,7 @@ class DataSettings(Group):
 
 class VGG16ScratchSettings(Group):
     width: Annotated[float, Field(gt=0, le=1)]
+    dropout: Share
 
 
 class VGG16Settings(Group):

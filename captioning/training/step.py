@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captioning.core.device import autocast
+from captioning.core.device import attention_kernels, autocast
 from captioning.training import distributed
 from captioning.training.graphs import CastWeights, Recorded
 
@@ -40,7 +40,8 @@ def training_step(
 
     @contextmanager
     def computing() -> Iterator[None]:
-        with autocast(device, dtype), weights.in_place() if weights else nullcontext():
+        cast = weights.in_place() if weights else nullcontext()
+        with autocast(device, dtype), attention_kernels(device, dtype), cast:
             yield
 
     @record

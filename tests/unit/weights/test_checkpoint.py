@@ -142,7 +142,7 @@ def test_a_config_takes_the_settings_of_the_same_names():
     made = config_from(vgg16.VGG16Config, options, options.scratch, batch_norm=True, num_labels=1)
     assert asdict(made) == {
         "image_size": options.image_size, "width": options.scratch.width, "batch_norm": True, "num_labels": 1,
-        "dropout": vgg16.VGG16Config.dropout,
+        "dropout": options.scratch.dropout,
     }  # fmt: skip
 
 
