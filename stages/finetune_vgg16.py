@@ -2,7 +2,7 @@
 
 Reads   data/ (training and dev images, captions), the weights that `vgg16.weights` names.
 Writes  checkpoints/vgg16/ (config.json, model.safetensors), live/finetune_vgg16/ (curves).
-Expect  on `scenes`, from scratch, two minutes on 2 cores with bf16 units, more without, and a mean average
+Expect  on `scenes`, from scratch, one minute on 2 cores with bf16 units, more without, and a mean average
         precision on dev that rises from chance to above 0.6. 0 epochs pass the weights through unchanged, as
         does a `vgg16.features` file.
 """

@@ -4,6 +4,7 @@ few."""
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -256,6 +257,7 @@ def test_a_step_launches_few_operations(kind, images, most, monkeypatch):
     """Counts a whole step as on a GPU: weights cast once, forward, backward, clipping, AdamW; GPT-2's twelve
     layers."""
     monkeypatch.setitem(CHUNK, "cpu", CHUNK["cuda"])
+    monkeypatch.setattr("captioning.training.step.attention_kernels", lambda *_: nullcontext())
     model = decoder(kind, layers=12, merge=False)
     step, _ = steps(model)
     batch = next(batches(model, kind, images, images, True).epoch(0))
@@ -263,6 +265,16 @@ def test_a_step_launches_few_operations(kind, images, most, monkeypatch):
     with Count() as count:
         step(*batch)
     assert sum(count.counts.values()) <= most, count.counts.most_common(40)
+
+
+@needs_bf16
+def test_on_a_processor_a_step_in_bf16_computes_attention_as_plain_products():
+    model = decoder("clipcap", layers=2)
+    batch = next(batches(model, "clipcap", 8, 8, True).epoch(0))
+    with Count() as count:
+        steps(model)[0](*batch)
+    assert not [name for name in count.counts if "scaled_dot_product" in name], count.counts
+    assert count.counts["aten._softmax.default"] + count.counts["aten._safe_softmax.default"] == 2
 
 
 @needs_bf16
