@@ -40,8 +40,7 @@ def training_step(
 
     @contextmanager
     def computing() -> Iterator[None]:
-        cast = weights.in_place() if weights else nullcontext()
-        with autocast(device, dtype), attention_kernels(device, dtype), cast:
+        with autocast(device, dtype), weights.in_place() if weights else nullcontext():
             yield
 
     @record
@@ -62,7 +61,8 @@ def training_step(
         if prepare:
             with torch.no_grad(), computing():
                 batch = prepare(*batch)
-        return learn(*batch)
+        with attention_kernels(device, dtype):  # for the backward pass, too: checkpoints compute again there
+            return learn(*batch)
 
     return step
 

@@ -12,6 +12,7 @@ from captioning.core import settings
 from captioning.core.errors import UserError
 from captioning.features.clip_text import trim
 from captioning.training.clip import check_chunks, depths, embed, parameter_groups, recompute_blocks
+from captioning.training.step import training_step
 from models import clip
 from models.contrastive import contrastive_loss
 
@@ -86,6 +87,28 @@ def test_chunks_work_under_autocast():
         _, chunked = gradients(model, 3)
     for name, gradient in whole.items():
         torch.testing.assert_close(chunked[name], gradient, rtol=0.05, atol=0.02, msg=name)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_step_in_bf16_takes_chunks_and_checkpoints(recompute):
+    """What is computed again in the backward pass takes the same kernels as before."""
+
+    def stepped(chunk_size: int | None) -> Tensor:
+        model = network()
+        if recompute and chunk_size:
+            recompute_blocks(model)
+
+        def loss(images: Tensor, texts: Tensor) -> Tensor:
+            embeddings = (
+                embed(encode, part, chunk_size)
+                for encode, part in ((model.encode_image, images), (model.encode_text, texts))
+            )
+            return contrastive_loss(*embeddings, model.logit_scale)
+
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+        return torch.stack(training_step(model, loss, optimizer, torch.bfloat16, 1.0)(*inputs()))
+
+    torch.testing.assert_close(stepped(3), stepped(None), rtol=0.02, atol=0.02)
 
 
 def test_batch_normalisation_and_chunks_are_refused():
