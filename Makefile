@@ -29,12 +29,15 @@ fetch: $(READY)  ## download the weights and data that params.yaml names, and li
 # Where the environment forbids to keep compiled code, each process would compile pytest and all tests again.
 test check: export PYTHONDONTWRITEBYTECODE :=
 
-# Each file runs on one core, as its tests share costly set-up. tests/pipeline, the longest, starts first.
+# A worker runs whole files, as their tests share costly set-up. tests/pipeline, the longest, starts first. There is one
+# worker more than cores, as many tests wait for processes that they start.
+PYTEST = python -m pytest -n $$(python -c 'import os; print(min(8, os.cpu_count() + 1))') --dist loadfile --no-loadscope-reorder
+
 test: $(READY)  ## all tests
-	python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
 
 check: lint  ## style, and the tests of single modules
-	python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder tests/unit
+	$(PYTEST) tests/unit
 
 bench: $(READY)  ## compare speed and memory with the published loops: make bench [ROUNDS=3] [ONLY=step-tuned]
 	python -m benchmarks --rounds $(or $(ROUNDS),3) $(if $(ONLY),--only $(ONLY))
