@@ -68,6 +68,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 picture`, `2 pictures`."""
+    return f"{count} {noun}" + "s" * (count != 1)
+
+
 def command(main: Callable[..., None]) -> Callable[..., None]:
     """Decorates an entry point: a `UserError` becomes one line on stderr and exit code 1, so that DVC stops.
 

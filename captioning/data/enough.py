@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captioning.core.errors import counted
 from captioning.core.paths import STATISTICS
-from captioning.data.sources.base import counted
 
 if TYPE_CHECKING:
     from captioning.core.settings import Settings

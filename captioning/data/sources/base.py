@@ -174,8 +174,3 @@ def count_reasons(dropped: Iterable[Dropped]) -> str:
     """A text such as `image file missing (12), empty caption (3)`, most frequent first."""
     counts = Counter(entry.reason for entry in dropped)
     return ", ".join(f"{reason} ({count})" for reason, count in counts.most_common())
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 picture`, `2 pictures`."""
-    return f"{count} {noun}" + "s" * (count != 1)
