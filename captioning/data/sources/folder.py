@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from captioning.core.errors import UserError
+from captioning.core.errors import UserError, counted
 from captioning.core.pictures import SUFFIXES
 from captioning.data.dataset import SPLITS
 from captioning.data.sources.base import (
@@ -29,7 +29,6 @@ from captioning.data.sources.base import (
     Items,
     Reading,
     chance,
-    counted,
     in_two_splits,
     inside,
     split_name,

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from captioning.core.errors import UserError
+from captioning.core.errors import UserError, counted
 from captioning.core.paths import SHARDS, UNPACKED
 from captioning.core.pictures import MAX_BYTES, SUFFIXES
 from captioning.core.progress import track
@@ -37,7 +37,6 @@ from captioning.data.sources.base import (
     Item,
     Items,
     Reading,
-    counted,
     inside,
     split_name,
 )
