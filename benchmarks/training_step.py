@@ -1,7 +1,7 @@
 """ClipCap's training step on eight images' captions: packed, or one padded row per caption.
 
-A step goes from the forward pass to the optimiser's update. The forward and backward passes are timed by
-themselves, too: the optimiser's work does not depend on the captions. Both sides get the same captions of the
+A step goes from the forward pass to the optimiser's update. What comes before the optimiser is timed by
+itself, too: the optimiser's work does not depend on the captions. Both sides get the same captions of the
 same images; each round has another eight images. Before the first round each computes the loss and the norm
 of the gradient without dropout, which must agree.
 """
@@ -17,9 +17,10 @@ import torch
 from benchmarks import material, networks, published
 from benchmarks.table import Line, factor, ms
 from benchmarks.turns import Run, Timed, in_turn, synchronize
-from captioning.core.device import attention_kernels, autocast, has_fast_bf16, pick_device
+from captioning.core.device import autocast, has_fast_bf16, pick_device
 from captioning.core.malloc import keep_freed_memory
 from captioning.training.batches import CaptionBatches
+from captioning.training.step import Step, training_step
 from models.clipcap import ClipCap
 
 TUNED = {
@@ -74,7 +75,7 @@ def _measure(sizes: dict[str, Any], rounds: int, tiny: bool, goals: dict[str, st
 
 
 def _passes(side: Timed) -> float:
-    """Seconds of the forward and backward passes, median of the rounds."""
+    """Seconds before the optimiser (forward, backward; ours clips, too), median of the rounds."""
     return statistics.median(result["passes"] for result in side.results)
 
 
@@ -129,7 +130,8 @@ def ours(sizes: dict[str, Any], dtype: torch.dtype) -> Run:
     features = networks.features(len(captions), networks.CLIP_SIZE)
     batches = CaptionBatches(features.numpy(), captions, sizes["images"], 0, device)
     model = _model(sizes).to(device)
-    step = step_of(model, dtype)
+    half = _Stopwatch()
+    step = step_of(model, dtype, half)
 
     model.eval()
     with autocast(device, dtype):
@@ -140,17 +142,20 @@ def ours(sizes: dict[str, Any], dtype: torch.dtype) -> Run:
     model.train()
 
     def run(turn: int) -> dict[str, Any]:
-        half = _Stopwatch()
-        step(*batches.take(_images(sizes, turn)), half)
+        half.restart()
+        step(*batches.take(_images(sizes, turn)))
         return checked | {"passes": half.seconds}
 
     return run
 
 
 class _Stopwatch:
-    """Seconds from its creation to its call."""
+    """Seconds from its creation, or its last restart, to its call."""
 
     def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
         self.start, self.seconds = time.perf_counter(), 0.0
 
     def __call__(self) -> None:
@@ -158,26 +163,12 @@ class _Stopwatch:
         self.seconds = time.perf_counter() - self.start
 
 
-def step_of(model: torch.nn.Module, dtype: torch.dtype) -> Callable[..., None]:
-    """What `captioning.training.loop` does with a batch: autocast, backward, clipping, fused AdamW.
-
-    The third argument is called between the backward pass and the optimiser.
-    """
+def step_of(model: torch.nn.Module, dtype: torch.dtype, halfway: Callable[[], None] = lambda: None) -> Step:
+    """The step of `captioning.training.loop`. `halfway` is called after clipping, before the optimiser."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=2e-5, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-
-    def step(
-        features: torch.Tensor, captions: torch.Tensor, halfway: Callable[[], None] = lambda: None
-    ) -> None:
-        with autocast(features.device, dtype), attention_kernels(features.device, dtype):
-            loss = model.loss(features, captions).mean
-        loss.backward()
-        halfway()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
+    optimizer.register_step_pre_hook(lambda *_: halfway())
+    return training_step(model, lambda *batch: model.loss(*batch).mean, optimizer, dtype, 1.0)
 
 
 def _model(sizes: dict[str, Any]) -> ClipCap:

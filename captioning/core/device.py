@@ -76,7 +76,7 @@ def attention_kernels(device: torch.device, dtype: torch.dtype) -> AbstractConte
     """A context for training in `dtype` in which attention takes the faster kernels.
 
     On a processor, torch's fused kernel has a slow backward pass in bfloat16: for the lengths of captions,
-    plain products take half its time. In float32, and on a GPU, the fused kernels are the faster ones.
+    plain products take half its time (`python -m benchmarks --only attention`). Else torch chooses.
     """
     if device.type == "cpu" and dtype == torch.bfloat16:
         return sdpa_kernel(SDPBackend.MATH)
