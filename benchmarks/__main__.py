@@ -31,6 +31,7 @@ BENCHMARKS = {  # name -> module and function (rounds, tiny) -> lines of the tab
     "step-tuned": ("training_step", "tuned"),
     "step-frozen": ("training_step", "frozen"),
     "attention": ("attention", "attention"),
+    "stem": ("stem", "stem"),
     "beam-gpt2": ("searches", "gpt2"),
     "beam-lstm": ("searches", "lstm"),
     "extract-vgg16": ("extraction", "vgg16"),

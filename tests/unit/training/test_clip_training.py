@@ -2,6 +2,7 @@
 rate."""
 
 import copy
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,32 @@ def test_columns_that_no_caption_reaches_are_dropped_and_change_nothing(longest,
     assert short.shape == (3, kept) and torch.equal(short, texts[:, :kept])
     assert trim(texts.unflatten(0, (1, 3))).shape == (1, 3, kept)
     torch.testing.assert_close(model.encode_text(short), model.encode_text(texts), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [16, 32])
+def test_a_narrow_stem_trains_by_channel_and_learns_the_same(width):
+    """A stem of 8 channels works on contiguous images, one of 16 does not. Gradients are OpenAI's tower's."""
+    config = dataclasses.replace(RESNET, vision_width=width)
+    torch.manual_seed(0)
+    ours, theirs = clip.build(config).visual.train(), clip.build_image_tower(config).train()
+    theirs.load_state_dict(ours.state_dict())
+    images = inputs()[0].contiguous(memory_format=torch.channels_last)
+    layouts = {}
+    for name in ("bn1", "layer1"):
+        module = getattr(ours, name)
+        module.register_forward_hook(lambda _, given, out, name=name: layouts.update({name: given[0]}))
+
+    found, expected = ours(images), theirs(images)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    weight = torch.randn(found.shape, generator=torch.Generator().manual_seed(2))
+    ((found + expected) * weight).sum().backward()
+    for (name, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert (one.grad - other.grad).norm() <= 1e-3 * other.grad.norm() + 1e-5, name
+    for (name, one), other in zip(ours.named_buffers(), theirs.buffers(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, msg=name)
+    assert layouts["bn1"].is_contiguous() == (width == 16)
+    assert layouts["layer1"].is_contiguous(memory_format=torch.channels_last)
+
+    with torch.no_grad():
+        ours.eval()(images)
+    assert layouts["bn1"].is_contiguous(memory_format=torch.channels_last)  # without training as before
