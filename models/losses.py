@@ -104,12 +104,17 @@ def linear_cross_entropy(
 
 
 def _product(x: Tensor, matrix: Tensor) -> Tensor:
-    """(R, E), (V, E) -> (R, V). Rows are padded to aligned starts: products into them are a third faster."""
+    """(R, E), (V, E) -> (R, V). Rows are padded to aligned starts: products into them are a third faster.
+
+    The padding is zero, since a product of these rows may read it. oneDNN's product with AMX multiplies it by
+    zero, and zero times NaN is NaN.
+    """
     if torch.compiler.is_compiling():  # the compiler ignores the strides of `out`
         return x @ matrix.T
     columns = len(matrix)
-    room = x.new_empty(len(x), columns + -columns % 64)[:, :columns]
-    return torch.mm(x, matrix.T, out=room)
+    room = x.new_empty(len(x), columns + -columns % 64)
+    room[:, columns:].zero_()
+    return torch.mm(x, matrix.T, out=room[:, :columns])
 
 
 def _cross_entropy_(

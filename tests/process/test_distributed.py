@@ -82,8 +82,8 @@ def test_two_processes_train_to_the_weights_of_one(folders, name):
         left_out = no_gradient(key, tensor.shape)
         if left_out.stop:
             one[key][left_out] = two[key][left_out] = 0
-        torch.testing.assert_close(
-            two[key], tensor, rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
+        torch.testing.assert_close(  # a wrong gradient would differ by whole steps of about 1e-3
+            two[key], tensor, rtol=0, atol=5e-5, msg=lambda text, key=key: f"{key}: {text}"
         )
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.losses import CHUNK, COLUMNS, linear_cross_entropy
+from models.losses import CHUNK, COLUMNS, _product, linear_cross_entropy
 
 VOCABULARY, WIDTH = 37, 16
 
@@ -50,6 +50,26 @@ def test_what_needs_no_gradient_gets_none():
     torch.testing.assert_close(weight.grad, both[1], rtol=0, atol=0)
     with torch.no_grad():
         assert not linear_cross_entropy(hidden, weight, where, tokens).requires_grad
+
+
+@pytest.fixture
+def uninitialised_is_nan():
+    """torch.empty and its like give NaN, as used memory may contain."""
+    torch.use_deterministic_algorithms(True)  # with fill_uninitialized_memory, which is on by default
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_uninitialised_memory_reaches_no_gradient(uninitialised_is_nan, dtype):
+    """oneDNN's products on AMX read the memory between two rows of logits."""
+    assert torch.empty(3).isnan().all()
+    hidden, weight, where, tokens = drawn(40, 60)
+    logits = _product(hidden.detach().to(dtype), weight.detach().to(dtype))
+    assert torch.empty(0, dtype=dtype).set_(logits.untyped_storage()).isfinite().all()
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        linear_cross_entropy(hidden, weight, where, tokens).backward()
+    assert hidden.grad.isfinite().all() and weight.grad.isfinite().all()
 
 
 def test_the_softmax_of_bf16_logits_is_in_float32():
