@@ -1,5 +1,6 @@
 """Shared by all tests. Importing `captioning` first sets OpenMP's waiting policy before torch loads."""
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import captioning  # noqa: F401
 from captioning.core.device import seed_everything
+from captioning.core.errors import UserError
+from captioning.core.java import find_java
 
 # Hypothesis tries the same examples each time, however slow the machine is.
 STEADY = {"derandomize": True, "deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -26,6 +29,24 @@ settings.load_profile("steady")
 def pytest_runtest_setup():
     """A test draws the same random numbers whichever tests ran before it."""
     seed_everything(0)
+
+
+@functools.cache
+def has_java() -> bool:
+    try:
+        return bool(find_java())
+    except UserError:
+        return False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """On a machine without Java, a test that fails because it needs one is skipped."""
+    report = yield
+    if report.failed and "no Java: " in report.longreprtext and not has_java():
+        report.outcome = "skipped"
+        report.longrepr = str(item.path), item.location[1], "needs Java, and none runs on this machine"
+    return report
 
 
 @pytest.fixture(scope="module")
