@@ -140,7 +140,7 @@ def test_statistics_count_and_list_what_was_left_out(project, tmp_path):
 def test_a_user_s_mistake_is_one_line_and_leaves_the_earlier_data(project, tmp_path):
     project(source="folder", root=str(pictures(tmp_path / "pictures")))
     done = run()
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0 and not done.stderr, done.stderr
     assert "train: 16 images, 24 captions" in done.stdout
     before = outputs()
     project(source="flickr8k", root="nowhere")
