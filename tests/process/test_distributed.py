@@ -76,14 +76,16 @@ def no_gradient(name: str, shape: torch.Size) -> slice:
 
 @pytest.mark.parametrize("name", ["lstm_short", "critic", "tuned", "frozen", "vgg16", "vit", "vit_chunks"])
 def test_two_processes_train_to_the_weights_of_one(folders, name):
+    # On AMX one weight behind chunks was 1.6e-5 apart; a wrong gradient differs by steps of about 1e-3.
+    most = 5e-5 if name == "vit_chunks" else 1e-5
     one, two = (weights(folder, name) for folder in folders)
     assert one.keys() == two.keys()
     for key, tensor in one.items():
         left_out = no_gradient(key, tensor.shape)
         if left_out.stop:
             one[key][left_out] = two[key][left_out] = 0
-        torch.testing.assert_close(  # a wrong gradient would differ by whole steps of about 1e-3
-            two[key], tensor, rtol=0, atol=5e-5, msg=lambda text, key=key: f"{key}: {text}"
+        torch.testing.assert_close(
+            two[key], tensor, rtol=0, atol=most, msg=lambda text, key=key: f"{key}: {text}"
         )
 
 
