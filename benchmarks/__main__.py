@@ -30,8 +30,8 @@ RESULTS, RECORD = Path("results/benchmarks.json"), Path(__file__).parent / "resu
 BENCHMARKS = {  # name -> module and function (rounds, tiny) -> lines of the table
     "step-tuned": ("training_step", "tuned"),
     "step-frozen": ("training_step", "frozen"),
-    "attention": ("attention", "attention"),
-    "stem": ("stem", "stem"),
+    "attention": ("kernels", "attention"),
+    "stem": ("kernels", "stem"),
     "beam-gpt2": ("searches", "gpt2"),
     "beam-lstm": ("searches", "lstm"),
     "extract-vgg16": ("extraction", "vgg16"),

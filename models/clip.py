@@ -102,7 +102,7 @@ def _train_stem_by_channel(tower: ModifiedResNet) -> None:
 
     In channels_last memory, each thread of torch's batch normalisation has a row of sums, one per channel.
     Short rows share a cache line, and the threads wait for each other: with 8 channels, the backward pass
-    takes many times as long. The blocks after the stem are faster in channels_last. `benchmarks.stem`
+    takes many times as long. The blocks after the stem are faster in channels_last. `benchmarks.kernels`
     measures both.
     """
     if tower.conv1.out_channels < CACHE_LINE:
