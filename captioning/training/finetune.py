@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from captioning.core.errors import UserError
@@ -85,10 +84,12 @@ def flip(pixels: Tensor, mirrored: Tensor) -> Tensor:
 
 def shift(pixels: Tensor, at: Tensor, most: int) -> Tensor:
     """Moves each image (B, 3, S, S) to its place (B, 2), from 0 to twice `most`, with mirrored edges."""
-    size = pixels.shape[-1]
-    padded = F.pad(pixels.float(), (most,) * 4, mode="reflect").to(pixels.dtype)  # (B, 3, S+2m, S+2m)
-    cut = [image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, at.tolist(), strict=True)]
-    return torch.stack(cut).contiguous(memory_format=torch.channels_last)  # (B, 3, S, S)
+    size, padded = pixels.shape[-1], pixels.permute(0, 2, 3, 1)
+    for side in (1, 2):  # not `F.pad`, which mirrors no bytes
+        before, after = padded.narrow(side, 1, most), padded.narrow(side, size - 1 - most, most)
+        padded = torch.cat([before.flip(side), padded, after.flip(side)], side)  # (B, S+2m, S+2m, 3) at last
+    cut = [image[y : y + size, x : x + size] for image, (y, x) in zip(padded, at.tolist(), strict=True)]
+    return torch.stack(cut).permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S), channels_last
 
 
 def label_matrix(captions: list[list[str]], words: list[str]) -> Tensor:

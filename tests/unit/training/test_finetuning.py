@@ -10,7 +10,7 @@ from captioning.core.errors import UserError
 from captioning.data.dataset import Data
 from captioning.features.images import vgg16_preprocess
 from captioning.training.clip import retrieval
-from captioning.training.finetune import augmented, mirrorable, two_or_more
+from captioning.training.finetune import augmented, mirrorable, shift, two_or_more
 from models.contrastive import contrastive_loss, mean_direction, same_pairs
 from models.vgg16 import VGG16, VGG16Config
 from stages import finetune_vgg16
@@ -143,3 +143,13 @@ def test_images_are_mirrored_where_captions_stay_true():
                 assert torch.equal(image, images[row]) or torch.equal(image, images[row].flip(-1))
                 seen[row].append(torch.equal(image, images[row]))
     assert all(any(same) and all(same) != allowed[row] for row, same in enumerate(seen))
+
+
+def test_shifted_images_have_mirrored_edges():
+    images = torch.randint(0, 256, (25, 3, 9, 9), dtype=torch.uint8)
+    at = torch.cartesian_prod(torch.arange(5), torch.arange(5))  # all places
+    padded = np.pad(images.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
+    shifted = shift(images, at, 2)
+    for image, source, (y, x) in zip(shifted, padded, at.tolist(), strict=True):
+        assert np.array_equal(image, source[:, y : y + 9, x : x + 9])
+    assert shifted.is_contiguous(memory_format=torch.channels_last)
