@@ -1,10 +1,11 @@
 """Speed of each path on a GPU, beside the authors' loops on the same card. Takes a few minutes.
 
-    python -m benchmarks.gpu [--json FILE] [--only NAME ...] [--minutes 8] [--images 4096] [--workers 16]
+    python -m benchmarks.gpu [--json FILE] [--only NAME ...] [--minutes 8] [--images 8192] [--workers 16]
     python -m benchmarks.gpu --tiny               a quick trial on any machine
 
-Uses full-size networks with random weights, bf16, and needs no network. It checks the numbers, then measures
-the rows, the profile, and projected times for Flickr8k and COCO (`benchmarks.gpu_steps`,
+Uses full-size networks with random weights, bf16, and needs no network. The variables FLICKR8K, PHOTOGRAPHS
+and GPT2_TOKENIZER may name folders with the real material (`benchmarks.material`). It checks the numbers,
+then measures the rows, the profile, and projected times for Flickr8k and COCO (`benchmarks.gpu_steps`,
 `benchmarks.gpu_inference`, `benchmarks.gpu_checks`). A row that fails, or whose steps cannot be recorded as
 CUDA graphs, is reported, and the next one runs; if the GPU no longer answers, in a new process. When the time
 is over, it writes the results so far. A training step's share of the device's peak (MFU) counts its matrix
@@ -28,7 +29,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import gpu_checks, gpu_inference, gpu_steps
+from benchmarks import gpu_checks, gpu_inference, gpu_steps, material
 from benchmarks.gpu_rows import Scale, seconds_of
 from captioning.core.device import describe, pick_device, pick_dtype
 from captioning.core.errors import UserError, command
@@ -37,9 +38,11 @@ from captioning.core.malloc import keep_freed_memory
 from captioning.training.graphs import FAILED
 
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # FLOP/s, dense bf16, from NVIDIA's data sheets
-# Images: all, training, test.
-DATA_SETS = {"Flickr8k": (8_000, 6_000, 1_000), "COCO": (123_287, 113_287, 5_000)}
-EPOCHS = {"finetune_clip": 5, "train_lstm": 14, "train_clipcap": 10}
+# Images: all, training, test; epochs of the presets' finetune_clip, train_lstm, train_clipcap.
+DATA_SETS = {
+    "Flickr8k": ((8_000, 6_000, 1_000), (5, 14, 10)),
+    "COCO": ((123_287, 113_287, 5_000), (0, 10, 10)),
+}
 
 ROWS = {  # the most important rows first
     "check-steps": gpu_checks.check_steps,
@@ -72,7 +75,7 @@ def main() -> None:
         "--minutes", type=float, default=8, help="after which it ends, whatever is left (default 8)"
     )
     parser.add_argument(
-        "--images", type=int, default=4096, help="files to extract features from (default 4096)"
+        "--images", type=int, default=8192, help="files to extract features from (default 8192)"
     )
     parser.add_argument("--workers", type=int, default=16, help="threads that read them (default 16)")
     parser.add_argument("--tiny", action="store_true", help="small networks")
@@ -89,7 +92,8 @@ def main() -> None:
     peak = next((rate for card, rate in PEAKS.items() if card in name), None)
     scale = Scale(asked.tiny, device, dtype, peak, asked.images, asked.workers)
     found: dict[str, Any] = {
-        "device": name, "torch": torch.__version__, "tiny": asked.tiny, "rows": {}, "failed": {},
+        "device": name, "torch": torch.__version__, "tiny": asked.tiny, "material": material.described(),
+        "rows": {}, "failed": {},
     }  # fmt: skip
     if asked.go_on:
         found |= read_json(asked.json)
@@ -187,13 +191,13 @@ def projected(rows: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
         return {}
     return {
         name: {
-            "finetune_clip": EPOCHS["finetune_clip"] * train * clip,
+            "finetune_clip": clip_epochs * train * clip,
             "features": images * image,
-            "train_lstm": EPOCHS["train_lstm"] * train * lstm,
-            "train_clipcap": EPOCHS["train_clipcap"] * train * clipcap,
+            "train_lstm": lstm_epochs * train * lstm,
+            "train_clipcap": clipcap_epochs * train * clipcap,
             "captions": test * caption,
         }
-        for name, (images, train, test) in DATA_SETS.items()
+        for name, ((images, train, test), (clip_epochs, lstm_epochs, clipcap_epochs)) in DATA_SETS.items()
     }
 
 
@@ -207,7 +211,10 @@ def markdown(found: dict[str, Any]) -> str:
     for name, parts in found.get("projected", {}).items():
         listed = ", ".join(f"{part} {seconds:,.0f} s" for part, seconds in parts.items())
         table.append(f"| {name} by these rates | | {sum(parts.values()) / 60:,.1f} minutes ({listed}) | |")
-    return "\n".join([*table, "", f"On {found['device']}, torch {found['torch']}."])
+    where = f"On {found['device']}, torch {found['torch']}; " + ", ".join(
+        f"{what}: {kind}" for what, kind in found["material"].items()
+    )
+    return "\n".join([*table, "", f"{where}."])
 
 
 if __name__ == "__main__":

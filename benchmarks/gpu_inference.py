@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from benchmarks import extraction, material, networks, published
-from benchmarks.gpu_rows import Row, Scale, seconds_of
+from benchmarks import extraction, networks, published
+from benchmarks.gpu_rows import Row, Scale, files, seconds_of
 from benchmarks.gpu_steps import clipcap
 from benchmarks.networks import NEVER
 from benchmarks.table import ms
@@ -35,21 +31,6 @@ def captions(scale: Scale) -> Iterator[Row]:
               {"seconds": seconds, "published": theirs})  # fmt: skip
 
 
-@contextlib.contextmanager
-def files(scale: Scale, count: int) -> Iterator[dict[str, Any]]:
-    """Photographs under different names.
-
-    The bytes after the JPEG's end differ in each file, because extraction computes equal files once.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        sources = [Path(path).read_bytes() for path in material.photographs(count, Path(folder))]
-        paths = [Path(folder) / f"copy{i}.jpg" for i in range(count)]
-        for i, path in enumerate(paths):
-            path.write_bytes(sources[i % len(sources)] + i.to_bytes(4, "big"))
-        yield {"tiny": scale.tiny, "images": count, "paths": list(map(str, paths)), "batch": 256,
-               "workers": 1 if scale.tiny else scale.workers}  # fmt: skip
-
-
 def extract_vgg16(scale: Scale) -> Iterator[Row]:
     yield from _extract(scale, "vgg16")
 
@@ -68,10 +49,10 @@ def _extract(scale: Scale, kind: str) -> Iterator[Row]:
             for _ in decoded(scale, listed, 256, sizes["workers"]):
                 pass
 
-        rates = {"decoding": images / seconds_of(decode_all, turns)}
+        rates = {"decoding": images / seconds_of(decode_all, turns, before=1)}
         for name, setup in (("ours", extraction.ours), ("network", extraction.network)):
             run = setup(sizes)
-            rates[name] = images / seconds_of(lambda run=run: run(0), turns)
+            rates[name] = images / seconds_of(lambda run=run: run(0), turns, before=1)
         theirs = extraction.publishes(sizes)
         rates["published"] = sizes["some"] / seconds_of(lambda: theirs(0), 1)
     ours = (f"{rates['ours']:,.0f} images/s, {rates['ours'] / rates['decoding']:.0%} of decoding alone, "

@@ -111,16 +111,15 @@ def train(settings: schema.Settings, data: Data, model, preprocess, write: Calla
         rng = np.random.default_rng([settings.seed, epoch, 1])
         # (N, K, L)
         chosen = torch.stack([draw(of_image, options.captions, rng) for of_image in tokens["train"]])
-        for images, index in augmented(
-            pixels["train"], mirror, options.batch_size, settings.seed, epoch, device
-        ):
+        for images, index in augmented(pixels["train"], mirror, options.batch_size, settings.seed, epoch):
             yield images, chosen[index], pictures["train"][index]
 
     def encode_pixels(images: Tensor) -> Tensor:
         return model.encode_image(preprocess.normalize(images))
 
     def loss(images: Tensor, texts: Tensor, shown: Tensor) -> Tensor:
-        texts = trim(texts).to(device)  # (B, K, L) of the whole batch; `images` are this process's share
+        # (B, K, L) of the whole batch; `images` are this process's share
+        texts = trim(texts).to(device, non_blocking=True)
         own = share(texts)
         image_embeddings = embed(encode_pixels, images, options.chunk_size)
         text_embeddings = embed(model.encode_text, own.flatten(0, 1), options.chunk_size)
@@ -128,13 +127,13 @@ def train(settings: schema.Settings, data: Data, model, preprocess, write: Calla
         image_embeddings, text_embeddings = (
             whole(one, len(texts)) for one in (image_embeddings, text_embeddings)
         )
-        same = same_pairs(shown.to(device), texts.flatten(1))
+        same = same_pairs(shown.to(device, non_blocking=True), texts.flatten(1))
         # (B, D) each
         return part(contrastive_loss(image_embeddings, text_embeddings, model.logit_scale, same), 1)
 
     def evaluate() -> dict[str, float]:
         size = options.chunk_size or options.batch_size
-        images = [encode_pixels(batch) for batch in in_order(pixels["dev"], size, device)]
+        images = [encode_pixels(batch) for batch in in_order(pixels["dev"], size)]
         parts = torch.cat(tokens["dev"]).split(size)
         texts = [model.encode_text(trim(one).to(device)) for one in parts]
         return retrieval(torch.cat(images), torch.cat(texts), owner, pictures["dev"].to(device))

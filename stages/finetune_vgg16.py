@@ -90,16 +90,16 @@ def train(settings: schema.Settings, data: Data, network, preprocess, write: Cal
     mirror = mirrorable(tokens["train"]) & options.mirror
 
     def batches(epoch: int):
-        size, seed = options.batch_size, settings.seed
-        for images, index in augmented(pixels["train"], mirror, size, seed, epoch, device):
+        for images, index in augmented(pixels["train"], mirror, options.batch_size, settings.seed, epoch):
             yield images, labels["train"][share(index)]
 
     def loss(images: Tensor, wanted: Tensor) -> Tensor:
         logits = network(preprocess.normalize(images))
-        return part(F.binary_cross_entropy_with_logits(logits.float(), wanted.to(device)), wanted.numel())
+        wanted = wanted.to(device, non_blocking=True)
+        return part(F.binary_cross_entropy_with_logits(logits.float(), wanted), wanted.numel())
 
     def evaluate() -> dict[str, float]:
-        images = in_order(pixels["dev"], options.batch_size, device)
+        images = in_order(pixels["dev"], options.batch_size)
         logits = torch.cat([network(preprocess.normalize(batch)) for batch in images]).float().cpu()
         wanted = labels["dev"]
         return {

@@ -58,8 +58,10 @@ class Preprocess:
     def normalize(self, pixels: Tensor) -> Tensor:
         """Converts bytes (B, 3, S, S) to the network's input: float32, channels_last, on the same device."""
         width = pixels.shape[3]
-        # (S * 3,)
-        mean, std = (torch.tensor(x, device=pixels.device).repeat(width) for x in (self.mean, self.std))
+        # (S * 3,), copied without making the host wait for a GPU
+        mean, std = (
+            torch.tensor(x).repeat(width).to(pixels.device, non_blocking=True) for x in (self.mean, self.std)
+        )
         # (B, S, S * 3): long runs, four times as fast as runs of three
         lines = pixels.permute(0, 2, 3, 1).flatten(2)
         values = lines.float().div_(255).sub_(mean).div_(std)

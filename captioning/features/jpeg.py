@@ -9,6 +9,7 @@ at the edges of colours, and resizing uses floats here; `benchmarks.gpu` measure
 from __future__ import annotations
 
 import io
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -27,6 +28,11 @@ from captioning.features.pixels import AT_ONCE, ImageFiles, one_core_each
 
 RULE = "baseline JPEGs by nvJPEG, resized in floats; others as on a processor"
 PIXELS_AT_ONCE = 2**25  # pixels decoded together: 100 MB as bytes, 400 MB as floats
+# Times a side may shrink: at 47, the GPU's bicubic filter no longer fits in the memory of a block of threads.
+MOST_REDUCED = 40
+# Seconds per picture of TRIAL's size, by engines. nvJPEG's software, which decodes where a driver has no
+# engines, takes longer; several threads are faster.
+ENGINES, TRIAL = 3e-4, (512, 384)
 
 # Parts of a JPEG file (ITU-T T.81, table B.1): its first and last bytes, and the markers of segments.
 START, END = b"\xff\xd8", b"\xff\xd9"
@@ -42,14 +48,27 @@ def decoding(device: torch.device) -> dict[str, str]:
 
 @cache
 def _has_engines() -> bool:
-    """Whether this torchvision can decode on the GPU: some builds cannot."""
-    file = io.BytesIO()
-    Image.new("RGB", (16, 16), "white").save(file, "JPEG")
+    """Whether this GPU has JPEG engines that this torchvision uses; if not, prints why."""
+    noise, file = np.random.default_rng(0).integers(256, size=(12, 16, 3), dtype=np.uint8), io.BytesIO()
+    Image.fromarray(noise).resize(TRIAL, Image.Resampling.BICUBIC).save(file, "JPEG")
+    plain, device = [Plain.of(file.getvalue())] * 64, torch.device("cuda")
     try:
-        return bool((_unpack([Plain.of(file.getvalue())], torch.device("cuda"))[0] == 255).all())
+        seconds = min(_seconds(plain, device) for _ in range(4)) / len(plain)
     except (ImportError, RuntimeError) as error:
-        print(f"JPEGs are decoded by threads, not by the GPU: {str(error).splitlines()[0]}", flush=True)
-        return False
+        fault = str(error).splitlines()[0]
+    else:
+        if seconds <= ENGINES:
+            return True
+        fault = f"it takes {1000 * seconds:.2f} ms for {TRIAL[0]} x {TRIAL[1]} pixels, as without engines"
+    print(f"JPEGs are decoded by threads, not by the GPU: {fault}", flush=True)
+    return False
+
+
+def _seconds(files: list[Plain], device: torch.device) -> float:
+    start = time.perf_counter()
+    _unpack(files, device)
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - start
 
 
 class Plain(NamedTuple):
@@ -59,7 +78,17 @@ class Plain(NamedTuple):
     """
 
     content: bytes
-    pixels: int
+    height: int
+    width: int
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
+    def is_reducible(self, preprocess: Preprocess) -> bool:
+        """Whether a GPU can resize it in one go."""
+        side = min(self.height, self.width) if preprocess.resize else max(self.height, self.width)
+        return side <= MOST_REDUCED * (preprocess.resize or preprocess.image_size)
 
     @classmethod
     def of(cls, content: bytes) -> Plain | None:
@@ -70,27 +99,27 @@ class Plain(NamedTuple):
             body = content[at + 4 : at + 2 + length]
             if marker == SCAN:
                 whole = frame and content.rfind(END) > at
-                return cls(content, frame) if whole else None
+                return cls(content, *frame) if whole else None
             if marker == BASELINE and not frame:
-                frame = _pixels(body)
+                frame = _size(body)
             elif marker not in OTHERS or length < 2 or _is_unusual(marker, body):
                 return None
             at += 2 + length
         return None
 
 
-def _pixels(frame: bytes) -> int:
-    """The pixels of a frame header (T.81, B.2.2): height times width.
+def _size(frame: bytes) -> tuple[int, int] | None:
+    """Height and width by a frame header (T.81, B.2.2).
 
-    0 if depth, colours, sampling or size are unusual.
+    None if depth, colours, sampling or size are unusual.
     """
     if len(frame) != 15 or frame[0] != 8 or frame[5] != 3:
-        return 0
+        return None
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
     names, samplings = frame[6::3], frame[7::3]
     usual = names != b"RGB" and samplings[0] in LUMA and samplings[1:] == b"\x11\x11"
     fits = max(height, width) <= LONGEST_RATIO * min(height, width) and height * width <= PIXELS_AT_ONCE
-    return height * width if usual and fits else 0
+    return (height, width) if usual and fits and height and width else None
 
 
 def _is_unusual(marker: int, body: bytes) -> bool:
@@ -123,8 +152,10 @@ def batches_on(device: torch.device, files: ImageFiles, batch_size: int, workers
         found: list[Plain | np.ndarray | ImageFault] = []
         try:
             for row in rows:
-                content = files.content(row)
-                found.append(Plain.of(content) or decode(content, files.preprocess, files.paths[row]))
+                content, name = files.content(row), files.paths[row]
+                plain = Plain.of(content)
+                by_device = plain and plain.is_reducible(files.preprocess)
+                found.append(plain if by_device else decode(content, files.preprocess, name))
         except ImageFault as fault:
             found.append(fault)
         return found
@@ -188,10 +219,13 @@ def unpack(
                 ready.append(i)
             else:
                 of_size[image.shape].append((i, image))
-        for pairs in of_size.values():
-            rows, same = zip(*pairs, strict=True)
-            pixels = resize_and_crop(torch.stack(same).float(), preprocess)  # (B, 3, H, W) -> (B, 3, S, S)
-            out[list(rows)] = pixels.round().clamp(0, 255).byte()
+        if of_size:  # few operations for each size: a batch of photographs has many
+            resized = [
+                resize_and_crop(torch.stack([image for _, image in same]).float(), preprocess)
+                for same in of_size.values()
+            ]  # (b, 3, S, S) each
+            rows = [i for same in of_size.values() for i, _ in same]
+            out[rows] = torch.cat(resized).round().clamp(0, 255).byte()
     if ready:
         decoded = torch.from_numpy(np.stack([images[i] for i in ready]))  # (B, S, S, 3)
         out[ready] = decoded.to(device).permute(0, 3, 1, 2)
@@ -216,6 +250,8 @@ def _unpack_each(files: Sequence[Plain], device: torch.device) -> list[Tensor | 
     """Images (3, H, W) uint8 on the device; None for each file that the engine cannot decode."""
     try:
         return _unpack(files, device)
+    except (torch.OutOfMemoryError, torch.AcceleratorError):
+        raise  # not the file's fault
     except RuntimeError:
         if len(files) == 1:
             return [None]

@@ -17,6 +17,7 @@ from captioning.core.progress import track
 from captioning.core.threads import in_order
 from captioning.features.images import Preprocess, decode
 
+CPU = torch.device("cpu")
 AT_ONCE = 8  # images per thread: more leave some threads idle at the end and take more memory per core
 
 
@@ -122,7 +123,10 @@ def pixel_batches(
 class PixelStore:
     """All images of a list in memory as bytes, for stages that need each of them many times.
 
-    If they take more than `max_bytes`, nothing is kept, and `workers` threads decode every batch again.
+    Args:
+        workers: threads that decode.
+        max_bytes: if the images take more, nothing is kept, and every batch is decoded again.
+        device: where batches go. A GPU keeps the images if they fit in a quarter of its free memory.
     """
 
     def __init__(
@@ -132,8 +136,9 @@ class PixelStore:
         workers: int = 0,
         max_bytes: int = 8 * 2**30,
         desc: str = "decoding images",
+        device: torch.device = CPU,
     ) -> None:
-        self.files, self.workers = ImageFiles(paths, preprocess), workers
+        self.files, self.workers, self.device = ImageFiles(paths, preprocess), workers, device
         size = preprocess.image_size
         self.nbytes = len(paths) * 3 * size * size
         self.pixels: Tensor | None = None  # (N, S, S, 3) uint8
@@ -145,15 +150,21 @@ class PixelStore:
         for batch in track(batches, desc, total=-(-len(paths) // step), unit="batch"):
             self.pixels[row : row + len(batch)] = batch.permute(0, 2, 3, 1)  # (B, 3, S, S) -> (B, S, S, 3)
             row += len(batch)
+        if device.type == "cuda" and self.nbytes < torch.cuda.mem_get_info(device)[0] // 4:
+            self.pixels = self.pixels.to(device)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def batch(self, indices: Sequence[int] | Tensor) -> Tensor:
         """Pixels (B, 3, S, S) uint8, channels_last, of the images at these positions, in this order."""
+        return self._lines(indices).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+
+    def _lines(self, indices: Sequence[int] | Tensor) -> Tensor:
+        """(B, S, S, 3), where they are."""
         if self.pixels is not None:
-            return self.pixels[torch.as_tensor(indices)].permute(0, 3, 1, 2)
+            return self.pixels[torch.as_tensor(indices).to(self.pixels.device, non_blocking=True)]
         rows, name = [int(i) for i in indices], self.files.paths.__getitem__
         with one_core_each() as start:
             decoded = list(in_order(self.files.pixels, rows, self.workers, len(rows), start, name))
-        return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2)  # (B, S, S, 3) -> (B, 3, S, S)
+        return torch.from_numpy(np.stack(decoded))

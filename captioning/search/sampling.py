@@ -114,7 +114,8 @@ class FixedSampler:
         of `look`, or `rules.max_tokens`.
         """
         with evaluating(self.model):
-            chances = chances[..., : self.rules.max_tokens].flatten(0, 1).to(features.device)  # (N, T)
+            chances = chances[..., : self.rules.max_tokens].flatten(0, 1)  # (N, T)
+            chances = chances.to(features.device, non_blocking=True)
             tokens, over, state = self.begin(features, chances[:, :1])
             found = [tokens]
             for start in range(1, chances.shape[1], self.look):

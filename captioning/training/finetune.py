@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captioning.core.device import pick_device
 from captioning.core.errors import UserError
 from captioning.data.dataset import Data
 from captioning.features.images import Preprocess
@@ -27,8 +28,8 @@ def two_or_more(data: Data, stage: str) -> None:
 
 
 def pixels_of(data: Data, split: str, preprocess: Preprocess, workers: int) -> PixelStore:
-    paths = list(data.column("path", split))
-    return PixelStore(paths, preprocess, workers, desc=f"decoding {split} images")
+    paths, desc = list(data.column("path", split)), f"decoding {split} images"
+    return PixelStore(paths, preprocess, workers, desc=desc, device=pick_device())
 
 
 def shuffled(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
@@ -55,7 +56,7 @@ def mirrorable(captions: Iterable[list[str]]) -> Tensor:
 
 
 def augmented(
-    pixels: PixelStore, mirror: Tensor, batch_size: int, seed: int, epoch: int, device: torch.device
+    pixels: PixelStore, mirror: Tensor, batch_size: int, seed: int, epoch: int
 ) -> Iterator[tuple[Tensor, np.ndarray]]:
     """Yields the batches of `shuffled`: pixels of this process's share, and the positions of the whole batch.
 
@@ -64,22 +65,23 @@ def augmented(
     """
     draws = equal_draws(seed, epoch)
     for index in shuffled(len(pixels), batch_size, seed, epoch):
-        images = pixels.batch(share(index)).to(device)
+        images = pixels.batch(share(index))
         most = images.shape[-1] // 12
         at = torch.randint(0, 2 * most + 1, (len(index), 2), generator=draws)
         mirrored = mirror[index] & (torch.rand(len(index), generator=draws) < 0.5)
         yield shift(flip(images, share(mirrored)), share(at), most), index
 
 
-def in_order(pixels: PixelStore, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+def in_order(pixels: PixelStore, batch_size: int) -> Iterator[Tensor]:
     """Yields the pixels of all images once, in the given order: for scores, not for training."""
     for start in range(0, len(pixels), batch_size):
-        yield pixels.batch(range(start, min(start + batch_size, len(pixels)))).to(device)
+        yield pixels.batch(range(start, min(start + batch_size, len(pixels))))
 
 
 def flip(pixels: Tensor, mirrored: Tensor) -> Tensor:
     """Mirrors the images (B, 3, S, S) that `mirrored` (B,) marks."""
-    return torch.where(mirrored.to(pixels.device)[:, None, None, None], pixels.flip(-1), pixels)
+    mirrored = mirrored.to(pixels.device, non_blocking=True)[:, None, None, None]
+    return torch.where(mirrored, pixels.flip(-1), pixels)
 
 
 def shift(pixels: Tensor, at: Tensor, most: int) -> Tensor:

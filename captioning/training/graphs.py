@@ -7,6 +7,7 @@ ones. There is one graph per batch size.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from torch.backends.cudnn.rnn import get_cudnn_mode
 from torch.utils._pytree import tree_flatten, tree_map
 
 UNCAST = (nn.LayerNorm, nn.Embedding)  # autocast leaves their weights in float32
+CUDNN = 91300  # the first cuDNN by which torch computes an LSTM in bfloat16
 
 
 class CastWeights:
@@ -87,10 +89,11 @@ class CastWeights:
 def flatten(lstm: nn.LSTM) -> None:
     """Puts an LSTM's weights on a GPU into one block of memory, without which cuDNN copies them at each call.
 
-    `flatten_parameters` leaves bfloat16 weights as they are, although cuDNN takes them.
+    `flatten_parameters` leaves bfloat16 weights as they are, although cuDNN takes them. Before that, torch
+    computes such an LSTM without cuDNN.
     """
     weights = lstm._flat_weights
-    if weights[0].is_cuda:
+    if weights[0].is_cuda and torch.backends.cudnn.version() >= CUDNN:
         torch._cudnn_rnn_flatten_weight(
             weights,
             len(weights) // (lstm.num_layers * (1 + lstm.bidirectional)),  # of a layer in one direction
@@ -135,6 +138,7 @@ class Recorded:
                 self.graphs[shapes] = self._record(batch)
             except RuntimeError as error:
                 self.able = False
+                self.graphs.clear()  # the memory is needed again
                 print(
                     f"warning: steps are not recorded as CUDA graphs, which is slower: {_cause(error)}",
                     file=sys.stderr,
@@ -158,7 +162,7 @@ class Recorded:
         inputs = _tensors(batch)  # now: a state may replace its tensors by results
         outside = torch.cuda.current_stream()
         try:
-            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+            with _no_collection(), torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
                 results = self._worked(batch)
         except RuntimeError as error:  # torch leaves its stream and its random numbers as in a recording
             FAILED.append((graph, _cause(error)))
@@ -174,6 +178,18 @@ class Recorded:
         results = self.work(*batch)
         torch.clear_autocast_cache()
         return results
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keeps Python from freeing cycles of objects: a CUDA graph that is freed breaks a recording."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _cause(error: BaseException) -> str:

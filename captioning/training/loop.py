@@ -35,7 +35,7 @@ from captioning.core.work import work_folder
 from captioning.training import distributed
 from captioning.training.distributed import on_first
 from captioning.training.states import Best, State, forget_old_states
-from captioning.training.step import recorded_step, set_rate, training_step
+from captioning.training.step import cast_step, recorded_step, set_rate, training_step
 
 if TYPE_CHECKING:
     from dvclive import Live
@@ -68,7 +68,7 @@ class Job:
             and kept instead of the weights. 0: no average.
         keep_start: restore the starting weights if no epoch beats them on dev.
         recordable: `loss` runs the same operations for equal batch shapes and never makes the host wait, so a
-            GPU can record and replay steps. Not used with several processes.
+            GPU can record and replay steps. With several processes, only the weights are cast once a step.
     """
 
     name: str
@@ -181,8 +181,9 @@ def _fit(
         best = Best.of(model, 0, on_first(lambda: _evaluate(job, device, dtype)))
         print(f"{job.name}: begins with {_shown(best.scores)}")
     stale = first - best.epochs if best else 0
-    recordable = job.recordable and device.type == "cuda" and distributed.count() == 1
-    make_step = recorded_step if recordable else training_step
+    make_step = training_step
+    if job.recordable and device.type == "cuda":
+        make_step = recorded_step if distributed.count() == 1 else cast_step
     step = make_step(model, job.loss, optimizer, dtype, options.clip_norm, prepare=job.prepare)
     for epoch in range(first, options.epochs):
         if stale >= options.patience:

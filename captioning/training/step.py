@@ -67,6 +67,23 @@ def training_step(
     return step
 
 
+def cast_step(
+    model: nn.Module,
+    loss: Callable[..., Tensor],
+    optimizer: torch.optim.Optimizer,
+    dtype: torch.dtype,
+    clip_norm: float,
+    prepare: Callable[..., tuple] | None = None,
+    record: Callable[[Step], Step] = lambda step: step,
+) -> Step:
+    """`training_step` with weights that are cast once a step.
+
+    On a GPU, autocast itself would compute an LSTM in float16, whatever its dtype is.
+    """
+    weights = CastWeights(model, dtype) if dtype != torch.float32 else None
+    return training_step(model, loss, optimizer, dtype, clip_norm, weights, prepare, record)
+
+
 def recorded_step(
     model: nn.Module,
     loss: Callable[..., Tensor],
@@ -75,15 +92,14 @@ def recorded_step(
     clip_norm: float,
     prepare: Callable[..., tuple] | None = None,
 ) -> Step:
-    """`training_step` on a GPU, as CUDA graphs.
+    """`cast_step` on a GPU, as CUDA graphs.
 
     Learning rates become tensors, which a graph reads at each replay. `optimizer` is a fused AdamW.
     """
     for group in optimizer.param_groups:
         group["capturable"] = True  # also if its state was saved on a processor
         group["lr"] = torch.tensor(float(group["lr"]), device=next(model.parameters()).device)
-    weights = CastWeights(model, dtype) if dtype != torch.float32 else None
-    return training_step(model, loss, optimizer, dtype, clip_norm, weights, prepare, Recorded)
+    return cast_step(model, loss, optimizer, dtype, clip_norm, prepare, Recorded)
 
 
 def set_rate(group: dict[str, Any], rate: float) -> None:

@@ -6,6 +6,7 @@ device.
 """
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def with_exif(orientation: int) -> bytes:
 )
 def test_plain_jpegs_are_those_of_which_decoders_make_the_same(content):
     plain = Plain.of(content)
-    assert plain == (content, 60 * 44)
+    assert plain == (content, 44, 60)
     (found,) = jpeg._unpack([plain], CPU)
     assert torch.equal(found, torch.from_numpy(np.array(Image.open(io.BytesIO(content)))).permute(2, 0, 1))
 
@@ -73,6 +74,30 @@ def test_other_files_are_not_plain():
     assert [name for name, content in others.items() if Plain.of(content)] == []
     for cut in range(len(jpeg_bytes)):
         assert Plain.of(jpeg_bytes[:cut]) is None
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "height", "width", "reducible"),
+    [
+        (clip_preprocess(96), 3840, 5120, True),
+        (clip_preprocess(96), 3841, 3841, False),
+        (replace(clip_preprocess(96), resize=None), 96, 3841, False),  # the whole picture becomes a square
+        (clip_preprocess(96), 96, 4800, True),
+        (vgg16_preprocess(96), 40 * 110, 5000, True),
+    ],
+)
+def test_pictures_that_shrink_too_much_are_left_to_the_processor(preprocess, height, width, reducible):
+    assert Plain(b"", height, width).is_reducible(preprocess) == reducible
+
+
+def test_a_large_picture_is_decoded_by_the_processor(monkeypatch, tmp_path):
+    path = tmp_path / "large.jpg"
+    path.write_bytes(encoded(picture(330, 330), "JPEG"))
+    monkeypatch.setattr(jpeg, "MOST_REDUCED", 10)
+    files, seen = ImageFiles([path], clip_preprocess(32)), []
+    monkeypatch.setattr(jpeg, "_unpack", lambda plain, device: seen.append(plain))
+    (batch,) = batches_on(CPU, files, 1, 0)
+    assert not seen and torch.equal(batch, next(iter(pixel_batches(files))))
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +147,17 @@ def test_what_the_engine_refuses_is_left_to_pillow_alone(paths, monkeypatch):
     assert torch.equal(found[1].permute(1, 2, 0), torch.from_numpy(decode(paths[1], preprocess).copy()))
 
 
+def test_running_out_of_memory_is_no_files_fault(monkeypatch):
+    """Otherwise a row's decoder would depend on the memory that is free."""
+
+    def unpacked(files, device):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(jpeg, "_unpack", unpacked)
+    with pytest.raises(torch.OutOfMemoryError):
+        unpack([Plain.of(encoded(IMAGE, "JPEG"))] * 2, clip_preprocess(32), CPU, ["a", "b"])
+
+
 @pytest.mark.parametrize("at", [0, 3, 10, 13])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_fault_comes_after_the_pixels_of_all_before_it(paths, at, workers, tmp_path):
@@ -135,3 +171,21 @@ def test_a_fault_comes_after_the_pixels_of_all_before_it(paths, at, workers, tmp
 
 def test_a_processors_store_names_no_rule():
     assert decoding(CPU) == {}
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "printed"), [(0.13, ""), (0.57, "by threads, not by the GPU: it takes 0.57 ms")]
+)
+def test_a_gpu_s_decoder_is_used_if_it_is_an_engine(milliseconds, printed, monkeypatch, capsys):
+    monkeypatch.setattr(jpeg, "_seconds", lambda files, device: milliseconds / 1000 * len(files))
+    assert jpeg._has_engines.__wrapped__() == (not printed)
+    assert printed in capsys.readouterr().out
+
+
+def test_a_decoder_that_fails_is_not_used(monkeypatch, capsys):
+    def fails(files, device):
+        raise RuntimeError("nvjpegCreate failed: 3\nand more lines")
+
+    monkeypatch.setattr(jpeg, "_seconds", fails)
+    assert not jpeg._has_engines.__wrapped__()
+    assert capsys.readouterr().out.endswith("not by the GPU: nvjpegCreate failed: 3\n")

@@ -119,6 +119,13 @@ def test_batch_normalisation_and_chunks_are_refused():
         check_chunks(network(RESNET), options(chunk_size=4))
 
 
+def test_masks_move_with_the_network():
+    """OpenAI's own stay on the processor, and a GPU would wait for a copy in each block."""
+    model = network().to("meta")
+    assert [block.attn_mask.device.type for block in model.transformer.resblocks] == ["meta"] * 2
+    assert not any("mask" in name for name in model.state_dict())
+
+
 def test_depth_counts_from_the_output():
     found = depths(network(VIT))
     expected = {

@@ -138,7 +138,7 @@ def test_images_are_mirrored_where_captions_stay_true():
     images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)  # too small for a shift
     seen = [[] for _ in images]
     for epoch in range(20):
-        for batch, index in augmented(Store(images), allowed, 4, 0, epoch, torch.device("cpu")):
+        for batch, index in augmented(Store(images), allowed, 4, 0, epoch):
             for image, row in zip(batch, index, strict=True):
                 assert torch.equal(image, images[row]) or torch.equal(image, images[row].flip(-1))
                 seen[row].append(torch.equal(image, images[row]))

@@ -1,5 +1,6 @@
 """What can be said of recordings without a GPU: what a replay fills, and what a failed one leaves."""
 
+import gc
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -62,6 +63,14 @@ def test_a_replay_fills_what_the_function_was_given_and_not_what_it_put_in_its_p
     assert results.hidden is not inputs[0] and results.hidden.tolist() == [1, 1, 1]
 
 
+def test_no_graph_is_freed_by_pythons_collector_during_a_recording(recorded):
+    """A graph in a cycle of objects would otherwise be freed at any time, which breaks the recording."""
+    collecting = []
+    recorded.work = lambda: collecting.append(gc.isenabled())
+    recorded._record(())
+    assert collecting == [False] and gc.isenabled()
+
+
 def test_after_a_failed_recording_steps_go_on_as_they_are(recorded, monkeypatch, capsys):
     """torch stays on the recording's stream, and draws its random numbers, unless it is told otherwise."""
 
@@ -89,9 +98,11 @@ def test_after_a_failed_recording_steps_go_on_as_they_are(recorded, monkeypatch,
     assert "an operation that no recording allows" in capsys.readouterr().err
 
 
-def test_cudnn_gets_the_cast_weights_of_an_lstm_in_one_block(monkeypatch):
-    """`flatten_parameters` would do nothing: it takes cuDNN for unable to compute in bfloat16."""
+@pytest.mark.parametrize(("version", "able"), [(91300, True), (91002, False)])
+def test_cudnn_gets_the_cast_weights_of_an_lstm_in_one_block(version, able, monkeypatch):
+    """`flatten_parameters` would do nothing: it takes every cuDNN for unable to compute in bfloat16."""
     blocks = []
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: version)
 
     def flattened(weights: list[Tensor], *sizes) -> None:
         blocks.append(([weight.dtype for weight in weights], *sizes))
@@ -101,9 +112,8 @@ def test_cudnn_gets_the_cast_weights_of_an_lstm_in_one_block(monkeypatch):
         lstm = nn.LSTM(6, 4, num_layers=2, batch_first=True, bidirectional=True)
         blocks.clear()
         CastWeights(lstm, torch.bfloat16)
-    (given,) = blocks
     # Four weights to a layer in one direction; 2 is cuDNN's number for an LSTM.
-    assert given == ([torch.bfloat16] * 16, 4, 6, 2, 4, 0, 2, True, True)
+    assert blocks == [([torch.bfloat16] * 16, 4, 6, 2, 4, 0, 2, True, True)] * able
 
 
 def test_an_lstm_s_weights_stay_where_they_are(monkeypatch):
