@@ -9,7 +9,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from unittest import mock
 
 import numpy as np
@@ -33,7 +33,7 @@ from captioning.training.batches import CaptionBatches
 from captioning.training.finetune import augmented
 from captioning.training.loop import Job, fit
 from captioning.training.self_critical import SelfCritical
-from captioning.training.step import cast_step, recorded_step, training_step
+from captioning.training.step import recorded_step, training_step
 from models import clip
 from models.clipcap import ClipCap
 from models.contrastive import contrastive_loss, same_pairs
@@ -57,7 +57,7 @@ def eager_steps_of(
     model: nn.Module, batches: CaptionBatches, dtype: torch.dtype
 ) -> Callable[[np.ndarray], tuple[Tensor, Tensor]]:
     """The same, without a recording: one operation after the other."""
-    return _steps(cast_step, model, batches, dtype, 2e-5)
+    return _steps(partial(training_step, cast=True), model, batches, dtype, 2e-5)
 
 
 def _steps(make: Callable, model: nn.Module, batches: CaptionBatches, dtype: torch.dtype, rate: float):

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ from captioning.core.work import work_folder
 from captioning.training import distributed
 from captioning.training.distributed import on_first
 from captioning.training.states import Best, State, forget_old_states
-from captioning.training.step import cast_step, recorded_step, set_rate, training_step
+from captioning.training.step import recorded_step, set_rate, training_step
 
 if TYPE_CHECKING:
     from dvclive import Live
@@ -181,10 +182,9 @@ def _fit(
         best = Best.of(model, 0, on_first(lambda: _evaluate(job, device, dtype)))
         print(f"{job.name}: begins with {_shown(best.scores)}")
     stale = first - best.epochs if best else 0
-    make_step = training_step
-    if job.recordable and device.type == "cuda":
-        make_step = recorded_step if distributed.count() == 1 else cast_step
-    step = make_step(model, job.loss, optimizer, dtype, options.clip_norm, prepare=job.prepare)
+    recordable, alone = job.recordable and device.type == "cuda", distributed.count() == 1
+    make_step = recorded_step if recordable and alone else partial(training_step, cast=recordable)
+    step = make_step(model, job.loss, optimizer, dtype, options.clip_norm, job.prepare)
     for epoch in range(first, options.epochs):
         if stale >= options.patience:
             print(f"stopped early: no better {job.monitor} in {stale} epochs")

@@ -22,8 +22,8 @@ def training_step(
     optimizer: torch.optim.Optimizer,
     dtype: torch.dtype,
     clip_norm: float,
-    weights: CastWeights | None = None,
     prepare: Callable[..., tuple] | None = None,
+    cast: bool = False,
     record: Callable[[Step], Step] = lambda step: step,
 ) -> Step:
     """Returns a step: loss, gradient, clipping, optimiser update. Loss and gradient are sums over processes.
@@ -31,12 +31,14 @@ def training_step(
     Args:
         loss: batch -> mean loss, or this process's part of it.
         dtype: autocast's.
-        weights: the model's weights, cast once a step. None: autocast casts each weight when it is used.
         prepare: batch -> the batch that `loss` takes; it uses the model without gradients. None: the same.
+        cast: cast the model's weights once a step. Else autocast casts each weight when it is used, and on a
+            GPU computes an LSTM in float16, whatever `dtype` is.
         record: makes a recording of everything but `prepare`.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     device = trained[0].device
+    weights = CastWeights(model, dtype) if cast and dtype != torch.float32 else None
 
     @contextmanager
     def computing() -> Iterator[None]:
@@ -67,23 +69,6 @@ def training_step(
     return step
 
 
-def cast_step(
-    model: nn.Module,
-    loss: Callable[..., Tensor],
-    optimizer: torch.optim.Optimizer,
-    dtype: torch.dtype,
-    clip_norm: float,
-    prepare: Callable[..., tuple] | None = None,
-    record: Callable[[Step], Step] = lambda step: step,
-) -> Step:
-    """`training_step` with weights that are cast once a step.
-
-    On a GPU, autocast itself would compute an LSTM in float16, whatever its dtype is.
-    """
-    weights = CastWeights(model, dtype) if dtype != torch.float32 else None
-    return training_step(model, loss, optimizer, dtype, clip_norm, weights, prepare, record)
-
-
 def recorded_step(
     model: nn.Module,
     loss: Callable[..., Tensor],
@@ -92,14 +77,14 @@ def recorded_step(
     clip_norm: float,
     prepare: Callable[..., tuple] | None = None,
 ) -> Step:
-    """`cast_step` on a GPU, as CUDA graphs.
+    """`training_step` on a GPU, as CUDA graphs, with weights that are cast once a step.
 
     Learning rates become tensors, which a graph reads at each replay. `optimizer` is a fused AdamW.
     """
     for group in optimizer.param_groups:
         group["capturable"] = True  # also if its state was saved on a processor
         group["lr"] = torch.tensor(float(group["lr"]), device=next(model.parameters()).device)
-    return cast_step(model, loss, optimizer, dtype, clip_norm, prepare, Recorded)
+    return training_step(model, loss, optimizer, dtype, clip_norm, prepare, cast=True, record=Recorded)
 
 
 def set_rate(group: dict[str, Any], rate: float) -> None:

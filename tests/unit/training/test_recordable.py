@@ -233,8 +233,7 @@ def test_what_is_recorded_does_not_touch_the_host(kind):
 
 def steps(model: nn.Module, cast: bool = True):
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, fused=True)
-    weights = CastWeights(model, torch.bfloat16) if cast else None
-    step = training_step(model, lambda f, c: model.loss(f, c).mean, optimizer, torch.bfloat16, 1.0, weights)
+    step = training_step(model, lambda f, c: model.loss(f, c).mean, optimizer, torch.bfloat16, 1.0, cast=cast)
     return step, optimizer
 
 
