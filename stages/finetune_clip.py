@@ -3,7 +3,7 @@
 Reads   data/ (training and dev images, captions), the weights that `clip.weights` names.
 Writes  checkpoints/clip/ (config.json with the retrieval scores before and after, model.safetensors),
         live/finetune_clip/ (curves).
-Expect  on `scenes`, from scratch, seven to nine minutes on 2 cores with bf16 units, more without, and a mean
+Expect  on `scenes`, from scratch, seven to nine minutes on 2 cores with bf16 units, 16 without, and a mean
         recall of 0.8 among the 1,000 dev images. 0 epochs pass the weights through unchanged, as does a
         `clip.features` file. An `hf:` or `open_clip:` tower takes 0 epochs only.
 
