@@ -30,6 +30,7 @@ from captioning.features.images import clip_preprocess
 from captioning.features.pixels import PixelStore
 from captioning.training import self_critical
 from captioning.training.batches import CaptionBatches
+from captioning.training.clip import move_masks
 from captioning.training.finetune import augmented
 from captioning.training.loop import Job, fit
 from captioning.training.self_critical import SelfCritical
@@ -275,6 +276,7 @@ def step_clip(scale: Scale) -> Iterator[Row]:
     text_width, text_layers = (64, 1) if scale.tiny else (512, 12)
     config = clip.CLIPConfig(512, side, layers, width, 32, 77, 49408, text_width, text_layers)
     model, preprocess = clip.build(config).to(scale.device).train(), clip_preprocess(side)
+    move_masks(model, scale.device)
     with files(scale, count) as sizes:
         pixels = PixelStore(sizes["paths"], preprocess, sizes["workers"], device=scale.device)
     texts = torch.randint(1, 49407, (count, LONGEST))

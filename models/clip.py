@@ -84,8 +84,6 @@ def build(config: CLIPConfig) -> CLIP:
         config.vision_patch_size, config.context_length, config.vocab_size,
         config.text_width, config.text_width // HEAD, config.text_layers,
     )  # fmt: skip
-    for block in model.transformer.resblocks:  # so that masks move with the network, not in each step
-        block.register_buffer("attn_mask", block.__dict__.pop("attn_mask"), persistent=False)
     if config.is_resnet:
         _train_stem_by_channel(model.visual)
     return _with_activation(model, config.activation)

@@ -33,7 +33,14 @@ from captioning.features.clip_text import tokenize, trim
 from captioning.features.encoders import save_clip, save_hf, save_openclip
 from captioning.features.initial import initial_clip, initial_hf, initial_openclip
 from captioning.training.card import write_card
-from captioning.training.clip import check_chunks, embed, parameter_groups, recompute_blocks, retrieval
+from captioning.training.clip import (
+    check_chunks,
+    embed,
+    move_masks,
+    parameter_groups,
+    recompute_blocks,
+    retrieval,
+)
 from captioning.training.distributed import on_first, part, share, whole
 from captioning.training.finetune import augmented, in_order, mirrorable, pixels_of, steps, two_or_more
 from captioning.training.loop import Job, fit
@@ -140,6 +147,7 @@ def train(settings: schema.Settings, data: Data, model, preprocess, write: Calla
 
     dtype = pick_dtype(options.precision, device)
     model.to(device).eval()
+    move_masks(model, device)
     with torch.no_grad(), autocast(device, dtype):  # as in training
         before = on_first(evaluate)
     print("before: " + "  ".join(f"{name} {value:.3f}" for name, value in before.items()))

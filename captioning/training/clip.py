@@ -75,6 +75,16 @@ def recompute_blocks(model: nn.Module) -> None:
             module.forward = functools.partial(_recomputed, module.forward)
 
 
+def move_masks(model: nn.Module, device: torch.device) -> None:
+    """Moves the text tower's causal masks, which otherwise stay where they were made.
+
+    Each block would copy its mask at each step, and the host would wait for that.
+    """
+    for module in model.modules():
+        if getattr(module, "attn_mask", None) is not None:
+            module.attn_mask = module.attn_mask.to(device)
+
+
 def _recomputed(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     if not torch.is_grad_enabled():
         return forward(x)

@@ -12,7 +12,14 @@ from torch import Tensor
 from captioning.core import settings
 from captioning.core.errors import UserError
 from captioning.features.clip_text import trim
-from captioning.training.clip import check_chunks, depths, embed, parameter_groups, recompute_blocks
+from captioning.training.clip import (
+    check_chunks,
+    depths,
+    embed,
+    move_masks,
+    parameter_groups,
+    recompute_blocks,
+)
 from captioning.training.step import training_step
 from models import clip
 from models.contrastive import contrastive_loss
@@ -119,11 +126,11 @@ def test_batch_normalisation_and_chunks_are_refused():
         check_chunks(network(RESNET), options(chunk_size=4))
 
 
-def test_masks_move_with_the_network():
-    """OpenAI's own stay on the processor, and a GPU would wait for a copy in each block."""
-    model = network().to("meta")
+def test_every_mask_moves():
+    model = network()
+    move_masks(model, torch.device("meta"))
     assert [block.attn_mask.device.type for block in model.transformer.resblocks] == ["meta"] * 2
-    assert not any("mask" in name for name in model.state_dict())
+    assert all(block.attn_mask is None for block in model.visual.transformer.resblocks)
 
 
 def test_depth_counts_from_the_output():
