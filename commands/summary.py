@@ -19,6 +19,7 @@ from captioning.metrics.coco import TITLES
 from commands.compare import BASELINE, read
 
 SHOWN = ("bleu_4", "meteor", "rouge_l", "cider")
+RUN = ("metrics.json", "dvc.lock", "params.yaml")  # what git keeps of a run
 ROWS = {"humans": "people", "lstm": "LSTM", "clipcap": "ClipCap"}
 
 
@@ -59,10 +60,12 @@ def foreign() -> list[str]:
 
 def changed() -> list[str]:
     """How to keep or discard a run that HEAD does not have."""
-    if not _git("diff", "--quiet", "HEAD", "--", "metrics.json", "dvc.lock", "params.yaml"):
+    files = [name for name in RUN if _git("diff", "--quiet", "HEAD", "--", name)]
+    if not files:
         return []
+    told = "`dvc metrics diff` shows what changed" if RUN[0] in files else "the scores are equal"
     return [
-        "This run differs from HEAD's; `dvc metrics diff` shows what changed.",
+        f"This run differs from HEAD's in {', '.join(files)}; {told}.",
         f"  To keep it:  {BASELINE.replace('baseline', 'better')}",
         "  To go back:  git checkout params.yaml dvc.lock metrics.json && dvc checkout --force",
     ]
