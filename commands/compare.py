@@ -38,7 +38,8 @@ from captioning.evaluation.saved import Saved, load
 from captioning.metrics.coco import METRICS, TITLES, Scores
 
 WORKSPACE = "workspace"
-BASELINE = "git commit -m baseline metrics.json dvc.lock params.yaml"
+RUN = ("metrics.json", "dvc.lock", "params.yaml")  # what git keeps of a run
+BASELINE = f"git commit -m baseline {' '.join(RUN)}"
 ENOUGH = 0.05  # threshold for CIDEr's p; the interval must also exclude 0
 
 

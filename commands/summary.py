@@ -16,10 +16,9 @@ from captioning.core.paths import SCORES
 from captioning.evaluation.saved import machine
 from captioning.evaluation.tables import probability
 from captioning.metrics.coco import TITLES
-from commands.compare import BASELINE, read
+from commands.compare import BASELINE, RUN, read
 
 SHOWN = ("bleu_4", "meteor", "rouge_l", "cider")
-RUN = ("metrics.json", "dvc.lock", "params.yaml")  # what git keeps of a run
 ROWS = {"humans": "people", "lstm": "LSTM", "clipcap": "ClipCap"}
 
 

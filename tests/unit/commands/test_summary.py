@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 
-from commands.summary import RUN, changed
+from commands.compare import RUN
+from commands.summary import changed
 
 
 @pytest.mark.parametrize(
