@@ -33,8 +33,7 @@ from captioning.search.base import Rules
 from captioning.search.sampling import FixedSampler, sample
 from captioning.training.graphs import Recorded
 
-# Least share of equal captions. Rounding may choose another word, one in a thousand of GPT-2's 50,257.
-SAME_CAPTIONS = 0.85
+SAME_CAPTIONS = 0.95  # least share of equal captions: rounding may choose another word
 SAME_STEPS = 0.999  # least cosine between the weight changes of two ways to run the same steps
 LOADED = 0.999  # least cosine between features from a GPU's JPEG decoder and a processor's
 CPU = torch.device("cpu")

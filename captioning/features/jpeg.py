@@ -50,25 +50,32 @@ def decoding(device: torch.device) -> dict[str, str]:
 def _has_engines() -> bool:
     """Whether this GPU has JPEG engines that this torchvision uses; if not, prints why."""
     noise, file = np.random.default_rng(0).integers(256, size=(12, 16, 3), dtype=np.uint8), io.BytesIO()
-    Image.fromarray(noise).resize(TRIAL, Image.Resampling.BICUBIC).save(file, "JPEG")
+    picture = Image.fromarray(noise).resize(TRIAL, Image.Resampling.BICUBIC)
+    picture.paste("white", (0, 0, 64, 64))
+    picture.save(file, "JPEG")
     plain, device = [Plain.of(file.getvalue())] * 64, torch.device("cuda")
     try:
-        seconds = min(_seconds(plain, device) for _ in range(4)) / len(plain)
+        tried = [_timed(plain, device) for _ in range(4)]
     except (ImportError, RuntimeError) as error:
         fault = str(error).splitlines()[0]
     else:
-        if seconds <= ENGINES:
+        seconds = min(each for each, _ in tried) / len(plain)
+        if not all((pixels[:, :32, :32] == 255).all() for _, pixels in tried):
+            fault = "what is white does not come out white"
+        elif seconds > ENGINES:
+            fault = f"it takes {1000 * seconds:.2f} ms for {TRIAL[0]} x {TRIAL[1]} pixels, as without engines"
+        else:
             return True
-        fault = f"it takes {1000 * seconds:.2f} ms for {TRIAL[0]} x {TRIAL[1]} pixels, as without engines"
     print(f"JPEGs are decoded by threads, not by the GPU: {fault}", flush=True)
     return False
 
 
-def _seconds(files: list[Plain], device: torch.device) -> float:
+def _timed(files: list[Plain], device: torch.device) -> tuple[float, Tensor]:
+    """Seconds to decode all files, and the first one's pixels (3, H, W)."""
     start = time.perf_counter()
-    _unpack(files, device)
+    first = _unpack(files, device)[0]
     torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, first
 
 
 class Plain(NamedTuple):

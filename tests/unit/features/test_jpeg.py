@@ -177,15 +177,24 @@ def test_a_processors_store_names_no_rule():
     ("milliseconds", "printed"), [(0.13, ""), (0.57, "by threads, not by the GPU: it takes 0.57 ms")]
 )
 def test_a_gpu_s_decoder_is_used_if_it_is_an_engine(milliseconds, printed, monkeypatch, capsys):
-    monkeypatch.setattr(jpeg, "_seconds", lambda files, device: milliseconds / 1000 * len(files))
+    def timed(files, device):
+        return milliseconds / 1000 * len(files), jpeg._unpack(files[:1], CPU)[0]
+
+    monkeypatch.setattr(jpeg, "_timed", timed)
     assert jpeg._has_engines.__wrapped__() == (not printed)
     assert printed in capsys.readouterr().out
+
+
+def test_a_decoder_of_other_pixels_is_not_used(monkeypatch, capsys):
+    monkeypatch.setattr(jpeg, "_timed", lambda files, device: (0.0, torch.full((3, 384, 512), 254)))
+    assert not jpeg._has_engines.__wrapped__()
+    assert "what is white does not come out white" in capsys.readouterr().out
 
 
 def test_a_decoder_that_fails_is_not_used(monkeypatch, capsys):
     def fails(files, device):
         raise RuntimeError("nvjpegCreate failed: 3\nand more lines")
 
-    monkeypatch.setattr(jpeg, "_seconds", fails)
+    monkeypatch.setattr(jpeg, "_timed", fails)
     assert not jpeg._has_engines.__wrapped__()
     assert capsys.readouterr().out.endswith("not by the GPU: nvjpegCreate failed: 3\n")
