@@ -43,6 +43,11 @@ def _tell_of_unused_gpu() -> None:
     )
 
 
+def fits_on(device: torch.device, nbytes: int) -> bool:
+    """Whether a GPU should keep this much data for a whole training: below a quarter of its free memory."""
+    return device.type == "cuda" and nbytes < torch.cuda.mem_get_info(device)[0] // 4
+
+
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether bfloat16 matrix products are fast: on GPUs since Ampere, on CPUs with AMX or AVX-512."""
     if device.type == "cuda":

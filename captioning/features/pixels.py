@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captioning.core.device import fits_on
 from captioning.core.pictures import ImageFault, read_content
 from captioning.core.progress import track
 from captioning.core.threads import in_order
@@ -126,7 +127,7 @@ class PixelStore:
     Args:
         workers: threads that decode.
         max_bytes: if the images take more, nothing is kept, and every batch is decoded again.
-        device: where batches go. A GPU keeps the images if they fit in a quarter of its free memory.
+        device: where batches go. A GPU keeps the images if they fit (`fits_on`).
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class PixelStore:
         for batch in track(batches, desc, total=-(-len(paths) // step), unit="batch"):
             self.pixels[row : row + len(batch)] = batch.permute(0, 2, 3, 1)  # (B, 3, S, S) -> (B, S, S, 3)
             row += len(batch)
-        if device.type == "cuda" and self.nbytes < torch.cuda.mem_get_info(device)[0] // 4:
+        if fits_on(device, self.nbytes):
             self.pixels = self.pixels.to(device)
 
     def __len__(self) -> int:

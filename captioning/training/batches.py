@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captioning.core.device import fits_on
 from captioning.training.distributed import share
 from models.losses import PAD
 from models.packing import Packing, on_device
@@ -58,10 +59,7 @@ class CaptionBatches:
         few_sizes = device.type == "cuda" if few_sizes is None else few_sizes
         self.packing = packing and packing(tokens, few_sizes)
         self.buckets = self._buckets() if packing and few_sizes else None
-        if (
-            device.type == "cuda"
-            and _size(self.features) + _size(self.tokens) < torch.cuda.mem_get_info(device)[0] // 4
-        ):
+        if fits_on(device, self.features.nbytes + self.tokens.nbytes):
             self.features, self.tokens = self.features.to(device), self.tokens.to(device)
 
     def __len__(self) -> int:
@@ -160,7 +158,3 @@ def padded(captions: list[list[list[int]]]) -> np.ndarray:
         for j, caption in enumerate(of_image):
             tokens[i, j, : len(caption)] = caption
     return tokens
-
-
-def _size(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
